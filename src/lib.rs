@@ -1,0 +1,3 @@
+//! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
+
+pub mod ondisk;

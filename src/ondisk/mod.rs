@@ -1,0 +1,9 @@
+//! The format: given values, gives the bytes ext4 stores for them; never a choice of place or number.
+//!
+//! Structs are `repr(C)` and Pod, in the order of the format, a blank line every 16 bytes.
+
+pub mod acl;
+pub mod checksum;
+pub mod dirhash;
+pub mod int;
+pub mod xattr;
