@@ -1,3 +1,8 @@
 //! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
 
+pub mod feature;
 pub mod ondisk;
+pub mod options;
+pub mod sink;
+pub mod tree;
+pub mod units;

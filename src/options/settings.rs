@@ -1,0 +1,109 @@
+//! Given options, the clock and randomness, gives every setting filled in; never asks again.
+//!
+//! Everything after this is a pure function of [`Settings`] and the tree.
+
+use crate::feature::FeatureSet;
+use crate::units::BlockSize;
+
+/// What to do when the kernel meets an error (`s_errors`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// Go on.
+    Continue,
+    /// Remount read-only.
+    RemountReadOnly,
+    /// Panic.
+    Panic,
+}
+
+/// How long the journal shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalLength {
+    /// As mke2fs chooses by the filesystem's length.
+    ByFilesystem,
+    /// So many MiB.
+    Mebibytes(u32),
+}
+
+/// Every setting of a filesystem, validated as far as that is possible without the geometry.
+///
+/// Units are in the names or the docs. `Option` means "derive it from the geometry".
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The block size.
+    pub block_size: BlockSize,
+    /// The size asked for, in blocks; the geometry may leave a small last group out.
+    pub blocks_count: u64,
+    /// Blocks kept for root, as a share of `blocks_count` in percent, 0 to 50.
+    pub reserved_percent: f64,
+    /// The features asked for; the geometry may add meta_bg and drop the journal.
+    pub features: FeatureSet,
+    /// Bytes per inode on disk: a power of two from 128 to the block size.
+    pub inode_size: u16,
+    /// The number of inodes asked for; rounded up to fill inode table blocks.
+    pub inodes_count: u32,
+    /// Blocks per group, a multiple of 8.
+    pub blocks_per_group: Option<u32>,
+    /// log2 of the groups per flex group.
+    pub log_groups_per_flex: u8,
+    /// Bytes per group descriptor with 64bit: 64 unless told otherwise.
+    pub desc_size: Option<u16>,
+    /// Descriptor blocks to keep for growing.
+    pub reserved_gdt_blocks: Option<u16>,
+    /// Backups wanted with sparse_super2: 0 to 2.
+    pub num_backup_sb: u8,
+    /// Bitmaps and inode tables all at the front.
+    pub packed_meta_blocks: bool,
+    /// The journal's length.
+    pub journal_length: JournalLength,
+    /// Where the journal shall begin, in blocks.
+    pub journal_location: Option<u64>,
+    /// The orphan file's length in blocks.
+    pub orphan_file_blocks: Option<u64>,
+
+    /// `s_uuid`.
+    pub uuid: [u8; 16],
+    /// `s_hash_seed`.
+    pub hash_seed: [u8; 16],
+    /// `s_volume_name`, padded with zeros.
+    pub label: [u8; 16],
+    /// `s_last_mounted`, padded with zeros.
+    pub last_mounted: [u8; 64],
+    /// `s_errors`.
+    pub errors: Errors,
+    /// `s_default_mount_opts`.
+    pub default_mount_opts: u32,
+    /// `s_max_mnt_count`: mounts between checks; 0xffff for never.
+    pub max_mnt_count: u16,
+    /// `s_checkinterval`: seconds between checks; 0 for never.
+    pub check_interval: u32,
+    /// `s_raid_stride`, in blocks.
+    pub raid_stride: u16,
+    /// `s_raid_stripe_width`, in blocks.
+    pub raid_stripe_width: u32,
+
+    /// The root directory's owner.
+    pub root_uid: u32,
+    /// The root directory's group.
+    pub root_gid: u32,
+    /// The root directory's permissions: 0o755 unless told otherwise.
+    pub root_perms: u16,
+
+    /// The clock, in seconds since 1970.
+    pub clock: i64,
+    /// Times of the source later than this are set to it (`SOURCE_DATE_EPOCH`).
+    pub latest_time: Option<i64>,
+
+    /// Inode tables are zeroed only as far as they are used.
+    pub lazy_itable_init: bool,
+    /// The journal's blocks are not zeroed.
+    pub lazy_journal_init: bool,
+    /// The old content is discarded before writing.
+    pub discard: bool,
+    /// The storage is known to read as zeros.
+    pub assume_storage_prezeroed: bool,
+    /// Where in the sink the filesystem begins, in bytes.
+    pub offset_bytes: u64,
+    /// Extended attributes of the source are left behind.
+    pub no_copy_xattrs: bool,
+}

@@ -1,0 +1,198 @@
+//! Given the numbers of a filesystem, gives each meaning a type of its own; never does I/O.
+//!
+//! A block number, a count of blocks and an inode number are all integers on disk. Mixing them up
+//! compiles silently with bare integers, so none crosses a room's border bare.
+
+use std::fmt;
+
+/// A block size in bytes: a power of two from 1 KiB to 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockSize(u32);
+
+impl BlockSize {
+    /// The smallest block ext4 knows, 1 KiB.
+    pub const MIN: Self = Self(1024);
+    /// The largest block ext4 knows, 64 KiB.
+    pub const MAX: Self = Self(65536);
+
+    /// `bytes` as a block size, if ext4 has blocks of that size.
+    pub const fn new(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes >= Self::MIN.0 && bytes <= Self::MAX.0 {
+            Some(Self(bytes))
+        } else {
+            None
+        }
+    }
+
+    /// The size in bytes.
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+
+    /// The size in bytes, for arithmetic on byte counts.
+    pub fn bytes_u64(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// The size in bytes, for buffers.
+    pub fn bytes_usize(self) -> usize {
+        usize::try_from(self.0).expect("a block of at most 64 KiB fits any usize")
+    }
+
+    /// `s_log_block_size`: log2 of the size in KiB.
+    pub const fn log(self) -> u32 {
+        self.0.trailing_zeros() - 10
+    }
+
+    /// How many blocks hold `bytes`, rounded up.
+    pub fn blocks_for(self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.bytes_u64())
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($native:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($native);
+
+        impl $name {
+            /// Gives the number its meaning.
+            pub const fn new(number: $native) -> Self {
+                Self(number)
+            }
+
+            /// The bare number.
+            pub const fn get(self) -> $native {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number! {
+    /// A physical block: its distance from the filesystem's first byte, in blocks.
+    Block(u64)
+}
+number! {
+    /// A block of a file: its distance from the file's first byte, in blocks.
+    LogicalBlock(u32)
+}
+number! {
+    /// A block group's number, from 0.
+    Group(u32)
+}
+number! {
+    /// An inode's number, from 1.
+    Ino(u32)
+}
+
+impl Block {
+    /// The block `count` blocks further on.
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+}
+
+impl Ino {
+    /// `EXT2_BAD_INO`: the list of bad blocks.
+    pub const BAD_BLOCKS: Self = Self(1);
+    /// `EXT2_ROOT_INO`: the root directory.
+    pub const ROOT: Self = Self(2);
+    /// `EXT4_USR_QUOTA_INO`: usage by user.
+    pub const USER_QUOTA: Self = Self(3);
+    /// `EXT4_GRP_QUOTA_INO`: usage by group.
+    pub const GROUP_QUOTA: Self = Self(4);
+    /// `EXT2_RESIZE_INO`: the descriptor blocks kept for growing.
+    pub const RESIZE: Self = Self(7);
+    /// `EXT2_JOURNAL_INO`: the journal.
+    pub const JOURNAL: Self = Self(8);
+    /// `EXT2_GOOD_OLD_FIRST_INO`: the first inode that is not reserved.
+    pub const FIRST: Self = Self(11);
+}
+
+/// Neighbouring physical blocks: never empty, except where a doc says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// The first block.
+    pub start: Block,
+    /// How many blocks.
+    pub len: u64,
+}
+
+impl Run {
+    /// `len` blocks from `start` on.
+    pub const fn new(start: Block, len: u64) -> Self {
+        Self { start, len }
+    }
+
+    /// The single block `start`.
+    pub const fn one(start: Block) -> Self {
+        Self { start, len: 1 }
+    }
+
+    /// The first block after the run.
+    pub const fn end(self) -> Block {
+        self.start.plus(self.len)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.len {
+            1 => write!(f, "block {}", self.start),
+            _ => write!(
+                f,
+                "blocks {} to {}",
+                self.start,
+                self.end().get().saturating_sub(1)
+            ),
+        }
+    }
+}
+
+/// A moment: whole seconds since 1970 and nanoseconds after them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01 00:00 UTC, negative before.
+    pub seconds: i64,
+    /// Nanoseconds after `seconds`, 0 to 999,999,999.
+    pub nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// The moment at which `seconds` begins.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_sizes_are_powers_of_two_in_range() {
+        for (bytes, log) in [(1024, 0), (4096, 2), (65536, 6)] {
+            assert_eq!(BlockSize::new(bytes).map(BlockSize::log), Some(log));
+        }
+        for bytes in [0, 1, 512, 1000, 3072, 131_072] {
+            assert_eq!(BlockSize::new(bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_run_names_its_blocks() {
+        assert_eq!(Run::new(Block::new(3), 4).to_string(), "blocks 3 to 6");
+        assert_eq!(Run::one(Block::new(3)).to_string(), "block 3");
+    }
+}
