@@ -612,10 +612,15 @@ mod tests {
 
     #[test]
     fn data_past_the_end_is_refused() {
-        for ranges in [vec![0..11], vec![4..4], vec![4..8, 6..9], vec![0..2, 2..4]] {
+        for ranges in [
+            &[(0, 11)][..],
+            &[(4, 4)],
+            &[(4, 8), (6, 9)],
+            &[(0, 2), (2, 4)],
+        ] {
             let content = Content {
                 size_bytes: 10,
-                data: DataMap::Ranges(ranges.into()),
+                data: DataMap::Ranges(ranges.iter().map(|(start, end)| *start..*end).collect()),
                 ..Content::from_bytes(*b"0123456789")
             };
             let declared = tree().file(NodeId::ROOT, b"f", Metadata::default(), content);
