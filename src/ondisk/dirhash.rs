@@ -235,6 +235,7 @@ fn tea_mix(half: u32, sum: u32, low: u32, high: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ondisk::fixture::from_hex;
 
     const SEED: [u8; 16] = [
         0x8c, 0x1f, 0x2a, 0x3b, 0x4d, 0x5e, 0x6f, 0x70, 0x81, 0x92, 0xa3, 0xb4, 0xc5, 0xd6, 0xe7,
@@ -252,16 +253,6 @@ mod tests {
             }
         }
         hashers
-    }
-
-    fn from_hex(text: &str) -> Vec<u8> {
-        let digits = text
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| str::from_utf8(pair).expect("ASCII"));
-        digits
-            .map(|pair| u8::from_str_radix(pair, 16).expect("two hex digits"))
-            .collect()
     }
 
     #[test]
