@@ -5,5 +5,7 @@
 pub mod acl;
 pub mod checksum;
 pub mod dirhash;
+#[cfg(test)]
+mod fixture;
 pub mod int;
 pub mod xattr;
