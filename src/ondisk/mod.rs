@@ -5,7 +5,13 @@
 pub mod acl;
 pub mod checksum;
 pub mod dirhash;
+pub mod group_desc;
+pub mod inode;
+pub mod int;
+pub mod jbd2;
+pub mod orphan;
+pub mod superblock;
+pub mod xattr;
+
 #[cfg(test)]
 mod fixture;
-pub mod int;
-pub mod xattr;

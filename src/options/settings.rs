@@ -34,8 +34,8 @@ pub struct Settings {
     pub block_size: BlockSize,
     /// The size asked for, in blocks; the geometry may leave a small last group out.
     pub blocks_count: u64,
-    /// Blocks kept for root, as a share of `blocks_count` in percent, 0 to 50.
-    pub reserved_percent: f64,
+    /// Blocks kept for root; a geometry of fewer blocks keeps the same share.
+    pub reserved_blocks: u64,
     /// The features asked for; the geometry may add meta_bg and drop the journal.
     pub features: FeatureSet,
     /// Bytes per inode on disk: a power of two from 128 to the block size.

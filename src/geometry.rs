@@ -1,0 +1,654 @@
+//! Given settings, gives the counts and sizes of a filesystem; never bytes, I/O or a content.
+//!
+//! The arithmetic is that of mke2fs, `ext2fs_initialize` and `figure_journal_size`: its order of
+//! retries decides which of several possible geometries comes out, so it is kept.
+
+use std::fmt;
+
+use crate::feature::{Feature, FeatureSet};
+use crate::ondisk::jbd2;
+use crate::options::{JournalLength, Settings};
+use crate::units::{Block, BlockSize, Group, Ino, Run};
+
+/// The most inodes one bitmap and one 16-bit count can keep: `EXT2_MAX_INODES_PER_GROUP`.
+const MAX_16_BIT: u32 = 1 << 16;
+/// A last group this little above its own metadata is not worth having.
+const MIN_DATA_BLOCKS: u32 = 50;
+
+/// The counts and sizes of a filesystem.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Geometry {
+    /// The block size.
+    pub block_size: BlockSize,
+    /// All blocks, from block 0 on.
+    pub blocks_count: u64,
+    /// Blocks kept for root.
+    pub reserved_blocks: u64,
+    /// The block that holds the superblock: 1 with 1 KiB blocks, else 0.
+    pub first_data_block: u64,
+    /// Blocks in every group but the last.
+    pub blocks_per_group: u32,
+    /// How many groups.
+    pub groups: u32,
+    /// The features in force.
+    pub features: FeatureSet,
+    /// Bytes per inode.
+    pub inode_size: u16,
+    /// Inodes in every group.
+    pub inodes_per_group: u32,
+    /// Blocks of every group's inode table.
+    pub inode_blocks_per_group: u32,
+    /// All inodes.
+    pub inodes_count: u32,
+    /// Bytes per group descriptor.
+    pub desc_size: u16,
+    /// Blocks of one copy of all descriptors.
+    pub desc_blocks: u32,
+    /// Descriptor blocks kept behind each copy for growing.
+    pub reserved_gdt_blocks: u32,
+    /// log2 of the groups per flex group; 0 for none.
+    pub log_groups_per_flex: u8,
+    /// The groups with backups under sparse_super2; 0 for none.
+    pub backup_bgs: [u32; 2],
+    /// The journal's blocks, if it has one.
+    pub journal_blocks: Option<u32>,
+    /// The orphan file's blocks, if it has one.
+    pub orphan_file_blocks: Option<u64>,
+    /// Whether a journal was asked for and the filesystem is too small for it.
+    pub too_small_for_journal: bool,
+}
+
+/// Why no filesystem can have the geometry asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeometryError {
+    /// No block, or not enough for one group's metadata.
+    TooSmall {
+        /// The blocks there are.
+        blocks: u64,
+        /// The blocks that one group's metadata needs.
+        needed: u64,
+    },
+    /// More inodes than fit into the groups.
+    TooManyInodes {
+        /// The inodes asked for.
+        inodes: u32,
+    },
+    /// A count that contradicts the others.
+    InvalidArgument,
+    /// More descriptor blocks to keep than one block can point to.
+    ReservedGdtBlocks {
+        /// The blocks asked for.
+        blocks: u32,
+    },
+    /// A journal that is too short or too long for any filesystem.
+    JournalLength {
+        /// The blocks asked for.
+        blocks: u64,
+    },
+    /// A journal longer than half of the free blocks.
+    JournalTooBig {
+        /// The blocks asked for.
+        blocks: u64,
+        /// The most there may be.
+        most: u64,
+    },
+    /// An orphan file asked for without a journal.
+    OrphanFileWithoutJournal,
+}
+
+impl fmt::Display for GeometryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall { blocks, needed } => write!(
+                f,
+                "the filesystem has {blocks} blocks; its metadata alone needs at least {needed}"
+            ),
+            Self::TooManyInodes { inodes } => write!(
+                f,
+                "{inodes} inodes do not fit into the block groups; ask for fewer or for more blocks"
+            ),
+            Self::InvalidArgument => f.write_str("the sizes asked for contradict each other"),
+            Self::ReservedGdtBlocks { blocks } => write!(
+                f,
+                "{blocks} descriptor blocks kept for growing are more than a block can point to"
+            ),
+            Self::JournalLength { blocks } => write!(
+                f,
+                "the journal would have {blocks} blocks; it can have {} to {}",
+                jbd2::MIN_BLOCKS,
+                jbd2::MAX_BLOCKS
+            ),
+            Self::JournalTooBig { blocks, most } => write!(
+                f,
+                "the journal would have {blocks} blocks; this filesystem has room for {most}"
+            ),
+            Self::OrphanFileWithoutJournal => {
+                f.write_str("the orphan_file feature needs a journal")
+            }
+        }
+    }
+}
+
+impl std::error::Error for GeometryError {}
+
+/// Where a group's copies of the superblock and the descriptors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backups {
+    /// The superblock's block.
+    pub superblock: Option<Block>,
+    /// A copy of all descriptors.
+    pub descriptors: Option<Run>,
+    /// The blocks kept behind them.
+    pub reserved: Option<Run>,
+    /// With meta_bg, the one block of descriptors, and which one.
+    pub meta_bg: Option<(Block, u32)>,
+}
+
+impl Geometry {
+    /// The geometry of `settings`.
+    ///
+    /// # Errors
+    /// Where no filesystem can be made of them.
+    pub fn new(settings: &Settings) -> Result<Self, GeometryError> {
+        let mut draft = Draft::new(settings)?;
+        let mut geometry = loop {
+            match draft.attempt()? {
+                Attempt::Done(geometry) => break geometry,
+                Attempt::Retry(next) => draft = next,
+            }
+        };
+        geometry.place_sparse_super2(settings);
+        geometry.size_journal(settings)?;
+        geometry.size_orphan_file(settings)?;
+        Ok(geometry)
+    }
+
+    /// The first block of `group`.
+    pub fn group_first_block(&self, group: Group) -> Block {
+        Block::new(
+            self.first_data_block + u64::from(group.get()) * u64::from(self.blocks_per_group),
+        )
+    }
+
+    /// All blocks of `group`.
+    pub fn group_run(&self, group: Group) -> Run {
+        let start = self.group_first_block(group);
+        let len = u64::from(self.blocks_per_group).min(self.blocks_count - start.get());
+        Run::new(start, len)
+    }
+
+    /// The group that `block` lies in.
+    pub fn group_of_block(&self, block: Block) -> Group {
+        let index =
+            (block.get().saturating_sub(self.first_data_block)) / u64::from(self.blocks_per_group);
+        Group::new(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The group that `ino` lies in.
+    pub fn group_of_ino(&self, ino: Ino) -> Group {
+        Group::new((ino.get() - 1) / self.inodes_per_group)
+    }
+
+    /// The first inode of `group`.
+    pub fn group_first_ino(&self, group: Group) -> Ino {
+        Ino::new(group.get() * self.inodes_per_group + 1)
+    }
+
+    /// Every group.
+    pub fn all_groups(&self) -> impl DoubleEndedIterator<Item = Group> + use<> {
+        (0..self.groups).map(Group::new)
+    }
+
+    /// The last group.
+    pub fn last_group(&self) -> Group {
+        Group::new(self.groups - 1)
+    }
+
+    /// How many groups a flex group has; 1 for none.
+    pub fn groups_per_flex(&self) -> u32 {
+        1 << self.log_groups_per_flex
+    }
+
+    /// Descriptors per block.
+    pub fn descs_per_block(&self) -> u32 {
+        self.block_size.bytes() / u32::from(self.desc_size)
+    }
+
+    /// Block numbers per block of a block map: `EXT2_ADDR_PER_BLOCK`.
+    pub fn addresses_per_block(&self) -> u32 {
+        self.block_size.bytes() / 4
+    }
+
+    /// Whether `group` keeps a copy of the superblock, the primary one included.
+    pub fn has_superblock(&self, group: Group) -> bool {
+        let number = group.get();
+        if number == 0 {
+            return true;
+        }
+        if self.features.has(Feature::SparseSuper2) {
+            return self.backup_bgs.contains(&number);
+        }
+        number <= 1
+            || !self.features.has(Feature::SparseSuper)
+            || [3, 5, 7].into_iter().any(|base| is_power_of(number, base))
+    }
+
+    /// Where `group` keeps superblock and descriptors: `ext2fs_super_and_bgd_loc2`.
+    pub fn backups(&self, group: Group) -> Backups {
+        let has_super = self.has_superblock(group);
+        let first = self.group_first_block(group);
+        let mut backups = Backups {
+            superblock: has_super.then_some(first),
+            descriptors: None,
+            reserved: None,
+            meta_bg: None,
+        };
+        if self.features.has(Feature::MetaBg) {
+            let within = group.get() % self.descs_per_block();
+            if within <= 1 || within == self.descs_per_block() - 1 {
+                let block = first.plus(u64::from(has_super));
+                backups.meta_bg = Some((block, group.get() / self.descs_per_block()));
+            }
+        } else if has_super {
+            let end = self.group_run(group).end().get();
+            let clipped = |start: Block, len: u32| {
+                let len = u64::from(len).min(end.saturating_sub(start.get()));
+                (len > 0).then_some(Run::new(start, len))
+            };
+            backups.descriptors = clipped(first.plus(1), self.desc_blocks);
+            let behind = first.plus(1 + u64::from(self.desc_blocks));
+            backups.reserved = clipped(behind, self.reserved_gdt_blocks);
+        }
+        backups
+    }
+
+    /// The blocks of every copy of superblock and descriptors together.
+    fn backup_blocks(&self) -> u64 {
+        let len = |run: Option<Run>| run.map_or(0, |run| run.len);
+        self.all_groups()
+            .map(|group| self.backups(group))
+            .map(|backups| {
+                u64::from(backups.superblock.is_some())
+                    + u64::from(backups.meta_bg.is_some())
+                    + len(backups.descriptors)
+                    + len(backups.reserved)
+            })
+            .sum()
+    }
+
+    /// Sets the groups with backups: the first after group 0 and the last, or fewer.
+    fn place_sparse_super2(&mut self, settings: &Settings) {
+        if !self.features.has(Feature::SparseSuper2) {
+            return;
+        }
+        let [first, second] = sparse_super2_wish(settings.num_backup_sb);
+        let last = self.groups - 1;
+        let mut pair = [first.min(last), second.min(last)];
+        if pair[0] == pair[1] {
+            pair[1] = 0;
+        }
+        pair.sort_unstable();
+        self.backup_bgs = pair;
+    }
+
+    /// The free blocks that `ext2fs_initialize` counts: without flex groups it takes the tables off.
+    fn initial_free_blocks(&self) -> u64 {
+        let tables = if self.log_groups_per_flex == 0 {
+            u64::from(self.groups) * (2 + u64::from(self.inode_blocks_per_group))
+        } else {
+            0
+        };
+        (self.blocks_count - self.first_data_block)
+            .saturating_sub(self.backup_blocks())
+            .saturating_sub(tables)
+    }
+
+    fn size_journal(&mut self, settings: &Settings) -> Result<(), GeometryError> {
+        if !self.features.has(Feature::HasJournal) {
+            return Ok(());
+        }
+        let Some(default) = default_journal_blocks(self.blocks_count) else {
+            self.too_small_for_journal = true;
+            self.features = self
+                .features
+                .without(Feature::HasJournal)
+                .without(Feature::OrphanFile);
+            return Ok(());
+        };
+        let JournalLength::Mebibytes(mebibytes) = settings.journal_length else {
+            self.journal_blocks = Some(default);
+            return Ok(());
+        };
+        let blocks = u64::from(mebibytes) * 1024 / (self.block_size.bytes_u64() / 1024);
+        let fitting = u32::try_from(blocks)
+            .ok()
+            .filter(|blocks| (jbd2::MIN_BLOCKS..=jbd2::MAX_BLOCKS).contains(blocks))
+            .ok_or(GeometryError::JournalLength { blocks })?;
+        let most = self.initial_free_blocks() / 2;
+        if blocks > most {
+            return Err(GeometryError::JournalTooBig { blocks, most });
+        }
+        self.journal_blocks = Some(fitting);
+        Ok(())
+    }
+
+    fn size_orphan_file(&mut self, settings: &Settings) -> Result<(), GeometryError> {
+        if !self.features.has(Feature::OrphanFile) {
+            return Ok(());
+        }
+        if !self.features.has(Feature::HasJournal) {
+            return Err(GeometryError::OrphanFileWithoutJournal);
+        }
+        let blocks = settings
+            .orphan_file_blocks
+            .unwrap_or_else(|| default_orphan_file_blocks(self.blocks_count));
+        self.orphan_file_blocks = Some(blocks);
+        Ok(())
+    }
+}
+
+/// One try at a geometry; `ext2fs_initialize` goes back to its start with some of these changed.
+#[derive(Clone)]
+struct Draft<'a> {
+    settings: &'a Settings,
+    blocks_count: u64,
+    reserved_blocks: u64,
+    blocks_per_group: u32,
+    features: FeatureSet,
+}
+
+enum Attempt<'a> {
+    Done(Geometry),
+    Retry(Draft<'a>),
+}
+
+struct InodeCounts {
+    per_group: u32,
+    blocks_per_group: u32,
+    count: u32,
+}
+
+impl<'a> Draft<'a> {
+    fn new(settings: &'a Settings) -> Result<Self, GeometryError> {
+        if settings.blocks_count == 0 || settings.reserved_blocks >= settings.blocks_count {
+            return Err(GeometryError::InvalidArgument);
+        }
+        // A group has at most as many blocks as a bitmap of one block has bits, and its free count
+        // must fit 16 bits where descriptors have only those: EXT2_MAX_BLOCKS_PER_GROUP.
+        let most = MAX_16_BIT - 8;
+        let wished = settings
+            .blocks_per_group
+            .unwrap_or(settings.block_size.bytes() * 8);
+        Ok(Self {
+            settings,
+            blocks_count: settings.blocks_count,
+            reserved_blocks: settings.reserved_blocks,
+            blocks_per_group: wished.min(most),
+            features: settings.features,
+        })
+    }
+
+    fn first_data_block(&self) -> u64 {
+        u64::from(self.settings.block_size == BlockSize::MIN)
+    }
+
+    fn desc_size(&self) -> u16 {
+        if self.features.has(Feature::SixtyFourBit) {
+            self.settings.desc_size.unwrap_or(64)
+        } else {
+            32
+        }
+    }
+
+    fn attempt(mut self) -> Result<Attempt<'a>, GeometryError> {
+        let block_size = self.settings.block_size;
+        let data_blocks = self.blocks_count.saturating_sub(self.first_data_block());
+        let groups = u32::try_from(data_blocks.div_ceil(u64::from(self.blocks_per_group)))
+            .map_err(|_| GeometryError::InvalidArgument)?;
+        if groups == 0 {
+            return Err(self.too_small(0));
+        }
+        let descs_per_block = block_size.bytes() / u32::from(self.desc_size());
+        let desc_blocks = groups.div_ceil(descs_per_block);
+        let Some(inodes) = self.count_inodes(groups)? else {
+            self.blocks_per_group -= 8;
+            self.blocks_count = self.settings.blocks_count;
+            return Ok(Attempt::Retry(self));
+        };
+        let reserved = self.reserve_descriptors(groups, desc_blocks, descs_per_block)?;
+        self.check_metadata(&inodes, desc_blocks, reserved)?;
+        let mut geometry = Geometry {
+            block_size,
+            blocks_count: self.blocks_count,
+            reserved_blocks: self.reserved_blocks,
+            first_data_block: self.first_data_block(),
+            blocks_per_group: self.blocks_per_group,
+            groups,
+            features: self.features,
+            inode_size: self.settings.inode_size,
+            inodes_per_group: inodes.per_group,
+            inode_blocks_per_group: inodes.blocks_per_group,
+            inodes_count: inodes.count,
+            desc_size: self.desc_size(),
+            desc_blocks,
+            reserved_gdt_blocks: reserved,
+            log_groups_per_flex: self.settings.log_groups_per_flex,
+            backup_bgs: [0; 2],
+            journal_blocks: None,
+            orphan_file_blocks: None,
+            too_small_for_journal: false,
+        };
+        let rest = data_blocks % u64::from(self.blocks_per_group);
+        let needed = self.last_group_metadata(&mut geometry);
+        if groups == 1 && rest > 0 && rest < u64::from(needed) {
+            return Err(self.too_small(u64::from(needed)));
+        }
+        if rest > 0 && rest < u64::from(needed + MIN_DATA_BLOCKS) {
+            if groups == 1 {
+                return Err(self.too_small(u64::from(needed + MIN_DATA_BLOCKS)));
+            }
+            self.drop_last_group(rest);
+            return Ok(Attempt::Retry(self));
+        }
+        Ok(Attempt::Done(geometry))
+    }
+
+    fn too_small(&self, needed: u64) -> GeometryError {
+        GeometryError::TooSmall {
+            blocks: self.settings.blocks_count,
+            needed: needed + self.first_data_block(),
+        }
+    }
+
+    /// The inodes per group, filling whole blocks and whole bytes of the bitmap; `None` where
+    /// groups must be smaller for one bitmap to hold them.
+    fn count_inodes(&self, groups: u32) -> Result<Option<InodeCounts>, GeometryError> {
+        let block_bytes = self.settings.block_size.bytes();
+        let inode_bytes = u32::from(self.settings.inode_size);
+        let wished = match self.settings.inodes_count {
+            0 => u32::try_from(self.blocks_count / u64::from((4096 / block_bytes).max(1)))
+                .unwrap_or(u32::MAX),
+            count => count,
+        };
+        let mut per_group = wished.div_ceil(groups);
+        if per_group > block_bytes * 8 {
+            if self.blocks_per_group >= 256 {
+                return Ok(None);
+            }
+            return Err(GeometryError::TooManyInodes { inodes: wished });
+        }
+        per_group = per_group.min(MAX_16_BIT - block_bytes / inode_bytes);
+        loop {
+            let table_blocks = (per_group * inode_bytes).div_ceil(block_bytes);
+            let filled = (table_blocks * block_bytes / inode_bytes).max(8) & !7;
+            let table_blocks = (filled * inode_bytes).div_ceil(block_bytes);
+            let Some(count) = filled.checked_mul(groups) else {
+                per_group -= 1;
+                continue;
+            };
+            // EXT2_FIRST_INODE + 1: the reserved ones and lost+found.
+            if count < Ino::FIRST.get() + 1 {
+                per_group += 8;
+                continue;
+            }
+            return Ok(Some(InodeCounts {
+                per_group: filled,
+                blocks_per_group: table_blocks,
+                count,
+            }));
+        }
+    }
+
+    /// The descriptor blocks to keep: room to grow 1,024-fold, as far as 32-bit block numbers and
+    /// one block of pointers go (`calc_reserved_gdt_blocks`). Where descriptors would fill three
+    /// quarters of a group, meta_bg spreads them instead.
+    fn reserve_descriptors(
+        &mut self,
+        groups: u32,
+        desc_blocks: u32,
+        descs_per_block: u32,
+    ) -> Result<u32, GeometryError> {
+        let most = self.settings.block_size.bytes() / 4;
+        let asked = self.settings.reserved_gdt_blocks.map(u32::from);
+        let reserved = asked.unwrap_or_else(|| {
+            if !self.features.has(Feature::ResizeInode) {
+                return 0;
+            }
+            let limit = u64::from(u32::MAX);
+            let grown = if self.blocks_count < limit / 1024 {
+                self.blocks_count * 1024
+            } else {
+                limit
+            };
+            let grown_groups =
+                (grown - self.first_data_block()).div_ceil(u64::from(self.blocks_per_group));
+            let grown_blocks = grown_groups.div_ceil(u64::from(descs_per_block));
+            u32::try_from(grown_blocks)
+                .ok()
+                .and_then(|blocks| blocks.checked_sub(desc_blocks))
+                .map_or(most, |blocks| blocks.min(most))
+        });
+        debug_assert!(groups > 0);
+        if reserved > most {
+            return Err(GeometryError::ReservedGdtBlocks { blocks: reserved });
+        }
+        if u64::from(reserved) + u64::from(desc_blocks) > u64::from(self.blocks_per_group) * 3 / 4 {
+            self.features = self
+                .features
+                .with(Feature::MetaBg)
+                .without(Feature::ResizeInode);
+            return Ok(asked.unwrap_or(0));
+        }
+        Ok(reserved)
+    }
+
+    /// Whether a group holds the most metadata a group can have.
+    fn check_metadata(
+        &self,
+        inodes: &InodeCounts,
+        desc_blocks: u32,
+        reserved: u32,
+    ) -> Result<(), GeometryError> {
+        let descriptors = if self.features.has(Feature::MetaBg) {
+            1
+        } else {
+            desc_blocks
+        };
+        if 3 + inodes.blocks_per_group + reserved + descriptors > self.blocks_per_group {
+            return Err(GeometryError::TooManyInodes {
+                inodes: inodes.count,
+            });
+        }
+        Ok(())
+    }
+
+    /// The blocks of metadata that the last group needs.
+    fn last_group_metadata(&self, geometry: &mut Geometry) -> u32 {
+        let has_backup = if self.features.has(Feature::SparseSuper2) {
+            // The backups are placed only once the number of groups is known.
+            let wish = sparse_super2_wish(self.settings.num_backup_sb);
+            wish[usize::from(geometry.groups != 2)] != 0
+        } else {
+            geometry.has_superblock(geometry.last_group())
+        };
+        let mut needed = 2 + geometry.inode_blocks_per_group;
+        if has_backup {
+            needed += 1 + geometry.desc_blocks + geometry.reserved_gdt_blocks;
+        }
+        needed
+    }
+
+    fn drop_last_group(&mut self, rest: u64) {
+        self.blocks_count -= rest;
+        // The share of reserved blocks is kept, in floating point as mke2fs computes it.
+        let ratio =
+            100.0 * as_float(self.settings.reserved_blocks) / as_float(self.settings.blocks_count);
+        self.reserved_blocks = truncated(ratio * as_float(self.blocks_count) / 100.0);
+    }
+}
+
+/// `s_backup_bgs` before the number of groups is known: the first group after 0, and the last.
+fn sparse_super2_wish(num_backup_sb: u8) -> [u32; 2] {
+    [
+        u32::from(num_backup_sb >= 1),
+        if num_backup_sb >= 2 { u32::MAX } else { 0 },
+    ]
+}
+
+fn is_power_of(number: u32, base: u32) -> bool {
+    let mut power = base;
+    while power < number {
+        let Some(next) = power.checked_mul(base) else {
+            return false;
+        };
+        power = next;
+    }
+    power == number
+}
+
+/// `ext2fs_default_journal_size`: the journal's blocks by those of the filesystem.
+fn default_journal_blocks(blocks_count: u64) -> Option<u32> {
+    const STEPS: [(u64, u32); 7] = [
+        (32_768, 1_024),
+        (256 * 1024, 4_096),
+        (512 * 1024, 8_192),
+        (4_096 * 1024, 16_384),
+        (8_192 * 1024, 32_768),
+        (16_384 * 1024, 65_536),
+        (32_768 * 1024, 131_072),
+    ];
+    if blocks_count < 2048 {
+        return None;
+    }
+    let step = STEPS.iter().find(|(below, _)| blocks_count < *below);
+    Some(step.map_or(262_144, |(_, blocks)| *blocks))
+}
+
+/// `ext2fs_default_orphan_file_blocks`: 32 to 512 blocks.
+fn default_orphan_file_blocks(blocks_count: u64) -> u64 {
+    match blocks_count {
+        0..131_072 => 32,
+        131_072..2_097_152 => blocks_count / 4096,
+        _ => 512,
+    }
+}
+
+/// Exact below 2^53, which every block count is.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "std has no other way from u64 to f64"
+)]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "std has no other way from f64 to u64; truncation is mke2fs's"
+)]
+fn truncated(count: f64) -> u64 {
+    count as u64
+}
