@@ -1,6 +1,7 @@
 //! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
 
 pub mod feature;
+pub mod layout;
 pub mod ondisk;
 pub mod options;
 pub mod sink;
