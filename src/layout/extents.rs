@@ -4,8 +4,11 @@
 //! [`AppendedTree`] is the shape mke2fs leaves when it appends extents to a file one by one, as it
 //! does for the journal.
 
+use std::ops::Range;
+
 use bytemuck::{bytes_of, cast};
 
+use super::levels::{Fanout, Levels};
 use crate::ondisk::extent::{
     ExtentHeader, ExtentRecord, IndexRecord, MAX_BLOCKS, RECORD_BYTES, ROOT_BYTES, ROOT_MAX,
     node_max, seal,
@@ -48,49 +51,6 @@ pub fn cut(logical: LogicalBlock, run: Run) -> impl Iterator<Item = Extent> {
     })
 }
 
-/// How many nodes each level of a tree has outside the inode, the leaves first.
-#[derive(Clone, Copy, Debug)]
-struct Levels {
-    nodes: [usize; Self::MOST],
-    depth: usize,
-    max: usize,
-}
-
-impl Levels {
-    /// The smallest blocks hold 84 records: seven levels are past 2^32 extents by far.
-    const MOST: usize = 7;
-
-    fn new(extents: usize, block_size: BlockSize) -> Self {
-        let max = usize::from(node_max(block_size));
-        let mut levels = Self {
-            nodes: [0; Self::MOST],
-            depth: 0,
-            max,
-        };
-        let mut below = extents;
-        while below > usize::from(ROOT_MAX) && levels.depth < Self::MOST {
-            below = below.div_ceil(max);
-            levels.nodes[levels.depth] = below;
-            levels.depth += 1;
-        }
-        levels
-    }
-
-    fn total(&self) -> usize {
-        self.nodes.iter().sum()
-    }
-
-    /// How many nodes come before those of `level`: the levels above.
-    fn before(&self, level: usize) -> usize {
-        self.nodes[level + 1..].iter().sum()
-    }
-
-    /// How many extents a full node of `level` leads to.
-    fn extents_per_node(&self, level: usize) -> usize {
-        (0..=level).fold(1, |extents, _| extents * self.max)
-    }
-}
-
 /// A tree with full nodes: the fewest blocks that can hold the extents.
 ///
 /// Its blocks are numbered from the top level to the leaves, each level in the file's order.
@@ -105,13 +65,13 @@ pub struct ExtentTree<'a> {
 impl<'a> ExtentTree<'a> {
     /// How many blocks a tree of `extents` extents has outside the inode.
     pub fn blocks_needed(extents: usize, block_size: BlockSize) -> usize {
-        Levels::new(extents, block_size).total()
+        levels(extents, block_size).total()
     }
 
     /// The tree of `extents`, in the file's order, with its blocks at `nodes`; `None` unless there
     /// are as many as [`ExtentTree::blocks_needed`] says.
     pub fn new(extents: &'a [Extent], nodes: &'a [Block], block_size: BlockSize) -> Option<Self> {
-        let levels = Levels::new(extents.len(), block_size);
+        let levels = levels(extents.len(), block_size);
         (levels.total() == nodes.len()).then_some(Self {
             extents,
             nodes,
@@ -123,7 +83,8 @@ impl<'a> ExtentTree<'a> {
     /// The inode's `i_block`.
     pub fn render_inode(&self) -> [u8; ROOT_BYTES] {
         let mut bytes = [0; ROOT_BYTES];
-        self.render_node(&mut bytes, ROOT_MAX, self.levels.depth, 0);
+        let children = self.levels.of_root(self.extents.len());
+        self.render_node(&mut bytes, ROOT_MAX, self.levels.depth(), children);
         bytes
     }
 
@@ -133,31 +94,23 @@ impl<'a> ExtentTree<'a> {
     /// # Panics
     /// Where the tree has no block of that number, or `block` is shorter than a block.
     pub fn render_block(&self, number: usize, block: &mut [u8], inode_seed: Option<u32>) {
-        let level = (0..self.levels.depth)
-            .find(|level| number >= self.levels.before(*level))
-            .expect("a block of this tree");
+        let (level, place) = self.levels.find(number).expect("a block of this tree");
+        let children = self.levels.of_node(level, place, self.extents.len());
         block.fill(0);
-        let index = number - self.levels.before(level);
-        self.render_node(block, node_max(self.block_size), level, index);
+        self.render_node(block, node_max(self.block_size), level, children);
         if let Some(seed) = inode_seed {
             seal(block, self.block_size, seed);
         }
     }
 
-    /// Renders the header and the records of the `index`th node of `level`.
-    fn render_node(&self, bytes: &mut [u8], max: u16, level: usize, index: usize) {
-        let below = match level {
-            0 => self.extents.len(),
-            _ => self.levels.nodes[level - 1],
-        };
-        let first = index * self.levels.max;
-        let last = below.min(first + usize::from(max));
+    /// Renders the header and the records of a node with `level` levels of nodes below.
+    fn render_node(&self, bytes: &mut [u8], max: u16, level: usize, children: Range<usize>) {
         let depth = u16::try_from(level).unwrap_or(u16::MAX);
-        let entries = u16::try_from(last - first).unwrap_or(max);
+        let entries = u16::try_from(children.len()).unwrap_or(max);
         let (header, records) = bytes.split_at_mut(RECORD_BYTES);
         header.copy_from_slice(bytes_of(&ExtentHeader::new(entries, max, depth)));
         let slots = records.chunks_exact_mut(RECORD_BYTES);
-        for (slot, child) in slots.zip(first..last) {
+        for (slot, child) in slots.zip(children) {
             slot.copy_from_slice(&self.record(level, child));
         }
     }
@@ -166,10 +119,18 @@ impl<'a> ExtentTree<'a> {
         let Some(below) = level.checked_sub(1) else {
             return cast(self.extents[child].record());
         };
-        let first = self.extents[child * self.levels.extents_per_node(below)].logical;
-        let node = self.nodes[self.levels.before(below) + child];
+        let first = self.extents[self.levels.first_item(below, child)].logical;
+        let node = self.nodes[self.levels.first(below) + child];
         cast(IndexRecord::new(first, node))
     }
+}
+
+fn levels(extents: usize, block_size: BlockSize) -> Levels {
+    let fanout = Fanout {
+        root: usize::from(ROOT_MAX),
+        node: usize::from(node_max(block_size)),
+    };
+    Levels::new(extents, fanout)
 }
 
 /// A tree that grew by appending, as libext2fs's `ext2fs_extent_insert` lets it grow.
