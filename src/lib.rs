@@ -1,7 +1,9 @@
 //! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
 
+pub mod emit;
 pub mod feature;
 pub mod geometry;
+pub mod layout;
 pub mod ondisk;
 pub mod options;
 pub mod sink;

@@ -84,6 +84,11 @@ impl DirHasher {
         }
     }
 
+    /// Which function it is.
+    pub const fn version(&self) -> HashVersion {
+        self.version
+    }
+
     /// Hashes `name`, which is at most 255 bytes long.
     ///
     /// The kernel does not hash `.` and `..`: their place in a directory is fixed.

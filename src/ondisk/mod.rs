@@ -4,7 +4,9 @@
 
 pub mod acl;
 pub mod checksum;
+pub mod dir;
 pub mod dirhash;
+pub mod extent;
 pub mod group_desc;
 pub mod inode;
 pub mod int;
