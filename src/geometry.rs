@@ -195,7 +195,7 @@ impl Geometry {
     }
 
     /// Every group.
-    pub fn all_groups(&self) -> impl DoubleEndedIterator<Item = Group> + use<> {
+    pub fn all_groups(&self) -> impl DoubleEndedIterator<Item = Group> + Clone + use<> {
         (0..self.groups).map(Group::new)
     }
 

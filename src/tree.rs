@@ -38,7 +38,8 @@ impl XattrSetId {
     /// No attributes.
     pub const EMPTY: Self = Self(0);
 
-    fn index(self) -> usize {
+    /// The set's place in the order of declaration, from 0 for the empty one.
+    pub fn index(self) -> usize {
         usize::try_from(self.0).expect("a set's index fits any usize")
     }
 }
@@ -481,6 +482,30 @@ impl Tree {
     /// The attributes in the set `id`, in the order of their names' bytes.
     pub fn xattrs(&self, id: XattrSetId) -> &[Xattr] {
         &self.xattr_sets[id.index()]
+    }
+
+    /// Every set's id, the empty one's first.
+    pub fn xattr_set_ids(&self) -> impl Iterator<Item = XattrSetId> + use<> {
+        (0..u32::try_from(self.xattr_sets.len()).unwrap_or(u32::MAX)).map(XattrSetId)
+    }
+
+    /// A path of `node` from the root, for people: it begins with a slash and is as long as the
+    /// names in it. Slow, since nodes do not know their parents.
+    pub fn path(&self, node: NodeId) -> Vec<u8> {
+        let mut parents = HashMap::new();
+        for (parent, _) in self.nodes() {
+            for entry in self.entries(parent) {
+                parents.entry(entry.node).or_insert((parent, &entry.name));
+            }
+        }
+        let mut names = Vec::new();
+        let mut at = node;
+        while let Some((parent, name)) = parents.get(&at) {
+            names.push(&***name);
+            at = *parent;
+        }
+        names.reverse();
+        [b"/", names.join(&b'/').as_slice()].concat()
     }
 
     fn declare(

@@ -1,5 +1,385 @@
-//! Given a geometry and a tree, gives every block and inode number; never a byte of the image.
+//! Given a geometry and a tree, decides every block and inode number; never renders a byte.
+//!
+//! The order of allocation is mke2fs's, because each search for a free block finds what all before
+//! it left; a filesystem without content comes out byte for byte:
+//!
+//! | order | what | where it is sought |
+//! |---|---|---|
+//! | 1 | superblocks, descriptors, blocks kept for more | each group's front ([`tables`]) |
+//! | 2 | block bitmaps, inode bitmaps, inode tables | their (flex) group, or all at the front |
+//! | 3 | root directory | group 0 |
+//! | 4 | lost+found, at least two blocks and 16 KiB | group 0, then each after the last |
+//! | 5 | resize inode's double indirect block | behind group 0's tables |
+//! | 6 | journal | the middle group, or its neighbour if that has more room |
+//! | 7 | orphan file | the first free block, then each after the last |
+//! | 8 | directories, long symbolic links, attribute blocks | the first free block on |
+//! | 9 | files, in the order of their inodes | behind those |
 
+mod content;
 pub mod directory;
 pub mod extents;
+mod ledger;
 mod levels;
+mod system;
+mod tables;
+mod xattrs;
+
+use std::fmt;
+
+pub use content::{Content, Directory, EntriesIn, NoEntries, NodePlan, inodes_needed};
+pub use ledger::{Claim, ClaimError, Ledger};
+pub use system::{AppendedFile, SystemFiles, resize_inode_length};
+pub use tables::GroupTables;
+pub use xattrs::{StoredXattr, XattrFault, XattrPlan, XattrPlans};
+
+use crate::feature::Feature;
+use crate::geometry::Geometry;
+use crate::options::Settings;
+use crate::tree::{NodeId, Tree};
+use crate::units::{Group, Ino, LogicalBlock};
+use tables::Placement;
+
+/// Who owns a run of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The copy of the superblock in a group.
+    Superblock(Group),
+    /// The copy of all descriptors in a group.
+    GroupDescs(Group),
+    /// With meta_bg, a copy of the `index`th block of descriptors.
+    MetaBgDescs {
+        /// Which block of descriptors.
+        index: u32,
+    },
+    /// The descriptor blocks kept for growing behind a group's copy.
+    ReservedGdt(Group),
+    /// A group's block bitmap.
+    BlockBitmap(Group),
+    /// A group's inode bitmap.
+    InodeBitmap(Group),
+    /// A group's inode table.
+    InodeTable(Group),
+    /// lost+found from a block of it on, where the tree has none of its own.
+    LostFound(LogicalBlock),
+    /// A node of lost+found's extent tree, in the order of allocation.
+    LostFoundNode(u32),
+    /// The resize inode's double indirect block.
+    ResizeDoubleIndirect,
+    /// The journal from a block of it on.
+    Journal(LogicalBlock),
+    /// A node of the journal's extent tree, in the order of allocation.
+    JournalNode(u32),
+    /// The orphan file from a block of it on.
+    OrphanFile(LogicalBlock),
+    /// A node of the orphan file's extent tree, in the order of allocation.
+    OrphanFileNode(u32),
+    /// A directory of the tree, the root included, from a block of it on.
+    Directory(NodeId, LogicalBlock),
+    /// The target of a symbolic link.
+    Symlink(NodeId),
+    /// The data of a regular file from a block of it on.
+    File(NodeId, LogicalBlock),
+    /// A node of a tree node's extent tree.
+    ExtentNode(NodeId, u32),
+    /// A block of extended attributes, by its number in [`XattrPlans`].
+    Xattrs(u32),
+}
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The counts and sizes.
+    pub geometry: Geometry,
+    /// Every claim, in ascending order of blocks.
+    pub ledger: Ledger,
+    /// Where each group's tables are.
+    pub tables: Vec<GroupTables>,
+    /// `s_overhead_clusters`.
+    pub overhead_clusters: u64,
+    /// The filesystem's own files.
+    pub system: SystemFiles,
+    /// Where the tree's nodes are.
+    pub content: Content,
+    /// Where extended attributes are.
+    pub xattrs: XattrPlans,
+    /// What could not be kept as it was.
+    pub warnings: Vec<LayoutWarning>,
+}
+
+/// What a filesystem of these options cannot keep as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayoutWarning {
+    /// A directory is too large for an htree of the depth the features allow.
+    LinearDirectory(Vec<u8>),
+    /// Nodes have times outside of what the inode can hold; they are clamped.
+    TimesClamped {
+        /// How many nodes.
+        nodes: u64,
+        /// The path of the first.
+        first: Vec<u8>,
+    },
+    /// Inodes of 128 bytes keep no nanoseconds.
+    NanosecondsDropped {
+        /// How many nodes.
+        nodes: u64,
+        /// The path of the first.
+        first: Vec<u8>,
+    },
+}
+
+/// Why a tree cannot be laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// No room for something the filesystem itself needs.
+    NoRoom {
+        /// Who needs it.
+        owner: Owner,
+        /// The blocks needed.
+        blocks: u64,
+    },
+    /// A block was claimed twice: a fault of ours.
+    Claim(ClaimError),
+    /// Content that does not fit.
+    ContentTooBig {
+        /// The blocks the content needs.
+        needed: u64,
+        /// The blocks free for it.
+        free: u64,
+        /// The block size, in bytes.
+        block_size: u32,
+    },
+    /// More nodes than inodes.
+    TooFewInodes {
+        /// The inodes needed, with the filesystem's own.
+        needed: u64,
+        /// The inodes there are.
+        inodes: u32,
+    },
+    /// A file longer than its block numbers reach.
+    FileTooBig {
+        /// Its path.
+        path: Vec<u8>,
+        /// Its size in bytes.
+        size: u64,
+        /// The largest size in bytes.
+        most: u64,
+    },
+    /// More names than a link count holds.
+    TooManyLinks {
+        /// A path of it.
+        path: Vec<u8>,
+        /// Its names.
+        links: u64,
+    },
+    /// A symbolic link whose target is longer than a block.
+    SymlinkTooLong {
+        /// Its path.
+        path: Vec<u8>,
+        /// Its target's length in bytes.
+        length: u64,
+        /// The longest target in bytes.
+        most: u32,
+    },
+    /// An extended attribute that cannot be stored.
+    Xattr {
+        /// The path of a node that has it.
+        path: Vec<u8>,
+        /// Why.
+        fault: XattrFault,
+    },
+    /// A directory of more blocks than one can have.
+    DirectoryTooLarge {
+        /// Its path.
+        path: Vec<u8>,
+        /// How large it is.
+        fault: directory::DirectoryTooLarge,
+    },
+    /// `lost+found` at the root that is no directory.
+    LostFoundNotADirectory,
+    /// A device number that the format cannot store.
+    Device {
+        /// The node's path.
+        path: Vec<u8>,
+        /// Its major number.
+        major: u32,
+        /// Its minor number.
+        minor: u32,
+    },
+}
+
+impl LayoutError {
+    fn no_room(owner: Owner, blocks: u64) -> Self {
+        Self::NoRoom { owner, blocks }
+    }
+}
+
+impl From<ClaimError> for LayoutError {
+    fn from(error: ClaimError) -> Self {
+        Self::Claim(error)
+    }
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom { owner, blocks } => write!(
+                f,
+                "the filesystem is too small: no room for {blocks} blocks for {owner:?}"
+            ),
+            Self::Claim(error) => fmt::Display::fmt(error, f),
+            Self::ContentTooBig {
+                needed,
+                free,
+                block_size,
+            } => write!(
+                f,
+                "the content needs {needed} blocks of {block_size} bytes; the filesystem has {free} free for it"
+            ),
+            Self::TooFewInodes { needed, inodes } => write!(
+                f,
+                "the content needs {needed} inodes; the filesystem has {inodes}"
+            ),
+            Self::FileTooBig { path, size, most } => write!(
+                f,
+                "{} has {size} bytes; with this block size a file has at most {most}",
+                path.escape_ascii()
+            ),
+            Self::TooManyLinks { path, links } => write!(
+                f,
+                "{} has {links} names; ext4 counts at most {}",
+                path.escape_ascii(),
+                content::LINK_MAX
+            ),
+            Self::SymlinkTooLong { path, length, most } => write!(
+                f,
+                "{} is a symbolic link of {length} bytes; with this block size it has at most {most}",
+                path.escape_ascii()
+            ),
+            Self::Xattr { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
+            Self::DirectoryTooLarge { path, fault } => {
+                write!(f, "{}: {fault}", path.escape_ascii())
+            }
+            Self::LostFoundNotADirectory => {
+                f.write_str("/lost+found is no directory; ext4 keeps that name for one")
+            }
+            Self::Device { path, major, minor } => write!(
+                f,
+                "{} is device {major}:{minor}; ext4 stores major numbers to 4095 and minor numbers to 1048575",
+                path.escape_ascii()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LayoutError {}
+
+impl fmt::Display for LayoutWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinearDirectory(path) => write!(
+                f,
+                "{} is too large for a hash tree of two levels and is written without one; large_dir would give it one",
+                path.escape_ascii()
+            ),
+            Self::TimesClamped { nodes, first } => write!(
+                f,
+                "{nodes} files have times that their inodes cannot hold; they are set to the nearest they can ({} is the first)",
+                first.escape_ascii()
+            ),
+            Self::NanosecondsDropped { nodes, first } => write!(
+                f,
+                "{nodes} files lose the nanoseconds of their times in inodes of 128 bytes ({} is the first)",
+                first.escape_ascii()
+            ),
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of `tree` in a filesystem of `geometry`.
+    ///
+    /// # Errors
+    /// Where something does not fit or cannot be stored.
+    pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
+        tables::claim_backups(&geometry, &mut ledger)?;
+        let placement = if settings.packed_meta_blocks {
+            Placement::Packed
+        } else {
+            Placement::Spread {
+                stride: u32::from(settings.raid_stride),
+            }
+        };
+        let tables = tables::claim_tables(&geometry, placement, &mut ledger)?;
+        let metadata_blocks =
+            geometry.blocks_count - geometry.first_data_block - ledger.total_free();
+        let overhead_clusters = metadata_blocks
+            + geometry.journal_blocks.map_or(0, u64::from)
+            + geometry.first_data_block;
+
+        let mut warnings = Vec::new();
+        let xattrs = xattrs::plan(settings, tree)?;
+        let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
+        let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
+        let (content, xattrs) = draft.claim(&system.root, &mut ledger, xattrs)?;
+        let mut geometry = geometry;
+        if system.has_large_file(&geometry) || content.has_large_file {
+            geometry.features = geometry.features.with(Feature::LargeFile);
+        }
+        if !xattrs.is_empty() {
+            geometry.features = geometry.features.with(Feature::ExtAttr);
+        }
+        ledger.sort();
+        Ok(Self {
+            geometry,
+            ledger,
+            tables,
+            overhead_clusters,
+            system,
+            content,
+            xattrs,
+            warnings,
+        })
+    }
+
+    /// The last inode in use; all before it are in use or reserved.
+    pub fn last_ino(&self) -> Ino {
+        self.content.last_ino()
+    }
+
+    /// The inodes in use in `group`, which are its first ones.
+    pub fn used_inodes(&self, group: Group) -> u32 {
+        let before = group.get() * self.geometry.inodes_per_group;
+        self.last_ino()
+            .get()
+            .saturating_sub(before)
+            .min(self.geometry.inodes_per_group)
+    }
+
+    /// Whether no block of `group` is in use and no inode of it was ever looked at, so that its
+    /// block bitmap need not be written. The last group's is always written, for its padding.
+    ///
+    /// A group with an inode that is not reserved counts as used: libext2fs initialises both
+    /// bitmaps when it takes one.
+    pub fn block_bitmap_uninit(&self, group: Group) -> bool {
+        self.geometry.features.has_group_desc_csum()
+            && group != self.geometry.last_group()
+            && self.ledger.is_free(self.geometry.group_run(group))
+            && self.used_inodes(group) == 0
+    }
+
+    /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.
+    pub fn inode_bitmap_uninit(&self, group: Group) -> bool {
+        self.geometry.features.has_group_desc_csum() && self.used_inodes(group) == 0
+    }
+
+    /// The tables of `group`.
+    pub fn tables_of(&self, group: Group) -> GroupTables {
+        self.tables[usize::try_from(group.get()).expect("a group's number fits any usize")]
+    }
+}
+
+/// `count` as a logical block, which every caller has bounded.
+fn logical(count: u64) -> LogicalBlock {
+    LogicalBlock::new(u32::try_from(count).expect("a file has fewer than 2^32 blocks"))
+}

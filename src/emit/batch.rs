@@ -1,0 +1,400 @@
+//! Given claims in ascending order, cuts them into batches and renders those; never a superblock.
+
+use super::{EmitError, Image, Out};
+use crate::layout::directory::{Directory, DirectoryPlan};
+use crate::layout::{Claim, NoEntries, Owner, StoredXattr};
+use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
+use crate::tree::{Content, ContentReader, Kind, NodeId};
+use crate::units::{Block, Group, Ino, LogicalBlock, Run};
+use bytemuck::bytes_of;
+
+/// How many bytes a batch holds, about.
+const BATCH_BYTES: u64 = 2 << 20;
+
+/// Blocks that are rendered and written together.
+pub(super) struct Batch {
+    /// The batch's place in the image's order.
+    pub(super) number: u64,
+    pieces: Vec<Claim>,
+}
+
+/// The batches of an image, in ascending order of blocks.
+pub(super) struct Batches<'a> {
+    image: &'a Image<'a>,
+    number: u64,
+    /// The next claim, and how many of its blocks were dealt already.
+    claim: usize,
+    dealt: u64,
+}
+
+impl<'a> Batches<'a> {
+    pub(super) fn new(image: &'a Image<'a>) -> Self {
+        Self {
+            image,
+            number: 0,
+            claim: 0,
+            dealt: 0,
+        }
+    }
+
+    /// The next piece of at most `most` blocks that has bytes of its own.
+    fn piece(&mut self, most: u64) -> Option<Claim> {
+        loop {
+            let claim = self.image.layout.ledger.claims().get(self.claim)?;
+            let blocks = self.image.blocks_to_write(claim);
+            if self.dealt >= blocks {
+                self.claim += 1;
+                self.dealt = 0;
+                continue;
+            }
+            let len = (blocks - self.dealt).min(most);
+            let run = Run::new(claim.run.start.plus(self.dealt), len);
+            let owner = further(claim.owner, self.dealt);
+            self.dealt += len;
+            return Some(Claim { run, owner });
+        }
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let most = (BATCH_BYTES / self.image.layout.geometry.block_size.bytes_u64()).max(1);
+        let mut pieces = Vec::new();
+        let mut blocks = 0;
+        while blocks < most {
+            let Some(piece) = self.piece(most - blocks) else {
+                break;
+            };
+            blocks += piece.run.len;
+            pieces.push(piece);
+        }
+        let number = self.number;
+        self.number += 1;
+        (!pieces.is_empty()).then_some(Batch { number, pieces })
+    }
+}
+
+/// `owner` of the blocks `count` further on in its run.
+fn further(owner: Owner, count: u64) -> Owner {
+    let behind = |block: LogicalBlock| {
+        let count = u32::try_from(count).expect("a file has fewer than 2^32 blocks");
+        LogicalBlock::new(block.get() + count)
+    };
+    match owner {
+        Owner::LostFound(block) => Owner::LostFound(behind(block)),
+        Owner::Journal(block) => Owner::Journal(behind(block)),
+        Owner::OrphanFile(block) => Owner::OrphanFile(behind(block)),
+        Owner::Directory(node, block) => Owner::Directory(node, behind(block)),
+        Owner::File(node, block) => Owner::File(node, behind(block)),
+        Owner::Superblock(_)
+        | Owner::GroupDescs(_)
+        | Owner::MetaBgDescs { .. }
+        | Owner::ReservedGdt(_)
+        | Owner::BlockBitmap(_)
+        | Owner::InodeBitmap(_)
+        | Owner::InodeTable(_)
+        | Owner::LostFoundNode(_)
+        | Owner::ResizeDoubleIndirect
+        | Owner::JournalNode(_)
+        | Owner::OrphanFileNode(_)
+        | Owner::Symlink(_)
+        | Owner::ExtentNode(_, _)
+        | Owner::Xattrs(_) => owner,
+    }
+}
+
+/// Rendered bytes of neighbouring blocks, and where they go.
+struct Pending {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// The file being read.
+struct OpenFile<'a> {
+    node: NodeId,
+    content: &'a Content,
+    reader: Box<dyn ContentReader + 'a>,
+}
+
+/// A batch while it is rendered: neighbouring blocks gather and are written at once.
+struct Writer<'a> {
+    image: &'a Image<'a>,
+    out: &'a Out<'a>,
+    pending: Pending,
+    open: Option<OpenFile<'a>>,
+    written: u64,
+}
+
+impl Image<'_> {
+    /// Renders and writes `batch`, and gives the bytes written.
+    pub(super) fn write_batch(&self, batch: &Batch, out: &Out<'_>) -> Result<u64, EmitError> {
+        let mut writer = Writer {
+            image: self,
+            out,
+            pending: Pending {
+                offset: 0,
+                bytes: Vec::new(),
+            },
+            open: None,
+            written: 0,
+        };
+        for piece in &batch.pieces {
+            writer.piece(piece)?;
+        }
+        writer.close()?;
+        writer.flush()?;
+        Ok(writer.written)
+    }
+
+    /// How many blocks of a claim, from its first on, are written. The primary superblock is
+    /// written by itself, and what reads as zeros or is left as it was is not written.
+    fn blocks_to_write(&self, claim: &Claim) -> u64 {
+        let len = claim.run.len;
+        match claim.owner {
+            Owner::Superblock(group) if group.get() == 0 => 0,
+            Owner::ReservedGdt(group) => {
+                if group.get() == 0 && self.layout.system.resize.is_some() {
+                    len
+                } else {
+                    0
+                }
+            }
+            Owner::BlockBitmap(group) => u64::from(!self.layout.block_bitmap_uninit(group)),
+            Owner::InodeBitmap(group) => u64::from(!self.layout.inode_bitmap_uninit(group)),
+            Owner::InodeTable(group) => u64::from(self.used_table_blocks(group)),
+            Owner::Journal(block) => u64::from(block.get() == 0),
+            Owner::Superblock(_)
+            | Owner::GroupDescs(_)
+            | Owner::MetaBgDescs { .. }
+            | Owner::LostFound(_)
+            | Owner::LostFoundNode(_)
+            | Owner::ResizeDoubleIndirect
+            | Owner::JournalNode(_)
+            | Owner::OrphanFile(_)
+            | Owner::OrphanFileNode(_)
+            | Owner::Directory(_, _)
+            | Owner::Symlink(_)
+            | Owner::File(_, _)
+            | Owner::ExtentNode(_, _)
+            | Owner::Xattrs(_) => len,
+        }
+    }
+
+    /// Renders the block `offset` blocks into the piece that `owner` begins with, at `place`.
+    fn render(&self, owner: Owner, offset: u64, place: Block, block: &mut [u8]) {
+        let (layout, system) = (self.layout, &self.layout.system);
+        match further(owner, offset) {
+            Owner::GroupDescs(_) | Owner::MetaBgDescs { .. } => {
+                self.render_descriptors(owner, place, block);
+            }
+            Owner::ReservedGdt(_) => self.render_reserved_gdt(place, block),
+            Owner::BlockBitmap(group) => self.render_block_bitmap(group, block),
+            Owner::InodeBitmap(group) => self.render_inode_bitmap(group, block),
+            Owner::InodeTable(group) => self.render_inode_table(group, place, block),
+            Owner::LostFound(logical) => self.render_made_directory(logical, block),
+            Owner::LostFoundNode(number) => {
+                let file = system.lost_found.as_ref();
+                self.render_appended_node(file, Ino::FIRST, number, block);
+            }
+            Owner::ResizeDoubleIndirect => self.render_resize_double_indirect(block),
+            Owner::Journal(_) => self.render_journal_superblock(block),
+            Owner::JournalNode(number) => {
+                let file = system.journal.as_ref();
+                self.render_appended_node(file, Ino::JOURNAL, number, block);
+            }
+            Owner::OrphanFile(_) => self.render_orphan_block(place, block),
+            Owner::OrphanFileNode(number) => {
+                let ino = self.orphan_ino().unwrap_or_default();
+                self.render_appended_node(system.orphan_file.as_ref(), ino, number, block);
+            }
+            Owner::Directory(node, logical) => self.render_directory(node, logical, block),
+            Owner::Symlink(node) => {
+                block.fill(0);
+                if let Kind::Symlink(target) = &self.tree.node(node).kind {
+                    block[..target.len()].copy_from_slice(target);
+                }
+            }
+            Owner::ExtentNode(node, number) => {
+                let tree = layout.content.extent_tree(node, layout.geometry.block_size);
+                let number = usize::try_from(number).expect("32 bits fit any usize");
+                let seed = self.inode_seed(layout.content.ino_of(node));
+                tree.render_block(number, block, seed);
+            }
+            Owner::Xattrs(number) => self.render_xattr_block(number, place, block),
+            Owner::Superblock(_) | Owner::File(_, _) => block.fill(0),
+        }
+    }
+
+    fn render_descriptors(&self, owner: Owner, place: Block, block: &mut [u8]) {
+        let geometry = &self.layout.geometry;
+        let index = match owner {
+            Owner::MetaBgDescs { index } => u64::from(index),
+            _ => {
+                let group = geometry.group_of_block(place);
+                let first = geometry.group_first_block(group).plus(1);
+                place.get() - first.get()
+            }
+        };
+        let start = usize::try_from(index).expect("fits memory") * block.len();
+        block.copy_from_slice(&self.descriptors[start..start + block.len()]);
+    }
+
+    fn render_inode_table(&self, group: Group, place: Block, block: &mut [u8]) {
+        let geometry = &self.layout.geometry;
+        let size = usize::from(geometry.inode_size);
+        let per_block = geometry.block_size.bytes() / u32::from(geometry.inode_size);
+        let table = self.layout.tables_of(group).inode_table;
+        let before = u32::try_from(place.get() - table.get()).expect("a table is short");
+        let first = geometry.group_first_ino(group).get() + before * per_block;
+        let end = geometry.group_first_ino(group).get() + geometry.inodes_per_group;
+        block.fill(0);
+        for (ino, stored) in (first..end).zip(block.chunks_exact_mut(size)) {
+            self.render_inode(Ino::new(ino), stored);
+        }
+    }
+
+    /// A block of the lost+found that the tree does not have.
+    fn render_made_directory(&self, logical: LogicalBlock, block: &mut [u8]) {
+        let blocks = self.layout.system.lost_found.as_ref();
+        let blocks = blocks.map_or(1, |file| u32::try_from(file.blocks).unwrap_or(u32::MAX));
+        let directory = self.directory(&NoEntries, Ino::FIRST, Ino::ROOT);
+        DirectoryPlan::empty(blocks).render_block(logical.get(), block, &directory);
+    }
+
+    fn render_directory(&self, node: NodeId, logical: LogicalBlock, block: &mut [u8]) {
+        let content = &self.layout.content;
+        let planned = content.directory(node);
+        let entries = content.entries(self.tree, node);
+        let (this, parent) = (content.ino_of(node), content.ino_of(planned.parent));
+        let directory = self.directory(&entries, this, parent);
+        planned.plan.render_block(logical.get(), block, &directory);
+    }
+
+    fn directory<'a, E>(&'a self, entries: &'a E, this: Ino, parent: Ino) -> Directory<'a, E> {
+        Directory {
+            rules: &self.layout.content.rules,
+            entries,
+            this,
+            parent,
+            inode_seed: self.inode_seed(this).unwrap_or_default(),
+        }
+    }
+
+    fn render_xattr_block(&self, number: u32, place: Block, block: &mut [u8]) {
+        let (xattrs, refcount) = self.layout.xattrs.block(number);
+        let entries: Vec<XattrEntry<'_>> = xattrs.iter().map(StoredXattr::entry).collect();
+        let rendered = render_block(&entries, block.len(), refcount)
+            .expect("the layout chose what fits a block");
+        block.copy_from_slice(&rendered);
+        if self.has(crate::feature::Feature::MetadataCsum) {
+            seal_block(self.seed, place.get(), block);
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    fn piece(&mut self, piece: &Claim) -> Result<(), EmitError> {
+        let offset = self.out.offset(piece.run.start);
+        if let Owner::Superblock(group) = piece.owner {
+            // Only the structure is written; the rest of its block is left as it was.
+            self.flush()?;
+            self.out
+                .write(offset, bytes_of(&self.image.superblock(group)))?;
+            return Ok(());
+        }
+        let length = usize::try_from(piece.run.len * self.out.block_bytes).expect("fits memory");
+        let bytes = self.room(offset, length)?;
+        if let Owner::File(node, logical) = piece.owner {
+            return self.read(node, logical, bytes);
+        }
+        let block_bytes = usize::try_from(self.out.block_bytes).expect("fits memory");
+        let image = self.image;
+        let blocks = self.pending.bytes[bytes].chunks_exact_mut(block_bytes);
+        for (block, at) in blocks.zip(0..) {
+            image.render(piece.owner, at, piece.run.start.plus(at), block);
+        }
+        Ok(())
+    }
+
+    /// Makes room for `length` more bytes at `offset`, writing what is not their neighbour.
+    fn room(&mut self, offset: u64, length: usize) -> Result<std::ops::Range<usize>, EmitError> {
+        let end = u64::try_from(self.pending.bytes.len()).unwrap_or(u64::MAX);
+        if self.pending.offset + end != offset {
+            self.flush()?;
+            self.pending.offset = offset;
+        }
+        let start = self.pending.bytes.len();
+        self.pending.bytes.resize(start + length, 0);
+        Ok(start..start + length)
+    }
+
+    fn flush(&mut self) -> Result<(), EmitError> {
+        if !self.pending.bytes.is_empty() {
+            self.out.write(self.pending.offset, &self.pending.bytes)?;
+            self.written += u64::try_from(self.pending.bytes.len()).unwrap_or(u64::MAX);
+            self.pending.bytes.clear();
+        }
+        Ok(())
+    }
+
+    /// Reads a file's blocks from `logical` on into `bytes` of what is pending.
+    fn read(
+        &mut self,
+        node: NodeId,
+        logical: LogicalBlock,
+        bytes: std::ops::Range<usize>,
+    ) -> Result<(), EmitError> {
+        if self.open.as_ref().is_none_or(|open| open.node != node) {
+            self.close()?;
+            self.open = self.image.open(node)?;
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let start = u64::from(logical.get()) * self.out.block_bytes;
+        let wanted = &mut self.pending.bytes[bytes];
+        let left = open.content.size_bytes.saturating_sub(start);
+        let length = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(wanted.len());
+        open.reader
+            .read_exact_at(start, &mut wanted[..length])
+            .map_err(|error| unreadable(open.content, error))
+    }
+
+    fn close(&mut self) -> Result<(), EmitError> {
+        match self.open.take() {
+            Some(mut open) => open
+                .reader
+                .finish()
+                .map_err(|error| unreadable(open.content, error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Image<'a> {
+    fn open(&self, node: NodeId) -> Result<Option<OpenFile<'a>>, EmitError> {
+        let Kind::File(content) = &self.tree.node(node).kind else {
+            return Ok(None);
+        };
+        let reader = content
+            .source
+            .open(content.key)
+            .map_err(|error| unreadable(content, error))?;
+        Ok(Some(OpenFile {
+            node,
+            content,
+            reader,
+        }))
+    }
+}
+
+fn unreadable(content: &Content, error: std::io::Error) -> EmitError {
+    EmitError::Content {
+        name: content.source.describe(content.key),
+        error,
+    }
+}

@@ -1,0 +1,370 @@
+//! Given a layout, renders superblock, descriptors, bitmaps and the blocks of the filesystem's own
+//! files; never a node of the tree.
+
+use bytemuck::{Zeroable, bytes_of};
+
+use super::Image;
+use crate::feature::{Feature, Word};
+use crate::layout::{AppendedFile, Layout};
+use crate::ondisk::checksum::crc32c;
+use crate::ondisk::group_desc::{
+    BLOCK_UNINIT, GroupDesc, INODE_UNINIT, INODE_ZEROED, SIZE_32, checksum_crc16, checksum_crc32c,
+};
+use crate::ondisk::int::{Le16, Le32};
+use crate::ondisk::jbd2::JournalSuperblock;
+use crate::ondisk::superblock::{
+    self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
+};
+use crate::ondisk::{dirhash::HashVersion, inode, orphan};
+use crate::options::Errors;
+use crate::units::{Block, Group, Ino, Run};
+
+impl Image<'_> {
+    /// The superblock as `group` keeps it: the primary one in group 0, else a backup, which is not
+    /// marked clean.
+    pub(super) fn superblock(&self, group: Group) -> Superblock {
+        let mut sb = self.superblock_template;
+        sb.s_block_group_nr = Le16::new(u16::try_from(group.get()).unwrap_or_else(|_| {
+            // The field has 16 bits and mke2fs stores the low ones.
+            u16::from_le_bytes([group.get().to_le_bytes()[0], group.get().to_le_bytes()[1]])
+        }));
+        sb.s_state = Le16::new(if group.get() == 0 { STATE_VALID } else { 0 });
+        if self.has(Feature::MetadataCsum) {
+            sb.s_checksum = Le32::new(sb.checksum());
+        }
+        sb
+    }
+
+    /// All descriptors in a row, padded to whole blocks.
+    pub(super) fn descriptors(&self) -> Vec<u8> {
+        let geometry = &self.layout.geometry;
+        let size = usize::from(geometry.desc_size);
+        let blocks = usize::try_from(geometry.desc_blocks).expect("fits memory");
+        let mut table = vec![0; blocks * geometry.block_size.bytes_usize()];
+        let mut scratch = vec![0; geometry.block_size.bytes_usize()];
+        let per_block = usize::try_from(geometry.descs_per_block()).expect("fits memory");
+        let mut dirs = self.directories_by_group();
+        dirs.resize(blocks * per_block, 0);
+        for group in geometry.all_groups() {
+            let index = usize::try_from(group.get()).expect("fits memory");
+            // A descriptor never straddles blocks.
+            let offset =
+                index / per_block * geometry.block_size.bytes_usize() + index % per_block * size;
+            let stored = &mut table[offset..offset + size];
+            self.render_descriptor(group, dirs[index], stored, &mut scratch);
+        }
+        table
+    }
+
+    fn render_descriptor(&self, group: Group, dirs: u32, stored: &mut [u8], scratch: &mut [u8]) {
+        let layout = self.layout;
+        let geometry = &layout.geometry;
+        let tables = layout.tables_of(group);
+        let mut desc = GroupDesc::zeroed();
+        desc.set_places(tables.block_bitmap, tables.inode_bitmap, tables.inode_table);
+        let used = layout.used_inodes(group);
+        let free_blocks = layout.ledger.count_free(geometry.group_run(group));
+        let unused = if geometry.features.has_group_desc_csum() {
+            geometry.inodes_per_group - used
+        } else {
+            0
+        };
+        desc.set_counts(
+            u32::try_from(free_blocks).unwrap_or(u32::MAX),
+            geometry.inodes_per_group - used,
+            dirs,
+            unused,
+        );
+        let mut flags = if self.tables_zeroed { INODE_ZEROED } else { 0 };
+        if layout.block_bitmap_uninit(group) {
+            flags |= BLOCK_UNINIT;
+        } else if self.has(Feature::MetadataCsum) {
+            self.render_block_bitmap(group, scratch);
+            let bytes = bitmap_bytes(geometry.blocks_per_group);
+            desc.set_block_bitmap_checksum(crc32c(self.seed, &scratch[..bytes]));
+        }
+        if layout.inode_bitmap_uninit(group) {
+            flags |= INODE_UNINIT;
+        } else if self.has(Feature::MetadataCsum) {
+            self.render_inode_bitmap(group, scratch);
+            let bytes = bitmap_bytes(geometry.inodes_per_group);
+            desc.set_inode_bitmap_checksum(crc32c(self.seed, &scratch[..bytes]));
+        }
+        desc.bg_flags = Le16::new(flags);
+        let known = stored.len().min(size_of::<GroupDesc>());
+        stored[..known].copy_from_slice(&bytes_of(&desc)[..known]);
+        self.seal_descriptor(group, stored);
+    }
+
+    fn seal_descriptor(&self, group: Group, stored: &mut [u8]) {
+        let checksum = if self.has(Feature::MetadataCsum) {
+            checksum_crc32c(self.seed, group.get(), stored)
+        } else if self.has(Feature::GdtCsum) {
+            checksum_crc16(&self.settings.uuid, group.get(), stored)
+        } else {
+            return;
+        };
+        stored[SIZE_32 - 2..SIZE_32].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// How many directories each group has.
+    fn directories_by_group(&self) -> Vec<u32> {
+        let layout = self.layout;
+        let mut counts = vec![0_u32; usize::try_from(layout.geometry.groups).expect("fits memory")];
+        let made = layout.system.lost_found.as_ref().map(|_| Ino::FIRST);
+        let own = layout.content.directories().iter();
+        let inos = own.map(|(node, _)| layout.content.ino_of(*node));
+        for ino in inos.chain(made) {
+            let group = layout.geometry.group_of_ino(ino);
+            counts[usize::try_from(group.get()).expect("fits memory")] += 1;
+        }
+        counts
+    }
+
+    /// A group's block bitmap; bits past the group are set.
+    pub(super) fn render_block_bitmap(&self, group: Group, block: &mut [u8]) {
+        let geometry = &self.layout.geometry;
+        let run = geometry.group_run(group);
+        block.fill(0xff);
+        clear_bits(block, 0..index(run.len));
+        for used in self.layout.ledger.used_in(run) {
+            let first = index(used.start.get() - run.start.get());
+            set_bits(block, first..first + index(used.len));
+        }
+    }
+
+    /// A group's inode bitmap; bits past the group are set.
+    pub(super) fn render_inode_bitmap(&self, group: Group, block: &mut [u8]) {
+        let per_group = index(u64::from(self.layout.geometry.inodes_per_group));
+        let used = index(u64::from(self.layout.used_inodes(group)));
+        block.fill(0xff);
+        clear_bits(block, used..per_group);
+    }
+
+    /// The resize inode's double indirect block: the primary descriptor blocks kept for growing.
+    pub(super) fn render_resize_double_indirect(&self, block: &mut [u8]) {
+        block.fill(0);
+        let geometry = &self.layout.geometry;
+        let Some(kept) = geometry.backups(Group::new(0)).reserved else {
+            return;
+        };
+        for offset in 0..kept.len {
+            let slot = (u64::from(geometry.desc_blocks) + offset)
+                % u64::from(geometry.addresses_per_block());
+            put_address(block, index(slot), kept.start.plus(offset));
+        }
+    }
+
+    /// A primary descriptor block kept for growing: it points to its backups in the other groups.
+    pub(super) fn render_reserved_gdt(&self, kept: Block, block: &mut [u8]) {
+        block.fill(0);
+        let geometry = &self.layout.geometry;
+        for (slot, group) in self.backup_groups().enumerate() {
+            let distance = u64::from(group.get()) * u64::from(geometry.blocks_per_group);
+            put_address(block, slot, kept.plus(distance));
+        }
+    }
+
+    /// The groups but the first that keep descriptors.
+    pub(super) fn backup_groups(&self) -> impl Iterator<Item = Group> + '_ {
+        let geometry = &self.layout.geometry;
+        geometry
+            .all_groups()
+            .skip(1)
+            .filter(|group| geometry.has_superblock(*group))
+    }
+
+    /// The journal's first block.
+    pub(super) fn render_journal_superblock(&self, block: &mut [u8]) {
+        let geometry = &self.layout.geometry;
+        let blocks = geometry.journal_blocks.unwrap_or_default();
+        let superblock =
+            JournalSuperblock::empty(blocks, geometry.block_size.bytes(), self.settings.uuid);
+        block.fill(0);
+        block[..size_of::<JournalSuperblock>()].copy_from_slice(bytes_of(&superblock));
+    }
+
+    /// A block of the orphan file.
+    pub(super) fn render_orphan_block(&self, number: Block, block: &mut [u8]) {
+        orphan::render_empty(block);
+        if let Some(ino) = self.orphan_ino()
+            && let Some(seed) = self.inode_seed(ino)
+        {
+            orphan::set_checksum(block, seed, number.get());
+        }
+    }
+
+    /// The node of a file that grew by appending.
+    pub(super) fn render_appended_node(
+        &self,
+        file: Option<&AppendedFile>,
+        ino: Ino,
+        number: u32,
+        block: &mut [u8],
+    ) {
+        if let Some(file) = file {
+            let number = index(u64::from(number));
+            file.tree.render_block(number, block, self.inode_seed(ino));
+        }
+    }
+}
+
+/// The superblock of `layout` but for what differs between its copies.
+pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
+    let (settings, layout) = (image.settings, image.layout);
+    let geometry = &layout.geometry;
+    let mut sb = Superblock::zeroed();
+    sb.s_inodes_count = Le32::new(geometry.inodes_count);
+    sb.set_blocks_count(geometry.blocks_count);
+    sb.set_reserved_blocks_count(geometry.reserved_blocks);
+    sb.set_free_blocks_count(layout.ledger.total_free());
+    sb.s_free_inodes_count = Le32::new(geometry.inodes_count - layout.last_ino().get());
+    sb.s_first_data_block = Le32::new(u32::from(geometry.first_data_block == 1));
+    sb.s_log_block_size = Le32::new(geometry.block_size.log());
+    sb.s_log_cluster_size = sb.s_log_block_size;
+    sb.s_blocks_per_group = Le32::new(geometry.blocks_per_group);
+    sb.s_clusters_per_group = sb.s_blocks_per_group;
+    sb.s_inodes_per_group = Le32::new(geometry.inodes_per_group);
+    sb.set_clock(settings.clock);
+    sb.s_max_mnt_count = Le16::new(settings.max_mnt_count);
+    sb.s_checkinterval = Le32::new(settings.check_interval);
+    sb.s_magic = Le16::new(superblock::MAGIC);
+    sb.s_errors = Le16::new(match settings.errors {
+        Errors::Continue => 1,
+        Errors::RemountReadOnly => 2,
+        Errors::Panic => 3,
+    });
+    sb.s_rev_level = Le32::new(1);
+    sb.s_first_ino = Le32::new(Ino::FIRST.get());
+    sb.s_inode_size = Le16::new(geometry.inode_size);
+    sb.s_feature_compat = Le32::new(geometry.features.word(Word::Compat));
+    sb.s_feature_incompat = Le32::new(geometry.features.word(Word::Incompat));
+    sb.s_feature_ro_compat = Le32::new(geometry.features.word(Word::RoCompat));
+    sb.s_uuid = settings.uuid;
+    sb.s_volume_name = settings.label;
+    sb.s_last_mounted = settings.last_mounted;
+    sb.s_reserved_gdt_blocks =
+        Le16::new(u16::try_from(geometry.reserved_gdt_blocks).unwrap_or(u16::MAX));
+    sb.s_hash_seed = settings.hash_seed;
+    sb.s_def_hash_version = HashVersion::HalfMd4.number();
+    sb.s_default_mount_opts = Le32::new(settings.default_mount_opts);
+    if usize::from(geometry.inode_size) > inode::GOOD_OLD_SIZE {
+        sb.s_min_extra_isize = Le16::new(inode::EXTRA_ISIZE);
+        sb.s_want_extra_isize = Le16::new(inode::EXTRA_ISIZE);
+    }
+    sb.s_flags = Le32::new(FLAG_SIGNED_HASH);
+    sb.s_raid_stride = Le16::new(settings.raid_stride);
+    sb.s_raid_stripe_width = Le32::new(settings.raid_stripe_width);
+    sb.s_log_groups_per_flex = geometry.log_groups_per_flex;
+    sb.s_overhead_clusters = Le32::new(u32::try_from(layout.overhead_clusters).unwrap_or(u32::MAX));
+    sb.s_backup_bgs = geometry.backup_bgs.map(Le32::new);
+    set_features(image, &mut sb);
+    set_journal(layout, &mut sb);
+    sb
+}
+
+/// Sets what single features put into the superblock.
+fn set_features(image: &Image<'_>, sb: &mut Superblock) {
+    if image.has(Feature::SixtyFourBit) {
+        sb.s_desc_size = Le16::new(image.layout.geometry.desc_size);
+    }
+    if image.has(Feature::MetadataCsum) {
+        sb.s_checksum_type = CHECKSUM_CRC32C;
+    }
+    if image.has(Feature::MetadataCsumSeed) {
+        sb.s_checksum_seed = Le32::new(image.seed);
+    }
+    if let Some(ino) = image.orphan_ino() {
+        sb.s_orphan_file_inum = Le32::new(ino.get());
+    }
+    let counts_writes = [
+        Feature::FlexBg,
+        Feature::HugeFile,
+        Feature::GdtCsum,
+        Feature::DirNlink,
+        Feature::MetadataCsum,
+        Feature::ExtraIsize,
+    ];
+    if counts_writes.into_iter().any(|feature| image.has(feature)) {
+        sb.s_kbytes_written = 1.into();
+    }
+}
+
+/// Repeats the journal's inode, from which fsck restores it.
+fn set_journal(layout: &Layout, sb: &mut Superblock) {
+    let Some(journal) = &layout.system.journal else {
+        return;
+    };
+    sb.s_journal_inum = Le32::new(Ino::JOURNAL.get());
+    sb.s_jnl_backup_type = JOURNAL_BACKUP_BLOCKS;
+    let size = journal.blocks * layout.geometry.block_size.bytes_u64();
+    let (low, high) = superblock::halves(size);
+    sb.s_jnl_blocks[..60].copy_from_slice(&journal.tree.render_inode());
+    sb.s_jnl_blocks[60..64].copy_from_slice(bytes_of(&high));
+    sb.s_jnl_blocks[64..].copy_from_slice(bytes_of(&low));
+}
+
+/// The blocks the resize inode counts: its own, those kept, and their backups.
+pub(super) fn resize_inode_blocks(image: &Image<'_>) -> u64 {
+    let kept = image.layout.geometry.backups(Group::new(0)).reserved;
+    let copies = 1 + u64::try_from(image.backup_groups().count()).unwrap_or(u64::MAX);
+    1 + kept.map_or(0, |run: Run| run.len) * copies
+}
+
+fn put_address(block: &mut [u8], slot: usize, address: Block) {
+    let (low, _) = superblock::halves(address.get());
+    block[slot * 4..slot * 4 + 4].copy_from_slice(bytes_of(&low));
+}
+
+fn bitmap_bytes(bits: u32) -> usize {
+    index(u64::from(bits) / 8)
+}
+
+fn index(count: u64) -> usize {
+    usize::try_from(count).expect("a count within a block or a group fits any usize")
+}
+
+/// Sets the bits of `range`, the lowest bit of a byte first.
+fn set_bits(bytes: &mut [u8], range: std::ops::Range<usize>) {
+    each_byte(bytes, range, |byte, mask| *byte |= mask);
+}
+
+/// Clears the bits of `range`.
+fn clear_bits(bytes: &mut [u8], range: std::ops::Range<usize>) {
+    each_byte(bytes, range, |byte, mask| *byte &= !mask);
+}
+
+fn each_byte(bytes: &mut [u8], range: std::ops::Range<usize>, change: impl Fn(&mut u8, u8)) {
+    let (first, last) = (range.start / 8, range.end.div_ceil(8));
+    for (at, byte) in bytes.iter_mut().enumerate().take(last).skip(first) {
+        let below = range.start.saturating_sub(at * 8).min(8);
+        let above = (at * 8 + 8).saturating_sub(range.end).min(8);
+        let mask = u8::MAX
+            .checked_shl(u32::try_from(below).unwrap_or(8))
+            .unwrap_or(0)
+            & u8::MAX
+                .checked_shr(u32::try_from(above).unwrap_or(8))
+                .unwrap_or(0);
+        change(byte, mask);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_set_in_the_disks_order() {
+        for range in [0..0, 0..1, 3..11, 7..8, 8..16, 5..32, 0..32] {
+            let mut bytes = [0_u8; 4];
+            set_bits(&mut bytes, range.clone());
+            let expected = (0..32)
+                .filter(|bit| range.contains(bit))
+                .fold(0_u32, |bits, bit| bits | 1 << bit);
+            assert_eq!(u32::from_le_bytes(bytes), expected, "{range:?}");
+            let mut bytes = [0xff; 4];
+            clear_bits(&mut bytes, range.clone());
+            assert_eq!(u32::from_le_bytes(bytes), !expected, "{range:?}");
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Given a layout and a tree, renders every block and copies content to a sink; never chooses a place.
+//!
+//! The old primary superblock is zeroed first and the new one written last, so that nothing mounts
+//! that is not finished. In between, claims are cut into batches in ascending order of blocks;
+//! several workers render batches and write them. The result does not depend on how many there are,
+//! and of several errors the one lowest in the image is reported.
+
+mod batch;
+mod inodes;
+mod metadata;
+
+use std::fmt;
+use std::io;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytemuck::{Zeroable, bytes_of};
+
+use crate::feature::Feature;
+use crate::layout::Layout;
+use crate::ondisk::checksum::{filesystem_seed, inode_seed};
+use crate::ondisk::superblock::{self, Superblock};
+use crate::options::Settings;
+use crate::sink::Sink;
+use crate::tree::Tree;
+use crate::units::{Block, Group, Ino, Run};
+use batch::{Batch, Batches};
+
+/// How an image is written.
+pub struct Writing<'a> {
+    /// How many threads render and write.
+    pub threads: NonZero<usize>,
+    /// Called with the bytes of each batch once they are written, from several threads.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Once this is true, writing ends with [`EmitError::Cancelled`].
+    pub cancel: &'a AtomicBool,
+}
+
+impl fmt::Debug for Writing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writing")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an image was not written.
+#[derive(Debug)]
+pub enum EmitError {
+    /// The sink is smaller than the filesystem.
+    SinkTooSmall {
+        /// The bytes the sink holds.
+        size: u64,
+        /// The bytes needed.
+        needed: u64,
+    },
+    /// The sink failed.
+    Sink {
+        /// What was being done.
+        doing: &'static str,
+        /// Where, in bytes from the sink's first.
+        offset: u64,
+        /// Why.
+        error: io::Error,
+    },
+    /// Content could not be read.
+    Content {
+        /// Its name for people.
+        name: Vec<u8>,
+        /// Why.
+        error: io::Error,
+    },
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SinkTooSmall { size, needed } => {
+                write!(f, "the output holds {size} bytes; the image needs {needed}")
+            }
+            Self::Sink {
+                doing,
+                offset,
+                error,
+            } => write!(f, "{doing} at byte {offset} of the output failed: {error}"),
+            Self::Content { name, error } => {
+                write!(f, "cannot read {}: {error}", name.escape_ascii())
+            }
+            Self::Cancelled => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for EmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sink { error, .. } | Self::Content { error, .. } => Some(error),
+            Self::SinkTooSmall { .. } | Self::Cancelled => None,
+        }
+    }
+}
+
+/// Writes the image of `layout`, made from `settings` and `tree`, to `sink`.
+///
+/// # Errors
+/// Where the sink is too small or fails, content cannot be read, or the caller cancels. The sink
+/// then holds no superblock.
+pub fn emit(
+    settings: &Settings,
+    layout: &Layout,
+    tree: &Tree,
+    sink: &dyn Sink,
+    writing: &Writing<'_>,
+) -> Result<(), EmitError> {
+    let image = Image::new(settings, layout, tree, sink);
+    let out = Out {
+        sink,
+        base: settings.offset_bytes,
+        block_bytes: layout.geometry.block_size.bytes_u64(),
+    };
+    let length = layout.geometry.blocks_count * out.block_bytes;
+    let needed = out.base.saturating_add(length);
+    if sink.size_bytes() < needed {
+        return Err(EmitError::SinkTooSmall {
+            size: sink.size_bytes(),
+            needed,
+        });
+    }
+    out.zero(OLD_SUPERBLOCK)?;
+    if settings.discard {
+        sink.discard(out.base, length)
+            .map_err(|error| out.failed("discarding", 0, error))?;
+    }
+    if !image.storage_zeroed {
+        image.zero_stale(&out)?;
+    }
+    image.write_batches(&out, writing)?;
+    let primary = image.superblock(Group::new(0));
+    out.write(superblock::OFFSET, bytes_of(&primary))
+}
+
+/// The bytes that can hold an old superblock and what lies behind it: sectors 2 to 7.
+const OLD_SUPERBLOCK: Range<u64> = 1024..4096;
+/// Where a BSD disk label has its magic number, in bytes from the image's first.
+const BSD_LABEL: Range<usize> = 64..68;
+/// A BSD disk label's magic number.
+const BSD_MAGIC: u32 = 0x8256_4557;
+/// How much of the end may hold the metadata of a RAID, in bytes.
+const RAID_TAIL: u64 = 65536;
+
+/// The sink with the place of the image in it.
+struct Out<'a> {
+    sink: &'a dyn Sink,
+    base: u64,
+    block_bytes: u64,
+}
+
+impl Out<'_> {
+    /// Writes `bytes` at `offset` from the image's first byte.
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), EmitError> {
+        self.sink
+            .write_at(self.base + offset, bytes)
+            .map_err(|error| self.failed("writing", offset, error))
+    }
+
+    /// Zeroes a range of bytes.
+    fn zero(&self, range: Range<u64>) -> Result<(), EmitError> {
+        self.sink
+            .zero(self.base + range.start, range.end - range.start)
+            .map_err(|error| self.failed("zeroing", range.start, error))
+    }
+
+    fn zero_blocks(&self, run: Run) -> Result<(), EmitError> {
+        self.zero(self.offset(run.start)..self.offset(run.end()))
+    }
+
+    fn offset(&self, block: Block) -> u64 {
+        block.get() * self.block_bytes
+    }
+
+    fn failed(&self, doing: &'static str, offset: u64, error: io::Error) -> EmitError {
+        EmitError::Sink {
+            doing,
+            offset: self.base + offset,
+            error,
+        }
+    }
+}
+
+/// All that rendering asks for.
+struct Image<'a> {
+    settings: &'a Settings,
+    layout: &'a Layout,
+    tree: &'a Tree,
+    /// The seed of metadata checksums.
+    seed: u32,
+    /// Whether all that is not written reads as zeros.
+    storage_zeroed: bool,
+    /// Whether inode tables read as zeros past what is used, which descriptors say.
+    tables_zeroed: bool,
+    superblock_template: Superblock,
+    descriptors: Vec<u8>,
+}
+
+impl<'a> Image<'a> {
+    fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, sink: &dyn Sink) -> Self {
+        let storage_zeroed =
+            settings.assume_storage_prezeroed || settings.discard && sink.discard_zeroes();
+        let mut image = Self {
+            settings,
+            layout,
+            tree,
+            seed: filesystem_seed(settings.uuid),
+            storage_zeroed,
+            tables_zeroed: storage_zeroed || !settings.lazy_itable_init,
+            superblock_template: Superblock::zeroed(),
+            descriptors: Vec::new(),
+        };
+        image.superblock_template = metadata::superblock_template(&image);
+        image.descriptors = image.descriptors();
+        image
+    }
+
+    /// The seed of `ino`'s checksums, where there are any. Generations are 0.
+    fn inode_seed(&self, ino: Ino) -> Option<u32> {
+        self.has(Feature::MetadataCsum)
+            .then(|| inode_seed(self.seed, ino.get(), 0))
+    }
+
+    /// The orphan file's inode.
+    fn orphan_ino(&self) -> Option<Ino> {
+        let file = self.layout.system.orphan_file.as_ref();
+        file.map(|_| Ino::new(Ino::FIRST.get() + 1))
+    }
+
+    /// Zeroes what mke2fs zeroes on storage that may hold old data: the boot block, the end where a
+    /// RAID may have left metadata, inode tables, and the journal.
+    fn zero_stale(&self, out: &Out<'_>) -> Result<(), EmitError> {
+        if !self.has_bsd_label(out)? {
+            out.zero(0..superblock::OFFSET)?;
+        }
+        let geometry = &self.layout.geometry;
+        let tail = RAID_TAIL / out.block_bytes;
+        let mut start = geometry.blocks_count / tail * tail;
+        if start > tail {
+            start -= tail;
+        }
+        if start > 0 {
+            out.zero_blocks(Run::new(Block::new(start), geometry.blocks_count - start))?;
+        }
+        for group in geometry.all_groups() {
+            let blocks = self.stale_table_blocks(group);
+            if blocks > 0 {
+                let table = self.layout.tables_of(group).inode_table;
+                out.zero_blocks(Run::new(table, u64::from(blocks)))?;
+            }
+        }
+        if !self.settings.lazy_journal_init {
+            self.zero_journal(out)?;
+        }
+        Ok(())
+    }
+
+    /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that
+    /// hold inodes.
+    fn stale_table_blocks(&self, group: Group) -> u32 {
+        let geometry = &self.layout.geometry;
+        if !self.settings.lazy_itable_init || !geometry.features.has_group_desc_csum() {
+            return geometry.inode_blocks_per_group;
+        }
+        self.used_table_blocks(group)
+    }
+
+    /// How many blocks of a group's inode table hold inodes in use.
+    fn used_table_blocks(&self, group: Group) -> u32 {
+        let geometry = &self.layout.geometry;
+        let bytes = self.layout.used_inodes(group) * u32::from(geometry.inode_size);
+        bytes.div_ceil(geometry.block_size.bytes())
+    }
+
+    fn zero_journal(&self, out: &Out<'_>) -> Result<(), EmitError> {
+        let claims = self.layout.ledger.claims().iter();
+        for claim in claims {
+            if matches!(claim.owner, crate::layout::Owner::Journal(_)) {
+                out.zero_blocks(claim.run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the first sector holds a BSD disk label, which mke2fs leaves alone.
+    fn has_bsd_label(&self, out: &Out<'_>) -> Result<bool, EmitError> {
+        let mut sector = [0; 512];
+        out.sink
+            .read_at(out.base, &mut sector)
+            .map_err(|error| out.failed("reading", 0, error))?;
+        let mut magic = [0; 4];
+        magic.copy_from_slice(&sector[BSD_LABEL]);
+        let magic = u32::from_le_bytes(magic);
+        Ok(magic == BSD_MAGIC || magic == BSD_MAGIC.swap_bytes())
+    }
+
+    fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
+        let batches = Mutex::new(Batches::new(self));
+        let failure = Failure::default();
+        let work = || {
+            while let Some(batch) = next(&batches, &failure) {
+                let number = batch.number;
+                if writing.cancel.load(Ordering::Relaxed) {
+                    failure.report(number, EmitError::Cancelled);
+                    return;
+                }
+                match self.write_batch(&batch, out) {
+                    Ok(bytes) => (writing.progress)(bytes),
+                    Err(error) => failure.report(number, error),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..writing.threads.get() {
+                scope.spawn(work);
+            }
+            work();
+        });
+        failure.into_result()
+    }
+}
+
+/// The next batch, unless one failed already: all below it are then in other hands.
+fn next(batches: &Mutex<Batches<'_>>, failure: &Failure) -> Option<Batch> {
+    if failure.happened.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut batches = batches.lock().unwrap_or_else(|poison| poison.into_inner());
+    batches.next()
+}
+
+/// The failure lowest in the image.
+#[derive(Default)]
+struct Failure {
+    happened: AtomicBool,
+    lowest: Mutex<Option<(u64, EmitError)>>,
+}
+
+impl Failure {
+    fn report(&self, number: u64, error: EmitError) {
+        let mut lowest = self
+            .lowest
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
+        if lowest.as_ref().is_none_or(|(known, _)| number < *known) {
+            *lowest = Some((number, error));
+        }
+        self.happened.store(true, Ordering::Relaxed);
+    }
+
+    fn into_result(self) -> Result<(), EmitError> {
+        let lowest = self
+            .lowest
+            .into_inner()
+            .unwrap_or_else(|poison| poison.into_inner());
+        lowest.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}

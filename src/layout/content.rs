@@ -1,0 +1,742 @@
+//! Given a tree, numbers its nodes and places their blocks; never the filesystem's own files.
+//!
+//! Inodes are numbered directory by directory: all entries of one in the order of their names'
+//! bytes, then those of its first subdirectory, and so on. Directories, long symbolic links and
+//! attribute blocks come first, the files' data after them, both in the order of inodes, so that
+//! neighbours in the tree are neighbours on disk.
+
+use std::ops::Range;
+
+use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names, Shape};
+use super::extents::{Extent, ExtentTree, cut};
+use super::system::{LARGE_FILE, lost_found_blocks};
+use super::xattrs::XattrPlans;
+use super::{LayoutError, LayoutWarning, Ledger, Owner, logical};
+use crate::feature::Feature;
+use crate::geometry::Geometry;
+use crate::ondisk::dir::{BlockFormat, FileType};
+use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
+use crate::ondisk::inode::{GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
+use crate::options::Settings;
+use crate::tree::{self, Kind, Metadata, Node, NodeId, Tree};
+use crate::units::{Block, BlockSize, Ino, Run};
+
+/// `EXT4_LINK_MAX`: the most names an inode counts.
+pub(super) const LINK_MAX: u32 = 65_000;
+/// The name of the directory that fsck puts lost files into.
+const LOST_FOUND: &[u8] = b"lost+found";
+/// Bytes of `i_block`: a shorter target is stored there.
+const INLINE_TARGET: usize = 60;
+/// The largest numbers of a device that the format stores.
+const DEVICE_MAX: (u32, u32) = (0xfff, 0xf_ffff);
+/// How many gaps further on a file is placed whole rather than split.
+const GAPS_TO_TRY: usize = 8;
+
+/// What was decided for one node.
+#[derive(Clone, Debug, Default)]
+pub struct NodePlan {
+    extents: Range<u32>,
+    tree_nodes: Range<u32>,
+    /// How many blocks of data it has.
+    pub data_blocks: u64,
+    /// Its attribute block, by number.
+    pub xattr_block: Option<u32>,
+    /// `i_links_count`.
+    pub links: u16,
+}
+
+/// A directory of the tree.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The directory above it; the root is above itself.
+    pub parent: NodeId,
+    /// Its blocks.
+    pub plan: DirectoryPlan,
+}
+
+/// Where the tree's nodes are.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// How directories are kept.
+    pub rules: DirectoryRules,
+    /// The nodes in the order of their inodes, from `first_ino` on.
+    order: Vec<NodeId>,
+    first_ino: u32,
+    /// By node.
+    inos: Vec<Ino>,
+    plans: Vec<NodePlan>,
+    directories: Vec<(NodeId, Directory)>,
+    extents: Vec<Extent>,
+    tree_nodes: Vec<Block>,
+    lost_found: Option<NodeId>,
+    /// Whether a file needs large_file.
+    pub has_large_file: bool,
+}
+
+impl Content {
+    /// The node that `ino` is, if it is one of the tree's.
+    pub fn node_of(&self, ino: Ino) -> Option<NodeId> {
+        if ino == Ino::ROOT {
+            return Some(NodeId::ROOT);
+        }
+        if ino == Ino::FIRST {
+            return self.lost_found;
+        }
+        let place = ino.get().checked_sub(self.first_ino)?;
+        self.order.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// The inode of `node`.
+    pub fn ino_of(&self, node: NodeId) -> Ino {
+        self.inos[node.index()]
+    }
+
+    /// What was decided for `node`.
+    pub fn plan_of(&self, node: NodeId) -> &NodePlan {
+        &self.plans[node.index()]
+    }
+
+    /// The directory `node`.
+    ///
+    /// # Panics
+    /// Where it is none.
+    pub fn directory(&self, node: NodeId) -> &Directory {
+        let place = self
+            .directories
+            .binary_search_by_key(&node, |(id, _)| *id)
+            .expect("only directories of the tree are asked for");
+        &self.directories[place].1
+    }
+
+    /// The entries of the directory `node` of `tree`, the tree that was laid out.
+    pub fn entries<'a>(&'a self, tree: &'a Tree, node: NodeId) -> EntriesIn<'a> {
+        EntriesIn {
+            names: NamesIn {
+                entries: tree.entries(node),
+                lost_found: node == NodeId::ROOT && self.lost_found.is_none(),
+            },
+            tree,
+            content: self,
+        }
+    }
+
+    /// Every directory, by node.
+    pub fn directories(&self) -> &[(NodeId, Directory)] {
+        &self.directories
+    }
+
+    /// The extent tree of `node`.
+    pub fn extent_tree(&self, node: NodeId, block_size: BlockSize) -> ExtentTree<'_> {
+        let plan = self.plan_of(node);
+        let extents = &self.extents[range(&plan.extents)];
+        let nodes = &self.tree_nodes[range(&plan.tree_nodes)];
+        ExtentTree::new(extents, nodes, block_size)
+            .expect("as many nodes were claimed as the tree needs")
+    }
+
+    /// The last inode in use.
+    pub fn last_ino(&self) -> Ino {
+        let count = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
+        Ino::new(self.first_ino - 1 + count)
+    }
+}
+
+impl NodePlan {
+    /// All blocks the node's `i_blocks` counts.
+    pub fn all_blocks(&self) -> u64 {
+        let tree_nodes = u64::try_from(self.tree_nodes.len()).unwrap_or(u64::MAX);
+        self.data_blocks + tree_nodes + u64::from(self.xattr_block.is_some())
+    }
+}
+
+/// How many inodes a filesystem with `tree` in it needs, its own included.
+pub fn inodes_needed(tree: &Tree, has_orphan_file: bool) -> u64 {
+    let own = u64::from(Ino::FIRST.get()) + u64::from(has_orphan_file);
+    let in_place = 1 + u64::from(lost_found_of(tree).is_some());
+    own + u64::try_from(tree.len()).unwrap_or(u64::MAX) - in_place
+}
+
+/// How a filesystem of these settings keeps its directories.
+fn directory_rules(settings: &Settings, geometry: &Geometry) -> DirectoryRules {
+    let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, settings.hash_seed);
+    DirectoryRules {
+        format: BlockFormat {
+            block_size: geometry.block_size,
+            checksums: geometry.features.has(Feature::MetadataCsum),
+            file_types: geometry.features.has(Feature::Filetype),
+        },
+        hasher: geometry.features.has(Feature::DirIndex).then_some(hasher),
+        large_dir: geometry.features.has(Feature::LargeDir),
+    }
+}
+
+/// A directory's names in the order of their bytes; the root has lost+found among them, which mke2fs
+/// makes, where the tree has none.
+#[derive(Clone, Copy, Debug)]
+struct NamesIn<'a> {
+    entries: &'a [tree::Entry],
+    lost_found: bool,
+}
+
+impl NamesIn<'_> {
+    /// Where lost+found stands among the names.
+    fn place_of_lost_found(&self) -> Option<usize> {
+        let place = self
+            .entries
+            .partition_point(|entry| &*entry.name < LOST_FOUND);
+        self.lost_found.then_some(place)
+    }
+
+    /// The entry at `index`, or `None` for the lost+found that the tree does not have.
+    fn entry(&self, index: usize) -> Option<&tree::Entry> {
+        match self.place_of_lost_found() {
+            Some(place) if index == place => None,
+            Some(place) if index > place => Some(&self.entries[index - 1]),
+            _ => Some(&self.entries[index]),
+        }
+    }
+}
+
+impl Names for NamesIn<'_> {
+    fn count(&self) -> usize {
+        self.entries.len() + usize::from(self.lost_found)
+    }
+
+    fn name(&self, index: usize) -> &[u8] {
+        self.entry(index).map_or(LOST_FOUND, |entry| &entry.name)
+    }
+}
+
+/// A directory's entries with the inodes they lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct EntriesIn<'a> {
+    names: NamesIn<'a>,
+    tree: &'a Tree,
+    content: &'a Content,
+}
+
+impl Names for EntriesIn<'_> {
+    fn count(&self) -> usize {
+        self.names.count()
+    }
+
+    fn name(&self, index: usize) -> &[u8] {
+        self.names.name(index)
+    }
+}
+
+impl Entries for EntriesIn<'_> {
+    fn file_type(&self, index: usize) -> FileType {
+        self.names
+            .entry(index)
+            .map_or(FileType::Directory, |entry| {
+                file_type(&self.tree.node(entry.node).kind)
+            })
+    }
+
+    fn ino(&self, index: usize) -> Ino {
+        self.names
+            .entry(index)
+            .map_or(Ino::FIRST, |entry| self.content.ino_of(entry.node))
+    }
+}
+
+/// The entries of a directory that has none.
+#[derive(Clone, Copy, Debug)]
+pub struct NoEntries;
+
+impl Names for NoEntries {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn name(&self, _index: usize) -> &[u8] {
+        &[]
+    }
+}
+
+impl Entries for NoEntries {
+    fn file_type(&self, _index: usize) -> FileType {
+        FileType::Directory
+    }
+
+    fn ino(&self, _index: usize) -> Ino {
+        Ino::default()
+    }
+}
+
+fn file_type(kind: &Kind) -> FileType {
+    match kind {
+        Kind::Directory(_) => FileType::Directory,
+        Kind::File(_) => FileType::Regular,
+        Kind::Symlink(_) => FileType::Symlink,
+        Kind::CharDevice(_) => FileType::CharDevice,
+        Kind::BlockDevice(_) => FileType::BlockDevice,
+        Kind::Fifo => FileType::Fifo,
+        Kind::Socket => FileType::Socket,
+    }
+}
+
+fn lost_found_of(tree: &Tree) -> Option<NodeId> {
+    let entries = tree.entries(NodeId::ROOT);
+    let place = entries
+        .binary_search_by(|entry| (*entry.name).cmp(LOST_FOUND))
+        .ok()?;
+    Some(entries[place].node)
+}
+
+/// The tree with its inodes numbered and its directories planned, before any block is claimed.
+pub(super) struct Draft<'a> {
+    geometry: &'a Geometry,
+    tree: &'a Tree,
+    content: Content,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(
+        settings: &Settings,
+        geometry: &'a Geometry,
+        tree: &'a Tree,
+        warnings: &mut Vec<LayoutWarning>,
+    ) -> Result<Self, LayoutError> {
+        let has_orphan_file = geometry.orphan_file_blocks.is_some();
+        let needed = inodes_needed(tree, has_orphan_file);
+        if needed > u64::from(geometry.inodes_count) {
+            return Err(LayoutError::TooFewInodes {
+                needed,
+                inodes: geometry.inodes_count,
+            });
+        }
+        let lost_found = lost_found_of(tree);
+        if lost_found.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
+            return Err(LayoutError::LostFoundNotADirectory);
+        }
+        let mut draft = Self {
+            geometry,
+            tree,
+            content: Content {
+                rules: directory_rules(settings, geometry),
+                order: Vec::with_capacity(tree.len()),
+                first_ino: Ino::FIRST.get() + 1 + u32::from(has_orphan_file),
+                inos: vec![Ino::default(); tree.len()],
+                plans: vec![NodePlan::default(); tree.len()],
+                directories: Vec::new(),
+                extents: Vec::new(),
+                tree_nodes: Vec::new(),
+                lost_found,
+                has_large_file: false,
+            },
+        };
+        draft.number();
+        draft.plan_directories(warnings)?;
+        draft.check_nodes()?;
+        draft.warn_of_times(warnings);
+        Ok(draft)
+    }
+
+    /// Whether the tree has a lost+found of its own.
+    pub(super) fn has_lost_found(&self) -> bool {
+        self.content.lost_found.is_some()
+    }
+
+    /// The root directory's blocks.
+    pub(super) fn root_blocks(&self) -> u64 {
+        u64::from(self.content.directory(NodeId::ROOT).plan.blocks())
+    }
+
+    /// Gives every node its inode's number.
+    fn number(&mut self) {
+        let tree = self.tree;
+        let content = &mut self.content;
+        content.inos[NodeId::ROOT.index()] = Ino::ROOT;
+        if let Some(node) = content.lost_found {
+            content.inos[node.index()] = Ino::FIRST;
+        }
+        let mut directories = vec![NodeId::ROOT];
+        while let Some(directory) = directories.pop() {
+            let entries = tree.entries(directory);
+            for entry in entries {
+                let ino = &mut content.inos[entry.node.index()];
+                if ino.get() == 0 {
+                    let place = u32::try_from(content.order.len()).unwrap_or(u32::MAX);
+                    *ino = Ino::new(content.first_ino + place);
+                    content.order.push(entry.node);
+                }
+            }
+            let below = entries.iter().map(|entry| entry.node).rev();
+            directories
+                .extend(below.filter(|node| matches!(tree.node(*node).kind, Kind::Directory(_))));
+        }
+    }
+
+    fn plan_directories(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
+        let mut parents = vec![NodeId::ROOT; self.tree.len()];
+        for (id, node) in self.tree.nodes() {
+            if let Kind::Directory(entries) = &node.kind {
+                for entry in entries {
+                    parents[entry.node.index()] = id;
+                }
+            }
+        }
+        for (id, node) in self.tree.nodes() {
+            let Kind::Directory(entries) = &node.kind else {
+                continue;
+            };
+            let plan = if Some(id) == self.content.lost_found && entries.is_empty() {
+                let blocks = lost_found_blocks(self.geometry.block_size.bytes());
+                DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2))
+            } else {
+                let names = NamesIn {
+                    entries,
+                    lost_found: self.lists_lost_found(id),
+                };
+                DirectoryPlan::new(&names, &self.content.rules).map_err(|fault| {
+                    LayoutError::DirectoryTooLarge {
+                        path: self.tree.path(id),
+                        fault,
+                    }
+                })?
+            };
+            if plan.shape() == Shape::Overgrown {
+                warnings.push(LayoutWarning::LinearDirectory(self.tree.path(id)));
+            }
+            let parent = parents[id.index()];
+            self.content
+                .directories
+                .push((id, Directory { parent, plan }));
+        }
+        Ok(())
+    }
+
+    /// Whether the directory `id` lists the lost+found that the tree does not have.
+    fn lists_lost_found(&self, id: NodeId) -> bool {
+        id == NodeId::ROOT && self.content.lost_found.is_none()
+    }
+
+    /// Refuses what the format cannot hold, and counts links.
+    fn check_nodes(&mut self) -> Result<(), LayoutError> {
+        for (id, node) in self.tree.nodes() {
+            let links = match &node.kind {
+                Kind::Directory(entries) => self.directory_links(id, entries)?,
+                _ => self.links(id, node.names)?,
+            };
+            self.content.plans[id.index()].links = links;
+            match &node.kind {
+                Kind::File(file) => self.check_size(id, file.size_bytes)?,
+                Kind::Symlink(target) => self.check_target(id, target.len())?,
+                Kind::CharDevice(device) | Kind::BlockDevice(device) => {
+                    if device.major > DEVICE_MAX.0 || device.minor > DEVICE_MAX.1 {
+                        return Err(LayoutError::Device {
+                            path: self.tree.path(id),
+                            major: device.major,
+                            minor: device.minor,
+                        });
+                    }
+                }
+                Kind::Directory(_) | Kind::Fifo | Kind::Socket => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn links(&self, id: NodeId, links: u32) -> Result<u16, LayoutError> {
+        let fitting = u16::try_from(links).ok();
+        fitting
+            .filter(|_| links <= LINK_MAX)
+            .ok_or_else(|| LayoutError::TooManyLinks {
+                path: self.tree.path(id),
+                links: u64::from(links),
+            })
+    }
+
+    /// A directory's links: its own two and one from each subdirectory; with dir_nlink, 1 where
+    /// those are too many to count.
+    fn directory_links(&self, id: NodeId, entries: &[tree::Entry]) -> Result<u16, LayoutError> {
+        let is_directory =
+            |entry: &&tree::Entry| matches!(self.tree.node(entry.node).kind, Kind::Directory(_));
+        let below = u32::try_from(entries.iter().filter(is_directory).count()).unwrap_or(u32::MAX);
+        let made = u32::from(id == NodeId::ROOT && self.content.lost_found.is_none());
+        let links = below.saturating_add(2 + made);
+        if links >= LINK_MAX && self.geometry.features.has(Feature::DirNlink) {
+            return Ok(1);
+        }
+        self.links(id, links)
+    }
+
+    fn check_size(&mut self, id: NodeId, size: u64) -> Result<(), LayoutError> {
+        let most = u64::from(u32::MAX) * self.geometry.block_size.bytes_u64();
+        if size > most {
+            return Err(LayoutError::FileTooBig {
+                path: self.tree.path(id),
+                size,
+                most,
+            });
+        }
+        self.content.has_large_file |= size >= LARGE_FILE;
+        Ok(())
+    }
+
+    fn check_target(&self, id: NodeId, length: usize) -> Result<(), LayoutError> {
+        // The kernel wants a NUL behind the target in its block.
+        let most = self.geometry.block_size.bytes() - 1;
+        if u32::try_from(length).is_ok_and(|length| length <= most) {
+            return Ok(());
+        }
+        Err(LayoutError::SymlinkTooLong {
+            path: self.tree.path(id),
+            length: u64::try_from(length).unwrap_or(u64::MAX),
+            most,
+        })
+    }
+
+    fn warn_of_times(&self, warnings: &mut Vec<LayoutWarning>) {
+        let is_small = usize::from(self.geometry.inode_size) == GOOD_OLD_SIZE;
+        let last = if is_small { TIME_MAX_32 } else { TIME_MAX };
+        let times = |metadata: &Metadata| [metadata.atime, metadata.mtime, metadata.ctime];
+        let count = |lost: &dyn Fn(&Metadata) -> bool| {
+            let mut losing = self
+                .tree
+                .nodes()
+                .skip(1)
+                .filter(|(_, node)| lost(&node.metadata));
+            let (first, _) = losing.next()?;
+            let nodes = 1 + u64::try_from(losing.count()).unwrap_or(u64::MAX - 1);
+            Some((nodes, self.tree.path(first)))
+        };
+        let out_of_range = |metadata: &Metadata| {
+            times(metadata)
+                .iter()
+                .any(|time| time.seconds < TIME_MIN || time.seconds > last)
+        };
+        if let Some((nodes, first)) = count(&out_of_range) {
+            warnings.push(LayoutWarning::TimesClamped { nodes, first });
+        }
+        let has_nanoseconds =
+            |metadata: &Metadata| times(metadata).iter().any(|time| time.nanoseconds > 0);
+        if is_small && let Some((nodes, first)) = count(&has_nanoseconds) {
+            warnings.push(LayoutWarning::NanosecondsDropped { nodes, first });
+        }
+    }
+
+    /// Claims every block of the tree; the root directory's are those in `root`.
+    pub(super) fn claim(
+        self,
+        root: &[Run],
+        ledger: &mut Ledger,
+        xattrs: XattrPlans,
+    ) -> Result<(Content, XattrPlans), LayoutError> {
+        let free = ledger.total_free();
+        let needed = self.blocks_needed(&xattrs);
+        let too_big = |needed| LayoutError::ContentTooBig {
+            needed,
+            free,
+            block_size: self.geometry.block_size.bytes(),
+        };
+        if needed > free {
+            return Err(too_big(needed));
+        }
+        let placer = Placer {
+            tree: self.tree,
+            block_size: self.geometry.block_size,
+            ledger,
+            content: self.content,
+            xattrs,
+            cursor: Block::default(),
+        };
+        placer.place(root).map_err(|error| match error {
+            // Extent trees are the only blocks not counted before.
+            LayoutError::NoRoom { blocks, .. } => too_big(needed + blocks),
+            other => other,
+        })
+    }
+
+    /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
+    /// how files are split.
+    fn blocks_needed(&self, xattrs: &XattrPlans) -> u64 {
+        let directories = self.content.directories.iter();
+        let directories: u64 = directories
+            .filter(|(id, _)| *id != NodeId::ROOT)
+            .map(|(_, directory)| u64::from(directory.plan.blocks()))
+            .sum();
+        let block_size = self.geometry.block_size;
+        let rest: u64 = self
+            .tree
+            .nodes()
+            .map(|(_, node)| data_blocks(node, block_size))
+            .sum();
+        let sets = self.tree.nodes().map(|(_, node)| node.xattrs);
+        directories + rest + xattrs.blocks_needed(sets)
+    }
+}
+
+/// The blocks of a file's data or of a long symbolic link.
+fn data_blocks(node: &Node, block_size: BlockSize) -> u64 {
+    match &node.kind {
+        Kind::File(file) => block_ranges(file, block_size)
+            .map(|range| range.end - range.start)
+            .sum(),
+        Kind::Symlink(target) => u64::from(target.len() >= INLINE_TARGET),
+        _ => 0,
+    }
+}
+
+/// The logical blocks that hold a file's data, in ascending order, those that touch joined.
+fn block_ranges(
+    file: &tree::Content,
+    block_size: BlockSize,
+) -> impl Iterator<Item = Range<u64>> + '_ {
+    let bytes = block_size.bytes_u64();
+    let mut ranges = file
+        .data_ranges()
+        .map(move |range| range.start / bytes..range.end.div_ceil(bytes))
+        .peekable();
+    std::iter::from_fn(move || {
+        let mut joined = ranges.next()?;
+        while let Some(next) = ranges.next_if(|next| next.start <= joined.end) {
+            joined.end = next.end;
+        }
+        Some(joined)
+    })
+}
+
+struct Placer<'a> {
+    tree: &'a Tree,
+    block_size: BlockSize,
+    ledger: &'a mut Ledger,
+    content: Content,
+    xattrs: XattrPlans,
+    /// Where the next free block is sought.
+    cursor: Block,
+}
+
+impl Placer<'_> {
+    fn place(mut self, root: &[Run]) -> Result<(Content, XattrPlans), LayoutError> {
+        self.place_root(root)?;
+        let lost_found = self.content.lost_found;
+        let nodes: Vec<NodeId> = lost_found
+            .into_iter()
+            .chain(self.content.order.iter().copied())
+            .collect();
+        self.place_xattrs(NodeId::ROOT)?;
+        for id in &nodes {
+            match &self.tree.node(*id).kind {
+                Kind::Directory(_) => {
+                    let blocks = u64::from(self.content.directory(*id).plan.blocks());
+                    self.place_data(*id, blocks, std::iter::once(0..blocks), Owner::Directory)?;
+                }
+                Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
+                    let owner = |id, _| Owner::Symlink(id);
+                    self.place_data(*id, 1, std::iter::once(0..1), owner)?;
+                }
+                _ => {}
+            }
+            self.place_xattrs(*id)?;
+        }
+        for id in &nodes {
+            let node = self.tree.node(*id);
+            if let Kind::File(file) = &node.kind {
+                let blocks = data_blocks(node, self.block_size);
+                let ranges = block_ranges(file, self.block_size);
+                self.place_data(*id, blocks, ranges, Owner::File)?;
+            }
+        }
+        Ok((self.content, self.xattrs))
+    }
+
+    /// The root directory's blocks are claimed already.
+    fn place_root(&mut self, root: &[Run]) -> Result<(), LayoutError> {
+        let first = self.content.extents.len();
+        let mut blocks = 0;
+        for run in root {
+            self.content.extents.extend(cut(logical(blocks), *run));
+            blocks += run.len;
+        }
+        self.finish_node(NodeId::ROOT, first, blocks)
+    }
+
+    fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
+        let set = self.tree.node(id).xattrs;
+        let number = self.xattrs.share(set, self.cursor, self.ledger)?;
+        self.content.plans[id.index()].xattr_block = number;
+        Ok(())
+    }
+
+    fn place_data(
+        &mut self,
+        id: NodeId,
+        total: u64,
+        ranges: impl Iterator<Item = Range<u64>>,
+        owner: impl Fn(NodeId, crate::units::LogicalBlock) -> Owner,
+    ) -> Result<(), LayoutError> {
+        let first = self.content.extents.len();
+        if total > 0 {
+            self.seek_gap(total);
+        }
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let owner = owner(id, logical(at));
+                let run = self.claim_next(range.end - at, owner)?;
+                self.content.extents.extend(cut(logical(at), run));
+                at += run.len;
+            }
+        }
+        self.finish_node(id, first, total)
+    }
+
+    /// Moves on to a gap that holds `blocks` blocks, if one is near: what is left behind is filled
+    /// once the end is reached. Only a file larger than all of them is split.
+    fn seek_gap(&mut self, blocks: u64) {
+        let mut at = self.cursor;
+        for _ in 0..GAPS_TO_TRY {
+            let Some(start) = self.ledger.free_from(at) else {
+                return;
+            };
+            let gap = self.ledger.free_run(start, blocks);
+            if gap.len == blocks {
+                self.cursor = start;
+                return;
+            }
+            at = gap.end();
+        }
+    }
+
+    /// Claims the next free blocks, at most `most` of them.
+    fn claim_next(&mut self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
+        let start = self
+            .ledger
+            .free_near(self.cursor)
+            .ok_or(LayoutError::no_room(owner, most))?;
+        let run = self.ledger.free_run(start, most);
+        self.ledger.claim(run, owner)?;
+        self.cursor = run.end();
+        Ok(run)
+    }
+
+    /// Claims the blocks of the node's extent tree, if its extents from `first` on need any.
+    fn finish_node(&mut self, id: NodeId, first: usize, blocks: u64) -> Result<(), LayoutError> {
+        let extents = self.content.extents.len() - first;
+        let needed = ExtentTree::blocks_needed(extents, self.block_size);
+        let first_node = self.content.tree_nodes.len();
+        for number in 0..needed {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let run = self.claim_next(1, Owner::ExtentNode(id, number))?;
+            self.content.tree_nodes.push(run.start);
+        }
+        let plan = &mut self.content.plans[id.index()];
+        plan.extents = span(first, extents);
+        plan.tree_nodes = span(first_node, needed);
+        plan.data_blocks = blocks;
+        Ok(())
+    }
+}
+
+fn span(first: usize, len: usize) -> Range<u32> {
+    let number = |index| u32::try_from(index).expect("fewer than 2^32 extents");
+    number(first)..number(first + len)
+}
+
+fn range(numbers: &Range<u32>) -> Range<usize> {
+    let index = |number| usize::try_from(number).expect("32 bits fit any usize");
+    index(numbers.start)..index(numbers.end)
+}
