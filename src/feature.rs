@@ -117,8 +117,8 @@ impl Feature {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
             "extents" => return Some(Self::Extent),
-            "gdt_csum" => return Some(Self::GdtCsum),
-            "dir_prealloc" => return None,
+            "uninit_groups" => return Some(Self::GdtCsum),
+            "fname_encoding" => return Some(Self::Casefold),
             _ => {}
         }
         Self::ALL

@@ -7,5 +7,6 @@ pub mod layout;
 pub mod ondisk;
 pub mod options;
 pub mod sink;
+mod sys;
 pub mod tree;
 pub mod units;

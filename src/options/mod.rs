@@ -1,5 +1,403 @@
 //! Given wishes, gives [`Settings`]; never a count that depends on another count.
+//!
+//! [`Options`] is what somebody asks for, every wish optional. [`Host`] is what the world says: the
+//! clock, randomness, the environment and the output as it is. [`Options::settle`] makes
+//! [`Settings`] of both, by the rules and in the order of mke2fs, and validates them once.
 
+mod error;
+mod extended;
+mod features;
+mod host;
+mod profile;
 mod settings;
+mod settle;
+mod size;
 
+pub use error::{Notice, SettingsError};
+pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use settings::{Errors, JournalLength, Settings};
+pub use size::Size;
+
+use crate::feature::Feature;
+use extended::Extended;
+
+/// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
+///
+/// Setters take any value; [`settle`](Self::settle) says what is wrong with one.
+///
+/// ```
+/// use mke4fs::feature::Feature;
+/// use mke4fs::options::{Host, Options, Size};
+///
+/// let mut options = Options::new();
+/// options
+///     .size(Size::Bytes(64 << 20))
+///     .label("boot")
+///     .without_feature(Feature::HasJournal);
+/// let settled = options.settle(&Host::detect())?;
+/// assert_eq!(settled.settings.blocks_count, 65536);
+/// assert_eq!(settled.settings.label, *b"boot\0\0\0\0\0\0\0\0\0\0\0\0");
+/// # Ok::<(), mke4fs::options::SettingsError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    size: Option<Size>,
+    block_size: Option<BlockSizeWish>,
+    fs_type: Option<TypeWish>,
+    usage_types: Option<String>,
+    features: Vec<FeatureWish>,
+    inode_size: Option<u32>,
+    inode_ratio: Option<u32>,
+    inodes_count: Option<u64>,
+    reserved_percent: Option<f64>,
+    label: Option<Vec<u8>>,
+    last_mounted: Option<Vec<u8>>,
+    uuid: Option<UuidWish>,
+    errors: Option<Errors>,
+    groups_per_flex: Option<u32>,
+    blocks_per_group: Option<u32>,
+    journal_mebibytes: Option<u32>,
+    extended: Vec<ExtendedWish>,
+    force: bool,
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum BlockSizeWish {
+    Exactly(u32),
+    AtLeast(u32),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum TypeWish {
+    Named(String),
+    ByConf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum FeatureWish {
+    With(Feature),
+    Without(Feature),
+    Text(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum UuidWish {
+    Exactly([u8; 16]),
+    OfTheTime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ExtendedWish {
+    One(Extended),
+    Text(String),
+}
+
+/// Settings, and what was remarkable on the way to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// Every setting.
+    pub settings: Settings,
+    /// What a person may want to know, in the order of mke2fs.
+    pub notices: Vec<Notice>,
+}
+
+impl Options {
+    /// No wish at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes settings of the wishes.
+    ///
+    /// # Errors
+    ///
+    /// Where a wish is out of range, contradicts another or asks for what is not supported.
+    pub fn settle(&self, host: &Host) -> Result<Settled, SettingsError> {
+        settle::settle(self, host)
+    }
+
+    /// The filesystem's size. Without it, an output that is there is filled.
+    pub fn size(&mut self, size: Size) -> &mut Self {
+        self.size = Some(size);
+        self
+    }
+
+    /// The block size in bytes: a power of two from 1024 to 65536.
+    pub fn block_size(&mut self, bytes: u32) -> &mut Self {
+        self.block_size = Some(BlockSizeWish::Exactly(bytes));
+        self
+    }
+
+    /// The least block size in bytes, where another rule says less.
+    pub fn block_size_at_least(&mut self, bytes: u32) -> &mut Self {
+        self.block_size = Some(BlockSizeWish::AtLeast(bytes));
+        self
+    }
+
+    /// The type, by the name it has in mke2fs.conf: ext4 unless told otherwise.
+    pub fn fs_type(&mut self, name: impl Into<String>) -> &mut Self {
+        self.fs_type = Some(TypeWish::Named(name.into()));
+        self
+    }
+
+    /// The type that the configuration file names as its default, or else ext2.
+    pub fn fs_type_by_conf(&mut self) -> &mut Self {
+        self.fs_type = Some(TypeWish::ByConf);
+        self
+    }
+
+    /// What it is for: names of types in mke2fs.conf, divided by commas, such as `largefile`.
+    pub fn usage_types(&mut self, names: impl Into<String>) -> &mut Self {
+        self.usage_types = Some(names.into());
+        self
+    }
+
+    /// Adds a feature.
+    pub fn with_feature(&mut self, feature: Feature) -> &mut Self {
+        self.features.push(FeatureWish::With(feature));
+        self
+    }
+
+    /// Leaves a feature out.
+    pub fn without_feature(&mut self, feature: Feature) -> &mut Self {
+        self.features.push(FeatureWish::Without(feature));
+        self
+    }
+
+    /// Adds and leaves out features by name, as `-O` does: `extent,^has_journal`.
+    pub fn features(&mut self, text: impl Into<String>) -> &mut Self {
+        self.features.push(FeatureWish::Text(text.into()));
+        self
+    }
+
+    /// The inode size in bytes: a power of two from 128 to the block size.
+    pub fn inode_size(&mut self, bytes: u32) -> &mut Self {
+        self.inode_size = Some(bytes);
+        self
+    }
+
+    /// An inode for so many bytes: 1024 to 67,108,864.
+    pub fn inode_ratio(&mut self, bytes: u32) -> &mut Self {
+        self.inode_ratio = Some(bytes);
+        self
+    }
+
+    /// The number of inodes, rounded up to fill the inode tables; 0 is the least possible.
+    pub fn inodes_count(&mut self, count: u64) -> &mut Self {
+        self.inodes_count = Some(count);
+        self
+    }
+
+    /// The share of the blocks that only root may fill, in percent: 0 to 50.
+    pub fn reserved_percent(&mut self, percent: f64) -> &mut Self {
+        self.reserved_percent = Some(percent);
+        self
+    }
+
+    /// The label: at most 16 bytes of any value.
+    pub fn label(&mut self, label: impl Into<Vec<u8>>) -> &mut Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Where the filesystem was mounted last: at most 64 bytes of any value.
+    pub fn last_mounted(&mut self, path: impl Into<Vec<u8>>) -> &mut Self {
+        self.last_mounted = Some(path.into());
+        self
+    }
+
+    /// The UUID: a random one unless told otherwise.
+    pub fn uuid(&mut self, uuid: [u8; 16]) -> &mut Self {
+        self.uuid = Some(UuidWish::Exactly(uuid));
+        self
+    }
+
+    /// A UUID of the time and random bytes (version 1).
+    pub fn uuid_of_the_time(&mut self) -> &mut Self {
+        self.uuid = Some(UuidWish::OfTheTime);
+        self
+    }
+
+    /// What the kernel shall do when it meets an error.
+    pub fn errors(&mut self, errors: Errors) -> &mut Self {
+        self.errors = Some(errors);
+        self
+    }
+
+    /// The number of groups in a flex group: a power of two.
+    pub fn groups_per_flex(&mut self, groups: u32) -> &mut Self {
+        self.groups_per_flex = Some(groups);
+        self
+    }
+
+    /// The number of blocks in a group: a multiple of 8 from 256 to the bits of a block.
+    pub fn blocks_per_group(&mut self, blocks: u32) -> &mut Self {
+        self.blocks_per_group = Some(blocks);
+        self
+    }
+
+    /// The journal's length in MiB. It brings a journal where there would be none.
+    pub fn journal_mebibytes(&mut self, mebibytes: u32) -> &mut Self {
+        self.journal_mebibytes = Some(mebibytes);
+        self
+    }
+
+    /// Goes on where mke2fs would ask whether to.
+    pub fn force(&mut self) -> &mut Self {
+        self.force = true;
+        self
+    }
+
+    /// Nothing will be written: a size counts as the output's own.
+    pub fn dry_run(&mut self) -> &mut Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Extended options as `-E` takes them: `stride=16,lazy_itable_init=1`.
+    pub fn extended(&mut self, text: impl Into<String>) -> &mut Self {
+        self.extended.push(ExtendedWish::Text(text.into()));
+        self
+    }
+
+    /// The seed of directory hashes: a random one unless told otherwise.
+    pub fn hash_seed(&mut self, seed: [u8; 16]) -> &mut Self {
+        self.one(Extended::HashSeed(seed))
+    }
+
+    /// The root directory's user and group.
+    pub fn root_owner(&mut self, uid: u32, gid: u32) -> &mut Self {
+        self.one(Extended::RootOwner(Some((uid, gid))))
+    }
+
+    /// The root directory's permissions, the low twelve bits of a mode: 0o755 unless told otherwise.
+    pub fn root_perms(&mut self, perms: u16) -> &mut Self {
+        self.one(Extended::RootPerms(perms & 0o7777))
+    }
+
+    /// Whether unused inode tables are left for the kernel to zero.
+    pub fn lazy_itable_init(&mut self, lazy: bool) -> &mut Self {
+        self.one(Extended::LazyItableInit(lazy))
+    }
+
+    /// Whether the journal's blocks are left as they are.
+    pub fn lazy_journal_init(&mut self, lazy: bool) -> &mut Self {
+        self.one(Extended::LazyJournalInit(lazy))
+    }
+
+    /// Whether the output's old content is discarded first.
+    pub fn discard(&mut self, discard: bool) -> &mut Self {
+        self.one(Extended::Discard(discard))
+    }
+
+    /// The stride of a RAID array, in blocks.
+    pub fn stride(&mut self, blocks: u16) -> &mut Self {
+        self.one(Extended::Stride(blocks))
+    }
+
+    /// The stripe width of a RAID array, in blocks.
+    pub fn stripe_width(&mut self, blocks: u32) -> &mut Self {
+        self.one(Extended::StripeWidth(blocks))
+    }
+
+    /// The size up to which the filesystem shall be able to grow while mounted.
+    pub fn resize(&mut self, size: Size) -> &mut Self {
+        self.one(Extended::Resize(size))
+    }
+
+    /// Where in the output the filesystem begins, in bytes.
+    pub fn offset(&mut self, bytes: u64) -> &mut Self {
+        self.one(Extended::Offset(bytes))
+    }
+
+    /// The number of backup superblocks with the sparse_super2 feature: 0 to 2.
+    pub fn num_backup_sb(&mut self, count: u8) -> &mut Self {
+        self.one(Extended::NumBackupSb(count))
+    }
+
+    /// Whether all bitmaps, inode tables and the journal lie at the front.
+    pub fn packed_meta_blocks(&mut self, packed: bool) -> &mut Self {
+        self.one(Extended::PackedMetaBlocks(packed))
+    }
+
+    /// The orphan file's size.
+    pub fn orphan_file_size(&mut self, size: Size) -> &mut Self {
+        self.one(Extended::OrphanFileSize(size))
+    }
+
+    /// Whether the output is known to read as zeros.
+    pub fn assume_storage_prezeroed(&mut self, prezeroed: bool) -> &mut Self {
+        self.one(Extended::AssumeStoragePrezeroed(prezeroed))
+    }
+
+    /// Leaves the extended attributes of the source behind.
+    pub fn no_copy_xattrs(&mut self) -> &mut Self {
+        self.one(Extended::NoCopyXattrs)
+    }
+
+    fn one(&mut self, option: Extended) -> &mut Self {
+        self.extended.push(ExtendedWish::One(option));
+        self
+    }
+}
+
+/// The UUID that is all of `text`, in the form libuuid reads: five groups of hexadecimal digits.
+pub(crate) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let uuid = uuid::Uuid::try_parse(text).ok()?;
+    (text.len() == 36).then(|| uuid.into_bytes())
+}
+
+impl Host {
+    /// The rules in force, or what is wrong with the file that should state them.
+    fn profile(&self) -> Result<profile::Profile, error::Refusal> {
+        let Some(conf) = &self.conf else {
+            return Ok(profile::Profile::built_in());
+        };
+        let text = conf.text.as_ref().map_err(|reason| {
+            let reason = reason.clone();
+            let path = conf.name.clone();
+            error::Refusal::ConfUnreadable { path, reason }
+        })?;
+        profile::Profile::parse(text).map_err(|error| error::Refusal::ConfSyntax {
+            path: conf.name.clone(),
+            error,
+        })
+    }
+
+    /// Says what is wrong with the configuration file, if anything is.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read or has a fault.
+    pub fn check_conf(&self) -> Result<(), SettingsError> {
+        match self.profile() {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(SettingsError {
+                refusal: Box::new(refusal),
+                notices: Vec::new(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_form_of_libuuid_is_a_uuid() {
+        let text = "01234567-89ab-4def-8123-456789ABCDEF";
+        let bytes = 0x0123_4567_89ab_4def_8123_4567_89ab_cdef_u128.to_be_bytes();
+        assert_eq!(parse_uuid(text), Some(bytes));
+        for text in [
+            "",
+            "0123456789ab4def8123456789abcdef",
+            "{01234567-89ab-4def-8123-456789abcdef}",
+            "01234567-89ab-4def-8123-456789abcde",
+            "01234567-89ab-4def-8123-456789abcdeg",
+        ] {
+            assert_eq!(parse_uuid(text), None, "{text:?}");
+        }
+    }
+}

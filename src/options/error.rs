@@ -1,0 +1,402 @@
+//! Given what is wrong with wishes, or merely remarkable, says it; never what to do about it.
+
+use std::fmt;
+
+use super::extended::Complaint;
+use super::profile::SyntaxError;
+
+/// Why no settings can be made of the options.
+///
+/// Its text is one sentence that says what is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingsError {
+    pub(super) refusal: Box<Refusal>,
+    pub(super) notices: Vec<Notice>,
+}
+
+impl SettingsError {
+    /// What was remarkable until then.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "what mke2fs's words need")
+    )]
+    pub(crate) fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The kinds of [`SettingsError`], in the order in which they are looked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// The configuration file cannot be read.
+    ConfUnreadable { path: String, reason: String },
+    /// The configuration file has a fault.
+    ConfSyntax { path: String, error: SyntaxError },
+    /// A block size that ext4 does not have, in bytes.
+    BlockSize(u64),
+    /// A label longer than its field, in bytes.
+    LabelTooLong(usize),
+    /// A mount point longer than its field, in bytes.
+    LastMountedTooLong(usize),
+    /// Not a share that may be reserved, in percent.
+    ReservedPercent(f64),
+    /// Bytes per inode out of range.
+    InodeRatio(u64),
+    /// Groups per flex group that are no power of two.
+    GroupsPerFlex(u64),
+    /// The size asked for is no block long.
+    NoBlocks,
+    /// There is no output and no size for a new one.
+    NoOutputAndNoSize,
+    /// The output has no size of its own.
+    OutputIsEmpty,
+    /// A dry run has no output to look at.
+    DryRunWithoutOutput,
+    /// The configuration has no such type.
+    TypeUndefined(String),
+    /// Features that cannot be chosen.
+    Features(String),
+    /// Mount options in the configuration that are none.
+    MountOptions(String),
+    /// Blocks smaller than the device's sectors, in bytes.
+    BlockBelowSector { block_size: u32, sector_size: u32 },
+    /// Too many blocks without 64bit.
+    Above32Bits { blocks: u64, block_size: u32 },
+    /// Too many blocks for any filesystem.
+    TooManyBlocks { blocks: u64, block_size: u32 },
+    /// 64bit without extents.
+    SixtyFourBitWithoutExtents,
+    /// Blocks larger than a page, in bytes, without force.
+    BlockAbovePage { block_size: u32, page_size: u32 },
+    /// Extended options, and the last of them that is unknown or has no value.
+    Extended {
+        complaints: Vec<Complaint>,
+        last: String,
+    },
+    /// The offset leaves no room.
+    OffsetPastEnd { offset: u64, size: u64 },
+    /// Two ways to keep descriptors for growing.
+    MetaBgWithResizeInode,
+    /// Descriptors kept for growing in every group.
+    ResizeInodeWithoutSparseSuper,
+    /// Blocks per group out of range.
+    BlocksPerGroup { asked: u64, most: u32 },
+    /// A flex group's size without flex groups.
+    FlexSizeWithoutFlexBg,
+    /// An inode size that ext4 does not have, in bytes.
+    InodeSize { asked: i64, most: u32 },
+    /// Too many inodes by the ratio.
+    TooManyInodesByRatio(u64),
+    /// Too many inodes by their number.
+    TooManyInodes(u64),
+    /// The inodes alone would fill the filesystem.
+    InodesFillAll {
+        inode_size: u32,
+        inodes: u32,
+        blocks: u64,
+    },
+    /// A checksum seed without checksums.
+    SeedWithoutMetadataCsum,
+    /// Neither continue, remount-ro nor panic, in the configuration.
+    ErrorsInConf(String),
+    /// Something that a later version takes.
+    NotYet(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfUnreadable { path, reason } => {
+                write!(f, "the configuration file {path} cannot be read: {reason}")
+            }
+            Self::ConfSyntax { path, error } => write!(
+                f,
+                "line {} of the configuration file {path} cannot be read: {}",
+                error.line, error.fault
+            ),
+            Self::NotYet(what) => write!(f, "{what} is not supported yet"),
+            Self::TypeUndefined(name) => write!(
+                f,
+                "the configuration file does not define the type {name}; force to make one anyway"
+            ),
+            Self::Features(text) => write!(
+                f,
+                "'{text}' is no list of features: it needs names that can be chosen, with ^ \
+                 before those to leave out"
+            ),
+            Self::MountOptions(text) => write!(
+                f,
+                "the configuration file's default_mntopts '{text}' names no mount option"
+            ),
+            Self::ErrorsInConf(text) => write!(
+                f,
+                "the configuration file's errors is '{text}'; it can be continue, remount-ro or \
+                 panic"
+            ),
+            Self::Extended { complaints, .. } => join(f, complaints),
+            Self::NoBlocks
+            | Self::NoOutputAndNoSize
+            | Self::OutputIsEmpty
+            | Self::DryRunWithoutOutput
+            | Self::OffsetPastEnd { .. } => self.of_output(f),
+            Self::LabelTooLong(_)
+            | Self::LastMountedTooLong(_)
+            | Self::ReservedPercent(_)
+            | Self::InodeRatio(_)
+            | Self::GroupsPerFlex(_)
+            | Self::BlockSize(_)
+            | Self::BlocksPerGroup { .. }
+            | Self::InodeSize { .. } => self.of_range(f),
+            Self::BlockBelowSector { .. }
+            | Self::Above32Bits { .. }
+            | Self::TooManyBlocks { .. }
+            | Self::BlockAbovePage { .. }
+            | Self::TooManyInodesByRatio(_)
+            | Self::TooManyInodes(_)
+            | Self::InodesFillAll { .. } => self.of_fit(f),
+            Self::SixtyFourBitWithoutExtents
+            | Self::MetaBgWithResizeInode
+            | Self::ResizeInodeWithoutSparseSuper
+            | Self::FlexSizeWithoutFlexBg
+            | Self::SeedWithoutMetadataCsum => f.write_str(self.of_features()),
+        }
+    }
+}
+
+impl Refusal {
+    fn of_output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoOutputAndNoSize => f.write_str("the output does not exist; it needs a size"),
+            Self::OutputIsEmpty => f.write_str("the output is empty; it needs a size"),
+            Self::DryRunWithoutOutput => {
+                f.write_str("the output does not exist; a dry run needs one to look at")
+            }
+            Self::OffsetPastEnd { offset, size } => write!(
+                f,
+                "offset {offset} leaves no room in an output of {size} bytes; it needs to be \
+                 smaller, or a size be given"
+            ),
+            _ => f.write_str("the size is less than a block; it needs to be larger"),
+        }
+    }
+
+    fn of_range(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LabelTooLong(bytes) => {
+                write!(f, "the label has {bytes} bytes; it can have 16")
+            }
+            Self::LastMountedTooLong(bytes) => {
+                write!(f, "the mount point has {bytes} bytes; it can have 64")
+            }
+            Self::ReservedPercent(percent) => {
+                write!(f, "{percent} percent cannot be reserved; 0 to 50 can")
+            }
+            Self::InodeRatio(bytes) => write!(
+                f,
+                "an inode per {bytes} bytes cannot be; one per 1024 to 67108864 bytes can"
+            ),
+            Self::GroupsPerFlex(groups) => write!(
+                f,
+                "a flex group cannot have {groups} groups; it needs a power of two up to 2^31"
+            ),
+            Self::BlocksPerGroup { asked, most } => write!(
+                f,
+                "a group cannot have {asked} blocks; it needs a multiple of 8 from 256 to {most}"
+            ),
+            Self::InodeSize { asked, most } => write!(
+                f,
+                "an inode cannot have {asked} bytes; it needs a power of two from 128 to {most}"
+            ),
+            Self::BlockSize(bytes) => write!(
+                f,
+                "a block cannot have {bytes} bytes; it needs a power of two from 1024 to 65536"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn of_fit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BlockBelowSector {
+                block_size,
+                sector_size,
+            } => write!(
+                f,
+                "blocks of {block_size} bytes are too small for a device with sectors of \
+                 {sector_size}"
+            ),
+            Self::Above32Bits { blocks, block_size } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes need the 64bit feature"
+            ),
+            Self::TooManyBlocks { blocks, block_size } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes are more than a filesystem can have"
+            ),
+            Self::BlockAbovePage {
+                block_size,
+                page_size,
+            } => write!(
+                f,
+                "blocks of {block_size} bytes are larger than a page of {page_size}, and many \
+                 kernels cannot mount that; force to make them anyway"
+            ),
+            Self::TooManyInodesByRatio(inodes) => write!(
+                f,
+                "{inodes} inodes are too many; a larger number of bytes per inode is needed"
+            ),
+            Self::TooManyInodes(inodes) => {
+                write!(f, "{inodes} inodes are too many; there can be 4294967295")
+            }
+            Self::InodesFillAll {
+                inode_size,
+                inodes,
+                blocks,
+            } => write!(
+                f,
+                "{inodes} inodes of {inode_size} bytes fill more than {blocks} blocks; fewer \
+                 inodes are needed"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn of_features(&self) -> &'static str {
+        match self {
+            Self::SixtyFourBitWithoutExtents => "the 64bit feature needs the extent feature",
+            Self::MetaBgWithResizeInode => {
+                "the meta_bg and resize_inode features exclude each other"
+            }
+            Self::ResizeInodeWithoutSparseSuper => {
+                "the resize_inode feature needs the sparse_super feature"
+            }
+            Self::FlexSizeWithoutFlexBg => {
+                "the number of groups in a flex group needs the flex_bg feature"
+            }
+            _ => "the metadata_csum_seed feature needs the metadata_csum feature",
+        }
+    }
+}
+
+fn join(f: &mut fmt::Formatter<'_>, complaints: &[Complaint]) -> fmt::Result {
+    for (index, complaint) in complaints.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "; " };
+        write!(f, "{comma}{complaint}")?;
+    }
+    Ok(())
+}
+
+/// Something that a person may want to know and that stops nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice(pub(super) Remark);
+
+impl Notice {
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "what mke2fs's words need")
+    )]
+    pub(crate) fn remark(&self) -> &Remark {
+        &self.0
+    }
+
+    /// Whether it warns of something, rather than tell a choice that was made.
+    pub fn is_warning(&self) -> bool {
+        !matches!(self.0, Remark::Types(_))
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The kinds of [`Notice`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Remark {
+    /// The configuration does not define the type, and force says go on.
+    TypeUndefined(String),
+    /// The configuration does not define a usage type, which counts for nothing then.
+    UsageUndefined(String),
+    /// Blocks smaller than the device's physical sectors, in bytes.
+    BlockBelowPhysicalSector { block_size: u32, sector_size: u32 },
+    /// The types whose rules apply.
+    Types(Vec<String>),
+    /// Nothing is known of how the device likes to be written.
+    NoTopology,
+    /// The device begins so many bytes off a physical sector.
+    Misaligned(u32),
+    /// Blocks that are no page keep the device from being mapped into memory.
+    NoDax { block_size: u32, page_size: u32 },
+    /// Blocks larger than a page, in bytes.
+    BlockAbovePage { block_size: u32, page_size: u32 },
+    /// A stripe that is no multiple of the stride.
+    UnevenStripe { stripe_width: u32, stride: u16 },
+    /// The offset was taken off the output's size.
+    OffsetWithoutSize { blocks: u64 },
+    /// Inodes of 128 bytes have no room for later times.
+    TimesEndIn2038,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TypeUndefined(name) | Self::UsageUndefined(name) => {
+                write!(f, "the type {name} is not defined; the defaults apply")
+            }
+            Self::BlockBelowPhysicalSector {
+                block_size,
+                sector_size,
+            } => write!(
+                f,
+                "blocks of {block_size} bytes are smaller than the device's physical sectors of \
+                 {sector_size}"
+            ),
+            Self::Types(types) => write!(f, "the rules of {} apply", types.join(", ")),
+            Self::NoTopology => f.write_str("the device does not say how it likes to be written"),
+            Self::Misaligned(bytes) => write!(
+                f,
+                "the device begins {bytes} bytes off a physical sector, which makes it slow"
+            ),
+            Self::NoDax {
+                block_size,
+                page_size,
+            } => write!(
+                f,
+                "blocks of {block_size} bytes rule out DAX, which needs {page_size}"
+            ),
+            Self::BlockAbovePage {
+                block_size,
+                page_size,
+            } => write!(
+                f,
+                "blocks of {block_size} bytes are larger than a page of {page_size}; many kernels \
+                 cannot mount that"
+            ),
+            Self::UnevenStripe {
+                stripe_width,
+                stride,
+            } => write!(
+                f,
+                "the stripe width of {stripe_width} blocks is no multiple of the stride of {stride}"
+            ),
+            Self::OffsetWithoutSize { blocks } => write!(
+                f,
+                "the offset is taken off the output's size, which leaves {blocks} blocks"
+            ),
+            Self::TimesEndIn2038 => f.write_str("inodes of 128 bytes hold no time past 2038"),
+        }
+    }
+}

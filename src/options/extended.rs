@@ -1,0 +1,314 @@
+//! Given text as `-E` takes it, gives the wishes in it, in order; never weighs one against another.
+//!
+//! One row per option, so that a new one is a row here, a variant of [`Extended`] and its arm in
+//! `settle`. The names are those of mke2fs(8).
+
+use std::fmt;
+
+use super::size::{self, Size};
+
+/// One extended option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extended {
+    AssumeStoragePrezeroed(bool),
+    Discard(bool),
+    HashSeed([u8; 16]),
+    LazyItableInit(bool),
+    LazyJournalInit(bool),
+    NoCopyXattrs,
+    /// 0 to 2.
+    NumBackupSb(u8),
+    /// Bytes.
+    Offset(u64),
+    OrphanFileSize(Size),
+    PackedMetaBlocks(bool),
+    Resize(Size),
+    /// `None` for the user and group that run the program.
+    RootOwner(Option<(u32, u32)>),
+    RootPerms(u16),
+    /// Blocks.
+    Stride(u16),
+    /// Blocks.
+    StripeWidth(u32),
+    /// An option that changes nothing as it was given.
+    Nothing,
+}
+
+/// Whether an option takes a value.
+enum Takes {
+    /// It needs one.
+    Value(fn(&str) -> Option<Extended>),
+    /// It may have one.
+    Maybe(fn(Option<&str>) -> Option<Extended>),
+    /// A later version takes it.
+    NotYet,
+}
+
+use Takes::{Maybe, NotYet, Value};
+
+/// The options and their second spellings.
+const ROWS: [(&str, Takes); 26] = [
+    ("android_sparse", NotYet),
+    (
+        "assume_storage_prezeroed",
+        Maybe(|value| Some(Extended::AssumeStoragePrezeroed(truth(value)))),
+    ),
+    ("desc-size", NotYet),
+    ("desc_size", NotYet),
+    ("discard", Maybe(|_| Some(Extended::Discard(true)))),
+    ("encoding", NotYet),
+    ("encoding_flags", NotYet),
+    ("hash_seed", Value(hash_seed)),
+    (
+        "lazy_itable_init",
+        Maybe(|value| Some(Extended::LazyItableInit(truth(value)))),
+    ),
+    (
+        "lazy_journal_init",
+        Maybe(|value| Some(Extended::LazyJournalInit(truth(value)))),
+    ),
+    ("mmp_update_interval", NotYet),
+    ("no_copy_xattrs", Maybe(|_| Some(Extended::NoCopyXattrs))),
+    ("nodiscard", Maybe(|_| Some(Extended::Discard(false)))),
+    ("num_backup_sb", Value(num_backup_sb)),
+    (
+        "offset",
+        Value(|value| size::whole(value).map(Extended::Offset)),
+    ),
+    (
+        "orphan_file_size",
+        Value(|value| Size::parse(value).map(Extended::OrphanFileSize)),
+    ),
+    (
+        "packed_meta_blocks",
+        Maybe(|value| Some(Extended::PackedMetaBlocks(truth(value)))),
+    ),
+    ("quotatype", NotYet),
+    (
+        "resize",
+        Value(|value| Size::parse(value).map(Extended::Resize)),
+    ),
+    ("revision", NotYet),
+    ("root_owner", Maybe(root_owner)),
+    ("root_perms", Maybe(root_perms)),
+    ("stride", Value(|value| number(value).map(Extended::Stride))),
+    (
+        "stripe-width",
+        Value(|value| number(value).map(Extended::StripeWidth)),
+    ),
+    (
+        "stripe_width",
+        Value(|value| number(value).map(Extended::StripeWidth)),
+    ),
+    ("test_fs", NotYet),
+];
+
+/// What is wrong with one extended option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// There is no option of that name.
+    Unknown(String),
+    /// It needs a value.
+    NoValue(&'static str),
+    /// Its value is not of the form it takes.
+    Invalid {
+        /// The option.
+        name: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// A later version takes it.
+    NotYet(&'static str),
+    /// The filesystem is to grow to no more than it has.
+    ResizeNotLarger {
+        /// The size to grow to, in blocks.
+        blocks: u64,
+        /// The size now, in blocks.
+        least: u64,
+    },
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no extended option '{name}'"),
+            Self::NoValue(name) => write!(f, "extended option {name} needs a value: {name}=VALUE"),
+            Self::Invalid { name, value } => {
+                write!(f, "extended option {name} cannot be '{value}'")
+            }
+            Self::NotYet(name) => write!(f, "extended option {name} is not supported yet"),
+            Self::ResizeNotLarger { blocks, least } => write!(
+                f,
+                "extended option resize asks for {blocks} blocks, which must be more than the \
+                 {least} blocks of the filesystem"
+            ),
+        }
+    }
+}
+
+/// The options in `text`, up to an empty one, as mke2fs reads them.
+pub(super) fn parse(text: &str) -> impl Iterator<Item = Result<Extended, Complaint>> {
+    text.split(',')
+        .take_while(|token| !token.is_empty())
+        .map(token)
+}
+
+fn token(token: &str) -> Result<Extended, Complaint> {
+    let (name, value) = match token.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (token, None),
+    };
+    let Some((name, takes)) = ROWS.iter().find(|(known, _)| *known == name) else {
+        return Err(Complaint::Unknown(name.to_owned()));
+    };
+    let invalid = || Complaint::Invalid {
+        name,
+        value: value.unwrap_or_default().to_owned(),
+    };
+    match takes {
+        Value(read) => read(value.ok_or(Complaint::NoValue(name))?).ok_or_else(invalid),
+        Maybe(read) => read(value).ok_or_else(invalid),
+        NotYet => Err(Complaint::NotYet(name)),
+    }
+}
+
+/// A switch: on without a value, else whatever C's `strtoul` makes of it.
+fn truth(value: Option<&str>) -> bool {
+    value.is_none_or(|value| size::unsigned(value, 0).0 != 0)
+}
+
+fn number<T: TryFrom<u64>>(value: &str) -> Option<T> {
+    T::try_from(size::whole(value)?).ok()
+}
+
+fn hash_seed(value: &str) -> Option<Extended> {
+    let seed = super::parse_uuid(value)?;
+    // A seed of zeros is none to mke2fs.
+    Some(match seed {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => Extended::Nothing,
+        seed => Extended::HashSeed(seed),
+    })
+}
+
+fn num_backup_sb(value: &str) -> Option<Extended> {
+    let count = number(value).filter(|count| *count <= 2)?;
+    Some(Extended::NumBackupSb(count))
+}
+
+fn root_owner(value: Option<&str>) -> Option<Extended> {
+    let Some(value) = value else {
+        return Some(Extended::RootOwner(None));
+    };
+    let (uid, rest) = size::unsigned(value, 0);
+    let gid = number(rest.strip_prefix(':')?)?;
+    Some(Extended::RootOwner(Some((u32::try_from(uid).ok()?, gid))))
+}
+
+fn root_perms(value: Option<&str>) -> Option<Extended> {
+    let Some(value) = value else {
+        return Some(Extended::Nothing);
+    };
+    let perms = u16::try_from(size::unsigned(value, 8).0).ok()?;
+    (perms <= 0o7777).then_some(Extended::RootPerms(perms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Result<Extended, Complaint> {
+        parse(text).next().expect("there is a token")
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let seed = "fedcba98-7654-4210-bedc-ba9876543210";
+        let bytes = 0xfedc_ba98_7654_4210_bedc_ba98_7654_3210_u128.to_be_bytes();
+        for (text, option) in [
+            (
+                "assume_storage_prezeroed",
+                Extended::AssumeStoragePrezeroed(true),
+            ),
+            (
+                "assume_storage_prezeroed=0",
+                Extended::AssumeStoragePrezeroed(false),
+            ),
+            ("discard", Extended::Discard(true)),
+            ("nodiscard", Extended::Discard(false)),
+            (&format!("hash_seed={seed}"), Extended::HashSeed(bytes)),
+            (
+                "hash_seed=00000000-0000-0000-0000-000000000000",
+                Extended::Nothing,
+            ),
+            ("lazy_itable_init", Extended::LazyItableInit(true)),
+            ("lazy_itable_init=junk", Extended::LazyItableInit(false)),
+            ("lazy_journal_init=1", Extended::LazyJournalInit(true)),
+            ("no_copy_xattrs", Extended::NoCopyXattrs),
+            ("num_backup_sb=1", Extended::NumBackupSb(1)),
+            ("offset=0x100000", Extended::Offset(1 << 20)),
+            (
+                "orphan_file_size=64K",
+                Extended::OrphanFileSize(Size::Kibibytes(64)),
+            ),
+            ("packed_meta_blocks=1", Extended::PackedMetaBlocks(true)),
+            ("resize=4G", Extended::Resize(Size::Kibibytes(4 << 20))),
+            ("resize=70000", Extended::Resize(Size::Blocks(70000))),
+            ("root_owner", Extended::RootOwner(None)),
+            (
+                "root_owner=1000:1001",
+                Extended::RootOwner(Some((1000, 1001))),
+            ),
+            (
+                "root_owner=4294967294:0",
+                Extended::RootOwner(Some((4_294_967_294, 0))),
+            ),
+            ("root_perms=0700", Extended::RootPerms(0o700)),
+            ("root_perms=1777", Extended::RootPerms(0o1777)),
+            ("root_perms", Extended::Nothing),
+            ("stride=16", Extended::Stride(16)),
+            ("stripe_width=64", Extended::StripeWidth(64)),
+            ("stripe-width=64", Extended::StripeWidth(64)),
+        ] {
+            assert_eq!(one(text), Ok(option), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for text in [
+            "hash_seed=zz",
+            "num_backup_sb=3",
+            "offset=1M",
+            "orphan_file_size=b",
+            "resize=1.5G",
+            "root_owner=0",
+            "root_owner=0:x",
+            "root_owner=4294967296:0",
+            "root_perms=77777",
+            "stride=65536",
+            "stripe_width=x",
+        ] {
+            let (name, value) = text.split_once('=').expect("it has a value");
+            let value = value.to_owned();
+            match one(text) {
+                Err(Complaint::Invalid {
+                    name: named,
+                    value: given,
+                }) => {
+                    assert_eq!((named, given), (name, value));
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert_eq!(one("stride"), Err(Complaint::NoValue("stride")));
+        assert_eq!(one("foo=1"), Err(Complaint::Unknown("foo".to_owned())));
+        assert_eq!(one("quotatype=usr"), Err(Complaint::NotYet("quotatype")));
+    }
+
+    #[test]
+    fn an_empty_token_ends_the_text() {
+        assert_eq!(parse("stride=1,,stride=2").count(), 1);
+        assert_eq!(parse("").count(), 0);
+        assert_eq!(parse("stride=1,discard,").count(), 2);
+    }
+}

@@ -1,0 +1,208 @@
+//! Given the process and the output's path, gives what they say about the world; never a setting.
+//!
+//! This is the one place where the clock, randomness and the environment are read. Everything
+//! after is a pure function of [`Host`], so that a test or a reproducible build states one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use std::{env, fs, io};
+
+use crate::sys;
+
+use super::size;
+
+/// What the world is like where a filesystem is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// The time that the new filesystem bears, in seconds since 1970.
+    pub clock: i64,
+    /// Times of the source later than this are set to it, in seconds since 1970.
+    pub latest_time: Option<i64>,
+    /// The time since 1970 by the real clock, for UUIDs made of the time.
+    pub real_clock: Duration,
+    /// Random bytes for a UUID that is not given.
+    pub random_uuid: [u8; 16],
+    /// Random bytes for a hash seed that is not given.
+    pub random_hash_seed: [u8; 16],
+    /// The page size in bytes: a whole number of pages is used of an output that has its size.
+    pub page_size: u32,
+    /// The user and group that run the program.
+    pub user: (u32, u32),
+    /// The configuration file, if the environment names one that can be found.
+    pub conf: Option<Conf>,
+    /// The output's logical sector size in bytes, whatever [`Target`] says.
+    pub sector_size: Option<u32>,
+    /// The output's physical sector size in bytes, whatever [`Target`] says.
+    pub physical_sector_size: Option<u32>,
+    /// The output as it is before.
+    pub target: Target,
+}
+
+/// A configuration file in the form of mke2fs.conf(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conf {
+    /// Its path, for messages.
+    pub name: String,
+    /// Its text, or why it cannot be read.
+    pub text: Result<Vec<u8>, String>,
+}
+
+/// The output as it is before it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Its path, for the rules of a device in mke2fs.conf.
+    pub name: String,
+    /// What it is.
+    pub kind: TargetKind,
+}
+
+/// What an output is before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetKind {
+    /// It is not there.
+    #[default]
+    Missing,
+    /// A regular file, or memory.
+    File {
+        /// Its size in bytes.
+        size_bytes: u64,
+    },
+    /// A block device.
+    Device(Device),
+    /// Something that cannot hold a filesystem.
+    Other,
+}
+
+/// A block device: sizes in bytes, 0 where nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its size.
+    pub size_bytes: u64,
+    /// The smallest unit it addresses.
+    pub sector_size: u32,
+    /// The smallest unit it writes at once.
+    pub physical_sector_size: u32,
+    /// The smallest request that it likes.
+    pub minimum_io_size: u32,
+    /// The request size that it likes best.
+    pub optimal_io_size: u32,
+    /// How far its start lies off a physical sector.
+    pub alignment_offset: u32,
+    /// Whether it can be mapped into memory.
+    pub dax: bool,
+}
+
+impl Host {
+    /// Reads the clock, randomness and the environment.
+    ///
+    /// `SOURCE_DATE_EPOCH`, or else `E2FSPROGS_FAKE_TIME` unless it is 0, replaces the clock; only
+    /// the first also limits the times of the source, as in mke2fs. `MKE2FS_CONFIG` names a
+    /// configuration file; one that is missing or may not be read counts as none.
+    /// `MKE2FS_DEVICE_SECTSIZE` and `MKE2FS_DEVICE_PHYS_SECTSIZE` state sector sizes.
+    pub fn detect() -> Self {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let real_clock = since_1970.unwrap_or_default();
+        let latest_time = environment_number("SOURCE_DATE_EPOCH").map(wrap);
+        let fake = environment_number("E2FSPROGS_FAKE_TIME").filter(|number| *number != 0);
+        let clock = latest_time.or(fake.map(wrap));
+        Self {
+            clock: clock.unwrap_or_else(|| wrap(real_clock.as_secs())),
+            latest_time,
+            real_clock,
+            random_uuid: random_bytes(),
+            random_hash_seed: random_bytes(),
+            page_size: sys::page_size(),
+            user: sys::user(),
+            conf: env::var_os("MKE2FS_CONFIG").and_then(|path| Conf::read(Path::new(&path))),
+            sector_size: environment_number("MKE2FS_DEVICE_SECTSIZE").and_then(narrow),
+            physical_sector_size: environment_number("MKE2FS_DEVICE_PHYS_SECTSIZE")
+                .and_then(narrow),
+            target: Target::default(),
+        }
+    }
+
+    /// Takes note of the output as it is now.
+    ///
+    /// # Errors
+    ///
+    /// Where it is there and cannot be looked at.
+    pub fn look_at(&mut self, output: &Path) -> io::Result<&mut Self> {
+        self.target = Target {
+            name: output.to_string_lossy().into_owned(),
+            kind: sys::look_at(output)?,
+        };
+        Ok(self)
+    }
+}
+
+impl Conf {
+    /// The file at `path`, unless it is missing or may not be read.
+    fn read(path: &Path) -> Option<Self> {
+        let text = match fs::read(path) {
+            Ok(text) => Ok(text),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => return None,
+                _ => Err(error.to_string()),
+            },
+        };
+        Some(Self {
+            name: path.to_string_lossy().into_owned(),
+            text,
+        })
+    }
+}
+
+/// The number that a variable begins with; 0 where it begins with none.
+fn environment_number(name: &str) -> Option<u64> {
+    let value = env::var_os(name)?;
+    Some(size::unsigned(&value.to_string_lossy(), 0).0)
+}
+
+/// A `time_t` as C makes it from an `unsigned long`.
+fn wrap(seconds: u64) -> i64 {
+    i64::from_ne_bytes(seconds.to_ne_bytes())
+}
+
+fn narrow(number: u64) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+/// Sixteen random bytes.
+///
+/// They come from the keys of the standard library's hash maps: the operating system's own
+/// randomness, asked for by a system call. That needs no crate, no unsafe code and no
+/// `/dev/urandom`, which an empty chroot lacks, and suffices for numbers that must be unique but
+/// need not be secret.
+fn random_bytes() -> [u8; 16] {
+    let keys = RandomState::new();
+    let (low, high) = (keys.hash_one(0_u8), keys.hash_one(1_u8));
+    (u128::from(low) | u128::from(high) << 64).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_sets_of_random_bytes_are_alike() {
+        assert_ne!(random_bytes(), random_bytes());
+        let host = Host::detect();
+        assert_ne!(host.random_uuid, host.random_hash_seed);
+    }
+
+    #[test]
+    fn an_output_is_looked_at() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("file");
+        fs::write(&file, [0; 5]).expect("it can be written");
+        let mut host = Host::detect();
+        let mut kind = |path: &Path| {
+            let host = host.look_at(path).expect("it can be looked at");
+            host.target.kind
+        };
+        assert_eq!(kind(&file), TargetKind::File { size_bytes: 5 });
+        assert_eq!(kind(directory.path()), TargetKind::Other);
+        assert_eq!(kind(&directory.path().join("none")), TargetKind::Missing);
+    }
+}
