@@ -5,5 +5,6 @@ pub mod geometry;
 pub mod ondisk;
 pub mod options;
 pub mod sink;
+mod sys;
 pub mod tree;
 pub mod units;
