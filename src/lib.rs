@@ -5,6 +5,7 @@ pub mod geometry;
 pub mod ondisk;
 pub mod options;
 pub mod sink;
+pub mod source;
 mod sys;
 pub mod tree;
 pub mod units;

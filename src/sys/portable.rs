@@ -7,6 +7,22 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// The flags that `lsattr` shows of an open file or directory.
+#[cfg(unix)]
+pub(crate) fn attribute_flags(_file: impl std::os::fd::AsFd) -> io::Result<u32> {
+    Ok(0)
+}
+
+/// Where the first data at or after `offset` begins.
+pub(crate) fn seek_data(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
+    unsupported()
+}
+
+/// Where the first hole at or after `offset` begins.
+pub(crate) fn seek_hole(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
+    unsupported()
+}
+
 /// The size of an open device in bytes: where its last byte ends.
 pub(crate) fn block_device_size(mut device: &File) -> io::Result<u64> {
     io::Seek::seek(&mut device, io::SeekFrom::End(0))
@@ -61,6 +77,11 @@ mod no_unix {
     /// The host's name.
     pub(crate) fn host_name() -> io::Result<Vec<u8>> {
         super::unsupported()
+    }
+
+    /// What went wrong.
+    pub(crate) fn reason(error: &io::Error) -> String {
+        error.to_string()
     }
 
     /// Opens a file for reading and writing.
