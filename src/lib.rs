@@ -7,6 +7,7 @@ pub mod layout;
 pub mod ondisk;
 pub mod options;
 pub mod sink;
+pub mod source;
 mod sys;
 pub mod tree;
 pub mod units;

@@ -1,5 +1,19 @@
-//! Given a question about the host, gives the answer, portably; never decides anything by it.
+//! Given a question for the operating system, gives its answer; never knows what ext4 is.
+//!
+//! Every system answers the same functions: `unix` asks the kernel, `portable` says what can be said
+//! where the kernel is another.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the sinks and settings ask most of it"
+)]
 
-mod device;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(unix)]
+mod unix;
 
-pub(crate) use device::{look_at, page_size, user};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::*;
+#[cfg(unix)]
+pub(crate) use unix::*;

@@ -1,0 +1,300 @@
+//! Given the directories and files a walk found, opens them again by number; never by a long path.
+//!
+//! What is kept of a file is its parent's number, its name in one arena, and a fingerprint: about
+//! forty bytes. A path is put together for messages only; files are opened relative to their
+//! directory, of which the most recently used stay open, so no path is too long.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::sys::{self, FileType, Stat};
+use crate::tree::{ContentKey, ContentReader, ContentSource};
+
+/// How many directories stay open.
+const OPEN_DIRECTORIES: usize = 32;
+
+/// The number of a directory or file among those of one walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileNumber(u32);
+
+impl FileNumber {
+    /// The directory the walk begins at.
+    pub(super) const ROOT: Self = Self(0);
+
+    /// The number as content is called by.
+    pub(super) fn key(self) -> ContentKey {
+        u64::from(self.0)
+    }
+
+    fn index(self) -> usize {
+        usize::try_from(self.0).expect("a file's number fits any usize")
+    }
+}
+
+/// What must stay the same of a file between its declaration and its last read byte.
+///
+/// A hash, since a tree may have millions: device, inode number and type, and for a regular file
+/// also the size and the times of the last write and change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn of(stat: &Stat) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (stat.dev, stat.ino).hash(&mut hasher);
+        if stat.file_type == FileType::Regular {
+            let times = [stat.mtime, stat.ctime].map(|time| (time.seconds, time.nanoseconds));
+            (stat.size_bytes, times).hash(&mut hasher);
+        }
+        Self(hasher.finish())
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    fingerprint: Fingerprint,
+    name_start: u64,
+    name_bytes: u32,
+    parent: FileNumber,
+}
+
+/// The directories and regular files that a walk found.
+#[derive(Debug)]
+pub(super) struct HostFiles {
+    root: Arc<File>,
+    root_path: PathBuf,
+    names: Vec<u8>,
+    records: Vec<Record>,
+    /// Open directories, the most recently used last.
+    open: Mutex<Vec<(FileNumber, Arc<File>)>>,
+}
+
+impl HostFiles {
+    /// Opens the directory `path`, and says what it is.
+    pub(super) fn new(path: &Path) -> io::Result<(Self, Stat)> {
+        let root = Arc::new(sys::open_directory(path)?);
+        let stat = sys::stat_of(&*root)?;
+        let files = Self {
+            root,
+            root_path: path.to_owned(),
+            names: Vec::new(),
+            records: vec![Record {
+                fingerprint: Fingerprint::of(&stat),
+                name_start: 0,
+                name_bytes: 0,
+                parent: FileNumber::ROOT,
+            }],
+            open: Mutex::default(),
+        };
+        Ok((files, stat))
+    }
+
+    /// Remembers the directory or file `name` in `parent` as `stat` shows it.
+    pub(super) fn add(
+        &mut self,
+        parent: FileNumber,
+        name: &[u8],
+        stat: &Stat,
+    ) -> io::Result<FileNumber> {
+        let too_many = |_| io::Error::other("a source holds fewer than 2^32 files");
+        let number = FileNumber(u32::try_from(self.records.len()).map_err(too_many)?);
+        self.records.push(Record {
+            fingerprint: Fingerprint::of(stat),
+            name_start: u64::try_from(self.names.len()).map_err(too_many)?,
+            name_bytes: u32::try_from(name.len()).map_err(too_many)?,
+            parent,
+        });
+        self.names.extend_from_slice(name);
+        Ok(number)
+    }
+
+    /// The path of `name` in `parent`, as the walk's root was called.
+    pub(super) fn path_of(&self, parent: FileNumber, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path(parent);
+        push_name(&mut path, name);
+        path
+    }
+
+    /// The path of a directory or file.
+    pub(super) fn path(&self, number: FileNumber) -> Vec<u8> {
+        let mut path = self.root_path.as_os_str().as_bytes().to_vec();
+        let line: Vec<FileNumber> = self.line(number).collect();
+        for number in line.into_iter().rev() {
+            push_name(&mut path, self.name(number));
+        }
+        path
+    }
+
+    /// The directory `number`, open.
+    ///
+    /// # Errors
+    /// Where it or one above it cannot be opened, or is another by now.
+    pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<File>> {
+        let mut above = None;
+        let mut missing = Vec::new();
+        for number in self.line(number) {
+            above = self.recall(number);
+            if above.is_some() {
+                break;
+            }
+            missing.push(number);
+        }
+        let mut directory = above.unwrap_or_else(|| self.root.clone());
+        for number in missing.into_iter().rev() {
+            let file = sys::open_directory_at(&*directory, self.name(number))?;
+            self.verify(number, &file)?;
+            directory = Arc::new(file);
+            self.remember(number, directory.clone());
+        }
+        Ok(directory)
+    }
+
+    /// Keeps the directory `number` open for what is read next.
+    pub(super) fn remember(&self, number: FileNumber, directory: Arc<File>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(other, _)| *other != number);
+        if open.len() == OPEN_DIRECTORIES {
+            open.remove(0);
+        }
+        open.push((number, directory));
+    }
+
+    /// Opens the regular file `number`, if it is still the one that was declared.
+    pub(super) fn file(&self, number: FileNumber) -> io::Result<File> {
+        let record = self.records.get(number.index()).ok_or_else(changed)?;
+        let directory = self.directory(record.parent).map_err(gone)?;
+        let file = sys::open_file_at(&*directory, self.name(number)).map_err(gone)?;
+        self.verify(number, &file)?;
+        Ok(file)
+    }
+
+    /// Says whether `file` is still what was remembered as `number`.
+    fn verify(&self, number: FileNumber, file: &File) -> io::Result<()> {
+        let stat = sys::stat_of(file)?;
+        if Fingerprint::of(&stat) != self.records[number.index()].fingerprint {
+            return Err(changed());
+        }
+        Ok(())
+    }
+
+    fn recall(&self, number: FileNumber) -> Option<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = open.iter().rposition(|(other, _)| *other == number)?;
+        let found = open.remove(at);
+        let directory = found.1.clone();
+        open.push(found);
+        Some(directory)
+    }
+
+    /// `number` and the directories above it, upwards to the one below the root.
+    fn line(&self, number: FileNumber) -> impl Iterator<Item = FileNumber> {
+        let below_root = |number: &FileNumber| *number != FileNumber::ROOT;
+        let parent = move |number: &FileNumber| Some(self.records[number.index()].parent);
+        std::iter::successors(Some(number), parent).take_while(below_root)
+    }
+
+    fn name(&self, number: FileNumber) -> &[u8] {
+        let record = &self.records[number.index()];
+        let start = usize::try_from(record.name_start).expect("it was a usize");
+        let bytes = usize::try_from(record.name_bytes).expect("it was a usize");
+        &self.names[start..start + bytes]
+    }
+}
+
+/// Puts `name` behind `path`; the root's name is empty.
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !name.is_empty() && !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// Whether two answers about a file are about the same one, unchanged.
+pub(super) fn same_file(a: &Stat, b: &Stat) -> bool {
+    a.file_type == b.file_type && Fingerprint::of(a) == Fingerprint::of(b)
+}
+
+/// A file that is not what it was.
+pub(super) fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "changed while it was read")
+}
+
+/// Whether `error` says that a file known to have been there is not there, or is another.
+pub(super) fn means_changed(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotADirectory, NotFound, StaleNetworkFileHandle};
+    matches!(
+        error.kind(),
+        InvalidData | NotADirectory | NotFound | StaleNetworkFileHandle
+    ) || sys::means_other_type(error)
+}
+
+fn gone(error: io::Error) -> io::Error {
+    if means_changed(&error) {
+        changed()
+    } else {
+        error
+    }
+}
+
+/// The contents of [`HostFiles`], readable once the walk is over.
+#[derive(Debug, Default)]
+pub(super) struct HostContents(OnceLock<HostFiles>);
+
+impl HostContents {
+    /// Lets the contents be read.
+    pub(super) fn set(&self, files: HostFiles) {
+        // One walk makes one HostContents and ends once, so there is nothing to replace.
+        let _ = self.0.set(files);
+    }
+}
+
+impl ContentSource for HostContents {
+    fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
+        let unfinished = || io::Error::other("its source was not declared to the end");
+        let files = self.0.get().ok_or_else(unfinished)?;
+        let number = FileNumber(u32::try_from(key).map_err(|_| changed())?);
+        let file = files.file(number)?;
+        Ok(Box::new(HostReader {
+            files,
+            number,
+            file,
+        }))
+    }
+
+    fn describe(&self, key: ContentKey) -> Vec<u8> {
+        let number = u32::try_from(key).ok().map(FileNumber);
+        match (self.0.get(), number) {
+            (Some(files), Some(number)) if number.index() < files.records.len() => {
+                files.path(number)
+            }
+            _ => b"a file of the source".to_vec(),
+        }
+    }
+}
+
+struct HostReader<'a> {
+    files: &'a HostFiles,
+    number: FileNumber,
+    file: File,
+}
+
+impl ContentReader for HostReader<'_> {
+    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self.file.read_exact_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "changed while it was read",
+            )),
+            answer => answer,
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.files.verify(self.number, &self.file)
+    }
+}

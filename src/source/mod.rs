@@ -1,0 +1,260 @@
+//! Given something that holds files, declares them into a [`Tree`]; never knows where they will lie.
+//!
+//! A [`Source`] is a host directory ([`dir::Directory`]) or a type of the program's own: whatever can
+//! name nodes, say how long their contents are, and read them later.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::sys;
+use crate::tree::{Metadata, NodeId, Tree, TreeError};
+
+#[cfg(unix)]
+pub mod dir;
+#[cfg(unix)]
+mod host_files;
+
+/// What can declare files.
+///
+/// ```
+/// use mke4fs::source::{Declared, Source, SourceError};
+/// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+///
+/// struct Greeting;
+///
+/// impl Source for Greeting {
+///     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+///         let metadata = Metadata { permissions: 0o644, ..Metadata::default() };
+///         tree.file(at, b"greeting", metadata, Content::from_bytes(*b"hello\n"))?;
+///         Ok(Declared::default())
+///     }
+/// }
+///
+/// let mut tree = Tree::new(Metadata::default());
+/// Greeting.declare(&mut tree, NodeId::ROOT)?;
+/// assert_eq!(tree.len(), 2);
+/// # Ok::<(), SourceError>(())
+/// ```
+pub trait Source {
+    /// Declares all it holds into the directory `at` of `tree`.
+    ///
+    /// The extended attributes of the source's own root go to `at`; its metadata is handed back, for
+    /// the caller to apply or not.
+    ///
+    /// # Errors
+    /// Where something cannot be read or stored. The tree is then of no use.
+    fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError>;
+}
+
+/// What a source says once it has declared its files.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// The mode, owner, times and flags of the source's root, if it has one.
+    pub root: Option<Metadata>,
+    /// What was left out.
+    pub notices: Vec<Notice>,
+}
+
+/// Something of a source that the tree has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A file that was to be left out, such as the image itself.
+    LeftOut {
+        /// Where it was found.
+        path: Vec<u8>,
+    },
+    /// Extended attributes whose name ext4 cannot store.
+    AttributeSkipped {
+        /// The attribute's name.
+        name: Vec<u8>,
+        /// The first file that has it.
+        path: Vec<u8>,
+        /// How many files have it.
+        files: u64,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut { path } => write!(f, "{} is left out", Readable(path)),
+            Self::AttributeSkipped { name, path, files } => {
+                let (name, path) = (Readable(name), Readable(path));
+                write!(f, "attribute {name} of {path} is left out: ")?;
+                f.write_str("ext4 has no attributes of that kind")?;
+                match files {
+                    1 => Ok(()),
+                    _ => write!(f, " ({files} files have it)"),
+                }
+            }
+        }
+    }
+}
+
+/// Why a source could not declare its files.
+#[derive(Debug)]
+pub struct SourceError(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Read {
+        path: Vec<u8>,
+        error: io::Error,
+    },
+    Attribute {
+        path: Vec<u8>,
+        name: Vec<u8>,
+        error: io::Error,
+    },
+    Changed {
+        path: Vec<u8>,
+    },
+    Store {
+        path: Vec<u8>,
+        error: TreeError,
+    },
+    Declare(TreeError),
+    Other(Box<dyn Error + Send + Sync>),
+}
+
+impl SourceError {
+    /// `path` cannot be read because of `error`.
+    pub fn read(path: impl Into<Vec<u8>>, error: io::Error) -> Self {
+        let path = path.into();
+        Self::new(Kind::Read { path, error })
+    }
+
+    /// `path` is not what it was when it was first looked at.
+    pub fn changed(path: impl Into<Vec<u8>>) -> Self {
+        Self::new(Kind::Changed { path: path.into() })
+    }
+
+    /// The tree cannot hold `path` because of `error`.
+    pub fn store(path: impl Into<Vec<u8>>, error: TreeError) -> Self {
+        let path = path.into();
+        Self::new(Kind::Store { path, error })
+    }
+
+    /// What only the source itself can explain.
+    pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Other(error.into()))
+    }
+
+    /// The path that the error is about, if it is about one.
+    pub fn path(&self) -> Option<&[u8]> {
+        match &*self.0 {
+            Kind::Read { path, .. }
+            | Kind::Attribute { path, .. }
+            | Kind::Changed { path }
+            | Kind::Store { path, .. } => Some(path),
+            Kind::Declare(_) | Kind::Other(_) => None,
+        }
+    }
+
+    #[cfg(unix)]
+    fn attribute(path: Vec<u8>, name: Vec<u8>, error: io::Error) -> Self {
+        Self::new(Kind::Attribute { path, name, error })
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Read { path, error } => {
+                write!(f, "cannot read {}: {}", Readable(path), sys::reason(error))
+            }
+            Kind::Attribute { path, name, error } => {
+                let (name, path) = (Readable(name), Readable(path));
+                let reason = sys::reason(error);
+                write!(f, "cannot read attribute {name} of {path}: {reason}")
+            }
+            Kind::Changed { path } => write!(f, "{} changed while it was read", Readable(path)),
+            Kind::Store { path, error } => write!(f, "cannot store {}: {error}", Readable(path)),
+            Kind::Declare(error) => error.fmt(f),
+            Kind::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.0 {
+            Kind::Read { error, .. } | Kind::Attribute { error, .. } => Some(error),
+            Kind::Store { error, .. } => Some(error),
+            Kind::Changed { .. } => None,
+            Kind::Declare(error) => error.source(),
+            Kind::Other(error) => error.source(),
+        }
+    }
+}
+
+impl From<TreeError> for SourceError {
+    fn from(error: TreeError) -> Self {
+        Self::new(Kind::Declare(error))
+    }
+}
+
+/// Bytes of a path for people: what is UTF-8 as it is, the rest, control characters and backslashes
+/// escaped, so that no two paths read alike.
+pub(crate) struct Readable<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() || character == '\\' {
+                    character.escape_default().fmt(f)?;
+                } else {
+                    fmt::Write::write_char(f, character)?;
+                }
+            }
+            chunk.invalid().escape_ascii().fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_readable_and_distinct() {
+        for (bytes, shown) in [
+            (&b"a/b c"[..], "a/b c"),
+            ("käse".as_bytes(), "käse"),
+            (b"k\xe4se", "k\\xe4se"),
+            (b"k\\xe4se", "k\\\\xe4se"),
+            (b"a\nb", "a\\nb"),
+        ] {
+            assert_eq!(Readable(bytes).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_path_and_the_reason() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let read = SourceError::read(*b"etc/shadow", denied());
+        assert_eq!(
+            read.to_string(),
+            "cannot read etc/shadow: permission denied"
+        );
+        assert!(read.source().is_some());
+        assert_eq!(read.path(), Some(&b"etc/shadow"[..]));
+        assert_eq!(
+            SourceError::changed(*b"log").to_string(),
+            "log changed while it was read"
+        );
+        assert_eq!(
+            SourceError::store(*b"d/..", TreeError::NotADirectory).to_string(),
+            "cannot store d/..: only a directory can hold entries"
+        );
+        assert_eq!(SourceError::other("no more").to_string(), "no more");
+    }
+}

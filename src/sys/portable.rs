@@ -1,0 +1,97 @@
+//! Given a question that only Linux or only a Unix answers, gives what can be said elsewhere.
+
+use std::fs::File;
+use std::io;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The flags that `lsattr` shows of an open file or directory.
+#[cfg(unix)]
+pub(crate) fn attribute_flags(_file: impl std::os::fd::AsFd) -> io::Result<u32> {
+    Ok(0)
+}
+
+/// Where the first data at or after `offset` begins.
+pub(crate) fn seek_data(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
+    unsupported()
+}
+
+/// Where the first hole at or after `offset` begins.
+pub(crate) fn seek_hole(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
+    unsupported()
+}
+
+/// The size of an open device in bytes: where its last byte ends.
+pub(crate) fn block_device_size(mut device: &File) -> io::Result<u64> {
+    io::Seek::seek(&mut device, io::SeekFrom::End(0))
+}
+
+/// The smallest unit an open block device can address, in bytes.
+pub(crate) fn logical_sector_size(_device: &File) -> io::Result<u32> {
+    unsupported()
+}
+
+/// The smallest unit an open block device can write without reading first, in bytes.
+pub(crate) fn physical_sector_size(_device: &File) -> io::Result<u32> {
+    unsupported()
+}
+
+/// Whether what an open block device discards surely reads as zeros.
+pub(crate) fn device_discard_zeroes(_device: &File) -> bool {
+    false
+}
+
+/// Tells a block device that some bytes are no longer needed.
+pub(crate) fn discard_device(_device: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    unsupported()
+}
+
+/// Makes some bytes of a block device read as zeros.
+pub(crate) fn zero_device(_device: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    unsupported()
+}
+
+/// Makes some bytes of a file a hole.
+pub(crate) fn punch_hole(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    unsupported()
+}
+
+/// Makes some bytes of a file read as zeros, and keeps room for them.
+pub(crate) fn zero_range(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    unsupported()
+}
+
+#[cfg(not(unix))]
+mod no_unix {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    /// The size of a memory page in bytes.
+    pub(crate) fn page_size() -> u64 {
+        4096
+    }
+
+    /// The host's name.
+    pub(crate) fn host_name() -> io::Result<Vec<u8>> {
+        super::unsupported()
+    }
+
+    /// What went wrong.
+    pub(crate) fn reason(error: &io::Error) -> String {
+        error.to_string()
+    }
+
+    /// Opens a file for reading and writing.
+    pub(crate) fn open_exclusive(path: &Path) -> io::Result<File> {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) use no_unix::*;

@@ -1,0 +1,467 @@
+//! Given a question for a Unix kernel, gives its answer; never keeps anything.
+//!
+//! This file holds all of the crate's `unsafe` and all of nix: each function below is safe to call
+//! and hands back a plain [`io::Result`]. What only Linux has, `portable` answers for the others.
+#![allow(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::{SysconfVar, sysconf};
+use xattr::FileExt;
+
+use crate::units::Timestamp;
+
+/// The size of a memory page in bytes.
+pub(crate) fn page_size() -> u64 {
+    sysconf(SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|size| u64::try_from(size).ok())
+        .unwrap_or(4096)
+}
+
+/// The host's name, as the kernel has it.
+pub(crate) fn host_name() -> io::Result<Vec<u8>> {
+    Ok(nix::unistd::gethostname()?.into_vec())
+}
+
+/// Opens a device or file for reading and writing, and for nobody else.
+///
+/// On Linux a block device that is mounted or otherwise claimed answers `ResourceBusy`; the claim
+/// holds until the file is closed. A regular file is merely opened.
+pub(crate) fn open_exclusive(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_EXCL.bits())
+        .open(path)
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileType {
+    Directory,
+    Regular,
+    Symlink,
+    CharDevice,
+    BlockDevice,
+    Fifo,
+    Socket,
+}
+
+/// What `lstat` says of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    /// The device the file is on.
+    pub(crate) dev: u64,
+    /// The file's inode number there.
+    pub(crate) ino: u64,
+    pub(crate) file_type: FileType,
+    /// 0 to 0o7777.
+    pub(crate) permissions: u16,
+    /// How many names it has.
+    pub(crate) links: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The major and minor number of the device it is, if it is one.
+    pub(crate) device: (u32, u32),
+    pub(crate) size_bytes: u64,
+    pub(crate) atime: Timestamp,
+    pub(crate) mtime: Timestamp,
+    pub(crate) ctime: Timestamp,
+}
+
+/// What a directory is opened for: its names, or paths below it.
+fn directory_flags() -> OFlag {
+    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
+}
+
+/// Opens the directory `path`, which may lead through symbolic links.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    open_unnoticed(AT_FDCWD, path.as_os_str().as_bytes(), directory_flags())
+}
+
+/// Opens the directory `name` in `parent`; a symbolic link is an error.
+pub(crate) fn open_directory_at(parent: impl AsFd, name: &[u8]) -> io::Result<File> {
+    open_unnoticed(parent, name, directory_flags() | OFlag::O_NOFOLLOW)
+}
+
+/// Opens the regular file `name` in `parent` for reading; a symbolic link is an error.
+///
+/// Should a pipe or device have taken the file's place, this neither waits nor becomes its terminal:
+/// the caller finds out by [`stat_of`].
+pub(crate) fn open_file_at(parent: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY;
+    open_unnoticed(parent, name, flags)
+}
+
+/// Opens so that reading leaves the access time alone, if the caller may (owner or CAP_FOWNER).
+fn open_unnoticed(parent: impl AsFd, name: &[u8], flags: OFlag) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    match open(&parent, name, flags | OFlag::O_NOATIME) {
+        Err(Errno::EPERM) => {}
+        answer => return Ok(answer?.into()),
+    }
+    Ok(open(&parent, name, flags)?.into())
+}
+
+fn open(parent: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+    loop {
+        match nix::fcntl::openat(&parent, name, flags, Mode::empty()) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// The names in a directory that was just opened, but `.` and `..`, in whatever order they come.
+pub(crate) fn names_in(directory: &File) -> io::Result<Vec<Box<[u8]>>> {
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(directory.try_clone()?.into())? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.into());
+        }
+    }
+    Ok(names)
+}
+
+/// What `name` in `parent` is, not following a symbolic link.
+pub(crate) fn stat_at(parent: impl AsFd, name: &[u8]) -> io::Result<Stat> {
+    stat(&nix::sys::stat::fstatat(
+        parent,
+        name,
+        AtFlags::AT_SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// What an open file is.
+pub(crate) fn stat_of(file: impl AsFd) -> io::Result<Stat> {
+    stat(&nix::sys::stat::fstat(file)?)
+}
+
+fn stat(raw: &FileStat) -> io::Result<Stat> {
+    let mode = raw.st_mode;
+    Ok(Stat {
+        dev: number(raw.st_dev)?,
+        ino: number(raw.st_ino)?,
+        file_type: file_type(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT)?,
+        permissions: number(mode & 0o7777)?,
+        links: number(raw.st_nlink)?,
+        uid: raw.st_uid,
+        gid: raw.st_gid,
+        device: device_numbers(raw)?,
+        size_bytes: number(raw.st_size)?,
+        atime: timestamp(raw.st_atime, raw.st_atime_nsec)?,
+        mtime: timestamp(raw.st_mtime, raw.st_mtime_nsec)?,
+        ctime: timestamp(raw.st_ctime, raw.st_ctime_nsec)?,
+    })
+}
+
+fn file_type(format: SFlag) -> io::Result<FileType> {
+    Ok(match format {
+        SFlag::S_IFDIR => FileType::Directory,
+        SFlag::S_IFREG => FileType::Regular,
+        SFlag::S_IFLNK => FileType::Symlink,
+        SFlag::S_IFCHR => FileType::CharDevice,
+        SFlag::S_IFBLK => FileType::BlockDevice,
+        SFlag::S_IFIFO => FileType::Fifo,
+        SFlag::S_IFSOCK => FileType::Socket,
+        _ => return Err(io::ErrorKind::Unsupported.into()),
+    })
+}
+
+fn device_numbers(raw: &FileStat) -> io::Result<(u32, u32)> {
+    #[cfg(not(target_os = "linux"))]
+    use nix::libc::{major, minor};
+    #[cfg(target_os = "linux")]
+    use nix::sys::stat::{major, minor};
+    Ok((number(major(raw.st_rdev))?, number(minor(raw.st_rdev))?))
+}
+
+fn timestamp<S, N>(seconds: S, nanoseconds: N) -> io::Result<Timestamp>
+where
+    i64: TryFrom<S>,
+    u32: TryFrom<N>,
+{
+    Ok(Timestamp {
+        seconds: number(seconds)?,
+        nanoseconds: number(nanoseconds)?,
+    })
+}
+
+/// The target of the symbolic link `name` in `parent`.
+pub(crate) fn read_link_at(parent: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(nix::fcntl::readlinkat(parent, name)?.into_vec())
+}
+
+/// The names of an open file's extended attributes; none where the filesystem knows none.
+pub(crate) fn xattr_names(file: &File) -> io::Result<Vec<Vec<u8>>> {
+    collect_names(file.list_xattr())
+}
+
+/// The value of an open file's extended attribute, or `None` if there is none of that name.
+pub(crate) fn xattr(file: &File, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    file.get_xattr(OsStr::from_bytes(name))
+}
+
+/// As [`xattr_names`], for the last part of `path`, not following a symbolic link.
+pub(crate) fn xattr_names_at(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    collect_names(xattr::list(path))
+}
+
+/// As [`xattr()`], for the last part of `path`, not following a symbolic link.
+pub(crate) fn xattr_at(path: &Path, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    xattr::get(path, OsStr::from_bytes(name))
+}
+
+fn collect_names(listed: io::Result<xattr::XAttrs>) -> io::Result<Vec<Vec<u8>>> {
+    match listed {
+        Ok(names) => Ok(names.map(OsStringExt::into_vec).collect()),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file was not opened because it is a symbolic link or a socket.
+pub(crate) fn means_other_type(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    // O_NOFOLLOW answers EMLINK on FreeBSD.
+    matches!(code, Some(Errno::ELOOP | Errno::EMLINK | Errno::ENXIO))
+}
+
+/// What went wrong, in the system's words without its number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use nix::errno::Errno;
+    use nix::fcntl::{FallocateFlags, fallocate};
+    use nix::unistd::{Whence, lseek};
+
+    use super::number;
+
+    // linux/fs.h; the discard and zeroing calls take the address of a start and a length in bytes.
+    nix::ioctl_read_bad!(
+        blkgetsize64,
+        nix::request_code_read!(0x12, 114, size_of::<usize>()),
+        u64
+    );
+    nix::ioctl_read_bad!(
+        blksszget,
+        nix::request_code_none!(0x12, 104),
+        nix::libc::c_int
+    );
+    nix::ioctl_read_bad!(
+        blkpbszget,
+        nix::request_code_none!(0x12, 123),
+        nix::libc::c_uint
+    );
+    nix::ioctl_read_bad!(
+        blkdiscardzeroes,
+        nix::request_code_none!(0x12, 124),
+        nix::libc::c_uint
+    );
+    nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(0x12, 119), [u64; 2]);
+    nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(0x12, 127), [u64; 2]);
+
+    // FS_IOC_GETFLAGS is declared to give a long and gives an int; through FUSE a server may fill
+    // the whole long, so there is room for it.
+    nix::ioctl_read_bad!(
+        fs_ioc_getflags,
+        nix::request_code_read!(b'f', 1, size_of::<nix::libc::c_long>()),
+        [u32; 2]
+    );
+
+    /// The flags that `lsattr` shows of an open file or directory; none where the filesystem has
+    /// no such flags.
+    pub(crate) fn attribute_flags(file: impl AsFd) -> io::Result<u32> {
+        let mut flags = [0; 2];
+        // SAFETY: the descriptor is open and the kernel writes at most one long.
+        match unsafe { fs_ioc_getflags(file.as_fd().as_raw_fd(), &raw mut flags) } {
+            Ok(_) => Ok(flags[0]),
+            Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the first data at or after `offset` begins, or `None` if only a hole follows.
+    ///
+    /// `Unsupported` where the filesystem does not tell.
+    pub(crate) fn seek_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+        seek(file, offset, Whence::SeekData)
+    }
+
+    /// Where the first hole at or after `offset` begins, the file's end counting as one, or `None`
+    /// if the file ends before.
+    ///
+    /// `Unsupported` where the filesystem does not tell.
+    pub(crate) fn seek_hole(file: &File, offset: u64) -> io::Result<Option<u64>> {
+        seek(file, offset, Whence::SeekHole)
+    }
+
+    fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
+        match lseek(file, number(offset)?, whence) {
+            Ok(found) => Ok(Some(number(found)?)),
+            Err(Errno::ENXIO) => Ok(None),
+            Err(Errno::EINVAL) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The size of an open block device in bytes.
+    pub(crate) fn block_device_size(device: &File) -> io::Result<u64> {
+        let mut bytes = 0;
+        // SAFETY: the descriptor is open and the kernel writes one u64.
+        unsafe { blkgetsize64(device.as_raw_fd(), &raw mut bytes)? };
+        Ok(bytes)
+    }
+
+    /// The smallest unit an open block device can address, in bytes.
+    pub(crate) fn logical_sector_size(device: &File) -> io::Result<u32> {
+        let mut bytes = 0;
+        // SAFETY: the descriptor is open and the kernel writes one int.
+        unsafe { blksszget(device.as_raw_fd(), &raw mut bytes)? };
+        number(bytes)
+    }
+
+    /// The smallest unit an open block device can write without reading first, in bytes.
+    pub(crate) fn physical_sector_size(device: &File) -> io::Result<u32> {
+        let mut bytes = 0;
+        // SAFETY: the descriptor is open and the kernel writes one unsigned int.
+        unsafe { blkpbszget(device.as_raw_fd(), &raw mut bytes)? };
+        number(bytes)
+    }
+
+    /// Whether what an open block device discards surely reads as zeros.
+    ///
+    /// Since Linux 4.12 the kernel promises this of none.
+    pub(crate) fn device_discard_zeroes(device: &File) -> bool {
+        let mut zeroes = 0;
+        // SAFETY: the descriptor is open and the kernel writes one unsigned int.
+        let answer = unsafe { blkdiscardzeroes(device.as_raw_fd(), &raw mut zeroes) };
+        answer.is_ok() && zeroes != 0
+    }
+
+    /// Tells a block device that `length` bytes from `offset` on are no longer needed.
+    ///
+    /// `Unsupported` where the device cannot discard.
+    pub(crate) fn discard_device(device: &File, offset: u64, length: u64) -> io::Result<()> {
+        // SAFETY: the descriptor is open and the kernel reads two u64.
+        unsafe { blkdiscard(device.as_raw_fd(), &raw const *&[offset, length])? };
+        Ok(())
+    }
+
+    /// Makes `length` bytes from `offset` on of a block device read as zeros.
+    pub(crate) fn zero_device(device: &File, offset: u64, length: u64) -> io::Result<()> {
+        // SAFETY: the descriptor is open and the kernel reads two u64.
+        unsafe { blkzeroout(device.as_raw_fd(), &raw const *&[offset, length])? };
+        Ok(())
+    }
+
+    /// Makes `length` bytes from `offset` on of a file a hole, which reads as zeros.
+    ///
+    /// `Unsupported` where the filesystem has no holes. The file keeps its size.
+    pub(crate) fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<()> {
+        let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        change_space(file, mode, offset, length)
+    }
+
+    /// Makes `length` bytes from `offset` on of a file read as zeros, and keeps room for them.
+    ///
+    /// `Unsupported` where the filesystem cannot. The file keeps its size.
+    pub(crate) fn zero_range(file: &File, offset: u64, length: u64) -> io::Result<()> {
+        let mode = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        change_space(file, mode, offset, length)
+    }
+
+    fn change_space(file: &File, mode: FallocateFlags, at: u64, length: u64) -> io::Result<()> {
+        let (at, length) = (number(at)?, number(length)?);
+        loop {
+            match fallocate(file, mode, at, length) {
+                Err(Errno::EINTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+
+/// `value` as another integer: the width of the kernel's types differs among systems.
+fn number<T, U: TryFrom<T>>(value: T) -> io::Result<U> {
+    U::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn pages_are_powers_of_two() {
+        assert!(page_size().is_power_of_two());
+    }
+
+    #[test]
+    fn the_host_has_a_name() {
+        assert!(!host_name().unwrap().contains(&0));
+    }
+
+    #[test]
+    fn only_devices_have_a_device_size() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(block_device_size(&file).is_err());
+        assert!(logical_sector_size(&file).is_err());
+        assert!(discard_device(&file, 0, 512).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_punched_hole_reads_as_zeros() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0xd1; 8192]).unwrap();
+        punch_hole(&file, 4096, 4096).unwrap();
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), 8192);
+        assert!(bytes[..4096].iter().all(|byte| *byte == 0xd1));
+        assert!(bytes[4096..].iter().all(|byte| *byte == 0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_filesystem_cannot_do_is_unsupported() {
+        assert_eq!(
+            io::Error::from(nix::errno::Errno::EOPNOTSUPP).kind(),
+            io::ErrorKind::Unsupported
+        );
+    }
+}
