@@ -23,10 +23,8 @@ impl Image<'_> {
         match ino {
             Ino::BAD_BLOCKS => self.render_bad_blocks(stored),
             Ino::RESIZE if layout.system.resize.is_some() => self.render_resize_inode(stored),
-            Ino::JOURNAL => self.render_appended(layout.system.journal.as_ref(), 0o600, stored),
-            _ if Some(ino) == self.orphan_ino() => {
-                self.render_appended(layout.system.orphan_file.as_ref(), 0o600, stored);
-            }
+            Ino::JOURNAL => self.render_journal(stored),
+            _ if Some(ino) == self.orphan_ino() => self.render_orphan_file(stored),
             _ => match layout.content.node_of(ino) {
                 Some(node) => self.render_node(node, stored),
                 None if ino == Ino::FIRST => self.render_lost_found(stored),
@@ -70,14 +68,27 @@ impl Image<'_> {
         put(stored, &inode);
     }
 
-    /// A regular file of the filesystem's own.
-    fn render_appended(&self, file: Option<&AppendedFile>, permissions: u16, stored: &mut [u8]) {
-        if let Some(file) = file {
-            let mut inode = self.appended(file);
-            inode.i_mode = Le16::new(FileType::REGULAR.mode(permissions));
-            inode.i_links_count = Le16::new(1);
+    fn render_journal(&self, stored: &mut [u8]) {
+        if let Some(file) = &self.layout.system.journal {
+            put(stored, &self.own_file(file));
+        }
+    }
+
+    fn render_orphan_file(&self, stored: &mut [u8]) {
+        if let Some(file) = &self.layout.system.orphan_file {
+            let mut inode = self.own_file(file);
+            // mke2fs counts the blocks of this file alone, not those of its extent tree.
+            inode.set_blocks(self.sectors(file.blocks));
             put(stored, &inode);
         }
+    }
+
+    /// A regular file of the filesystem's own.
+    fn own_file(&self, file: &AppendedFile) -> Inode {
+        let mut inode = self.appended(file);
+        inode.i_mode = Le16::new(FileType::REGULAR.mode(0o600));
+        inode.i_links_count = Le16::new(1);
+        inode
     }
 
     fn render_lost_found(&self, stored: &mut [u8]) {

@@ -24,10 +24,7 @@ impl Image<'_> {
     /// marked clean.
     pub(super) fn superblock(&self, group: Group) -> Superblock {
         let mut sb = self.superblock_template;
-        sb.s_block_group_nr = Le16::new(u16::try_from(group.get()).unwrap_or_else(|_| {
-            // The field has 16 bits and mke2fs stores the low ones.
-            u16::from_le_bytes([group.get().to_le_bytes()[0], group.get().to_le_bytes()[1]])
-        }));
+        sb.s_block_group_nr = Le16::new(u16::try_from(group.get()).unwrap_or(u16::MAX));
         sb.s_state = Le16::new(if group.get() == 0 { STATE_VALID } else { 0 });
         if self.has(Feature::MetadataCsum) {
             sb.s_checksum = Le32::new(sb.checksum());

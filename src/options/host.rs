@@ -112,7 +112,7 @@ impl Host {
             real_clock,
             random_uuid: random_bytes(),
             random_hash_seed: random_bytes(),
-            page_size: sys::page_size(),
+            page_size: u32::try_from(sys::page_size()).unwrap_or(4096),
             user: sys::user(),
             conf: env::var_os("MKE2FS_CONFIG").and_then(|path| Conf::read(Path::new(&path))),
             sector_size: environment_number("MKE2FS_DEVICE_SECTSIZE").and_then(narrow),

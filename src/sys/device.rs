@@ -9,17 +9,6 @@ use std::path::{Path, PathBuf};
 
 use crate::options::{Device, TargetKind};
 
-/// The size of a page of memory in bytes.
-pub(crate) fn page_size() -> u32 {
-    #[cfg(unix)]
-    if let Ok(Some(size)) = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        && let Ok(size) = u32::try_from(size)
-    {
-        return size;
-    }
-    4096
-}
-
 /// The user and group that run the program; 0 where the host has none.
 pub(crate) fn user() -> (u32, u32) {
     #[cfg(unix)]

@@ -8,11 +8,13 @@
     reason = "the sinks and settings ask most of it"
 )]
 
+mod device;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(unix)]
 mod unix;
 
+pub(crate) use device::{look_at, user};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::*;
 #[cfg(unix)]
