@@ -21,7 +21,7 @@ use crate::ondisk::dir::{
 };
 use crate::ondisk::dirhash::{DirHasher, HashVersion};
 use crate::ondisk::int::{Le16, Le32};
-use crate::units::Ino;
+use crate::units::{BlockSize, Ino};
 
 /// The names of a directory in the order of their bytes, without `.` and `..`.
 pub trait Names {
@@ -84,18 +84,16 @@ pub enum Shape {
 pub struct DirectoryTooLarge {
     /// How many names it has.
     pub names: usize,
-    /// How many blocks they need.
-    pub blocks: u64,
-    /// How many a directory can have.
+    /// How many blocks a directory can have.
     pub most: u64,
 }
 
 impl fmt::Display for DirectoryTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { names, most } = self;
         write!(
             f,
-            "a directory of {} names needs {} blocks; one directory can have {}",
-            self.names, self.blocks, self.most
+            "a directory of {names} names needs more than the {most} blocks that one directory can have"
         )
     }
 }
@@ -186,7 +184,13 @@ impl DirectoryPlan {
         plan.checked(rules)
     }
 
-    /// Plans a directory of `blocks` blocks without names, as mke2fs makes lost+found; at least 1.
+    /// Plans lost+found as mke2fs makes it, empty with room for names: 16 KiB, but at least 2 and
+    /// at most 12 blocks.
+    pub fn lost_and_found(block_size: BlockSize) -> Self {
+        Self::empty((16384 / block_size.bytes()).clamp(2, 12))
+    }
+
+    /// Plans a directory of `blocks` blocks without names; at least 1.
     pub fn empty(blocks: u32) -> Self {
         let leaf = Leaf { first: 0, hash: 0 };
         let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
@@ -261,7 +265,6 @@ impl DirectoryPlan {
     fn too_large(&self, rules: &DirectoryRules) -> DirectoryTooLarge {
         DirectoryTooLarge {
             names: self.names,
-            blocks: u64::try_from(self.block_count()).unwrap_or(u64::MAX),
             most: most_blocks(rules),
         }
     }

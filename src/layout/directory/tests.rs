@@ -339,7 +339,6 @@ fn a_directory_of_four_gibibytes_is_refused() {
         refused,
         Err(DirectoryTooLarge {
             names: most + 1,
-            blocks: 65_536,
             most: 65_535
         })
     );
@@ -419,7 +418,7 @@ fn the_first_directories_are_those_of_mke2fs() {
         let listing = First(root);
         let plan = match root {
             true => DirectoryPlan::new(&listing, &rules).expect("one block"),
-            false => DirectoryPlan::empty(u32::try_from(blocks.len()).expect("few blocks")),
+            false => DirectoryPlan::lost_and_found(rules.format.block_size),
         };
         let directory = Directory {
             rules: &rules,
