@@ -465,7 +465,13 @@ impl XattrsOf<'_> {
         match self {
             Self::Open(file) => sys::xattr_names(file),
             Self::Path(path) => sys::xattr_names_at(path),
-            Self::Below(directory, name) => sys::xattr_names_at(&path_below(directory, name)),
+            Self::Below(directory, name) => {
+                let names = sys::xattr_names_at(&path_below(directory, name));
+                names.map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => io::Error::other("so long a path needs /proc"),
+                    _ => error,
+                })
+            }
         }
     }
 
@@ -500,14 +506,17 @@ fn ext4_names(attribute: &[u8]) -> bool {
 /// Every file is asked, even one that has as many blocks as its size needs: blocks of attributes, of
 /// the extent tree and past the end count too, and may hide a hole.
 fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
+    match sys::seek_hole(file, 0) {
+        // The first hole is the one after the end; an empty file has nothing before it.
+        Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
+        answer => answer?,
+    };
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut at = 0;
     while at < size {
-        let start = match sys::seek_data(file, at) {
-            Ok(Some(start)) if start < size => start,
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
-            Err(error) => return Err(error),
+        let Some(start) = sys::seek_data(file, at)?.filter(|start| *start < size) else {
+            break;
         };
         // Only a file that was cut short has no hole at its end.
         let end = sys::seek_hole(file, start)?.ok_or_else(changed)?.min(size);
@@ -520,9 +529,27 @@ fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
         }
         at = end;
     }
-    match &ranges[..] {
-        [all] if *all == (0..size) => Ok(DataMap::Whole),
-        [] if size == 0 => Ok(DataMap::Whole),
-        _ => Ok(DataMap::Ranges(ranges.into())),
+    Ok(DataMap::Ranges(ranges.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_of_other_filesystems_are_none_of_ext4() {
+        for (name, stored) in [
+            (&b"user.note"[..], true),
+            (b"trusted.overlay.opaque", true),
+            (b"security.selinux", true),
+            (b"system.posix_acl_access", true),
+            (b"system.posix_acl_default", true),
+            (b"system.nfs4_acl", false),
+            (b"system.cifs_acl", false),
+            (b"btrfs.compression", false),
+            (b"ceph.dir.layout", false),
+        ] {
+            assert_eq!(ext4_names(name), stored, "{}", name.escape_ascii());
+        }
     }
 }
