@@ -569,6 +569,36 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// What a tree needs of a filesystem, before it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The blocks of directories, files, long symbolic links and attributes; those of extent trees
+    /// depend on how files are split.
+    pub blocks: u64,
+    /// Those among them that a filesystem without content has as well.
+    pub made_blocks: u64,
+}
+
+impl Demand {
+    /// The demand of `tree` in a filesystem of `geometry`, whose size does not matter.
+    ///
+    /// # Errors
+    /// Where a filesystem of this kind cannot hold it at any size.
+    pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        let xattrs = super::xattrs::plan(settings, tree)?;
+        let draft = Draft::new(settings, geometry, tree, &mut Vec::new())?;
+        let made_lost_found = if draft.has_lost_found() {
+            lost_found_blocks(geometry.block_size.bytes())
+        } else {
+            0
+        };
+        Ok(Self {
+            blocks: draft.root_blocks() + draft.blocks_needed(&xattrs),
+            made_blocks: 1 + made_lost_found,
+        })
+    }
+}
+
 /// The blocks of a file's data or of a long symbolic link.
 fn data_blocks(node: &Node, block_size: BlockSize) -> u64 {
     match &node.kind {

@@ -26,7 +26,7 @@ mod xattrs;
 
 use std::fmt;
 
-pub use content::{Content, Directory, EntriesIn, NoEntries, NodePlan, inodes_needed};
+pub use content::{Content, Demand, Directory, EntriesIn, NoEntries, NodePlan, inodes_needed};
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
 pub use tables::GroupTables;

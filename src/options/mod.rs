@@ -117,6 +117,21 @@ impl Options {
         settle::settle(self, host)
     }
 
+    /// Whether a block size is asked for.
+    pub(crate) fn asks_for_block_size(&self) -> bool {
+        self.block_size.is_some()
+    }
+
+    /// Whether an inode size is asked for.
+    pub(crate) fn asks_for_inode_size(&self) -> bool {
+        self.inode_size.is_some()
+    }
+
+    /// Whether a number or a ratio of inodes is asked for.
+    pub(crate) fn asks_for_inodes(&self) -> bool {
+        self.inodes_count.is_some() || self.inode_ratio.is_some()
+    }
+
     /// The filesystem's size. Without it, an output that is there is filled.
     pub fn size(&mut self, size: Size) -> &mut Self {
         self.size = Some(size);

@@ -1,0 +1,266 @@
+//! Given options and a tree, finds the size an image needs; never writes.
+//!
+//! This is the one place that knows both arms of the Y. Block size, inode ratio, journal and
+//! descriptors change in steps with the size, so what is left for content is not monotone in it:
+//! between two steps it nearly is. The search goes from step to step upwards, seeks the smallest
+//! size of the first stretch that has one, and confirms it by a layout.
+
+use std::ops::Range;
+
+use crate::error::{Error, Kind};
+use crate::geometry::Geometry;
+use crate::layout::{Demand, Layout, LayoutError};
+use crate::options::{Host, Options, Settings, Settled, Size};
+use crate::tree::{Metadata, Tree};
+use crate::units::{BlockSize, Timestamp};
+
+/// How much larger than its content an image shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// As small as holds the content.
+    Minimum,
+    /// At least so many bytes available to an ordinary user once mounted.
+    Available(u64),
+    /// The same as a share of the content, in percent.
+    AvailablePercent(u32),
+    /// With a sensible margin: a tenth of the content, and at least 16 MiB.
+    Auto,
+}
+
+/// Blocks of planned images, in bytes, unless told otherwise.
+const BLOCK_BYTES: u32 = 4096;
+/// Inodes of planned images, in bytes, unless told otherwise.
+const INODE_BYTES: u32 = 256;
+/// What `Auto` leaves available at least, in bytes.
+const AUTO_LEAST: u64 = 16 << 20;
+/// The sizes at which mke2fs changes the usage type, in MiB.
+const USAGE_STEPS: [u64; 4] = [3, 512, 4 << 20, 16 << 20];
+/// The sizes at which the journal's length or the orphan file's changes, in blocks.
+const BLOCK_STEPS: [u64; 10] = [
+    2048,
+    32 << 10,
+    128 << 10,
+    256 << 10,
+    512 << 10,
+    2 << 20,
+    4 << 20,
+    8 << 20,
+    16 << 20,
+    32 << 20,
+];
+/// How many groups the search for dips looks at in all.
+const GROUPS_TO_LOOK_AT: u64 = 200_000;
+/// How many sizes below a candidate may hold the content after all.
+const DIP: u64 = 1024;
+/// The kernel keeps a fiftieth of the blocks, at most so many, from ordinary users.
+const KERNEL_RESERVE: u64 = 4096;
+
+/// Settings with the inodes that `tree` needs: unless a number or a ratio was asked for, the count
+/// is raised to them.
+pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Settled, Error> {
+    let mut settled = options.settle(host)?;
+    if !options.asks_for_inodes() && !tree.is_empty() {
+        raise_inodes(&mut settled.settings, tree);
+    }
+    Ok(settled)
+}
+
+fn raise_inodes(settings: &mut Settings, tree: &Tree) {
+    let needed = crate::layout::inodes_needed(tree, true);
+    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+    settings.inodes_count = settings.inodes_count.max(needed);
+}
+
+/// The options with the size that `tree` needs, and what that makes of them.
+pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Result<Planned, Error> {
+    let mut options = options.clone();
+    if !options.asks_for_block_size() {
+        options.block_size(BLOCK_BYTES);
+    }
+    if !options.asks_for_inode_size() {
+        options.inode_size(INODE_BYTES);
+    }
+    let search = Search::new(options, host, tree, fit)?;
+    search.run()
+}
+
+/// A size, and the layout that confirms it.
+pub(crate) struct Planned {
+    pub(crate) settled: Settled,
+    pub(crate) layout: Layout,
+}
+
+struct Search<'a> {
+    options: Options,
+    host: &'a Host,
+    tree: &'a Tree,
+    empty: Tree,
+    block_size: BlockSize,
+    demand: Demand,
+    fit: Fit,
+}
+
+impl<'a> Search<'a> {
+    fn new(options: Options, host: &'a Host, tree: &'a Tree, fit: Fit) -> Result<Self, Error> {
+        let mut probe = options.clone();
+        // Any size does: what the content needs depends on block size, inode size and hash seed.
+        probe.size(Size::Kibibytes(1 << 30));
+        let settings = settle(&probe, host, tree)?.settings;
+        let geometry = Geometry::new(&settings)?;
+        let demand = Demand::of(&settings, &geometry, tree)?;
+        Ok(Self {
+            options,
+            host,
+            tree,
+            empty: Tree::new(Metadata::default()),
+            block_size: settings.block_size,
+            demand,
+            fit,
+        })
+    }
+
+    fn run(&self) -> Result<Planned, Error> {
+        let least = self.demand.blocks.max(1);
+        for stretch in self.stretches(least) {
+            let Some(smallest) = self.smallest(&stretch) else {
+                continue;
+            };
+            if let Some(planned) = self.confirm(self.rounded(smallest), &stretch)? {
+                return Ok(planned);
+            }
+        }
+        Err(Error::new(Kind::NoSizeFits))
+    }
+
+    /// The stretches of sizes, in blocks, between steps, from `least` on.
+    fn stretches(&self, least: u64) -> Vec<Range<u64>> {
+        let per_mebibyte = (1 << 20) / self.block_size.bytes_u64();
+        let usage = USAGE_STEPS.iter().map(|mebibytes| mebibytes * per_mebibyte);
+        let mut steps: Vec<u64> = usage.chain(BLOCK_STEPS).collect();
+        // Beyond the last step, as far as a group's number reaches.
+        let most = u64::from(u32::MAX) * u64::from(self.block_size.bytes()) * 8;
+        steps.push(most);
+        steps.retain(|step| *step > least);
+        steps.sort_unstable();
+        steps.dedup();
+        let starts = std::iter::once(least).chain(steps.iter().copied());
+        starts
+            .zip(steps.iter().copied())
+            .map(|(a, b)| a..b)
+            .collect()
+    }
+
+    /// The smallest size of a stretch that holds the demand.
+    fn smallest(&self, stretch: &Range<u64>) -> Option<u64> {
+        let mut high = stretch.start;
+        let mut step = 1;
+        while !self.holds(high) {
+            if high + 1 >= stretch.end {
+                return None;
+            }
+            high = (high + step).min(stretch.end - 1);
+            step *= 2;
+        }
+        let mut low = stretch.start;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.holds(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Some(self.dip_below(high, stretch.start))
+    }
+
+    /// Rounding to whole blocks of inodes and descriptors makes small dips: the smallest size of
+    /// those just below `size` that holds the demand.
+    fn dip_below(&self, size: u64, least: u64) -> u64 {
+        let groups = size / (self.block_size.bytes_u64() * 8) + 1;
+        let sizes = (GROUPS_TO_LOOK_AT / groups).min(DIP);
+        let below = size.saturating_sub(sizes).max(least)..size;
+        below
+            .into_iter()
+            .find(|size| self.holds(*size))
+            .unwrap_or(size)
+    }
+
+    /// Sizes with a margin are whole MiB.
+    fn rounded(&self, size: u64) -> u64 {
+        let per_mebibyte = (1 << 20) / self.block_size.bytes_u64();
+        match self.fit {
+            Fit::Minimum => size,
+            _ => size.next_multiple_of(per_mebibyte),
+        }
+    }
+
+    /// The layout at `size` or the first size above it that has one: only a layout knows how many
+    /// extent trees there are.
+    fn confirm(&self, size: u64, stretch: &Range<u64>) -> Result<Option<Planned>, Error> {
+        let mut size = size;
+        while size < stretch.end.max(self.rounded(stretch.start + 1)) {
+            let settled = self.settle(size)?;
+            let geometry = Geometry::new(&settled.settings)?;
+            match Layout::new(&settled.settings, geometry, self.tree) {
+                Ok(layout) => return Ok(Some(Planned { settled, layout })),
+                Err(LayoutError::ContentTooBig { needed, free, .. }) => {
+                    size = self.rounded(size + needed.saturating_sub(free).max(1));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    fn settle(&self, size: u64) -> Result<Settled, Error> {
+        let mut options = self.options.clone();
+        options.size(Size::Blocks(size));
+        settle(&options, self.host, self.tree)
+    }
+
+    /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.
+    fn holds(&self, size: u64) -> bool {
+        let Ok(settled) = self.settle(size) else {
+            return false;
+        };
+        let Ok(geometry) = Geometry::new(&settled.settings) else {
+            return false;
+        };
+        let blocks = geometry.blocks_count;
+        let reserved = geometry.reserved_blocks + (blocks / 50).min(KERNEL_RESERVE);
+        let Ok(layout) = Layout::new(&settled.settings, geometry, &self.empty) else {
+            return false;
+        };
+        let free = layout.ledger.total_free() + self.demand.made_blocks;
+        let wanted = self.wanted_blocks().map_or(0, |wanted| wanted + reserved);
+        self.demand.blocks + wanted <= free
+    }
+
+    /// The blocks that shall be available to an ordinary user, if any.
+    fn wanted_blocks(&self) -> Option<u64> {
+        let content = self.demand.blocks * self.block_size.bytes_u64();
+        let bytes = match self.fit {
+            Fit::Minimum => return None,
+            Fit::Available(bytes) => bytes,
+            Fit::AvailablePercent(percent) => {
+                content.div_ceil(100).saturating_mul(u64::from(percent))
+            }
+            Fit::Auto => (content / 10).max(AUTO_LEAST),
+        };
+        Some(self.block_size.blocks_for(bytes))
+    }
+}
+
+/// The root directory as mke2fs makes it.
+pub(crate) fn made_root(settings: &Settings) -> Metadata {
+    let now = Timestamp::from_seconds(settings.clock);
+    Metadata {
+        permissions: settings.root_perms,
+        uid: settings.root_uid,
+        gid: settings.root_gid,
+        atime: now,
+        mtime: now,
+        ctime: now,
+        flags: 0,
+    }
+}

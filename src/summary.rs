@@ -1,0 +1,94 @@
+//! Given a layout, gives what was made in numbers; never words.
+
+use crate::feature::FeatureSet;
+use crate::layout::Layout;
+use crate::options::Settings;
+use crate::tree::{Kind, Tree};
+
+/// What an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The filesystem's UUID.
+    pub uuid: [u8; 16],
+    /// Its label, without padding.
+    pub label: Vec<u8>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The block size in bytes.
+    pub block_size: u32,
+    /// All blocks.
+    pub blocks_count: u64,
+    /// Blocks not in use.
+    pub free_blocks: u64,
+    /// Blocks kept for root.
+    pub reserved_blocks: u64,
+    /// Bytes per inode.
+    pub inode_size: u16,
+    /// All inodes.
+    pub inodes_count: u32,
+    /// Inodes not in use.
+    pub free_inodes: u32,
+    /// The journal's blocks; 0 for none.
+    pub journal_blocks: u32,
+    /// The features in force.
+    pub features: FeatureSet,
+    /// The nodes of the tree by kind.
+    pub nodes: NodeCounts,
+}
+
+/// How many nodes of each kind a tree has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Directories, the root included.
+    pub directories: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Devices, named pipes and sockets.
+    pub special: u64,
+    /// The bytes of all regular files, holes included.
+    pub file_bytes: u64,
+}
+
+impl Summary {
+    pub(crate) fn new(settings: &Settings, layout: &Layout, tree: &Tree) -> Self {
+        let geometry = &layout.geometry;
+        let label = settings.label.split(|byte| *byte == 0).next();
+        Self {
+            uuid: settings.uuid,
+            label: label.unwrap_or_default().to_vec(),
+            size_bytes: geometry.blocks_count * geometry.block_size.bytes_u64(),
+            block_size: geometry.block_size.bytes(),
+            blocks_count: geometry.blocks_count,
+            free_blocks: layout.ledger.total_free(),
+            reserved_blocks: geometry.reserved_blocks,
+            inode_size: geometry.inode_size,
+            inodes_count: geometry.inodes_count,
+            free_inodes: geometry.inodes_count - layout.last_ino().get(),
+            journal_blocks: geometry.journal_blocks.unwrap_or(0),
+            features: geometry.features,
+            nodes: NodeCounts::of(tree),
+        }
+    }
+}
+
+impl NodeCounts {
+    fn of(tree: &Tree) -> Self {
+        let mut counts = Self::default();
+        for (_, node) in tree.nodes() {
+            match &node.kind {
+                Kind::Directory(_) => counts.directories += 1,
+                Kind::File(content) => {
+                    counts.files += 1;
+                    counts.file_bytes = counts.file_bytes.saturating_add(content.size_bytes);
+                }
+                Kind::Symlink(_) => counts.symlinks += 1,
+                Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::Fifo | Kind::Socket => {
+                    counts.special += 1;
+                }
+            }
+        }
+        counts
+    }
+}
