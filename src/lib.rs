@@ -1,5 +1,6 @@
 //! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
 
+pub mod cancel;
 pub mod emit;
 pub mod feature;
 pub mod geometry;
