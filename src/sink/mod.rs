@@ -1,15 +1,25 @@
 //! Given bytes and their place, keeps them; never knows what they mean.
 //!
+//! [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
 //! [`Memory`] keeps them in this process, and [`Checked`] proves how a program writes.
 
 mod checked;
+mod error;
+mod file;
 mod memory;
+mod output;
 mod ranges;
 
 use std::io;
 
+pub use crate::sys::Identity;
 pub use checked::{Checked, Fault};
+pub use error::{OpenError, Refusal};
+pub use file::File;
 pub use memory::Memory;
+pub use output::{Draft, IfBusy, Output};
+
+use error::StorageError;
 
 /// Where an image goes: a file, a block device, memory, or a type of the program's own.
 ///
@@ -55,6 +65,36 @@ pub trait Sink: Sync {
     /// # Errors
     /// Where the storage fails.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl<S: Sink + ?Sized> Sink for &S {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        (**self).zero(offset, length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<bool> {
+        (**self).discard(offset, length)
+    }
+
+    fn discard_zeroes(&self) -> bool {
+        (**self).discard_zeroes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
 }
 
 /// How much is discarded at once, 2 GiB (`DISCARD_STEP_MB` of mke2fs).
