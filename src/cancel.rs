@@ -31,6 +31,11 @@ impl Cancel {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The flag itself, for [`Writing`](crate::emit::Writing).
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
 }
 
 #[cfg(all(unix, feature = "cli"))]
