@@ -1,6 +1,7 @@
 //! mke4fs writes an ext4 filesystem directly: no e2fsprogs, no root, no mount, no C.
 
 mod builder;
+pub mod cancel;
 pub mod emit;
 mod error;
 pub mod feature;

@@ -116,7 +116,6 @@ pub fn emit(
     sink: &dyn Sink,
     writing: &Writing<'_>,
 ) -> Result<(), EmitError> {
-    let image = Image::new(settings, layout, tree, sink);
     let out = Out {
         sink,
         base: settings.offset_bytes,
@@ -131,10 +130,15 @@ pub fn emit(
         });
     }
     out.zero(OLD_SUPERBLOCK)?;
-    if settings.discard {
-        sink.discard(out.base, length)
+    let discarded = settings.discard
+        && sink
+            .discard(out.base, length)
             .map_err(|error| out.failed("discarding", 0, error))?;
-    }
+    let storage = match settings.assume_storage_prezeroed || discarded && sink.discard_zeroes() {
+        true => Storage::Zeros,
+        false => Storage::OldData,
+    };
+    let image = Image::new(settings, layout, tree, storage);
     if !image.storage_zeroed {
         image.zero_stale(&out)?;
     }
@@ -191,6 +195,13 @@ impl Out<'_> {
     }
 }
 
+/// What the storage reads as wherever nothing is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    Zeros,
+    OldData,
+}
+
 /// All that rendering asks for.
 struct Image<'a> {
     settings: &'a Settings,
@@ -207,9 +218,8 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, sink: &dyn Sink) -> Self {
-        let storage_zeroed =
-            settings.assume_storage_prezeroed || settings.discard && sink.discard_zeroes();
+    fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, storage: Storage) -> Self {
+        let storage_zeroed = storage == Storage::Zeros;
         let mut image = Self {
             settings,
             layout,

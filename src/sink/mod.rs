@@ -1,6 +1,25 @@
 //! Given bytes and their place, keeps them; never knows what they mean.
+//!
+//! [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
+//! [`Memory`] keeps them in this process, and [`Checked`] proves how a program writes.
+
+mod checked;
+mod error;
+mod file;
+mod memory;
+mod output;
+mod ranges;
 
 use std::io;
+
+pub use crate::sys::Identity;
+pub use checked::{Checked, Fault};
+pub use error::{OpenError, Refusal};
+pub use file::File;
+pub use memory::Memory;
+pub use output::{Draft, IfBusy, Output};
+
+use error::StorageError;
 
 /// Where an image goes: a file, a block device, memory, or a type of the program's own.
 ///
@@ -24,16 +43,18 @@ pub trait Sink: Sync {
 
     /// Tells the storage that `length` bytes from `offset` on are no longer needed.
     ///
-    /// Storage that cannot discard does nothing.
+    /// True if it was told, false if it cannot be: then the bytes are as they were. One call may
+    /// take the storage long: whoever wants to be cancelled in time passes [`DISCARD_STEP_BYTES`]
+    /// at most.
     ///
     /// # Errors
     /// Where the storage can discard and fails at it.
-    fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+    fn discard(&self, offset: u64, length: u64) -> io::Result<bool>;
 
-    /// Whether discarded bytes surely read as zeros.
+    /// Whether bytes that a [`discard`](Self::discard) took surely read as zeros.
     fn discard_zeroes(&self) -> bool;
 
-    /// Reads `buffer` full from `offset`, as the storage was before.
+    /// Reads `buffer` full from `offset`, as the storage is.
     ///
     /// # Errors
     /// Where the storage fails or cannot be read.
@@ -44,4 +65,58 @@ pub trait Sink: Sync {
     /// # Errors
     /// Where the storage fails.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl<S: Sink + ?Sized> Sink for &S {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        (**self).zero(offset, length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<bool> {
+        (**self).discard(offset, length)
+    }
+
+    fn discard_zeroes(&self) -> bool {
+        (**self).discard_zeroes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
+}
+
+/// How much is discarded at once, 2 GiB (`DISCARD_STEP_MB` of mke2fs).
+pub const DISCARD_STEP_BYTES: u64 = 2 << 30;
+
+/// `length` bytes from `offset` on as a range, if a sink of `size_bytes` holds them.
+fn range_within(size_bytes: u64, offset: u64, length: u64) -> io::Result<std::ops::Range<u64>> {
+    match offset.checked_add(length) {
+        Some(end) if end <= size_bytes => Ok(offset..end),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{length} bytes at {offset} are past the end of a sink of {size_bytes} bytes"),
+        )),
+    }
+}
+
+/// The length of `bytes`, for arithmetic on places.
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).expect("a slice's length fits 64 bits")
+}
+
+/// A length below one of a slice that exists, as an index.
+fn index(length: u64) -> usize {
+    usize::try_from(length).expect("a place within a slice fits any usize")
 }

@@ -9,13 +9,18 @@
 )]
 
 mod device;
+mod in_use;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+mod storage;
 #[cfg(unix)]
 mod unix;
 
 pub(crate) use device::{look_at, user};
+pub(crate) use in_use::*;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::*;
+pub use storage::Identity;
+pub(crate) use storage::*;
 #[cfg(unix)]
 pub(crate) use unix::*;

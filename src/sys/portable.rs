@@ -28,6 +28,11 @@ pub(crate) fn block_device_size(mut device: &File) -> io::Result<u64> {
     io::Seek::seek(&mut device, io::SeekFrom::End(0))
 }
 
+/// Whether an open block device is read-only.
+pub(crate) fn is_read_only_device(_device: &File) -> bool {
+    false
+}
+
 /// The smallest unit an open block device can address, in bytes.
 pub(crate) fn logical_sector_size(_device: &File) -> io::Result<u32> {
     unsupported()

@@ -272,6 +272,11 @@ mod linux {
         u64
     );
     nix::ioctl_read_bad!(
+        blkroget,
+        nix::request_code_none!(0x12, 94),
+        nix::libc::c_int
+    );
+    nix::ioctl_read_bad!(
         blksszget,
         nix::request_code_none!(0x12, 104),
         nix::libc::c_int
@@ -339,6 +344,14 @@ mod linux {
         // SAFETY: the descriptor is open and the kernel writes one u64.
         unsafe { blkgetsize64(device.as_raw_fd(), &raw mut bytes)? };
         Ok(bytes)
+    }
+
+    /// Whether an open block device is read-only: root opens one for writing all the same.
+    pub(crate) fn is_read_only_device(device: &File) -> bool {
+        let mut read_only = 0;
+        // SAFETY: the descriptor is open and the kernel writes one int.
+        let answer = unsafe { blkroget(device.as_raw_fd(), &raw mut read_only) };
+        answer.is_ok() && read_only != 0
     }
 
     /// The smallest unit an open block device can address, in bytes.
@@ -417,6 +430,69 @@ pub(crate) use linux::*;
 fn number<T, U: TryFrom<T>>(value: T) -> io::Result<U> {
     U::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
+
+/// The major and minor number of a device, as the kernel writes them in its lists.
+#[cfg(target_os = "linux")]
+pub(crate) fn device_number(device: u64) -> (u64, u64) {
+    (nix::sys::stat::major(device), nix::sys::stat::minor(device))
+}
+
+#[cfg(feature = "cli")]
+mod signals {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+    use std::sync::{Arc, OnceLock};
+
+    use nix::libc::c_int;
+    use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+    extern "C" fn note(number: c_int) {
+        CAUGHT.store(number, Ordering::Relaxed);
+        // Nothing but atomic loads and stores: this runs between any two instructions.
+        if let Some(stop) = STOP.get() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A flag that SIGINT, SIGTERM and SIGHUP set from now on, instead of ending the process.
+    ///
+    /// One that is ignored already (as by nohup) stays ignored. SIGXFSZ is ignored: a write past
+    /// the limit of file sizes then fails with an error that can be told.
+    pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+        let stop = Arc::clone(STOP.get_or_init(Arc::default));
+        let action = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        let stopping = action(SigHandler::Handler(note));
+        let ignoring = action(SigHandler::SigIgn);
+        for number in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            // SAFETY: the handler is async-signal-safe; an action that was there is put back as is.
+            let before = unsafe { signal::sigaction(number, &stopping)? };
+            if matches!(before.handler(), SigHandler::SigIgn) {
+                unsafe { signal::sigaction(number, &before)? };
+            }
+        }
+        // SAFETY: no handler of this program runs.
+        unsafe { signal::sigaction(Signal::SIGXFSZ, &ignoring)? };
+        Ok(stop)
+    }
+
+    /// Ends the process by the signal that set the flag, as if it had not been caught.
+    ///
+    /// Returns where none was.
+    pub(crate) fn die_of_caught_signal() -> io::Result<()> {
+        let Ok(caught) = Signal::try_from(CAUGHT.load(Ordering::Relaxed)) else {
+            return Ok(());
+        };
+        // SAFETY: the default action is no handler.
+        unsafe { signal::signal(caught, SigHandler::SigDfl)? };
+        Ok(signal::raise(caught)?)
+    }
+}
+
+#[cfg(feature = "cli")]
+pub(crate) use signals::*;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,65 @@
+//! Given a wish to stop, tells it to whoever works; never stops anything by force.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A wish to stop, shared by whoever may have it and whoever works.
+///
+/// ```
+/// use mke4fs::cancel::Cancel;
+///
+/// let cancel = Cancel::new();
+/// let button = cancel.clone();
+/// button.cancel();
+/// assert!(cancel.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// No wish yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks all who share this to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself, for [`Writing`](crate::emit::Writing).
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+}
+
+#[cfg(all(unix, feature = "cli"))]
+impl Cancel {
+    /// A wish that SIGINT, SIGTERM and SIGHUP have, instead of ending the process.
+    ///
+    /// It is for commands: it installs handlers for the whole process, which the library does
+    /// nowhere else. A signal that is ignored (as by nohup) stays so. SIGXFSZ is ignored from now
+    /// on: past the limit of file sizes, writing fails with an error.
+    ///
+    /// # Errors
+    /// Where the system lets no handler be installed.
+    pub fn by_signals() -> std::io::Result<Self> {
+        crate::sys::stop_flag().map(Self)
+    }
+
+    /// Ends the process by the signal that had the wish, as if it had never been caught.
+    ///
+    /// It is for the end of a command, after everything was cleaned up. It returns if no signal
+    /// came.
+    ///
+    /// # Errors
+    /// Where the system does not deliver the signal.
+    pub fn die_of_signal(&self) -> std::io::Result<()> {
+        crate::sys::die_of_caught_signal()
+    }
+}

@@ -1,0 +1,158 @@
+//! Given what went wrong with storage, gives a sentence with its name, place and cause; never the
+//! mke2fs wording, which is the command's.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An I/O error with what was being done to which file; its kind is that of its cause.
+#[derive(Debug)]
+pub(super) struct StorageError {
+    path: PathBuf,
+    doing: String,
+    source: io::Error,
+}
+
+impl StorageError {
+    /// `source`, which came while `doing` something (such as `write 2 bytes at 9`) to `path`.
+    pub(super) fn wrap(path: &Path, doing: String, source: io::Error) -> io::Error {
+        let kind = source.kind();
+        let path = path.to_owned();
+        io::Error::new(
+            kind,
+            Self {
+                path,
+                doing,
+                source,
+            },
+        )
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, doing, source) = (self.path.display(), &self.doing, &self.source);
+        write!(f, "{path}: cannot {doing}: {source}")
+    }
+}
+
+impl Error for StorageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Why a file or device was not taken as an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A filesystem on it is mounted.
+    Mounted,
+    /// The system holds it otherwise: as swap, as part of a RAID, of a volume group and the like.
+    InUse,
+    /// Another run writes it.
+    Locked,
+    /// It is a directory.
+    Directory,
+    /// It is a pipe, a socket or a character device.
+    NotStorage,
+    /// It is a symbolic link that leads nowhere.
+    DanglingSymlink,
+    /// It is a block device that is set read-only.
+    ReadOnly,
+    /// The system does not let it be opened or created.
+    Io(io::ErrorKind),
+}
+
+/// An output that could not be opened; nothing was changed.
+#[derive(Debug)]
+pub struct OpenError {
+    pub(super) path: PathBuf,
+    pub(super) cause: Cause,
+}
+
+#[derive(Debug)]
+pub(super) enum Cause {
+    Mounted,
+    InUse,
+    Locked,
+    NoStorage { kind: &'static str },
+    Directory,
+    DanglingSymlink,
+    ReadOnly,
+    Io(io::Error),
+}
+
+impl OpenError {
+    /// The name that was to be opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why it was refused.
+    pub fn refusal(&self) -> Refusal {
+        match &self.cause {
+            Cause::Mounted => Refusal::Mounted,
+            Cause::InUse => Refusal::InUse,
+            Cause::Locked => Refusal::Locked,
+            Cause::NoStorage { .. } => Refusal::NotStorage,
+            Cause::Directory => Refusal::Directory,
+            Cause::DanglingSymlink => Refusal::DanglingSymlink,
+            Cause::ReadOnly => Refusal::ReadOnly,
+            Cause::Io(error) => Refusal::Io(error.kind()),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.cause {
+            Cause::Mounted => write!(f, "{path} is mounted"),
+            Cause::InUse => write!(f, "{path} is in use by the system"),
+            Cause::Locked => write!(f, "{path} is being written by another run"),
+            Cause::NoStorage { kind } => {
+                write!(
+                    f,
+                    "{path} is {kind}; a regular file or a block device is needed"
+                )
+            }
+            Cause::Directory => {
+                write!(
+                    f,
+                    "{path} is a directory; a regular file or a block device is needed"
+                )
+            }
+            Cause::DanglingSymlink => write!(
+                f,
+                "{path} is a symbolic link to a file that does not exist; name that file instead"
+            ),
+            Cause::ReadOnly => write!(f, "{path} is a read-only device"),
+            Cause::Io(error) => write!(f, "cannot open {path} for writing: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            Cause::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        let kind = match error.refusal() {
+            Refusal::Mounted | Refusal::InUse | Refusal::Locked => io::ErrorKind::ResourceBusy,
+            Refusal::Directory => io::ErrorKind::IsADirectory,
+            Refusal::NotStorage => io::ErrorKind::InvalidInput,
+            Refusal::DanglingSymlink => io::ErrorKind::NotFound,
+            Refusal::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            Refusal::Io(kind) => kind,
+        };
+        Self::new(kind, error)
+    }
+}

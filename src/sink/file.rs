@@ -1,0 +1,384 @@
+//! Given an open file or block device, keeps bytes in it and its holes holes; never opens, names or
+//! removes one: that is [`Output`](super::Output)'s.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use super::ranges::RangeSet;
+use super::{DISCARD_STEP_BYTES, Sink, StorageError, index, length_of, range_within};
+use crate::sys;
+
+/// What a file keeps no room for where all of it is zero.
+const PAGE_BYTES: u64 = 4096;
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+/// A regular file or a block device as a sink.
+///
+/// It knows which of its bytes read as zeros already, because the file is new, was grown or was
+/// discarded. Pages of zeros are not written there, so that the file takes no more room than its
+/// content. It comes from [`Output`](super::Output).
+#[derive(Debug)]
+pub struct File {
+    file: fs::File,
+    path: PathBuf,
+    medium: Medium,
+    size_bytes: u64,
+    /// Bytes that surely read as zeros, but for those a write is on its way to.
+    known_zero: Mutex<RangeSet>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Medium {
+    Regular,
+    /// A device zeroes and discards whole sectors of so many bytes, a power of two.
+    BlockDevice {
+        sector_bytes: u32,
+    },
+}
+
+impl File {
+    /// The open `file` of the name `path`.
+    pub(super) fn new(file: fs::File, path: PathBuf) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let (medium, size_bytes) = if sys::is_block_device(&metadata) {
+            let sector_bytes = sys::logical_sector_size(&file)
+                .ok()
+                .filter(|bytes| bytes.is_power_of_two())
+                .unwrap_or(512);
+            let medium = Medium::BlockDevice { sector_bytes };
+            (medium, sys::block_device_size(&file)?)
+        } else {
+            (Medium::Regular, metadata.len())
+        };
+        Ok(Self {
+            file,
+            path,
+            medium,
+            size_bytes,
+            known_zero: Mutex::default(),
+        })
+    }
+
+    /// The file's name, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a block device.
+    pub fn is_block_device(&self) -> bool {
+        self.medium != Medium::Regular
+    }
+
+    pub(super) fn handle(&self) -> &fs::File {
+        &self.file
+    }
+
+    /// Makes a regular file `size_bytes` long; what it grows by is known to read as zeros.
+    pub(super) fn grow(&mut self, size_bytes: u64) -> io::Result<()> {
+        self.file.set_len(size_bytes).map_err(|error| {
+            let doing = format!("make it {size_bytes} bytes long");
+            StorageError::wrap(&self.path, doing, error)
+        })?;
+        let grown = self.size_bytes..size_bytes;
+        self.known_zero().insert(grown);
+        self.size_bytes = size_bytes;
+        Ok(())
+    }
+
+    fn known_zero(&self) -> MutexGuard<'_, RangeSet> {
+        // Nothing panics between two changes that belong together.
+        self.known_zero
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write_all(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = sys::write_some_at(&self.file, offset, bytes)
+                .map_err(|error| self.cannot_write(offset..offset + length_of(bytes), error))?;
+            bytes = &bytes[written..];
+            offset += u64::try_from(written).expect("a slice's length fits 64 bits");
+        }
+        Ok(())
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        for piece in steps(range, length_of(&ZEROS)) {
+            self.write_all(piece.start, &ZEROS[..index(piece.end - piece.start)])?;
+        }
+        Ok(())
+    }
+
+    /// Makes `range` read as zeros, which it is not known to do.
+    fn zero_unknown(&self, range: Range<u64>) -> io::Result<()> {
+        // Where the cheap way fails, for whatever reason, writing tells whether the storage works.
+        match self.medium {
+            Medium::Regular => {
+                let length = range.end - range.start;
+                if sys::punch_hole(&self.file, range.start, length).is_ok() {
+                    return Ok(());
+                }
+                self.write_zeros(range)
+            }
+            Medium::BlockDevice { sector_bytes } => {
+                let whole = whole_sectors(&range, sector_bytes);
+                self.write_zeros(range.start..whole.start)?;
+                for step in steps(whole.clone(), DISCARD_STEP_BYTES) {
+                    let length = step.end - step.start;
+                    if sys::zero_device(&self.file, step.start, length).is_err() {
+                        self.write_zeros(step)?;
+                    }
+                }
+                self.write_zeros(whole.end..range.end)
+            }
+        }
+    }
+
+    /// Discards `range`, all that can be of it; false if nothing can.
+    fn discard_unknown(&self, range: Range<u64>) -> io::Result<bool> {
+        let range = match self.medium {
+            Medium::Regular => range,
+            Medium::BlockDevice { sector_bytes } => whole_sectors(&range, sector_bytes),
+        };
+        for step in steps(range, DISCARD_STEP_BYTES) {
+            let length = step.end - step.start;
+            let answer = match self.medium {
+                Medium::Regular => sys::punch_hole(&self.file, step.start, length),
+                Medium::BlockDevice { .. } => sys::discard_device(&self.file, step.start, length),
+            };
+            match answer {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(false),
+                Err(error) => {
+                    let doing = format!("discard bytes {} to {}", step.start, step.end);
+                    return Err(StorageError::wrap(&self.path, doing, error));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What, where, why, and if the storage is full, what it would have taken.
+    fn cannot_write(&self, range: Range<u64>, error: io::Error) -> io::Error {
+        let mut doing = format!("write {} bytes at {}", range.end - range.start, range.start);
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        if full && let Ok(metadata) = self.file.metadata() {
+            let missing = self
+                .size_bytes
+                .saturating_sub(sys::allocated_bytes(&metadata));
+            doing += &format!(
+                " of {}, which needs room for up to {missing} bytes more",
+                self.size_bytes
+            );
+        }
+        StorageError::wrap(&self.path, doing, error)
+    }
+}
+
+impl Sink for File {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = range_within(self.size_bytes, offset, length_of(bytes))?;
+        let fresh = {
+            let mut known_zero = self.known_zero();
+            let fresh = known_zero.within(range.clone());
+            known_zero.remove(range.clone());
+            fresh
+        };
+        for run in runs_to_write(range, &fresh, bytes) {
+            let part = index(run.start - offset)..index(run.end - offset);
+            self.write_all(run.start, &bytes[part])?;
+        }
+        Ok(())
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        let range = range_within(self.size_bytes, offset, length)?;
+        let unknown = self.known_zero().missing_from(range.clone());
+        for part in unknown {
+            self.zero_unknown(part)?;
+        }
+        self.known_zero().insert(range);
+        Ok(())
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<bool> {
+        let range = range_within(self.size_bytes, offset, length)?;
+        let unknown = self.known_zero().missing_from(range.clone());
+        for part in unknown {
+            if !self.discard_unknown(part)? {
+                return Ok(false);
+            }
+        }
+        if self.discard_zeroes() {
+            self.known_zero().insert(range);
+        }
+        Ok(true)
+    }
+
+    fn discard_zeroes(&self) -> bool {
+        // A hole reads as zeros. Linux has promised it of no block device since 4.12.
+        self.medium == Medium::Regular
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let range = range_within(self.size_bytes, offset, length_of(buffer))?;
+        let mut rest = buffer;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let read = sys::read_some_at(&self.file, at, rest)
+                .and_then(|read| match read {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => Ok(read),
+                })
+                .map_err(|error| {
+                    let doing = format!("read bytes {} to {}", range.start, range.end);
+                    StorageError::wrap(&self.path, doing, error)
+                })?;
+            rest = &mut rest[read..];
+            at += u64::try_from(read).expect("a slice's length fits 64 bits");
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file
+            .sync_all()
+            .map_err(|error| StorageError::wrap(&self.path, "sync".into(), error))
+    }
+}
+
+/// The parts of `range` that must be written: all but the pages of zeros where zeros are `fresh`.
+///
+/// A page lies at a multiple of its size in the file. Of a page that is only written in part, that
+/// part counts. Neighbouring parts are one write.
+fn runs_to_write(range: Range<u64>, fresh: &[Range<u64>], bytes: &[u8]) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    let mut add = |run: Range<u64>| match runs.last_mut() {
+        _ if run.is_empty() => {}
+        Some(last) if last.end == run.start => last.end = run.end,
+        _ => runs.push(run),
+    };
+    let mut at = range.start;
+    for part in fresh {
+        add(at..part.start);
+        at = part.start;
+        while at < part.end {
+            let page_end = (at / PAGE_BYTES + 1).saturating_mul(PAGE_BYTES);
+            let end = page_end.min(part.end);
+            let page = &bytes[index(at - range.start)..index(end - range.start)];
+            if page != &ZEROS[..page.len()] {
+                add(at..end);
+            }
+            at = end;
+        }
+    }
+    add(at..range.end);
+    runs
+}
+
+/// `range` in pieces of at most `length`.
+fn steps(range: Range<u64>, length: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        let step = start..range.end.min(start.saturating_add(length));
+        start = step.end;
+        (!step.is_empty()).then_some(step)
+    })
+}
+
+/// The whole sectors in `range`; where there is none, nothing at its end.
+fn whole_sectors(range: &Range<u64>, sector_bytes: u32) -> Range<u64> {
+    let sector_bytes = u64::from(sector_bytes);
+    let start = range
+        .start
+        .div_ceil(sector_bytes)
+        .saturating_mul(sector_bytes);
+    let end = range.end / sector_bytes * sector_bytes;
+    if start < end {
+        start..end
+    } else {
+        range.end..range.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{index, runs_to_write, whole_sectors};
+
+    #[test]
+    fn pages_of_zeros_are_left_out_only_where_zeros_are_known() {
+        let mut bytes = vec![0; 5 * 4096];
+        bytes[2 * 4096] = 1;
+        bytes[3 * 4096 + 4095] = 1;
+        let page = |number: u64| number * 4096;
+        type Bounds<'a> = &'a [(u64, u64)];
+        let cases: [(Bounds<'_>, Bounds<'_>); 5] = [
+            (&[], &[(page(1), page(6))]),
+            (&[(page(1), page(6))], &[(page(3), page(5))]),
+            (&[(page(1), page(2))], &[(page(2), page(6))]),
+            (
+                &[(page(2), 8200), (9000, page(3))],
+                &[(page(1), page(2)), (8200, 9000), (page(3), page(6))],
+            ),
+            (
+                &[(page(2), page(3)), (page(5), page(6))],
+                &[(page(1), page(2)), (page(3), page(5))],
+            ),
+        ];
+        for (fresh, expected) in cases {
+            let fresh: Vec<_> = fresh.iter().map(|&(start, end)| start..end).collect();
+            let runs = runs_to_write(page(1)..page(6), &fresh, &bytes);
+            let runs: Vec<_> = runs.iter().map(|run| (run.start, run.end)).collect();
+            assert_eq!(runs, expected, "{fresh:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is left out is zero and fresh, and no page of the file that is both is kept.
+        #[test]
+        fn leaves_out_only_zeros(
+            start in 0_u64..9000,
+            marks in prop::collection::vec(0_usize..20000, 0..4),
+            length in 1_usize..20000,
+        ) {
+            let mut bytes = vec![0_u8; length];
+            for mark in marks.into_iter().filter(|mark| *mark < length) {
+                bytes[mark] = 1;
+            }
+            let range = start..start + u64::try_from(length).unwrap();
+            let runs = runs_to_write(range.clone(), std::slice::from_ref(&range), &bytes);
+            let mut kept = vec![0_u8; length];
+            for run in &runs {
+                let part = index(run.start - start)..index(run.end - start);
+                kept[part.clone()].copy_from_slice(&bytes[part]);
+            }
+            prop_assert_eq!(kept, bytes);
+            prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
+        }
+    }
+
+    #[test]
+    fn sectors_are_whole() {
+        let cases = [
+            (1024..4096, 512, 1024..4096),
+            (1024..4096, 4096, 4096..4096),
+            (1000..9000, 512, 1024..8704),
+            (513..1023, 512, 1023..1023),
+        ];
+        for (range, sector_bytes, expected) in cases {
+            assert_eq!(whole_sectors(&range, sector_bytes), expected);
+        }
+    }
+}

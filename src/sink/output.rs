@@ -1,0 +1,293 @@
+//! Given the name of an output, gives a sink whose failure leaves nothing behind that looks
+//! finished; never knows what is written to it.
+//!
+//! An [`Output`] is open and locked and as it was. A [`Draft`] is being written: the place of the
+//! primary superblock was zeroed before anything else. Either is undone when dropped, and only
+//! [`Draft::keep`] leaves it as it is.
+
+use std::fs::{self, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::error::Cause;
+use super::{File, OpenError, Sink};
+use crate::sys::{self, Identity, Usage};
+
+/// Where the primary superblock lies in an image, with what follows it up to 4 KiB, in bytes.
+///
+/// mke2fs zaps the same sectors 2 to 7 before it writes.
+const SUPERBLOCK: Range<u64> = 1024..4096;
+
+/// How often an output may change under its name before it is taken to be in use.
+const ATTEMPTS: u32 = 16;
+
+/// What to do with an output that is mounted or in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfBusy {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Write to it all the same, which destroys what is in use (`mke2fs -F -F`).
+    Overwrite,
+}
+
+/// An output file or device: open, locked against other runs, and unchanged.
+///
+/// A file that was created for it is removed when it is dropped.
+///
+/// ```
+/// use mke4fs::sink::{IfBusy, Output, Sink};
+///
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("new.img");
+/// let draft = Output::open(&path, IfBusy::Refuse)?.begin(0..1 << 20)?;
+/// draft.file().write_at(4096, b"content")?;
+/// draft.keep();
+/// assert_eq!(std::fs::metadata(&path)?.len(), 1 << 20);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Output(Guard);
+
+/// An output that is being written.
+///
+/// When dropped, a file that was created for it is removed. One that was there before gets back the
+/// length it had, and loses the primary superblock: no system mounts it.
+#[derive(Debug)]
+pub struct Draft(Guard);
+
+#[derive(Debug)]
+struct Guard {
+    file: File,
+    origin: Origin,
+    /// The bytes of the image, once it was begun.
+    image: Option<Range<u64>>,
+    kept: bool,
+}
+
+/// What was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Nothing,
+    Existing { size_bytes: u64 },
+}
+
+impl Output {
+    /// Opens an existing regular file or block device, or creates a regular file.
+    ///
+    /// A symbolic link leads to its target. One to nothing is refused, where mke2fs would create
+    /// the target: in practice it is a mistake, and the file made would not be the one named.
+    ///
+    /// # Errors
+    /// Where `path` is no storage, is not to be written, or is used by the system or another run.
+    pub fn open(path: &Path, if_busy: IfBusy) -> Result<Self, OpenError> {
+        let absolute = std::path::absolute(path);
+        let opened = absolute
+            .map_err(Cause::Io)
+            .and_then(|path| open(path, if_busy));
+        opened.map(Self).map_err(|cause| OpenError {
+            path: path.to_owned(),
+            cause,
+        })
+    }
+
+    /// Its size in bytes: 0 if it was created.
+    pub fn size_bytes(&self) -> u64 {
+        self.0.file.size_bytes()
+    }
+
+    /// Whether it was not there before.
+    pub fn is_new(&self) -> bool {
+        self.0.origin == Origin::Nothing
+    }
+
+    /// Which file it is, if the system tells: a source directory may hold it, and leaves it out.
+    pub fn identity(&self) -> Option<Identity> {
+        self.0.identity()
+    }
+
+    /// Begins to write an image to the bytes of `image`.
+    ///
+    /// A regular file that ends before the image is grown to its end, never cut. Then the place of
+    /// the old primary superblock is zeroed.
+    ///
+    /// # Errors
+    /// Where a device is too small, or the storage fails.
+    pub fn begin(self, image: Range<u64>) -> io::Result<Draft> {
+        let Self(mut guard) = self;
+        let size_bytes = guard.file.size_bytes();
+        if image.end > size_bytes {
+            if guard.file.is_block_device() {
+                let (path, end) = (guard.file.path().display(), image.end);
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("{path} has {size_bytes} bytes; the image needs {end}"),
+                ));
+            }
+            guard.file.grow(image.end)?;
+        }
+        guard.image = Some(image);
+        guard.zero_superblock()?;
+        Ok(Draft(guard))
+    }
+}
+
+impl Draft {
+    /// The storage.
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+
+    /// Leaves the output as it is now: it is finished.
+    pub fn keep(mut self) {
+        self.0.kept = true;
+    }
+}
+
+impl Guard {
+    fn identity(&self) -> Option<Identity> {
+        sys::identity(&self.file.handle().metadata().ok()?)
+    }
+
+    fn zero_superblock(&self) -> io::Result<()> {
+        let Some(image) = &self.image else {
+            return Ok(());
+        };
+        let start = image.end.min(image.start.saturating_add(SUPERBLOCK.start));
+        let end = image.end.min(image.start.saturating_add(SUPERBLOCK.end));
+        self.file.zero(start, end - start)
+    }
+
+    /// Whether the name still leads to this very file.
+    fn still_named(&self) -> bool {
+        let named = fs::symlink_metadata(self.file.path()).ok();
+        let identity = named.as_ref().and_then(sys::identity);
+        identity == self.identity() && named.is_some()
+    }
+}
+
+impl Drop for Guard {
+    /// Undoes what was begun; where that fails there is nobody left to tell.
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        match self.origin {
+            Origin::Nothing => {
+                if self.still_named() {
+                    let _ = fs::remove_file(self.file.path());
+                }
+            }
+            Origin::Existing { size_bytes } => {
+                let _ = self.zero_superblock();
+                if size_bytes < self.file.size_bytes() {
+                    let _ = self.file.handle().set_len(size_bytes);
+                }
+            }
+        }
+    }
+}
+
+fn open(path: PathBuf, if_busy: IfBusy) -> Result<Guard, Cause> {
+    for _ in 0..ATTEMPTS {
+        let (file, origin) = match fs::symlink_metadata(&path) {
+            Ok(named) => match open_existing(&path, &named, if_busy)? {
+                Some(file) => {
+                    let size_bytes = file.size_bytes();
+                    (file, Origin::Existing { size_bytes })
+                }
+                None => continue,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match create(&path)? {
+                Some(file) => (file, Origin::Nothing),
+                None => continue,
+            },
+            Err(error) => return Err(Cause::Io(error)),
+        };
+        return Ok(Guard {
+            file,
+            origin,
+            image: None,
+            kept: false,
+        });
+    }
+    Err(Cause::Locked)
+}
+
+/// Creates a regular file and locks it; `None` if one has come to be there.
+fn create(path: &Path) -> Result<Option<File>, Cause> {
+    let file = match sys::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        file => file.map_err(Cause::Io)?,
+    };
+    // Another run that found it before it was locked holds it now: the file is that run's.
+    lock(&file)?;
+    File::new(file, path.to_owned())
+        .map(Some)
+        .map_err(Cause::Io)
+}
+
+/// Opens what is at `path` and locks it; `None` if that changes meanwhile.
+fn open_existing(path: &Path, named: &Metadata, if_busy: IfBusy) -> Result<Option<File>, Cause> {
+    let before = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_symlink() => {
+            return Err(Cause::DanglingSymlink);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(Cause::Io)?,
+    };
+    // What is no storage is not even opened: opening a pipe waits, opening a device may act.
+    refuse_no_storage(&before)?;
+    if if_busy == IfBusy::Refuse {
+        match sys::usage(&before) {
+            Some(Usage::Mounted) => return Err(Cause::Mounted),
+            Some(Usage::Swap) => return Err(Cause::InUse),
+            None => {}
+        }
+    }
+    let file = match if_busy {
+        IfBusy::Refuse => sys::open_exclusive(path),
+        IfBusy::Overwrite => OpenOptions::new().read(true).write(true).open(path),
+    };
+    let file = match file {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(Cause::InUse),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(Cause::Io)?,
+    };
+    if before.is_file() {
+        lock(&file)?;
+    } else if sys::is_read_only_device(&file) {
+        return Err(Cause::ReadOnly);
+    }
+    // A run that failed may have removed the file after it was opened here.
+    let opened = file.metadata().map_err(Cause::Io)?;
+    let now = fs::metadata(path).ok();
+    if now.is_none_or(|now| sys::identity(&now) != sys::identity(&opened)) {
+        return Ok(None);
+    }
+    refuse_no_storage(&opened)?;
+    File::new(file, path.to_owned())
+        .map(Some)
+        .map_err(Cause::Io)
+}
+
+fn refuse_no_storage(metadata: &Metadata) -> Result<(), Cause> {
+    if metadata.is_dir() {
+        Err(Cause::Directory)
+    } else if metadata.is_file() || sys::is_block_device(metadata) {
+        Ok(())
+    } else {
+        let kind = sys::kind_name(metadata);
+        Err(Cause::NoStorage { kind })
+    }
+}
+
+/// Keeps other runs off a regular file until it is closed.
+fn lock(file: &fs::File) -> Result<(), Cause> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Cause::Locked),
+        // Some network filesystems have no locks; that is no reason not to write there.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}

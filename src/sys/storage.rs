@@ -1,0 +1,137 @@
+//! Given a file that shall hold an image, says which file it is and moves bytes to their place; never
+//! decides what to refuse.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// Which file: its device and its number there. Two names with one identity are one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+/// Creates a file that was not there, for reading and writing, with mode 644 as mke2fs does.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    options.open(path)
+}
+
+/// Writes from the front of `bytes` at `offset` and says how many; 0 only where there are none.
+pub(crate) fn write_some_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        #[cfg(unix)]
+        let answer = std::os::unix::fs::FileExt::write_at(file, bytes, offset);
+        #[cfg(windows)]
+        let answer = std::os::windows::fs::FileExt::seek_write(file, bytes, offset);
+        #[cfg(not(any(unix, windows)))]
+        let answer: io::Result<usize> = Err(io::ErrorKind::Unsupported.into());
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            answer => return answer,
+        }
+    }
+}
+
+/// Reads to the front of `buffer` from `offset` and says how much; 0 at the end of the file.
+pub(crate) fn read_some_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        #[cfg(unix)]
+        let answer = std::os::unix::fs::FileExt::read_at(file, buffer, offset);
+        #[cfg(windows)]
+        let answer = std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+        #[cfg(not(any(unix, windows)))]
+        let answer: io::Result<usize> = Err(io::ErrorKind::Unsupported.into());
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use on_unix::*;
+
+#[cfg(unix)]
+mod on_unix {
+    use std::fs::Metadata;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+    use super::Identity;
+
+    /// Which file this is.
+    pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
+        Some(Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Whether this is a block device.
+    pub(crate) fn is_block_device(metadata: &Metadata) -> bool {
+        metadata.file_type().is_block_device()
+    }
+
+    /// What this is, for people, where it is neither a regular file nor a block device.
+    pub(crate) fn kind_name(metadata: &Metadata) -> &'static str {
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            "a directory"
+        } else if kind.is_fifo() {
+            "a pipe"
+        } else if kind.is_char_device() {
+            "a character device"
+        } else if kind.is_socket() {
+            "a socket"
+        } else {
+            "no file"
+        }
+    }
+
+    /// How many bytes of storage the file takes.
+    pub(crate) fn allocated_bytes(metadata: &Metadata) -> u64 {
+        // st_blocks counts units of 512 bytes, whatever the filesystem's block size.
+        metadata.blocks().saturating_mul(512)
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::*;
+
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::fs::Metadata;
+
+    use super::Identity;
+
+    /// Which file this is, if that can be told.
+    pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
+        None
+    }
+
+    /// Whether this is a block device.
+    pub(crate) fn is_block_device(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// What this is, for people, where it is no regular file.
+    pub(crate) fn kind_name(metadata: &Metadata) -> &'static str {
+        if metadata.is_dir() {
+            "a directory"
+        } else {
+            "no file"
+        }
+    }
+
+    /// How many bytes of storage the file takes.
+    pub(crate) fn allocated_bytes(metadata: &Metadata) -> u64 {
+        metadata.len()
+    }
+}
