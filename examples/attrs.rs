@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! attrs snapshot DIR > FILE
-//! attrs compare FILE MOUNTED_DIR [--ignore FIELD,...] [--root made|kept] [--seconds-32bit] [--lost+found]
+//! attrs compare FILE MOUNTED_DIR [--ignore FIELD,...] [--root made|kept] [--seconds-32bit]
+//!       [--lost+found]
 //! ```
 //!
 //! Exit status: 0 for no difference, 1 for some, 2 for a fault.
