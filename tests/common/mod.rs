@@ -1,0 +1,15 @@
+//! Given an image or a directory, gives what tools other than the formatter say of it; never calls
+//! the formatter itself.
+//!
+//! Every integration test that needs an oracle starts with [`tools::ready`].
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test crate uses its own part of the oracles"
+)]
+
+pub(crate) mod attrs;
+pub(crate) mod awkward;
+pub(crate) mod mount;
+pub(crate) mod tools;
