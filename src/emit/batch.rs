@@ -100,7 +100,7 @@ fn further(owner: Owner, count: u64) -> Owner {
         | Owner::JournalNode(_)
         | Owner::OrphanFileNode(_)
         | Owner::Symlink(_)
-        | Owner::ExtentNode(_, _)
+        | Owner::MapNode(_, _)
         | Owner::Xattrs(_) => owner,
     }
 }
@@ -177,7 +177,7 @@ impl Image<'_> {
             | Owner::Directory(_, _)
             | Owner::Symlink(_)
             | Owner::File(_, _)
-            | Owner::ExtentNode(_, _)
+            | Owner::MapNode(_, _)
             | Owner::Xattrs(_) => len,
         }
     }
@@ -216,11 +216,10 @@ impl Image<'_> {
                     block[..target.len()].copy_from_slice(target);
                 }
             }
-            Owner::ExtentNode(node, number) => {
-                let tree = layout.content.extent_tree(node, layout.geometry.block_size);
+            Owner::MapNode(node, number) => {
                 let number = usize::try_from(number).expect("32 bits fit any usize");
                 let seed = self.inode_seed(layout.content.ino_of(node));
-                tree.render_block(number, block, seed);
+                layout.content.map_of(node).render_node(number, block, seed);
             }
             Owner::Xattrs(number) => self.render_xattr_block(number, place, block),
             Owner::Superblock(_) | Owner::File(_, _) => block.fill(0),

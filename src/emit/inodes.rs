@@ -77,8 +77,10 @@ impl Image<'_> {
     fn render_orphan_file(&self, stored: &mut [u8]) {
         if let Some(file) = &self.layout.system.orphan_file {
             let mut inode = self.own_file(file);
-            // mke2fs counts the blocks of this file alone, not those of its extent tree.
-            inode.set_blocks(self.sectors(file.blocks));
+            if file.has_extents() {
+                // mke2fs counts the blocks of this file alone, not those of its extent tree.
+                inode.set_blocks(self.sectors(file.blocks));
+            }
             put(stored, &inode);
         }
     }
@@ -103,9 +105,11 @@ impl Image<'_> {
     fn appended(&self, file: &AppendedFile) -> Inode {
         let mut inode = self.new_inode();
         inode.set_size(file.blocks * self.layout.geometry.block_size.bytes_u64());
-        inode.set_blocks(self.sectors(file.all_blocks()));
-        inode.i_flags = Le32::new(FLAG_EXTENTS);
-        inode.i_block = file.tree.render_inode();
+        inode.set_blocks(self.sectors(file.blocks + file.node_blocks()));
+        if file.has_extents() {
+            inode.i_flags = Le32::new(FLAG_EXTENTS);
+        }
+        inode.i_block = file.render_inode();
         inode
     }
 
@@ -147,13 +151,10 @@ impl Image<'_> {
             _ => false,
         };
         if is_mapped {
-            flags |= FLAG_EXTENTS;
-            let block_size = self.layout.geometry.block_size;
-            inode.i_block = self
-                .layout
-                .content
-                .extent_tree(id, block_size)
-                .render_inode();
+            if self.has(Feature::Extent) {
+                flags |= FLAG_EXTENTS;
+            }
+            inode.i_block = self.layout.content.map_of(id).render_inode();
         } else {
             set_inline(&node.kind, &mut inode.i_block);
         }

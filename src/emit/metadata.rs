@@ -201,7 +201,7 @@ impl Image<'_> {
     ) {
         if let Some(file) = file {
             let number = index(u64::from(number));
-            file.tree.render_block(number, block, self.inode_seed(ino));
+            file.render_node(number, block, self.inode_seed(ino));
         }
     }
 }
@@ -296,7 +296,7 @@ fn set_journal(layout: &Layout, sb: &mut Superblock) {
     sb.s_jnl_backup_type = JOURNAL_BACKUP_BLOCKS;
     let size = journal.blocks * layout.geometry.block_size.bytes_u64();
     let (low, high) = superblock::halves(size);
-    sb.s_jnl_blocks[..60].copy_from_slice(&journal.tree.render_inode());
+    sb.s_jnl_blocks[..60].copy_from_slice(&journal.render_inode());
     sb.s_jnl_blocks[60..64].copy_from_slice(bytes_of(&high));
     sb.s_jnl_blocks[64..].copy_from_slice(bytes_of(&low));
 }

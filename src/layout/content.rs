@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::block_map::{self, BlockMap, MapNode, Reach};
 use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names, Shape};
 use super::extents::{Extent, ExtentTree, cut};
 use super::system::{LARGE_FILE, lost_found_blocks};
@@ -19,7 +20,7 @@ use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
 use crate::options::Settings;
 use crate::tree::{self, Kind, Metadata, Node, NodeId, Tree};
-use crate::units::{Block, BlockSize, Ino, Run};
+use crate::units::{Block, BlockSize, Ino, LogicalBlock, Run};
 
 /// `EXT4_LINK_MAX`: the most names an inode counts.
 pub(super) const LINK_MAX: u32 = 65_000;
@@ -36,7 +37,7 @@ const GAPS_TO_TRY: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct NodePlan {
     extents: Range<u32>,
-    tree_nodes: Range<u32>,
+    map_nodes: Range<u32>,
     /// How many blocks of data it has.
     pub data_blocks: u64,
     /// Its attribute block, by number.
@@ -68,6 +69,9 @@ pub struct Content {
     directories: Vec<(NodeId, Directory)>,
     extents: Vec<Extent>,
     tree_nodes: Vec<Block>,
+    map_nodes: Vec<MapNode>,
+    has_extents: bool,
+    block_size: BlockSize,
     lost_found: Option<NodeId>,
     /// Whether a file needs large_file.
     pub has_large_file: bool,
@@ -125,13 +129,19 @@ impl Content {
         &self.directories
     }
 
-    /// The extent tree of `node`.
-    pub fn extent_tree(&self, node: NodeId, block_size: BlockSize) -> ExtentTree<'_> {
+    /// What says where the blocks of `node` are.
+    pub fn map_of(&self, node: NodeId) -> MapOf<'_> {
         let plan = self.plan_of(node);
         let extents = &self.extents[range(&plan.extents)];
-        let nodes = &self.tree_nodes[range(&plan.tree_nodes)];
-        ExtentTree::new(extents, nodes, block_size)
-            .expect("as many nodes were claimed as the tree needs")
+        let nodes = range(&plan.map_nodes);
+        if self.has_extents {
+            let tree = ExtentTree::new(extents, &self.tree_nodes[nodes], self.block_size)
+                .expect("as many nodes were claimed as the tree needs");
+            MapOf::Extents(tree)
+        } else {
+            let nodes = &self.map_nodes[nodes];
+            MapOf::Blocks(BlockMap::new(extents, nodes, self.block_size))
+        }
     }
 
     /// The last inode in use.
@@ -141,11 +151,42 @@ impl Content {
     }
 }
 
+/// A node's extent tree or block map.
+#[derive(Clone, Copy, Debug)]
+pub enum MapOf<'a> {
+    /// An extent tree.
+    Extents(ExtentTree<'a>),
+    /// A block map.
+    Blocks(BlockMap<'a>),
+}
+
+impl MapOf<'_> {
+    /// The inode's `i_block`.
+    pub fn render_inode(&self) -> [u8; 60] {
+        match self {
+            Self::Extents(tree) => tree.render_inode(),
+            Self::Blocks(map) => map.render_inode(),
+        }
+    }
+
+    /// Renders the `number`th block outside of the inode; `inode_seed` is that of the inode, where
+    /// the filesystem has checksums.
+    ///
+    /// # Panics
+    /// Where there is no such block.
+    pub fn render_node(&self, number: usize, block: &mut [u8], inode_seed: Option<u32>) {
+        match self {
+            Self::Extents(tree) => tree.render_block(number, block, inode_seed),
+            Self::Blocks(map) => map.render_block(number, block),
+        }
+    }
+}
+
 impl NodePlan {
     /// All blocks the node's `i_blocks` counts.
     pub fn all_blocks(&self) -> u64 {
-        let tree_nodes = u64::try_from(self.tree_nodes.len()).unwrap_or(u64::MAX);
-        self.data_blocks + tree_nodes + u64::from(self.xattr_block.is_some())
+        let map_nodes = u64::try_from(self.map_nodes.len()).unwrap_or(u64::MAX);
+        self.data_blocks + map_nodes + u64::from(self.xattr_block.is_some())
     }
 }
 
@@ -323,6 +364,9 @@ impl<'a> Draft<'a> {
                 directories: Vec::new(),
                 extents: Vec::new(),
                 tree_nodes: Vec::new(),
+                map_nodes: Vec::new(),
+                has_extents: geometry.features.has(Feature::Extent),
+                block_size: geometry.block_size,
                 lost_found,
                 has_large_file: false,
             },
@@ -464,7 +508,12 @@ impl<'a> Draft<'a> {
     }
 
     fn check_size(&mut self, id: NodeId, size: u64) -> Result<(), LayoutError> {
-        let most = u64::from(u32::MAX) * self.geometry.block_size.bytes_u64();
+        let block_size = self.geometry.block_size;
+        let mut blocks = u64::from(u32::MAX);
+        if !self.content.has_extents {
+            blocks = blocks.min(Reach::new(block_size).most_blocks());
+        }
+        let most = blocks * block_size.bytes_u64();
         if size > most {
             return Err(LayoutError::FileTooBig {
                 path: self.tree.path(id),
@@ -553,16 +602,33 @@ impl<'a> Draft<'a> {
     /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
     /// how files are split.
     fn blocks_needed(&self, xattrs: &XattrPlans) -> u64 {
+        let block_size = self.geometry.block_size;
+        let with_map = |blocks: u64, ranges: &mut dyn Iterator<Item = Range<u64>>| {
+            if self.content.has_extents {
+                blocks
+            } else {
+                blocks + block_map::nodes_needed(block_size, ranges)
+            }
+        };
         let directories = self.content.directories.iter();
         let directories: u64 = directories
-            .filter(|(id, _)| *id != NodeId::ROOT)
-            .map(|(_, directory)| u64::from(directory.plan.blocks()))
+            .map(|(id, directory)| {
+                let blocks = u64::from(directory.plan.blocks());
+                let all = with_map(blocks, &mut std::iter::once(0..blocks));
+                // The root's own blocks are claimed before.
+                all - if *id == NodeId::ROOT { blocks } else { 0 }
+            })
             .sum();
-        let block_size = self.geometry.block_size;
         let rest: u64 = self
             .tree
             .nodes()
-            .map(|(_, node)| data_blocks(node, block_size))
+            .map(|(_, node)| match &node.kind {
+                Kind::File(file) => with_map(
+                    data_blocks(node, block_size),
+                    &mut block_ranges(file, block_size),
+                ),
+                _ => data_blocks(node, block_size),
+            })
             .sum();
         let sets = self.tree.nodes().map(|(_, node)| node.xattrs);
         directories + rest + xattrs.blocks_needed(sets)
@@ -675,13 +741,18 @@ impl Placer<'_> {
 
     /// The root directory's blocks are claimed already.
     fn place_root(&mut self, root: &[Run]) -> Result<(), LayoutError> {
-        let first = self.content.extents.len();
+        let (first, first_node) = self.marks();
+        let mut growing = block_map::Growing::new(self.block_size);
         let mut blocks = 0;
         for run in root {
+            let end = blocks + run.len;
             self.content.extents.extend(cut(logical(blocks), *run));
-            blocks += run.len;
+            while blocks < end {
+                let most = self.make_room(NodeId::ROOT, blocks, first_node, &mut growing)?;
+                blocks = end.min(blocks.saturating_add(most));
+            }
         }
-        self.finish_node(NodeId::ROOT, first, blocks)
+        self.finish_node(NodeId::ROOT, (first, first_node), blocks)
     }
 
     fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
@@ -696,22 +767,66 @@ impl Placer<'_> {
         id: NodeId,
         total: u64,
         ranges: impl Iterator<Item = Range<u64>>,
-        owner: impl Fn(NodeId, crate::units::LogicalBlock) -> Owner,
+        owner: impl Fn(NodeId, LogicalBlock) -> Owner,
     ) -> Result<(), LayoutError> {
-        let first = self.content.extents.len();
+        let (first, first_node) = self.marks();
+        let mut growing = block_map::Growing::new(self.block_size);
         if total > 0 {
             self.seek_gap(total);
         }
         for range in ranges {
             let mut at = range.start;
             while at < range.end {
+                let most = self.make_room(id, at, first_node, &mut growing)?;
                 let owner = owner(id, logical(at));
-                let run = self.claim_next(range.end - at, owner)?;
+                let run = self.claim_next(most.min(range.end - at), owner)?;
                 self.content.extents.extend(cut(logical(at), run));
                 at += run.len;
             }
         }
-        self.finish_node(id, first, total)
+        self.finish_node(id, (first, first_node), total)
+    }
+
+    /// Where the next node's extents and map nodes begin.
+    fn marks(&self) -> (usize, usize) {
+        let nodes = if self.content.has_extents {
+            self.content.tree_nodes.len()
+        } else {
+            self.content.map_nodes.len()
+        };
+        (self.content.extents.len(), nodes)
+    }
+
+    /// Claims the nodes of a block map that lead to block `at` of `id`, and gives how many blocks
+    /// from there on they name. They lie right before the data they name; an extent tree has its
+    /// nodes behind the data.
+    fn make_room(
+        &mut self,
+        id: NodeId,
+        at: u64,
+        first_node: usize,
+        growing: &mut block_map::Growing,
+    ) -> Result<u64, LayoutError> {
+        if self.content.has_extents {
+            return Ok(u64::MAX);
+        }
+        let mut nodes = std::mem::take(&mut self.content.map_nodes);
+        let mut failure = None;
+        let most = growing.ensure(at, &mut nodes, |number| {
+            let number = u32::try_from(number - first_node).unwrap_or(u32::MAX);
+            match self.claim_next(1, Owner::MapNode(id, number)) {
+                Ok(run) => Some(run.start),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            }
+        });
+        self.content.map_nodes = nodes;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(most.unwrap_or(u64::MAX)),
+        }
     }
 
     /// Moves on to a gap that holds `blocks` blocks, if one is near: what is left behind is filled
@@ -743,19 +858,27 @@ impl Placer<'_> {
         Ok(run)
     }
 
-    /// Claims the blocks of the node's extent tree, if its extents from `first` on need any.
-    fn finish_node(&mut self, id: NodeId, first: usize, blocks: u64) -> Result<(), LayoutError> {
+    /// Claims the blocks of the node's extent tree, if its extents need any. `marks` are those from
+    /// before the node was placed.
+    fn finish_node(
+        &mut self,
+        id: NodeId,
+        marks: (usize, usize),
+        blocks: u64,
+    ) -> Result<(), LayoutError> {
+        let (first, first_node) = marks;
         let extents = self.content.extents.len() - first;
-        let needed = ExtentTree::blocks_needed(extents, self.block_size);
-        let first_node = self.content.tree_nodes.len();
-        for number in 0..needed {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            let run = self.claim_next(1, Owner::ExtentNode(id, number))?;
-            self.content.tree_nodes.push(run.start);
+        if self.content.has_extents {
+            for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                let run = self.claim_next(1, Owner::MapNode(id, number))?;
+                self.content.tree_nodes.push(run.start);
+            }
         }
+        let (_, next_node) = self.marks();
         let plan = &mut self.content.plans[id.index()];
         plan.extents = span(first, extents);
-        plan.tree_nodes = span(first_node, needed);
+        plan.map_nodes = span(first_node, next_node - first_node);
         plan.data_blocks = blocks;
         Ok(())
     }

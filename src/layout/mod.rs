@@ -15,6 +15,7 @@
 //! | 8 | directories, long symbolic links, attribute blocks | the first free block on |
 //! | 9 | files, in the order of their inodes | behind those |
 
+pub mod block_map;
 mod content;
 pub mod directory;
 pub mod extents;
@@ -26,7 +27,9 @@ mod xattrs;
 
 use std::fmt;
 
-pub use content::{Content, Demand, Directory, EntriesIn, NoEntries, NodePlan, inodes_needed};
+pub use content::{
+    Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
+};
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
@@ -61,17 +64,17 @@ pub enum Owner {
     InodeTable(Group),
     /// lost+found from a block of it on, where the tree has none of its own.
     LostFound(LogicalBlock),
-    /// A node of lost+found's extent tree, in the order of allocation.
+    /// A node of lost+found's extent tree or block map, in the order of allocation.
     LostFoundNode(u32),
     /// The resize inode's double indirect block.
     ResizeDoubleIndirect,
     /// The journal from a block of it on.
     Journal(LogicalBlock),
-    /// A node of the journal's extent tree, in the order of allocation.
+    /// A node of the journal's extent tree or block map, in the order of allocation.
     JournalNode(u32),
     /// The orphan file from a block of it on.
     OrphanFile(LogicalBlock),
-    /// A node of the orphan file's extent tree, in the order of allocation.
+    /// A node of the orphan file's extent tree or block map, in the order of allocation.
     OrphanFileNode(u32),
     /// A directory of the tree, the root included, from a block of it on.
     Directory(NodeId, LogicalBlock),
@@ -79,8 +82,8 @@ pub enum Owner {
     Symlink(NodeId),
     /// The data of a regular file from a block of it on.
     File(NodeId, LogicalBlock),
-    /// A node of a tree node's extent tree.
-    ExtentNode(NodeId, u32),
+    /// A node of a tree node's extent tree or block map.
+    MapNode(NodeId, u32),
     /// A block of extended attributes, by its number in [`XattrPlans`].
     Xattrs(u32),
 }

@@ -1,14 +1,16 @@
 //! Given a geometry, places the filesystem's own files; never the tree's.
 
+use super::block_map::{self, BlockMap, MapNode};
 use super::content::Draft;
 use super::extents::{AppendedTree, Extent, cut};
 use super::ledger::Ledger;
 use super::{LayoutError, Owner, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
+use crate::ondisk::extent::MAX_BLOCKS;
 use crate::options::Settings;
 use crate::tree::NodeId;
-use crate::units::{Block, Group, Ino, LogicalBlock, Run};
+use crate::units::{Block, BlockSize, Group, Ino, LogicalBlock, Run};
 
 /// The filesystem's own files.
 #[derive(Clone, Debug)]
@@ -30,14 +32,56 @@ pub struct SystemFiles {
 pub struct AppendedFile {
     /// Its length in blocks.
     pub blocks: u64,
-    /// Its extent tree.
-    pub tree: AppendedTree,
+    map: FileMap,
+    block_size: BlockSize,
+}
+
+/// How a file says where its blocks are.
+#[derive(Clone, Debug)]
+enum FileMap {
+    Extents(AppendedTree),
+    Blocks {
+        extents: Vec<Extent>,
+        nodes: Vec<MapNode>,
+    },
 }
 
 impl AppendedFile {
-    /// All blocks of it, those of its tree included.
-    pub fn all_blocks(&self) -> u64 {
-        self.blocks + u64::try_from(self.tree.blocks().len()).unwrap_or(u64::MAX)
+    /// How many blocks its extent tree or block map has.
+    pub fn node_blocks(&self) -> u64 {
+        let nodes = match &self.map {
+            FileMap::Extents(tree) => tree.blocks().len(),
+            FileMap::Blocks { nodes, .. } => nodes.len(),
+        };
+        u64::try_from(nodes).unwrap_or(u64::MAX)
+    }
+
+    /// Whether it has an extent tree.
+    pub fn has_extents(&self) -> bool {
+        matches!(self.map, FileMap::Extents(_))
+    }
+
+    /// The inode's `i_block`.
+    pub fn render_inode(&self) -> [u8; 60] {
+        match &self.map {
+            FileMap::Extents(tree) => tree.render_inode(),
+            FileMap::Blocks { extents, nodes } => {
+                BlockMap::new(extents, nodes, self.block_size).render_inode()
+            }
+        }
+    }
+
+    /// Renders the `number`th node of its tree or map, in the order of their allocation.
+    ///
+    /// # Panics
+    /// Where there is no such node.
+    pub fn render_node(&self, number: usize, block: &mut [u8], inode_seed: Option<u32>) {
+        match &self.map {
+            FileMap::Extents(tree) => tree.render_block(number, block, inode_seed),
+            FileMap::Blocks { extents, nodes } => {
+                BlockMap::new(extents, nodes, self.block_size).render_block(number, block);
+            }
+        }
     }
 }
 
@@ -164,13 +208,18 @@ impl Claims<'_> {
     }
 
     fn journal(&mut self, blocks: u64, wish: Option<u64>) -> Result<AppendedFile, LayoutError> {
-        let wish = wish.map_or_else(|| self.midpoint(), Block::new);
-        let goal = self.ledger.free_from(wish).unwrap_or(wish);
         let mut file = Growing::new(self.geometry, JOURNAL);
-        let mut goal = goal;
+        let mut goal = if self.geometry.features.has(Feature::Extent) {
+            let wish = wish.map_or_else(|| self.midpoint(), Block::new);
+            self.ledger.free_from(wish).unwrap_or(wish)
+        } else {
+            // Without extents libext2fs allocates block by block and heeds no wish.
+            self.inode_goal(Ino::JOURNAL)
+        };
         while file.blocks < blocks {
+            goal = file.make_room(goal, self.ledger)?;
             let start = self.near(goal, Owner::Journal(logical(file.blocks)))?;
-            let most = (blocks - file.blocks).min(u64::from(crate::ondisk::extent::MAX_BLOCKS));
+            let most = (blocks - file.blocks).min(file.most_at_once);
             let run = self.ledger.free_run(start, most);
             file.append(run, self.ledger)?;
             goal = run.end();
@@ -221,6 +270,7 @@ impl Claims<'_> {
         let mut file = Growing::new(self.geometry, owners);
         let mut goal = goal;
         while file.blocks < blocks {
+            goal = file.make_room(goal, self.ledger)?;
             goal = self.near(goal, (owners.data)(logical(file.blocks)))?;
             file.append(Run::one(goal), self.ledger)?;
         }
@@ -245,21 +295,58 @@ impl Claims<'_> {
 struct Growing {
     owners: Owners,
     blocks: u64,
-    tree: AppendedTree,
+    map: FileMap,
+    map_growing: block_map::Growing,
+    block_size: BlockSize,
     last: Option<Run>,
-    /// The run that grows in the ledger only once it ends: one claim for neighbouring blocks.
+    /// How many blocks can be appended before there must be room for more.
+    most_at_once: u64,
     first_data_block: Block,
 }
 
 impl Growing {
     fn new(geometry: &Geometry, owners: Owners) -> Self {
+        let block_size = geometry.block_size;
+        let map = if geometry.features.has(Feature::Extent) {
+            FileMap::Extents(AppendedTree::new(block_size))
+        } else {
+            FileMap::Blocks {
+                extents: Vec::new(),
+                nodes: Vec::new(),
+            }
+        };
         Self {
             owners,
             blocks: 0,
-            tree: AppendedTree::new(geometry.block_size),
+            map,
+            map_growing: block_map::Growing::new(block_size),
+            block_size,
             last: None,
+            most_at_once: u64::from(MAX_BLOCKS),
             first_data_block: Block::new(geometry.first_data_block),
         }
+    }
+
+    /// Places the nodes of a block map that the next block needs, from `goal` on, and gives the
+    /// goal for that block. Extent trees get theirs when they are full.
+    fn make_room(&mut self, goal: Block, ledger: &mut Ledger) -> Result<Block, LayoutError> {
+        let FileMap::Blocks { nodes, .. } = &mut self.map else {
+            return Ok(goal);
+        };
+        let node = self.owners.node;
+        let mut goal = goal;
+        let place = |number: usize| {
+            let block = ledger.free_near(goal)?;
+            let owner = node(u32::try_from(number).ok()?);
+            ledger.claim(Run::one(block), owner).ok()?;
+            goal = block.plus(1);
+            Some(block)
+        };
+        self.most_at_once = self
+            .map_growing
+            .ensure(self.blocks, nodes, place)
+            .ok_or(LayoutError::no_room(node(0), 1))?;
+        Ok(goal)
     }
 
     /// Claims `run` as the file's next blocks, and a block for its tree where that must grow.
@@ -269,35 +356,50 @@ impl Growing {
         self.blocks += run.len;
         let neighbours = self.last.is_some_and(|last| last.end() == run.start);
         self.last = Some(run);
-        let joined = neighbours && run.len == 1 && self.tree.lengthen(1).is_some();
-        if joined {
-            return Ok(());
-        }
-        for extent in cut(at, run) {
-            self.push(extent, ledger)?;
+        match &mut self.map {
+            FileMap::Blocks { extents, .. } => extents.extend(cut(at, run)),
+            FileMap::Extents(tree) => {
+                if neighbours && run.len == 1 && tree.lengthen(1).is_some() {
+                    return Ok(());
+                }
+                for extent in cut(at, run) {
+                    push(
+                        tree,
+                        extent,
+                        self.owners.node,
+                        self.first_data_block,
+                        ledger,
+                    )?;
+                }
+            }
         }
         Ok(())
-    }
-
-    fn push(&mut self, extent: Extent, ledger: &mut Ledger) -> Result<(), LayoutError> {
-        let mut nodes = u32::try_from(self.tree.blocks().len()).unwrap_or(u32::MAX);
-        let node = self.owners.node;
-        let first = self.first_data_block;
-        self.tree
-            .push(extent, |goal| {
-                let goal = if goal.get() == 0 { first } else { goal };
-                let block = ledger.free_near(goal)?;
-                ledger.claim(Run::one(block), node(nodes)).ok()?;
-                nodes += 1;
-                Some(block)
-            })
-            .ok_or(LayoutError::no_room(node(nodes), 1))
     }
 
     fn finish(self) -> AppendedFile {
         AppendedFile {
             blocks: self.blocks,
-            tree: self.tree,
+            map: self.map,
+            block_size: self.block_size,
         }
     }
+}
+
+/// Appends `extent` to `tree`, whose new nodes are claimed for `node`.
+fn push(
+    tree: &mut AppendedTree,
+    extent: Extent,
+    node: fn(u32) -> Owner,
+    first_data_block: Block,
+    ledger: &mut Ledger,
+) -> Result<(), LayoutError> {
+    let mut nodes = u32::try_from(tree.blocks().len()).unwrap_or(u32::MAX);
+    tree.push(extent, |goal| {
+        let goal = goal.max(first_data_block);
+        let block = ledger.free_near(goal)?;
+        ledger.claim(Run::one(block), node(nodes)).ok()?;
+        nodes += 1;
+        Some(block)
+    })
+    .ok_or(LayoutError::no_room(node(nodes), 1))
 }
