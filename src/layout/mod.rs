@@ -97,6 +97,8 @@ pub struct Layout {
     pub ledger: Ledger,
     /// Where each group's tables are.
     pub tables: Vec<GroupTables>,
+    /// Whether each group has its own tables in it.
+    tables_in_own_groups: bool,
     /// `s_overhead_clusters`.
     pub overhead_clusters: u64,
     /// The filesystem's own files.
@@ -333,10 +335,12 @@ impl Layout {
             geometry.features = geometry.features.with(Feature::ExtAttr);
         }
         ledger.sort();
+        let tables_in_own_groups = placement.is_in_own_groups(&geometry);
         Ok(Self {
             geometry,
             ledger,
             tables,
+            tables_in_own_groups,
             overhead_clusters,
             system,
             content,
@@ -359,16 +363,25 @@ impl Layout {
             .min(self.geometry.inodes_per_group)
     }
 
-    /// Whether no block of `group` is in use and no inode of it was ever looked at, so that its
-    /// block bitmap need not be written. The last group's is always written, for its padding.
+    /// Whether the block bitmap of `group` need not be written: no block of it is in use but for
+    /// tables of its own, which the kernel finds by itself, and no inode of it was ever looked at.
+    /// The last group's is always written, for its padding.
     ///
     /// A group with an inode that is not reserved counts as used: libext2fs initialises both
     /// bitmaps when it takes one.
     pub fn block_bitmap_uninit(&self, group: Group) -> bool {
-        self.geometry.features.has_group_desc_csum()
-            && group != self.geometry.last_group()
-            && self.ledger.is_free(self.geometry.group_run(group))
-            && self.used_inodes(group) == 0
+        if !self.geometry.features.has_group_desc_csum()
+            || group == self.geometry.last_group()
+            || self.used_inodes(group) > 0
+        {
+            return false;
+        }
+        let run = self.geometry.group_run(group);
+        let mut own = 0;
+        if self.tables_in_own_groups {
+            own = 2 + u64::from(self.geometry.inode_blocks_per_group);
+        }
+        own == run.len - self.ledger.count_free(run)
     }
 
     /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.

@@ -51,17 +51,31 @@ pub(super) fn claim_tables(
         ledger,
         placed: Vec::with_capacity(usize::try_from(geometry.groups).unwrap_or(0)),
     };
-    match placement {
-        Placement::Packed if geometry.features.has(Feature::FlexBg) => return tables.packed(),
-        _ if geometry.log_groups_per_flex > 0 => {
-            for group in geometry.all_groups() {
-                tables.in_flex_group(group)?;
-            }
+    if placement.is_in_own_groups(geometry) {
+        tables.in_own_groups(placement.stride())?;
+    } else if placement == Placement::Packed && geometry.features.has(Feature::FlexBg) {
+        return tables.packed();
+    } else {
+        for group in geometry.all_groups() {
+            tables.in_flex_group(group)?;
         }
-        Placement::Packed => tables.in_own_groups(0)?,
-        Placement::Spread { stride } => tables.in_own_groups(stride)?,
     }
     Ok(tables.placed)
+}
+
+impl Placement {
+    /// Whether each group has its own tables in it.
+    pub(super) fn is_in_own_groups(self, geometry: &Geometry) -> bool {
+        let packed = self == Self::Packed && geometry.features.has(Feature::FlexBg);
+        !packed && geometry.log_groups_per_flex == 0
+    }
+
+    fn stride(self) -> u32 {
+        match self {
+            Self::Packed => 0,
+            Self::Spread { stride } => stride,
+        }
+    }
 }
 
 /// How bitmaps and inode tables are spread.

@@ -20,7 +20,14 @@ use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// The features that this version makes.
-const SUPPORTED: [Feature; 16] = [
+const SUPPORTED: [Feature; 23] = [
+    Feature::SparseSuper2,
+    Feature::StableInodes,
+    Feature::MetaBg,
+    Feature::LargeDir,
+    Feature::GdtCsum,
+    Feature::Verity,
+    Feature::EaInode,
     Feature::HasJournal,
     Feature::ExtAttr,
     Feature::ResizeInode,
@@ -40,7 +47,7 @@ const SUPPORTED: [Feature; 16] = [
 ];
 
 /// The types that this version makes.
-const SUPPORTED_TYPES: [&str; 1] = ["ext4"];
+const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
 
 /// Seconds between checks, and mounts between them at least, where a file asks for checks at all:
 /// EXT2_DFL_CHECKINTERVAL and EXT2_DFL_MAX_MNT_COUNT.
@@ -880,9 +887,6 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     let unsupported = |feature: &Feature| !SUPPORTED.contains(feature);
     if let Some(feature) = settings.features.iter().find(unsupported) {
         return not_yet(format!("feature {}", feature.name()));
-    }
-    if !has(Feature::Extent) {
-        return not_yet("a filesystem without the extent feature".to_owned());
     }
     for (asked, name) in [
         (
