@@ -18,6 +18,14 @@ pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use settings::{Errors, JournalLength, Settings};
 pub use size::Size;
 
+#[cfg(feature = "cli")]
+pub(crate) use {
+    error::{Refusal, Remark},
+    extended::Complaint,
+    profile::SyntaxFault,
+    size::number,
+};
+
 use crate::feature::Feature;
 use extended::Extended;
 
