@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::request::{Manner, Request, SizeWish};
 use super::words;
-use crate::options::{Errors, Size, number};
+use crate::options::{Errors, Size, number, parse_uuid};
 
 /// A flag.
 pub(super) struct Flag {
@@ -21,6 +21,16 @@ pub(super) struct Flag {
     pub(super) help: Help,
     /// Notes the wish.
     pub(super) read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
+}
+
+impl Flag {
+    /// The name it goes by in clap.
+    pub(super) fn name(&self) -> String {
+        match self.letter {
+            Some(letter) => letter.to_string(),
+            None => self.long.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// Whether and how a flag is explained.
@@ -94,7 +104,7 @@ macro_rules! not_yet {
 }
 
 /// Every flag, in the order of `--help`.
-pub(super) static FLAGS: [Flag; 38] = [
+pub(super) static FLAGS: [Flag; 40] = [
     letter('d', Some("DIR"), "Fill the filesystem with the files under DIR", |request, value| {
         request.source = Some(value.to_owned());
         Ok(())
@@ -106,10 +116,7 @@ pub(super) static FLAGS: [Flag; 38] = [
         size,
     ),
     letter('L', Some("LABEL"), "Label the filesystem, with at most 16 bytes", label),
-    letter('U', Some("UUID"), "Give it this UUID, or one that is random, time or clear", |request, value| {
-        request.uuid = Some(text(value));
-        Ok(())
-    }),
+    letter('U', Some("UUID"), "Give it this UUID, or one that is random, time or clear", uuid),
     letter('t', Some("TYPE"), "Make this type: ext4", fs_type),
     letter('T', Some("USAGE"), "Follow the rules for this usage, such as largefile", usage),
     letter('O', Some("[^]FEATURE,..."), "Add features, or leave them out with ^", |request, value| {
@@ -136,7 +143,7 @@ pub(super) static FLAGS: [Flag; 38] = [
         Ok(())
     }),
     letter('F', None, "Go on where it would be asked whether to", |request, _| {
-        request.force = true;
+        request.force = request.force.saturating_add(1);
         Ok(())
     }),
     long("sync", None, "Wait until a file is on the disk; a device always is", |request, _| {
@@ -224,6 +231,27 @@ fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
+fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let options = &mut request.options;
+    match value.to_ascii_lowercase().as_str() {
+        "null" | "clear" => options.uuid([0; 16]),
+        "time" => options.uuid_of_the_time(),
+        "random" => options.random_uuid(),
+        _ => match (parse_uuid(&value), request.manner) {
+            (Some(uuid), _) => options.uuid(uuid),
+            (None, Manner::Mke4fs) => return line(words::bad_uuid(&value)),
+            // mke2fs finds that out later.
+            (None, Manner::Mke2fs) => {
+                request.bad_uuid = Some(value);
+                return Ok(());
+            }
+        },
+    };
+    request.bad_uuid = None;
+    Ok(())
+}
+
 fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let mut path = bytes(value);
     if request.manner == Manner::Mke2fs {
@@ -300,7 +328,7 @@ fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         return line(words::invalid_inode_ratio(&value));
     };
     request.options.inode_ratio(bytes);
-    request.has_inode_wish = true;
+    request.has_inode_ratio = true;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Given what the flags ask for, holds it until the command acts; never decides what a wish means.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 
 use crate::options::{Options, Size};
 
@@ -42,7 +43,8 @@ pub(super) struct Request {
     pub(super) usage_types: Option<String>,
     pub(super) features: Vec<String>,
     pub(super) extended: Vec<String>,
-    pub(super) uuid: Option<String>,
+    /// A UUID that is none, as it was given.
+    pub(super) bad_uuid: Option<String>,
     /// In bytes; 0 takes back what was asked for before.
     pub(super) inode_size: Option<u32>,
     /// 0 takes back what was asked for before.
@@ -54,11 +56,12 @@ pub(super) struct Request {
     /// Whether a block size is asked for.
     pub(super) has_block_size: bool,
     /// Whether a number of bytes per inode is asked for.
-    pub(super) has_inode_wish: bool,
-    pub(super) threads: Option<usize>,
+    pub(super) has_inode_ratio: bool,
+    pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
     pub(super) dry_run: bool,
-    pub(super) force: bool,
+    /// How often it is asked for.
+    pub(super) force: u8,
     pub(super) sync: bool,
     pub(super) quiet: bool,
     pub(super) verbose: bool,
@@ -80,17 +83,17 @@ impl Request {
             usage_types: None,
             features: Vec::new(),
             extended: Vec::new(),
-            uuid: None,
+            bad_uuid: None,
             inode_size: None,
             inodes_count: None,
             journal: None,
             blocks_per_group: None,
             has_block_size: false,
-            has_inode_wish: false,
+            has_inode_ratio: false,
             threads: None,
             keep_root: false,
             dry_run: false,
-            force: false,
+            force: 0,
             sync: false,
             quiet: false,
             verbose: false,
@@ -98,6 +101,11 @@ impl Request {
             version: false,
             help: false,
         }
+    }
+
+    /// Whether the number of inodes is asked for in one way or the other.
+    pub(super) fn has_inode_wish(&self) -> bool {
+        self.has_inode_ratio || self.inodes_count.is_some_and(|count| count != 0)
     }
 
     /// The options that all flags together make.
@@ -127,7 +135,7 @@ impl Request {
         if let Some(blocks) = self.blocks_per_group.filter(|blocks| *blocks != 0) {
             options.blocks_per_group(blocks);
         }
-        if self.force {
+        if self.force > 0 {
             options.force();
         }
         if self.dry_run {

@@ -5,8 +5,10 @@
 
 use std::fmt::Write;
 
-use crate::feature::Feature;
+use super::existing::Existing;
+use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
+use crate::layout::Owner;
 use crate::options::{Complaint, Notice, Refusal, Remark, SyntaxFault};
 use crate::units::Group;
 
@@ -31,6 +33,23 @@ pub(super) fn bad_size(value: &str) -> String {
 pub(super) fn bad_threads(value: &str) -> String {
     format!("invalid number of threads '{value}'; it needs a number from 1")
 }
+
+/// Ours: a UUID is checked at once.
+pub(super) fn bad_uuid(value: &str) -> String {
+    format!("invalid UUID '{value}'; it can be random, time, clear or five groups of digits")
+}
+
+/// Ours: mke2fs has no second way to give a size.
+pub(super) const SIZE_TWICE: &str = "a size after the output and --size exclude each other";
+
+/// Ours: the name and version are.
+pub(super) fn banner() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("mke4fs {version} (in the manner of mke2fs 1.47.2)\n")
+}
+
+/// Ours: mke2fs names its library here.
+pub(super) const USING: &str = "\tUsing no library but its own\n";
 
 /// Ours: what to say of a journal option in one line.
 pub(super) fn bad_journal_option(token: &str) -> String {
@@ -93,6 +112,23 @@ pub(super) fn could_not_parse_uuid(value: &str) -> String {
     format!("could not parse UUID: {value}\n")
 }
 
+pub(super) fn contains(device: &str, existing: &Existing) -> (Stream, String) {
+    match existing {
+        Existing::Filesystem { kind, label } if label.is_empty() => (
+            Stream::Out,
+            format!("{device} contains a {kind} file system\n"),
+        ),
+        Existing::Filesystem { kind, label } => (
+            Stream::Out,
+            format!("{device} contains a {kind} file system labelled '{label}'\n"),
+        ),
+        Existing::Partitions { kind } => (
+            Stream::Err,
+            format!("Found a {kind} partition table in {device}\n"),
+        ),
+    }
+}
+
 pub(super) fn in_use(device: &str, mounted: bool) -> String {
     let how = match mounted {
         true => "mounted",
@@ -106,6 +142,7 @@ pub(super) const BLOCKS_PER_GROUP_MULTIPLE: &str = "blocks per group must be mul
 pub(super) const ILLEGAL_FLEX_SIZE: &str = "Illegal number for flex_bg size";
 pub(super) const FLEX_SIZE_POWER: &str = "flex_bg size must be a power of 2";
 pub(super) const WHILE_SIZING: &str = "while trying to determine filesystem size";
+pub(super) const WHILE_SETTING_UP: &str = "while setting up superblock";
 pub(super) const PROCEED: &str = "Proceed anyway? (y,N) ";
 pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
     Invalid partition specified, or\n\tpartition table wasn't reread after running fdisk, \
@@ -399,11 +436,25 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
     }
 }
 
+/// What mke2fs says where it finds no room, of what it makes itself.
+pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
+    let doing = match owner {
+        Owner::BlockBitmap(_) | Owner::InodeBitmap(_) | Owner::InodeTable(_) => {
+            "while trying to allocate filesystem tables"
+        }
+        Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
+        Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
+        _ => return None,
+    };
+    let what = "Could not allocate block in ext2 filesystem";
+    Some(format!("{program}: {what} {doing}\n"))
+}
+
 pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
 
 /// What mke2fs says where checksums could cover more.
-pub(super) fn checksum_advice(geometry: &Geometry) -> &'static str {
-    let has = |feature| geometry.features.has(feature);
+pub(super) fn checksum_advice(features: FeatureSet) -> &'static str {
+    let has = |feature| features.has(feature);
     match has(Feature::MetadataCsum) && !has(Feature::SixtyFourBit) {
         true => {
             "64-bit filesystem support is not enabled.  The larger fields afforded by this \
@@ -541,6 +592,8 @@ pub(super) fn numeric_progress(most: u64, told: bool) -> String {
 }
 
 pub(super) const DONE_PADDED: &str = "done                            \n";
+pub(super) const DONE: &str = "done\n";
+pub(super) const DONE_AND_EMPTY_LINE: &str = "done\n\n";
 pub(super) const DISCARDING: &str = "Discarding device blocks: ";
 pub(super) const ALLOCATING: &str = "Allocating group tables: ";
 pub(super) const WRITING_TABLES: &str = "Writing inode tables: ";
