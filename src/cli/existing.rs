@@ -91,7 +91,12 @@ fn ext(superblock: &[u8]) -> Option<Existing> {
     }
     let (compat, incompat, ro_compat) = (word(92)?, word(96)?, word(100)?);
     // has_journal is 4; ext3 knows filetype, recover and meta_bg, and three read-only features.
-    let kind = match (incompat & 0x8, incompat & !0x16, ro_compat & !0x7, compat & 0x4) {
+    let kind = match (
+        incompat & 0x8,
+        incompat & !0x16,
+        ro_compat & !0x7,
+        compat & 0x4,
+    ) {
         (0, 0, 0, 0) => "ext2",
         (0, 0, 0, _) => "ext3",
         (0, ..) => "ext4",
@@ -122,7 +127,11 @@ mod tests {
         for (places, kind, label) in [
             (&[magic][..], "ext2", ""),
             (&[magic, (1024 + 92, b"\x04")], "ext3", ""),
-            (&[magic, (1024 + 96, b"\x40"), (1024 + 120, b"root")], "ext4", "root"),
+            (
+                &[magic, (1024 + 96, b"\x40"), (1024 + 120, b"root")],
+                "ext4",
+                "root",
+            ),
             (&[magic, (1024 + 96, b"\x08")], "jbd", ""),
             (&[(0, b"XFSB")], "xfs", ""),
             (&[(0x1_0040, b"_BHRfS_M")], "btrfs", ""),

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::request::{Manner, Request, SizeWish};
 use super::words;
+use crate::Fit;
 use crate::options::{Errors, Size, number, parse_uuid};
 
 /// A flag.
@@ -50,10 +51,7 @@ pub(super) enum Fault {
     /// The same, and how to call the program.
     LineAndUsage(String),
     /// Lines that stand alone, in mke2fs's words, and the same in one line of ours.
-    Text {
-        theirs: &'static str,
-        ours: String,
-    },
+    Text { theirs: &'static str, ours: String },
 }
 
 fn line<T>(text: String) -> Result<T, Fault> {
@@ -105,56 +103,156 @@ macro_rules! not_yet {
 
 /// Every flag, in the order of `--help`.
 pub(super) static FLAGS: [Flag; 40] = [
-    letter('d', Some("DIR"), "Fill the filesystem with the files under DIR", |request, value| {
-        request.source = Some(value.to_owned());
-        Ok(())
-    }),
+    letter(
+        'd',
+        Some("DIR"),
+        "Fill the filesystem with the files under DIR",
+        |request, value| {
+            request.source = Some(value.to_owned());
+            Ok(())
+        },
+    ),
     long(
         "size",
         Some("SIZE"),
         "Make it SIZE long, or as long as DIR needs: min, auto, +512M or +20% free",
         size,
     ),
-    letter('L', Some("LABEL"), "Label the filesystem, with at most 16 bytes", label),
-    letter('U', Some("UUID"), "Give it this UUID, or one that is random, time or clear", uuid),
+    letter(
+        'L',
+        Some("LABEL"),
+        "Label the filesystem, with at most 16 bytes",
+        label,
+    ),
+    letter(
+        'U',
+        Some("UUID"),
+        "Give it this UUID, or one that is random, time or clear",
+        uuid,
+    ),
     letter('t', Some("TYPE"), "Make this type: ext4", fs_type),
-    letter('T', Some("USAGE"), "Follow the rules for this usage, such as largefile", usage),
-    letter('O', Some("[^]FEATURE,..."), "Add features, or leave them out with ^", |request, value| {
-        request.features.push(text(value));
-        Ok(())
-    }),
-    letter('E', Some("NAME[=VALUE],..."), "Set extended options, such as root_owner=0:0", extended),
-    letter('b', Some("BYTES"), "Make blocks of this size, 1024 to 65536, or at least -BYTES", block_size),
-    letter('I', Some("BYTES"), "Make inodes of this size, 128 up to a block", inode_size),
-    letter('i', Some("BYTES"), "Make an inode for so many bytes", inode_ratio),
+    letter(
+        'T',
+        Some("USAGE"),
+        "Follow the rules for this usage, such as largefile",
+        usage,
+    ),
+    letter(
+        'O',
+        Some("[^]FEATURE,..."),
+        "Add features, or leave them out with ^",
+        |request, value| {
+            request.features.push(text(value));
+            Ok(())
+        },
+    ),
+    letter(
+        'E',
+        Some("NAME[=VALUE],..."),
+        "Set extended options, such as root_owner=0:0",
+        extended,
+    ),
+    letter(
+        'b',
+        Some("BYTES"),
+        "Make blocks of this size, 1024 to 65536, or at least -BYTES",
+        block_size,
+    ),
+    letter(
+        'I',
+        Some("BYTES"),
+        "Make inodes of this size, 128 up to a block",
+        inode_size,
+    ),
+    letter(
+        'i',
+        Some("BYTES"),
+        "Make an inode for so many bytes",
+        inode_ratio,
+    ),
     letter('N', Some("COUNT"), "Make so many inodes", inodes_count),
-    letter('m', Some("PERCENT"), "Keep this share for root: 5 unless told otherwise", reserved),
+    letter(
+        'm',
+        Some("PERCENT"),
+        "Keep this share for root: 5 unless told otherwise",
+        reserved,
+    ),
     letter('J', Some("size=MIB"), "Make the journal so long", journal),
-    letter('g', Some("BLOCKS"), "Make groups of so many blocks", blocks_per_group),
-    letter('G', Some("GROUPS"), "Keep the tables of so many groups together", groups_per_flex),
-    letter('e', Some("WHAT"), "On errors the kernel shall continue, remount-ro or panic", errors),
-    letter('M', Some("PATH"), "Note where it was mounted last", last_mounted),
-    long("keep-root", None, "Keep DIR's own owner, mode and times for the root directory", |request, _| {
-        request.keep_root = true;
-        Ok(())
-    }),
-    letter('n', None, "Write nothing, and tell what would be made", |request, _| {
-        request.dry_run = true;
-        Ok(())
-    }),
-    letter('F', None, "Go on where it would be asked whether to", |request, _| {
-        request.force = request.force.saturating_add(1);
-        Ok(())
-    }),
-    long("sync", None, "Wait until a file is on the disk; a device always is", |request, _| {
-        request.sync = true;
-        Ok(())
-    }),
-    long("threads", Some("N"), "Read and write with so many threads", threads),
-    letter('q', None, "Tell only of warnings and errors", |request, _| {
-        request.quiet = true;
-        Ok(())
-    }),
+    letter(
+        'g',
+        Some("BLOCKS"),
+        "Make groups of so many blocks",
+        blocks_per_group,
+    ),
+    letter(
+        'G',
+        Some("GROUPS"),
+        "Keep the tables of so many groups together",
+        groups_per_flex,
+    ),
+    letter(
+        'e',
+        Some("WHAT"),
+        "On errors the kernel shall continue, remount-ro or panic",
+        errors,
+    ),
+    letter(
+        'M',
+        Some("PATH"),
+        "Note where it was mounted last",
+        last_mounted,
+    ),
+    long(
+        "keep-root",
+        None,
+        "Keep DIR's own owner, mode and times for the root directory",
+        |request, _| {
+            request.keep_root = true;
+            Ok(())
+        },
+    ),
+    letter(
+        'n',
+        None,
+        "Write nothing, and tell what would be made",
+        |request, _| {
+            request.dry_run = true;
+            Ok(())
+        },
+    ),
+    letter(
+        'F',
+        None,
+        "Go on where it would be asked whether to",
+        |request, _| {
+            request.force = request.force.saturating_add(1);
+            Ok(())
+        },
+    ),
+    long(
+        "sync",
+        None,
+        "Wait until a file is on the disk; a device always is",
+        |request, _| {
+            request.sync = true;
+            Ok(())
+        },
+    ),
+    long(
+        "threads",
+        Some("N"),
+        "Read and write with so many threads",
+        threads,
+    ),
+    letter(
+        'q',
+        None,
+        "Tell only of warnings and errors",
+        |request, _| {
+            request.quiet = true;
+            Ok(())
+        },
+    ),
     letter('v', None, "Tell more", |request, _| {
         request.verbose = true;
         Ok(())
@@ -167,10 +265,15 @@ pub(super) static FLAGS: [Flag; 40] = [
         request.version = true;
         Ok(())
     }),
-    long("help", None, "Tell how to use it, and stop", |request, _| {
-        request.help = true;
-        Ok(())
-    }),
+    long(
+        "help",
+        None,
+        "Tell how to use it, and stop",
+        |request, _| {
+            request.help = true;
+            Ok(())
+        },
+    ),
     not_yet!('c', None),
     not_yet!('C', Some("BYTES")),
     not_yet!('D', None),
@@ -197,16 +300,9 @@ fn bytes(value: &OsStr) -> Vec<u8> {
 fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let wish = match (value.as_str(), value.strip_prefix('+')) {
-        ("min", _) => Some(SizeWish::Least),
-        ("auto", _) => Some(SizeWish::Auto),
-        (_, Some(more)) => match more.strip_suffix('%') {
-            Some(percent) => percent.parse().ok().map(SizeWish::PercentFree),
-            // A bare number of free bytes would mean blocks elsewhere, so it needs a unit.
-            None => match Size::parse(more) {
-                Some(Size::Blocks(_)) | None => None,
-                Some(size) => Some(SizeWish::BytesFree(size.bytes())),
-            },
-        },
+        ("min", _) => Some(SizeWish::By(Fit::Minimum)),
+        ("auto", _) => Some(SizeWish::By(Fit::Auto)),
+        (_, Some(more)) => available(more).map(SizeWish::By),
         _ => Size::parse(&value)
             .filter(|size| size.bytes() > 0)
             .map(SizeWish::Exactly),
@@ -217,6 +313,18 @@ fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
             Ok(())
         }
         None => line(words::bad_size(&value)),
+    }
+}
+
+/// What shall be available: a share of the content, or a size with a unit, since a bare number
+/// counts blocks.
+fn available(more: &str) -> Option<Fit> {
+    if let Some(percent) = more.strip_suffix('%') {
+        return percent.parse().ok().map(Fit::AvailablePercent);
+    }
+    match Size::parse(more)? {
+        Size::Blocks(_) => None,
+        size => Some(Fit::Available(size.bytes())),
     }
 }
 
@@ -308,7 +416,6 @@ fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         true => request.options.block_size_at_least(bytes),
         false => request.options.block_size(bytes),
     };
-    request.has_block_size = true;
     Ok(())
 }
 
@@ -328,7 +435,6 @@ fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         return line(words::invalid_inode_ratio(&value));
     };
     request.options.inode_ratio(bytes);
-    request.has_inode_ratio = true;
     Ok(())
 }
 

@@ -62,10 +62,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
 type Stopped = (Vec<Given>, Unreadable);
 
 /// One argument of letters.
-fn short(
-    letters: &[u8],
-    more: &mut impl Iterator<Item = OsString>,
-) -> Result<Vec<Given>, Stopped> {
+fn short(letters: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Vec<Given>, Stopped> {
     let mut given = Vec::new();
     let mut rest = letters;
     while let [letter, after @ ..] = rest {
@@ -108,7 +105,9 @@ fn long(name: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Given,
     let shown = String::from_utf8_lossy(name);
     match (flag.value, value) {
         (None, None) => Ok((flag, OsString::new())),
-        (None, Some(_)) => Err(stop(format!("option '--{shown}' doesn't allow an argument"))),
+        (None, Some(_)) => Err(stop(format!(
+            "option '--{shown}' doesn't allow an argument"
+        ))),
         (Some(_), Some(value)) => Ok((flag, value)),
         (Some(_), None) => match more.next() {
             Some(value) => Ok((flag, value)),
@@ -173,7 +172,11 @@ mod tests {
             ("--size", &[], "option '--size' requires an argument"),
         ] {
             let given: Vec<_> = given.iter().copied().map(str::to_owned).collect();
-            assert_eq!(read(line), (given, vec![], Some(stopped.to_owned())), "{line}");
+            assert_eq!(
+                read(line),
+                (given, vec![], Some(stopped.to_owned())),
+                "{line}"
+            );
         }
     }
 }

@@ -83,7 +83,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.write_fmt(what).expect("writing to a string never fails");
+    text.write_fmt(what)
+        .expect("writing to a string never fails");
 }
 
 #[cfg(test)]
@@ -99,8 +100,7 @@ mod tests {
             .number("blocks", 7)
             .truth("dry_run", false)
             .seconds("seconds", std::time::Duration::from_millis(1042));
-        let value: serde_json::Value =
-            serde_json::from_str(&object.finish()).expect("it is valid");
+        let value: serde_json::Value = serde_json::from_str(&object.finish()).expect("it is valid");
         let expected = serde_json::json!({
             "path": "a\\\\b\\xff\n\"",
             "features": ["extent", "64bit"],

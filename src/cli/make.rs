@@ -1,4 +1,4 @@
-//! Given a request whose settings are settled, makes the filesystem; never says a word about it.
+//! Given a request and the host, makes the filesystem; never says a word about it.
 
 use std::fmt;
 use std::io;
@@ -6,192 +6,156 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
-use super::request::Request;
+use super::request::{Request, SizeWish};
 use crate::cancel::Cancel;
-use crate::emit::{EmitError, Writing, emit};
-use crate::feature::Feature;
-use crate::geometry::{Geometry, GeometryError};
-use crate::layout::{self, Layout, LayoutError};
-use crate::options::Settings;
-use crate::sink::{Draft, IfBusy, OpenError, Output, Sink};
-use crate::source::{Notice, SourceError};
-use crate::tree::{Metadata, NodeId, Tree, TreeError};
-use crate::units::Timestamp;
+use crate::emit::Writing;
+use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
+use crate::sink::{IfBusy, OpenError, Output, Sink};
+use crate::{Builder, Error, Fit, Plan};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
 pub(super) enum Failure {
-    Cancelled,
+    /// A person said no.
     Declined,
-    Geometry(GeometryError),
+    Error(Error),
     Io(io::Error),
-    Layout(LayoutError),
-    Emit(EmitError),
     Open(OpenError),
-    Source(SourceError),
-    Tree(TreeError),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cancelled => f.write_str("interrupted"),
             Self::Declined => f.write_str("nothing was written"),
-            Self::Geometry(error) => error.fmt(f),
+            Self::Error(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
-            Self::Layout(error) => error.fmt(f),
-            Self::Emit(error) => error.fmt(f),
             Self::Open(error) => error.fmt(f),
-            Self::Source(error) => error.fmt(f),
-            Self::Tree(error) => error.fmt(f),
         }
     }
 }
 
-macro_rules! failure_from {
-    ($($error:ty => $variant:ident,)+) => {
-        $(impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::$variant(error)
-            }
-        })+
-    };
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
-failure_from! {
-    GeometryError => Geometry,
-    io::Error => Io,
-    LayoutError => Layout,
-    EmitError => Emit,
-    OpenError => Open,
-    SourceError => Source,
-    TreeError => Tree,
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
-/// The tree that the request's source fills, and what it leaves out.
-pub(super) fn tree(
+/// How large the image shall be by its content: where `--size` says so, or where content and
+/// nothing else is given.
+pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<Fit> {
+    match request.size {
+        Some(SizeWish::Exactly(_)) => None,
+        Some(SizeWish::By(fit)) => Some(fit),
+        None => {
+            let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
+            (is_open && request.source.is_some()).then_some(Fit::Auto)
+        }
+    }
+}
+
+/// What is settled whatever size the content asks for, so that faults show before it is read.
+pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, SettingsError> {
+    let mut options = options.clone();
+    options.size(Size::Kibibytes(1 << 30));
+    Ok(options.settle(host)?.settings)
+}
+
+/// Reads the source and decides every block.
+pub(super) fn plan(
     request: &Request,
+    options: Options,
+    host: &Host,
     settings: &Settings,
-    output: &Path,
-) -> Result<(Tree, Vec<Notice>), Failure> {
-    let now = Timestamp::from_seconds(settings.clock);
-    let mut tree = Tree::new(Metadata {
-        permissions: settings.root_perms,
-        uid: settings.root_uid,
-        gid: settings.root_gid,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        flags: 0,
-    });
-    let notices = match &request.source {
-        Some(source) => fill(&mut tree, Path::new(source), request, settings, output)?,
-        None => Vec::new(),
-    };
-    tree.finish()?;
-    Ok((tree, notices))
+) -> Result<Plan, Failure> {
+    let fit = fit(request, &options, host);
+    let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    if let Some(source) = &request.source {
+        builder = add_source(builder, Path::new(source), host, settings)?;
+    }
+    if let Some(fit) = fit {
+        builder = builder.fit(fit);
+    }
+    Ok(builder.plan()?)
 }
 
 #[cfg(unix)]
-fn fill(
-    tree: &mut Tree,
+fn add_source(
+    builder: Builder,
     source: &Path,
-    request: &Request,
+    host: &Host,
     settings: &Settings,
-    output: &Path,
-) -> Result<Vec<Notice>, Failure> {
+) -> Result<Builder, Failure> {
     use std::os::unix::fs::MetadataExt;
 
-    use crate::source::{Source, dir::Directory};
-
-    let mut directory = Directory::new(source)
+    let mut directory = crate::source::dir::Directory::new(source)
         .keep_xattrs(!settings.no_copy_xattrs)
         .latest_time(settings.latest_time);
-    if let Ok(metadata) = std::fs::metadata(output) {
-        directory = directory.exclude_inode(metadata.dev(), metadata.ino());
+    if let Ok(output) = std::fs::metadata(&host.target.path) {
+        directory = directory.exclude_inode(output.dev(), output.ino());
     }
-    let declared = directory.declare(tree, NodeId::ROOT)?;
-    if request.keep_root
-        && let Some(root) = declared.root
-    {
-        tree.set_metadata(NodeId::ROOT, root);
-    }
-    Ok(declared.notices)
+    Ok(builder.source(directory))
 }
 
 #[cfg(not(unix))]
-fn fill(
-    _tree: &mut Tree,
+fn add_source(
+    _builder: Builder,
     source: &Path,
-    _request: &Request,
+    _host: &Host,
     _settings: &Settings,
-    _output: &Path,
-) -> Result<Vec<Notice>, Failure> {
+) -> Result<Builder, Failure> {
+    let path = source.as_os_str().as_encoded_bytes();
     let unsupported = io::Error::from(io::ErrorKind::Unsupported);
-    Err(SourceError::read(source.as_os_str().as_encoded_bytes(), unsupported).into())
-}
-
-/// Raises the number of inodes to what the tree needs, where no number is asked for.
-pub(super) fn raise_inodes(request: &Request, settings: &mut Settings, tree: &Tree) {
-    if request.source.is_none() || request.has_inode_wish() {
-        return;
-    }
-    let has_orphan_file = settings.features.has(Feature::OrphanFile);
-    let needed = layout::inodes_needed(tree, has_orphan_file);
-    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-    let by_geometry = settings.blocks_count / (4096 / settings.block_size.bytes_u64()).max(1);
-    let enough = settings.inodes_count == 0 && u64::from(needed) <= by_geometry;
-    if !enough {
-        settings.inodes_count = settings.inodes_count.max(needed);
-    }
-}
-
-/// Where everything goes.
-pub(super) fn layout(settings: &Settings, tree: &Tree) -> Result<Layout, Failure> {
-    let geometry = Geometry::new(settings)?;
-    Ok(Layout::new(settings, geometry, tree)?)
+    Err(Error::from(crate::source::SourceError::read(path, unsupported)).into())
 }
 
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.
-pub(super) fn open(request: &Request, output: &Path) -> Result<Output, Failure> {
+pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError> {
     let if_busy = match request.force {
         0 | 1 => IfBusy::Refuse,
         _ => IfBusy::Overwrite,
     };
-    Ok(Output::open(output, if_busy)?)
-}
-
-/// What writing needs besides the layout.
-pub(super) struct Work<'a> {
-    pub(super) request: &'a Request,
-    pub(super) settings: &'a Settings,
-    pub(super) layout: &'a Layout,
-    pub(super) tree: &'a Tree,
-    /// Called with bytes as they are written.
-    pub(super) progress: &'a (dyn Fn(u64) + Sync),
-    pub(super) cancel: &'a Cancel,
+    Output::open(output, if_busy)
 }
 
 /// Writes the image and leaves the output finished, or as if nothing had been begun.
-pub(super) fn write(work: &Work<'_>, output: Output) -> Result<(), Failure> {
-    let (settings, layout) = (work.settings, work.layout);
-    let length = layout.geometry.blocks_count * settings.block_size.bytes_u64();
-    let end = settings.offset_bytes.saturating_add(length);
-    let draft = output.begin(settings.offset_bytes..end)?;
-    let writing = Writing {
-        threads: threads(work.request),
-        progress: work.progress,
-        cancel: work.cancel,
-    };
-    let emitted = emit(settings, layout, work.tree, draft.file(), &writing);
-    match emitted {
-        Err(EmitError::Cancelled) => return Err(Failure::Cancelled),
-        emitted => emitted?,
+///
+/// `progress` is called with bytes as they are written. A signal to end ends the process, after
+/// everything is cleaned up.
+pub(super) fn write(
+    request: &Request,
+    plan: &Plan,
+    output: Output,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), Failure> {
+    let cancel = cancel();
+    let written = write_until(request, plan, output, (progress, &cancel));
+    if let Err(Failure::Error(error)) = &written
+        && error.is_cancelled()
+    {
+        die_of_signal(&cancel);
     }
-    finish(work.request, draft)
+    written
 }
 
-fn finish(request: &Request, draft: Draft) -> Result<(), Failure> {
+fn write_until(
+    request: &Request,
+    plan: &Plan,
+    output: Output,
+    (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
+) -> Result<(), Failure> {
+    let draft = output.begin(plan.settings.offset_bytes..plan.size_bytes())?;
+    let writing = Writing {
+        threads: threads(request),
+        progress,
+        cancel: cancel.flag(),
+    };
+    plan.write(draft.file(), &writing)?;
     // mke2fs leaves a device synced, and so do we; a file only on demand.
     if request.sync || draft.file().is_block_device() {
         draft.file().sync()?;
@@ -201,7 +165,7 @@ fn finish(request: &Request, draft: Draft) -> Result<(), Failure> {
 }
 
 /// A wish to stop that the signals to end have, where there are signals.
-pub(super) fn cancel() -> Cancel {
+fn cancel() -> Cancel {
     #[cfg(unix)]
     if let Ok(cancel) = Cancel::by_signals() {
         return cancel;
@@ -209,15 +173,13 @@ pub(super) fn cancel() -> Cancel {
     Cancel::new()
 }
 
-/// Ends the process by the signal that asked for it, now that everything is cleaned up.
-pub(super) fn die_if_cancelled(work: &Work<'_>, failure: &Failure) {
+/// Ends the process by the signal that asked for it.
+fn die_of_signal(cancel: &Cancel) {
+    // Where the signal cannot be raised again, the status of a failure tells enough.
     #[cfg(unix)]
-    if matches!(failure, Failure::Cancelled) {
-        // Where the signal cannot be raised again, the status of a failure tells enough.
-        let _ = work.cancel.die_of_signal();
-    }
+    let _ = cancel.die_of_signal();
     #[cfg(not(unix))]
-    let _ = (work, failure);
+    let _ = cancel;
 }
 
 fn threads(request: &Request) -> NonZero<usize> {

@@ -10,17 +10,18 @@ use std::path::PathBuf;
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
-use super::make::{self, Failure, Work};
+use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
 use super::words::{self, Names, Stats, Stream};
 use super::{Failed, existing, mke4fs, tell, warn};
+use crate::Plan;
+use crate::error::Kind;
 use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
-use crate::layout::{Layout, LayoutError};
+use crate::layout::LayoutError;
 use crate::options::{Host, Notice, Options, Refusal, Settings, Size, TargetKind};
 use crate::sink::{self, Output};
 use crate::sys;
-use crate::tree::Tree;
 
 /// Does what the arguments after the program's name ask. It was called as `called`, whose last
 /// part is `name`.
@@ -157,56 +158,52 @@ impl Command {
         if !self.request.quiet {
             warn(&words::banner());
         }
-        let mut options = self.options()?;
+        let options = self.options()?;
         self.look_at(host)?;
         let opened = match host.target.kind {
             TargetKind::Missing => None,
             _ => Some(self.open(options.has_size())?),
         };
-        if opened.is_none() && options.has_size() && !self.request.dry_run {
-            self.tell(&words::creating_file(&self.device_name));
+        if opened.is_none() && !self.request.dry_run {
+            let is_made = options.has_size() || make::fit(&self.request, &options, host).is_some();
+            if is_made {
+                self.tell(&words::creating_file(&self.device_name));
+            }
         }
-        let settings = self.settle(&mut options, host)?;
+        let (settings, options) = self.settle(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
-        let geometry = self.geometry(&settings)?;
+        let fits = make::fit(&self.request, &options, host).is_some();
+        if !fits {
+            let geometry = self.geometry(&settings)?;
+            if self.request.dry_run && self.request.bad_uuid.is_none() {
+                self.tell_stats(&settings, &geometry);
+                return Ok(());
+            }
+        }
         if let Some(text) = &self.request.bad_uuid {
             let text = words::could_not_parse_uuid(text);
             return fail(&format!("{}: {text}\n", self.device_name));
         }
+        let plan = self.plan(options, host, &settings)?;
         if self.request.dry_run {
-            self.tell_stats(&settings, &geometry);
+            self.tell_stats(&plan.settings, &plan.layout.geometry);
             return Ok(());
         }
-        self.make(settings, &geometry, opened)
-    }
-
-    /// Lays everything out, tells of it as mke2fs does while it does it, and writes it.
-    fn make(
-        &self,
-        mut settings: Settings,
-        geometry: &Geometry,
-        opened: Option<Output>,
-    ) -> Result<(), Failed> {
-        let (tree, layout) = self.layout(&mut settings)?;
         let output = match opened {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.tell_beginning(&settings, geometry);
-        let work = Work {
-            request: &self.request,
-            settings: &settings,
-            layout: &layout,
-            tree: &tree,
-            progress: &|_| {},
-            cancel: &make::cancel(),
-        };
-        if let Err(failure) = make::write(&work, output) {
-            make::die_if_cancelled(&work, &failure);
+        self.write(&plan, output)
+    }
+
+    /// Writes, and tells of it as mke2fs does.
+    fn write(&self, plan: &Plan, output: Output) -> Result<(), Failed> {
+        self.tell_beginning(&plan.settings, &plan.layout.geometry);
+        if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
             self.tell("\n");
             return self.fail(&failure.to_string());
         }
-        self.tell_end(&settings, geometry);
+        self.tell_end(&plan.settings, &plan.layout.geometry);
         Ok(())
     }
 
@@ -292,8 +289,7 @@ impl Command {
                 }
             },
             (None, Some(SizeWish::Exactly(size))) => Some(size),
-            (None, Some(_)) => return self.fail(&words::not_yet("a size by the content")),
-            (None, None) => None,
+            (None, Some(SizeWish::By(_)) | None) => None,
         };
         if let Some(size) = size {
             options.size(size);
@@ -315,31 +311,30 @@ impl Command {
     }
 
     fn open(&self, has_size: bool) -> Result<Output, Failed> {
-        let failure = match make::open(&self.request, &self.device) {
+        let error = match make::open(&self.request, &self.device) {
             Ok(output) => return Ok(output),
-            Err(Failure::Open(error)) => error,
-            Err(failure) => return self.fail(&failure.to_string()),
+            Err(error) => error,
         };
         let device = &self.device_name;
-        match failure.refusal() {
+        let setting_up = |reason: &str| {
+            let doing = words::WHILE_SETTING_UP;
+            fail(&format!("{device}: {reason} {doing}\n"))
+        };
+        match error.refusal() {
             sink::Refusal::Mounted => fail(&words::in_use(device, true)),
             sink::Refusal::InUse => fail(&words::in_use(device, false)),
-            sink::Refusal::Directory if !has_size => {
-                self.fail(words::DEVICE_HAS_NO_SIZE)
-            }
-            sink::Refusal::Directory => {
-                fail(&format!("{device}: Is a directory {}\n", words::WHILE_SETTING_UP))
-            }
-            sink::Refusal::Io(kind) => {
-                let reason = sys::reason(&kind.into());
-                fail(&format!("{device}: {reason} {}\n", words::WHILE_SETTING_UP))
-            }
-            _ => self.fail(&failure.to_string()),
+            sink::Refusal::Directory if !has_size => self.fail(words::DEVICE_HAS_NO_SIZE),
+            sink::Refusal::Directory => setting_up("Is a directory"),
+            sink::Refusal::Io(_) => match std::error::Error::source(&error) {
+                Some(reason) => setting_up(&reason.to_string()),
+                None => self.fail(&error.to_string()),
+            },
+            _ => self.fail(&error.to_string()),
         }
     }
 
     /// Settles the options. What mke2fs asks about is asked, and settled again as answered.
-    fn settle(&self, options: &mut Options, host: &Host) -> Result<Settings, Failed> {
+    fn settle(&self, mut options: Options, host: &Host) -> Result<(Settings, Options), Failed> {
         let mut said = 0;
         let mut say_new = |notices: &[Notice]| {
             let names = self.names();
@@ -349,11 +344,15 @@ impl Command {
             said = notices.len();
         };
         loop {
-            let error = match options.settle(host) {
-                Ok(settled) => {
+            let settled = match make::fit(&self.request, &options, host) {
+                Some(_) => make::probe(&options, host),
+                None => options.settle(host).map(|settled| {
                     say_new(&settled.notices);
-                    return Ok(settled.settings);
-                }
+                    settled.settings
+                }),
+            };
+            let error = match settled {
+                Ok(settings) => return Ok((settings, options)),
                 Err(error) => error,
             };
             say_new(error.notices());
@@ -406,30 +405,41 @@ impl Command {
         fail(&words::geometry_error(&failed, self.names()))
     }
 
-    fn layout(&self, settings: &mut Settings) -> Result<(Tree, Layout), Failed> {
-        let (tree, notices) = match make::tree(&self.request, settings, &self.device) {
-            Ok(made) => made,
-            Err(failure) => return self.fail(&failure.to_string()),
-        };
-        for notice in notices {
-            warn(&format!("{}: {notice}\n", self.program));
-        }
-        make::raise_inodes(&self.request, settings, &tree);
-        let layout = match make::layout(settings, &tree) {
-            Ok(layout) => layout,
-            Err(failure) => {
-                if let Failure::Layout(LayoutError::NoRoom { owner, .. }) = failure
-                    && let Some(text) = words::no_room(owner, &self.program)
-                {
-                    return fail(&text);
+    /// Reads the source and decides every block. What was said of the options is not said again.
+    fn plan(&self, options: Options, host: &Host, settings: &Settings) -> Result<Plan, Failed> {
+        let fits = make::fit(&self.request, &options, host).is_some();
+        let failure = match make::plan(&self.request, options, host, settings) {
+            Ok(plan) => {
+                for notice in &plan.notices {
+                    match notice {
+                        crate::Notice::Options(notice) if fits => {
+                            say(words::notice(notice, self.names(), self.request.verbose));
+                        }
+                        crate::Notice::Options(_) | crate::Notice::TooSmallForJournal => {}
+                        notice => warn(&format!("{}: {notice}\n", self.program)),
+                    }
                 }
-                return self.fail(&failure.to_string());
+                return Ok(plan);
             }
+            Err(failure) => failure,
         };
-        for warning in &layout.warnings {
-            warn(&format!("{}: {warning}\n", self.program));
+        let Failure::Error(error) = &failure else {
+            return self.fail(&failure.to_string());
+        };
+        match error.kind() {
+            Kind::Settings(error) => {
+                say(words::refusal(error.refusal(), self.names()));
+                Err(Failed)
+            }
+            Kind::Geometry(error) => fail(&words::geometry_error(error, self.names())),
+            Kind::Layout(LayoutError::NoRoom { owner, .. }) => {
+                match words::no_room(*owner, &self.program) {
+                    Some(text) => fail(&text),
+                    None => self.fail(&failure.to_string()),
+                }
+            }
+            _ => self.fail(&failure.to_string()),
         }
-        Ok((tree, layout))
     }
 }
 

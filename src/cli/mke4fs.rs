@@ -14,14 +14,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
-use super::make::{self, Failure, Work};
+use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
 use super::{Failed, existing, tell, warn, words};
-use crate::geometry::Geometry;
-use crate::layout::Layout;
 use crate::options::{Host, Options, Settings, Size};
 use crate::source::Readable;
 use crate::sys;
+use crate::{Plan, Summary};
 
 const OUTPUT: &str = "OUTPUT";
 const SIZE: &str = "SIZE";
@@ -96,7 +95,9 @@ fn command() -> clap::Command {
         .disable_version_flag(true)
         .arg(operand(OUTPUT).help("The file or device to write; a file may be new"))
         .arg(operand(SIZE).help("How long the filesystem shall be: 64M, 8G, 2048s"));
-    FLAGS.iter().fold(command, |command, flag| command.arg(arg(flag)))
+    FLAGS
+        .iter()
+        .fold(command, |command, flag| command.arg(arg(flag)))
 }
 
 fn arg(flag: &'static Flag) -> Arg {
@@ -128,9 +129,10 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
         if flag.value.is_none() {
             let times = matches.get_count(&name);
             given.extend((0..times).map(|_| (0, flag, OsString::new())));
-        } else if let (Some(indices), Some(values)) =
-            (matches.indices_of(&name), matches.get_many::<OsString>(&name))
-        {
+        } else if let (Some(indices), Some(values)) = (
+            matches.indices_of(&name),
+            matches.get_many::<OsString>(&name),
+        ) {
             let values = indices.zip(values.cloned());
             given.extend(values.map(|(index, value)| (index, flag, value)));
         }
@@ -152,10 +154,6 @@ fn fail<T>(text: &str) -> Result<T, Failed> {
     Err(Failed)
 }
 
-fn warn_of(text: &str) {
-    warn(&format!("mke4fs: warning: {text}\n"));
-}
-
 /// One run.
 struct Run {
     begun: Instant,
@@ -173,11 +171,19 @@ impl Run {
             return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
         }
         let options = self.options()?;
-        let mut settings = self.settle(&options, &host)?;
-        match self.make(&mut settings) {
-            Ok(()) => Ok(()),
-            Err(failure) => fail(&failure.to_string()),
-        }
+        let fits = make::fit(&self.request, &options, &host).is_some();
+        let settled = match fits {
+            true => make::probe(&options, &host),
+            false => options.settle(&host).map(|settled| settled.settings),
+        };
+        let settings = settled.or_else(|error| {
+            for notice in error.notices() {
+                self.remark(&crate::Notice::Options(notice.clone()));
+            }
+            fail(&error.to_string())
+        })?;
+        let made = self.make(options, &host, &settings);
+        made.or_else(|failure| fail(&failure.to_string()))
     }
 
     fn options(&self) -> Result<Options, Failed> {
@@ -192,8 +198,7 @@ impl Run {
                 }
             }
             (None, Some(SizeWish::Exactly(size))) => Some(size),
-            (None, Some(_)) => return fail(&words::not_yet("a size by the content")),
-            (None, None) => None,
+            (None, Some(SizeWish::By(_)) | None) => None,
         };
         if let Some(size) = size {
             options.size(size);
@@ -201,55 +206,32 @@ impl Run {
         Ok(options)
     }
 
-    fn settle(&self, options: &Options, host: &Host) -> Result<Settings, Failed> {
-        let (notices, settings) = match options.settle(host) {
-            Ok(settled) => (settled.notices, Ok(settled.settings)),
-            Err(error) => (error.notices().to_vec(), Err(error)),
-        };
-        for notice in notices {
-            if notice.is_warning() {
-                warn_of(&notice.to_string());
-            } else if self.request.verbose {
-                warn(&format!("mke4fs: {notice}\n"));
-            }
-        }
-        settings.or_else(|error| fail(&error.to_string()))
-    }
-
-    fn make(&self, settings: &mut Settings) -> Result<(), Failure> {
-        let (tree, notices) = make::tree(&self.request, settings, &self.output)?;
-        for notice in notices {
-            warn_of(&notice.to_string());
-        }
-        make::raise_inodes(&self.request, settings, &tree);
-        let layout = make::layout(settings, &tree)?;
-        for warning in &layout.warnings {
-            warn_of(&warning.to_string());
-        }
-        if layout.geometry.too_small_for_journal {
-            warn_of("the filesystem is too small for a journal, and has none");
+    fn make(&self, options: Options, host: &Host, settings: &Settings) -> Result<(), Failure> {
+        let plan = make::plan(&self.request, options, host, settings)?;
+        for notice in &plan.notices {
+            self.remark(notice);
         }
         if !self.request.dry_run {
-            let output = make::open(&self.request, &self.output)?;
+            let output = make::open(&self.request, &self.output).map_err(Failure::Open)?;
             self.confirm()?;
-            let bar = self.bar(&layout);
-            let work = Work {
-                request: &self.request,
-                settings,
-                layout: &layout,
-                tree: &tree,
-                progress: &|bytes| bar.inc(bytes),
-                cancel: &make::cancel(),
-            };
-            let written = make::write(&work, output);
+            let bar = self.bar(&plan.summary());
+            let written = make::write(&self.request, &plan, output, &|bytes| bar.inc(bytes));
             bar.finish_and_clear();
-            if let Err(failure) = written {
-                make::die_if_cancelled(&work, &failure);
-                return Err(failure);
-            }
+            written?;
         }
-        self.summarise(settings, &layout);
+        self.summarise(&plan);
         Ok(())
+    }
+
+    fn remark(&self, notice: &crate::Notice) {
+        match notice {
+            crate::Notice::Options(notice) if !notice.is_warning() => {
+                if self.request.verbose {
+                    warn(&format!("mke4fs: {notice}\n"));
+                }
+            }
+            notice => warn(&format!("mke4fs: warning: {notice}\n")),
+        }
     }
 
     /// At a terminal, asks before what the output holds is overwritten.
@@ -271,14 +253,13 @@ impl Run {
     }
 
     /// A bar that shows at a terminal how far the writing is.
-    fn bar(&self, layout: &Layout) -> ProgressBar {
+    fn bar(&self, summary: &Summary) -> ProgressBar {
         let hidden = self.request.quiet || self.request.json || !io::stderr().is_terminal();
         if hidden {
             return ProgressBar::hidden();
         }
-        let geometry = &layout.geometry;
-        let used = geometry.blocks_count - layout.ledger.total_free();
-        let bytes = used * geometry.block_size.bytes_u64();
+        let used = summary.blocks_count - summary.free_blocks;
+        let bytes = used * u64::from(summary.block_size);
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template(
             "writing [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
@@ -289,12 +270,12 @@ impl Run {
         }
     }
 
-    fn summarise(&self, settings: &Settings, layout: &Layout) {
+    fn summarise(&self, plan: &Plan) {
         let made = Made {
             path: &self.output,
             dry_run: self.request.dry_run,
-            settings,
-            layout,
+            plan,
+            summary: plan.summary(),
             took: self.begun.elapsed(),
         };
         if self.request.json {
@@ -312,103 +293,94 @@ impl Run {
 struct Made<'a> {
     path: &'a Path,
     dry_run: bool,
-    settings: &'a Settings,
-    layout: &'a Layout,
+    plan: &'a Plan,
+    summary: Summary,
     took: Duration,
 }
 
 impl Made<'_> {
-    fn geometry(&self) -> &Geometry {
-        &self.layout.geometry
-    }
-
     fn uuid(&self) -> String {
-        uuid::Uuid::from_bytes(self.settings.uuid).to_string()
-    }
-
-    fn label(&self) -> &[u8] {
-        let label = self.settings.label.split(|byte| *byte == 0).next();
-        label.unwrap_or_default()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.geometry().blocks_count * self.geometry().block_size.bytes_u64()
-    }
-
-    fn blocks_free(&self) -> u64 {
-        self.layout.ledger.total_free()
-    }
-
-    fn inodes_used(&self) -> u64 {
-        self.layout.last_ino().get().into()
+        uuid::Uuid::from_bytes(self.summary.uuid).to_string()
     }
 
     fn text(&self) -> String {
-        let (geometry, blocks_free) = (self.geometry(), self.blocks_free());
+        let summary = &self.summary;
         let path = Readable(self.path.as_os_str().as_encoded_bytes());
         let verb = if self.dry_run { "would write" } else { "wrote" };
-        let label = match self.label() {
+        let label = match &summary.label[..] {
             [] => String::new(),
             label => format!(" '{}'", Readable(label)),
         };
-        let block_bytes = geometry.block_size.bytes_u64();
+        let block_bytes = summary.block_size;
         format!(
-            "{verb} {path}: ext4{label}, {}, UUID {}\n{} of {} free in blocks of {} bytes, \
+            "{verb} {path}: ext4{label}, {}, UUID {}\n{} free in blocks of {block_bytes} bytes, \
              {} of {} inodes free, {}.{:03} s\n",
-            binary(self.size_bytes()),
+            binary(summary.size_bytes),
             self.uuid(),
-            binary(blocks_free * block_bytes),
-            binary(self.size_bytes()),
-            block_bytes,
-            u64::from(geometry.inodes_count) - self.inodes_used(),
-            geometry.inodes_count,
+            binary(summary.free_blocks * u64::from(block_bytes)),
+            summary.free_inodes,
+            summary.inodes_count,
             self.took.as_secs(),
             self.took.subsec_millis(),
         )
     }
 
     fn details(&self) -> String {
-        let geometry = self.geometry();
-        let features: Vec<_> = geometry.features.iter().map(|it| it.name()).collect();
-        let journal = match geometry.journal_blocks {
-            Some(blocks) => {
-                let bytes = u64::from(blocks) * geometry.block_size.bytes_u64();
+        let (summary, geometry) = (&self.summary, &self.plan.layout.geometry);
+        let features: Vec<_> = summary.features.iter().map(|it| it.name()).collect();
+        let journal = match summary.journal_blocks {
+            0 => "no journal".to_owned(),
+            blocks => {
+                let bytes = u64::from(blocks) * u64::from(summary.block_size);
                 format!("a journal of {}", binary(bytes))
             }
-            None => "no journal".to_owned(),
         };
+        let nodes = summary.nodes;
         format!(
-            "{} groups of {} blocks and {} inodes of {} bytes, {journal}\nfeatures {}\n",
+            "{} files, {} directories, {} symbolic links, {} others\n\
+             {} groups of {} blocks and {} inodes of {} bytes, {journal}\nfeatures {}\n",
+            nodes.files,
+            nodes.directories,
+            nodes.symlinks,
+            nodes.special,
             geometry.groups,
             geometry.blocks_per_group,
             geometry.inodes_per_group,
-            geometry.inode_size,
+            summary.inode_size,
             features.join(" "),
         )
     }
 
     fn json(&self) -> String {
-        let geometry = self.geometry();
-        let features = geometry.features.iter().map(|feature| feature.name());
-        let inodes = u64::from(geometry.inodes_count);
+        let summary = &self.summary;
+        let features = summary.features.iter().map(|feature| feature.name());
         let mut object = Object::new();
         object
             .bytes("path", self.path.as_os_str().as_encoded_bytes())
             .truth("dry_run", self.dry_run)
             .text("type", "ext4")
             .text("uuid", &self.uuid())
-            .bytes("label", self.label())
-            .number("size_bytes", self.size_bytes())
-            .number("offset_bytes", self.settings.offset_bytes)
-            .number("block_size", geometry.block_size.bytes_u64())
-            .number("inode_size", geometry.inode_size.into())
-            .number("blocks", geometry.blocks_count)
-            .number("blocks_used", geometry.blocks_count - self.blocks_free())
-            .number("blocks_free", self.blocks_free())
-            .number("blocks_reserved", geometry.reserved_blocks)
-            .number("inodes", inodes)
-            .number("inodes_used", self.inodes_used())
-            .number("inodes_free", inodes - self.inodes_used())
+            .bytes("label", &summary.label)
+            .number("size_bytes", summary.size_bytes)
+            .number("offset_bytes", self.plan.settings.offset_bytes)
+            .number("block_size", summary.block_size.into())
+            .number("inode_size", summary.inode_size.into())
+            .number("blocks", summary.blocks_count)
+            .number("blocks_used", summary.blocks_count - summary.free_blocks)
+            .number("blocks_free", summary.free_blocks)
+            .number("blocks_reserved", summary.reserved_blocks)
+            .number("inodes", summary.inodes_count.into())
+            .number(
+                "inodes_used",
+                u64::from(summary.inodes_count - summary.free_inodes),
+            )
+            .number("inodes_free", summary.free_inodes.into())
+            .number("journal_blocks", summary.journal_blocks.into())
+            .number("files", summary.nodes.files)
+            .number("directories", summary.nodes.directories)
+            .number("symlinks", summary.nodes.symlinks)
+            .number("special", summary.nodes.special)
+            .number("file_bytes", summary.nodes.file_bytes)
             .texts("features", features)
             .seconds("seconds", self.took);
         object.finish()

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZero;
 
+use crate::Fit;
 use crate::options::{Options, Size};
 
 /// Whose way of talking is asked for.
@@ -19,14 +20,8 @@ pub(super) enum Manner {
 pub(super) enum SizeWish {
     /// So long.
     Exactly(Size),
-    /// As short as the content allows.
-    Least,
-    /// As long as the content needs, with a sensible margin.
-    Auto,
-    /// So many bytes are free for an ordinary user.
-    BytesFree(u64),
-    /// So much, in percent of the content, is free for an ordinary user.
-    PercentFree(u32),
+    /// As long as the content needs.
+    By(Fit),
 }
 
 /// What one run of the command is asked for.
@@ -53,10 +48,6 @@ pub(super) struct Request {
     pub(super) journal: Option<u32>,
     /// 0 takes back what was asked for before.
     pub(super) blocks_per_group: Option<u32>,
-    /// Whether a block size is asked for.
-    pub(super) has_block_size: bool,
-    /// Whether a number of bytes per inode is asked for.
-    pub(super) has_inode_ratio: bool,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
     pub(super) dry_run: bool,
@@ -88,8 +79,6 @@ impl Request {
             inodes_count: None,
             journal: None,
             blocks_per_group: None,
-            has_block_size: false,
-            has_inode_ratio: false,
             threads: None,
             keep_root: false,
             dry_run: false,
@@ -101,11 +90,6 @@ impl Request {
             version: false,
             help: false,
         }
-    }
-
-    /// Whether the number of inodes is asked for in one way or the other.
-    pub(super) fn has_inode_wish(&self) -> bool {
-        self.has_inode_ratio || self.inodes_count.is_some_and(|count| count != 0)
     }
 
     /// The options that all flags together make.

@@ -218,9 +218,9 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         Refusal::TypeUndefined(name) => (Stream::Out, type_undefined(name) + "Aborting...\n"),
         Refusal::Features(text) => plain(format!("Invalid filesystem option set: {text}\n")),
         Refusal::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
-        Refusal::BlockBelowSector { .. } => line(
-            "Invalid argument while setting blocksize; too small for device\n".to_owned(),
-        ),
+        Refusal::BlockBelowSector { .. } => {
+            line("Invalid argument while setting blocksize; too small for device\n".to_owned())
+        }
         Refusal::Above32Bits { blocks, block_size } => plain(format!(
             "{program}: Size of device (0x{blocks:x} blocks) {device} too big to be expressed\n\t\
              in 32 bits using a blocksize of {block_size}.\n"
@@ -249,13 +249,13 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
              They can not be both enabled simultaneously.\n"
                 .to_owned(),
         ),
-        Refusal::ResizeInodeWithoutSparseSuper => line(
-            "reserved online resize blocks not supported on non-sparse filesystem".to_owned(),
-        ),
+        Refusal::ResizeInodeWithoutSparseSuper => {
+            line("reserved online resize blocks not supported on non-sparse filesystem".to_owned())
+        }
         Refusal::BlocksPerGroup { .. } => line("blocks per group count out of range".to_owned()),
-        Refusal::FlexSizeWithoutFlexBg => line(
-            "Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned(),
-        ),
+        Refusal::FlexSizeWithoutFlexBg => {
+            line("Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned())
+        }
         Refusal::InodeSize { asked, most } => {
             line(format!("invalid inode size {asked} (min 128/max {most})"))
         }
@@ -305,8 +305,7 @@ fn syntax(fault: SyntaxFault) -> &'static str {
 }
 
 fn type_undefined(name: &str) -> String {
-    let mut text =
-        format!("\nYour mke2fs.conf file does not define the {name} filesystem type.\n");
+    let mut text = format!("\nYour mke2fs.conf file does not define the {name} filesystem type.\n");
     if ["ext3", "ext4", "ext4dev"].contains(&name) {
         text.push_str("You probably need to install an updated mke2fs.conf file.\n\n");
     }
@@ -315,7 +314,9 @@ fn type_undefined(name: &str) -> String {
 
 fn extended(complaints: &[Complaint], last: &str) -> String {
     let mut text: String = complaints.iter().map(complaint).collect();
-    text.push_str(&format!("\nBad option(s) specified: {last}\n\n{EXTENDED_USAGE}"));
+    text.push_str(&format!(
+        "\nBad option(s) specified: {last}\n\n{EXTENDED_USAGE}"
+    ));
     text
 }
 
