@@ -2,6 +2,9 @@
 
 mod builder;
 pub mod cancel;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod emit;
 mod error;
 pub mod feature;

@@ -73,7 +73,7 @@ const ROWS: [(&str, Takes); 26] = [
     ("num_backup_sb", Value(num_backup_sb)),
     (
         "offset",
-        Value(|value| size::whole(value).map(Extended::Offset)),
+        Value(|value| size::number(value).map(Extended::Offset)),
     ),
     (
         "orphan_file_size",
@@ -178,7 +178,7 @@ fn truth(value: Option<&str>) -> bool {
 }
 
 fn number<T: TryFrom<u64>>(value: &str) -> Option<T> {
-    T::try_from(size::whole(value)?).ok()
+    T::try_from(size::number(value)?).ok()
 }
 
 fn hash_seed(value: &str) -> Option<Extended> {

@@ -112,7 +112,7 @@ fn mount_option(name: &str) -> Option<u32> {
     if let Some((_, mask)) = MOUNT_OPTIONS.iter().find(|(known, _)| *known == name) {
         return Some(*mask);
     }
-    let number = size::whole(name.strip_prefix("mntopt_")?)?;
+    let number = size::number(name.strip_prefix("mntopt_")?)?;
     1_u32.checked_shl(u32::try_from(number).ok()?)
 }
 

@@ -4,7 +4,7 @@
 //! after is a pure function of [`Host`], so that a test or a reproducible build states one.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, io};
 
@@ -51,8 +51,8 @@ pub struct Conf {
 /// The output as it is before it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Its path, for the rules of a device in mke2fs.conf.
-    pub name: String,
+    /// Its path; mke2fs.conf may have rules for it.
+    pub path: PathBuf,
     /// What it is.
     pub kind: TargetKind,
 }
@@ -129,7 +129,7 @@ impl Host {
     /// Where it is there and cannot be looked at.
     pub fn look_at(&mut self, output: &Path) -> io::Result<&mut Self> {
         self.target = Target {
-            name: output.to_string_lossy().into_owned(),
+            path: output.to_owned(),
             kind: sys::look_at(output)?,
         };
         Ok(self)

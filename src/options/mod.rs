@@ -18,6 +18,14 @@ pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use settings::{Errors, JournalLength, Settings};
 pub use size::Size;
 
+#[cfg(feature = "cli")]
+pub(crate) use {
+    error::{Refusal, Remark},
+    extended::Complaint,
+    profile::SyntaxFault,
+    size::number,
+};
+
 use crate::feature::Feature;
 use extended::Extended;
 
@@ -228,6 +236,12 @@ impl Options {
         self
     }
 
+    /// A random UUID (version 4), whatever was asked for before.
+    pub fn random_uuid(&mut self) -> &mut Self {
+        self.uuid = None;
+        self
+    }
+
     /// A UUID of the time and random bytes (version 1).
     pub fn uuid_of_the_time(&mut self) -> &mut Self {
         self.uuid = Some(UuidWish::OfTheTime);
@@ -349,6 +363,11 @@ impl Options {
     /// Leaves the extended attributes of the source behind.
     pub fn no_copy_xattrs(&mut self) -> &mut Self {
         self.one(Extended::NoCopyXattrs)
+    }
+
+    /// Whether a size is asked for.
+    pub fn has_size(&self) -> bool {
+        self.size.is_some()
     }
 
     fn one(&mut self, option: Extended) -> &mut Self {

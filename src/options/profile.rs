@@ -436,7 +436,7 @@ fn integer(value: &str) -> Option<i64> {
     if digits.is_empty() || digits.starts_with(['-', '+']) && negative {
         return None;
     }
-    let magnitude = i64::try_from(size::whole(digits)?).ok()?;
+    let magnitude = i64::try_from(size::number(digits)?).ok()?;
     let number = if negative { -magnitude } else { magnitude };
     (i64::from(i32::MIN)..=i64::from(u32::MAX))
         .contains(&number)

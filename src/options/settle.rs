@@ -206,7 +206,7 @@ impl Choice {
         remark: Remarks<'_>,
     ) -> Result<Self, Refusal> {
         let own = |text: &Option<Cow<'static, str>>| text.as_deref().map(str::to_owned);
-        let device = profile.device(&host.target.name);
+        let device = profile.device(&host.target.path.to_string_lossy());
         let fs_type = match &options.fs_type {
             Some(TypeWish::Named(name)) => name.clone(),
             None => "ext4".to_owned(),

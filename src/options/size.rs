@@ -116,7 +116,7 @@ fn radix(body: &str, base: u32) -> (u32, &str) {
 }
 
 /// The number that is all of `text`, or nothing.
-pub(crate) fn whole(text: &str) -> Option<u64> {
+pub(crate) fn number(text: &str) -> Option<u64> {
     match unsigned(text, 0) {
         (number, "") => Some(number),
         _ => None,

@@ -1,0 +1,532 @@
+//! Given a flag's value, notes the wish in a [`Request`]; never acts on it.
+//!
+//! One item per flag: its letter or long name, what its value is called, its help and its reader.
+//! Both the mke2fs and the mke4fs way of reading a command line use this table.
+
+use std::ffi::{OsStr, OsString};
+
+use super::request::{Manner, Request, SizeWish};
+use super::words;
+use crate::Fit;
+use crate::options::{Errors, Size, number, parse_uuid};
+
+/// A flag.
+pub(super) struct Flag {
+    /// Its letter, if it has one.
+    pub(super) letter: Option<char>,
+    /// Its long name, if it has one.
+    pub(super) long: Option<&'static str>,
+    /// What its value is called, if it takes one.
+    pub(super) value: Option<&'static str>,
+    /// One sentence without a full stop.
+    pub(super) help: Help,
+    /// Notes the wish.
+    pub(super) read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
+}
+
+impl Flag {
+    /// The name it goes by in clap.
+    pub(super) fn name(&self) -> String {
+        match self.letter {
+            Some(letter) => letter.to_string(),
+            None => self.long.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// Whether and how a flag is explained.
+#[derive(Clone, Copy)]
+pub(super) enum Help {
+    /// A flag of this version.
+    Is(&'static str),
+    /// A flag of mke2fs that a later version takes.
+    NotYet,
+}
+
+/// Why a flag's value cannot be.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fault {
+    /// A line that follows the program's name.
+    Line(String),
+    /// The same, and how to call the program.
+    LineAndUsage(String),
+    /// Lines that stand alone, in mke2fs's words, and the same in one line of ours.
+    Text { theirs: &'static str, ours: String },
+}
+
+fn line<T>(text: String) -> Result<T, Fault> {
+    Err(Fault::Line(text))
+}
+
+const fn letter(
+    letter: char,
+    value: Option<&'static str>,
+    help: &'static str,
+    read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
+) -> Flag {
+    Flag {
+        letter: Some(letter),
+        long: None,
+        value,
+        help: Help::Is(help),
+        read,
+    }
+}
+
+const fn long(
+    name: &'static str,
+    value: Option<&'static str>,
+    help: &'static str,
+    read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
+) -> Flag {
+    Flag {
+        letter: None,
+        long: Some(name),
+        value,
+        help: Help::Is(help),
+        read,
+    }
+}
+
+/// A row for a flag that a later version takes.
+macro_rules! not_yet {
+    ($letter:literal, $value:expr) => {
+        Flag {
+            letter: Some($letter),
+            long: None,
+            value: $value,
+            help: Help::NotYet,
+            read: |_, _| line(words::not_yet(concat!("-", $letter))),
+        }
+    };
+}
+
+/// Every flag, in the order of `--help`.
+pub(super) static FLAGS: [Flag; 40] = [
+    letter(
+        'd',
+        Some("DIR"),
+        "Fill the filesystem with the files under DIR",
+        |request, value| {
+            request.source = Some(value.to_owned());
+            Ok(())
+        },
+    ),
+    long(
+        "size",
+        Some("SIZE"),
+        "Make it SIZE long, or as long as DIR needs: min, auto, +512M or +20% free",
+        size,
+    ),
+    letter(
+        'L',
+        Some("LABEL"),
+        "Label the filesystem, with at most 16 bytes",
+        label,
+    ),
+    letter(
+        'U',
+        Some("UUID"),
+        "Give it this UUID, or one that is random, time or clear",
+        uuid,
+    ),
+    letter('t', Some("TYPE"), "Make this type: ext4", fs_type),
+    letter(
+        'T',
+        Some("USAGE"),
+        "Follow the rules for this usage, such as largefile",
+        usage,
+    ),
+    letter(
+        'O',
+        Some("[^]FEATURE,..."),
+        "Add features, or leave them out with ^",
+        |request, value| {
+            request.features.push(text(value));
+            Ok(())
+        },
+    ),
+    letter(
+        'E',
+        Some("NAME[=VALUE],..."),
+        "Set extended options, such as root_owner=0:0",
+        extended,
+    ),
+    letter(
+        'b',
+        Some("BYTES"),
+        "Make blocks of this size, 1024 to 65536, or at least -BYTES",
+        block_size,
+    ),
+    letter(
+        'I',
+        Some("BYTES"),
+        "Make inodes of this size, 128 up to a block",
+        inode_size,
+    ),
+    letter(
+        'i',
+        Some("BYTES"),
+        "Make an inode for so many bytes",
+        inode_ratio,
+    ),
+    letter('N', Some("COUNT"), "Make so many inodes", inodes_count),
+    letter(
+        'm',
+        Some("PERCENT"),
+        "Keep this share for root: 5 unless told otherwise",
+        reserved,
+    ),
+    letter('J', Some("size=MIB"), "Make the journal so long", journal),
+    letter(
+        'g',
+        Some("BLOCKS"),
+        "Make groups of so many blocks",
+        blocks_per_group,
+    ),
+    letter(
+        'G',
+        Some("GROUPS"),
+        "Keep the tables of so many groups together",
+        groups_per_flex,
+    ),
+    letter(
+        'e',
+        Some("WHAT"),
+        "On errors the kernel shall continue, remount-ro or panic",
+        errors,
+    ),
+    letter(
+        'M',
+        Some("PATH"),
+        "Note where it was mounted last",
+        last_mounted,
+    ),
+    long(
+        "keep-root",
+        None,
+        "Keep DIR's own owner, mode and times for the root directory",
+        |request, _| {
+            request.keep_root = true;
+            Ok(())
+        },
+    ),
+    letter(
+        'n',
+        None,
+        "Write nothing, and tell what would be made",
+        |request, _| {
+            request.dry_run = true;
+            Ok(())
+        },
+    ),
+    letter(
+        'F',
+        None,
+        "Go on where it would be asked whether to",
+        |request, _| {
+            request.force = request.force.saturating_add(1);
+            Ok(())
+        },
+    ),
+    long(
+        "sync",
+        None,
+        "Wait until a file is on the disk; a device always is",
+        |request, _| {
+            request.sync = true;
+            Ok(())
+        },
+    ),
+    long(
+        "threads",
+        Some("N"),
+        "Read and write with so many threads",
+        threads,
+    ),
+    letter(
+        'q',
+        None,
+        "Tell only of warnings and errors",
+        |request, _| {
+            request.quiet = true;
+            Ok(())
+        },
+    ),
+    letter('v', None, "Tell more", |request, _| {
+        request.verbose = true;
+        Ok(())
+    }),
+    long("json", None, "Tell what was made as JSON", |request, _| {
+        request.json = true;
+        Ok(())
+    }),
+    letter('V', None, "Tell the version, and stop", |request, _| {
+        request.version = true;
+        Ok(())
+    }),
+    long(
+        "help",
+        None,
+        "Tell how to use it, and stop",
+        |request, _| {
+            request.help = true;
+            Ok(())
+        },
+    ),
+    not_yet!('c', None),
+    not_yet!('C', Some("BYTES")),
+    not_yet!('D', None),
+    not_yet!('j', None),
+    not_yet!('K', None),
+    not_yet!('l', Some("FILE")),
+    not_yet!('o', Some("OS")),
+    not_yet!('r', Some("REVISION")),
+    not_yet!('R', Some("OPTIONS")),
+    not_yet!('s', Some("FLAG")),
+    not_yet!('S', None),
+    not_yet!('z', Some("FILE")),
+];
+
+fn text(value: &OsStr) -> String {
+    value.to_string_lossy().into_owned()
+}
+
+/// The bytes of a value, as they stand in the filesystem.
+fn bytes(value: &OsStr) -> Vec<u8> {
+    OsString::from(value).into_encoded_bytes()
+}
+
+fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let wish = match (value.as_str(), value.strip_prefix('+')) {
+        ("min", _) => Some(SizeWish::By(Fit::Minimum)),
+        ("auto", _) => Some(SizeWish::By(Fit::Auto)),
+        (_, Some(more)) => available(more).map(SizeWish::By),
+        _ => Size::parse(&value)
+            .filter(|size| size.bytes() > 0)
+            .map(SizeWish::Exactly),
+    };
+    match wish {
+        Some(wish) => {
+            request.size = Some(wish);
+            Ok(())
+        }
+        None => line(words::bad_size(&value)),
+    }
+}
+
+/// What shall be available: a share of the content, or a size with a unit, since a bare number
+/// counts blocks.
+fn available(more: &str) -> Option<Fit> {
+    if let Some(percent) = more.strip_suffix('%') {
+        return percent.parse().ok().map(Fit::AvailablePercent);
+    }
+    match Size::parse(more)? {
+        Size::Blocks(_) => None,
+        size => Some(Fit::Available(size.bytes())),
+    }
+}
+
+fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let mut label = bytes(value);
+    if request.manner == Manner::Mke2fs && label.len() > 16 {
+        label.truncate(16);
+        let shown = String::from_utf8_lossy(&label);
+        request.warnings.push(words::label_truncated(&shown));
+    }
+    request.options.label(label);
+    Ok(())
+}
+
+fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let options = &mut request.options;
+    match value.to_ascii_lowercase().as_str() {
+        "null" | "clear" => options.uuid([0; 16]),
+        "time" => options.uuid_of_the_time(),
+        "random" => options.random_uuid(),
+        _ => match (parse_uuid(&value), request.manner) {
+            (Some(uuid), _) => options.uuid(uuid),
+            (None, Manner::Mke4fs) => return line(words::bad_uuid(&value)),
+            // mke2fs finds that out later.
+            (None, Manner::Mke2fs) => {
+                request.bad_uuid = Some(value);
+                return Ok(());
+            }
+        },
+    };
+    request.bad_uuid = None;
+    Ok(())
+}
+
+fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let mut path = bytes(value);
+    if request.manner == Manner::Mke2fs {
+        path.truncate(64);
+    }
+    request.options.last_mounted(path);
+    Ok(())
+}
+
+fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    if request.fs_type.is_some() {
+        return line(words::only_once('t'));
+    }
+    request.fs_type = Some(text(value));
+    Ok(())
+}
+
+fn usage(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    if request.usage_types.is_some() {
+        return line(words::only_once('T'));
+    }
+    request.usage_types = Some(text(value));
+    Ok(())
+}
+
+fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    if request.manner == Manner::Mke2fs {
+        // mke2fs keeps the last -E alone.
+        request.extended.clear();
+    }
+    request.extended.push(text(value));
+    Ok(())
+}
+
+fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let (least, magnitude) = match value.strip_prefix('-') {
+        Some(magnitude) => (true, magnitude),
+        None => (false, value.as_str()),
+    };
+    let bytes = Size::parse(magnitude).and_then(|size| u32::try_from(size.bytes()).ok());
+    let Some(bytes) = bytes.filter(|bytes| (1024..=65536).contains(bytes)) else {
+        return line(words::invalid_block_size(&value));
+    };
+    if !least && bytes > 4096 && request.manner == Manner::Mke2fs {
+        request.warnings.push(words::block_size_not_usable(bytes));
+    }
+    let bytes = match request.manner {
+        // mke2fs takes a size between two powers of two for the lower one.
+        Manner::Mke2fs => 1 << bytes.ilog2(),
+        Manner::Mke4fs => bytes,
+    };
+    match least {
+        true => request.options.block_size_at_least(bytes),
+        false => request.options.block_size(bytes),
+    };
+    Ok(())
+}
+
+fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let Some(bytes) = number(&value).and_then(|bytes| u32::try_from(bytes).ok()) else {
+        return line(words::invalid_inode_size(&value));
+    };
+    request.inode_size = Some(bytes);
+    Ok(())
+}
+
+fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let bytes = Size::parse(&value).and_then(|size| u32::try_from(size.bytes()).ok());
+    let Some(bytes) = bytes.filter(|bytes| (1024..=65536 * 1024).contains(bytes)) else {
+        return line(words::invalid_inode_ratio(&value));
+    };
+    request.options.inode_ratio(bytes);
+    Ok(())
+}
+
+fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let Some(count) = number(&value) else {
+        return line(words::bad_num_inodes(&value));
+    };
+    request.inodes_count = Some(count);
+    Ok(())
+}
+
+fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let percent = match value.trim_start() {
+        "" => Some(0.0),
+        number => number.parse().ok(),
+    };
+    let Some(percent) = percent.filter(|percent| (0.0..=50.0).contains(percent)) else {
+        return line(words::invalid_reserved_percent(&value));
+    };
+    request.options.reserved_percent(percent);
+    Ok(())
+}
+
+fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    for token in value.split(',').take_while(|token| !token.is_empty()) {
+        let (name, number_text) = token.split_once('=').unwrap_or((token, "?"));
+        let fault = || Fault::Text {
+            theirs: words::JOURNAL_USAGE,
+            ours: words::bad_journal_option(token),
+        };
+        match name {
+            "size" => {
+                let mebibytes = number(number_text).ok_or_else(fault)?;
+                // More than 32 bits is too long for any journal, and refused as that.
+                request.journal = Some(u32::try_from(mebibytes).unwrap_or(u32::MAX));
+            }
+            "device" | "fast_commit_size" | "location" | "v1_superblock" => {
+                return line(words::not_yet(&format!("-J {name}")));
+            }
+            _ => return Err(fault()),
+        }
+    }
+    Ok(())
+}
+
+fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let Some(blocks) = number(&text(value)) else {
+        return line(words::ILLEGAL_BLOCKS_PER_GROUP.to_owned());
+    };
+    if blocks % 8 != 0 {
+        return line(words::BLOCKS_PER_GROUP_MULTIPLE.to_owned());
+    }
+    request.blocks_per_group = Some(u32::try_from(blocks).unwrap_or(u32::MAX));
+    Ok(())
+}
+
+fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let Some(groups) = number(&text(value)) else {
+        return line(words::ILLEGAL_FLEX_SIZE.to_owned());
+    };
+    if !groups.is_power_of_two() {
+        return line(words::FLEX_SIZE_POWER.to_owned());
+    }
+    let Ok(groups) = u32::try_from(groups) else {
+        return line(words::flex_size_too_large(groups));
+    };
+    request.options.groups_per_flex(groups);
+    Ok(())
+}
+
+fn errors(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    let errors = match value.as_str() {
+        "continue" => Errors::Continue,
+        "remount-ro" => Errors::RemountReadOnly,
+        "panic" => Errors::Panic,
+        _ => return Err(Fault::LineAndUsage(words::bad_errors(&value))),
+    };
+    request.options.errors(errors);
+    Ok(())
+}
+
+fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    match value.parse() {
+        Ok(threads) => {
+            request.threads = Some(threads);
+            Ok(())
+        }
+        Err(_) => line(words::bad_threads(&value)),
+    }
+}

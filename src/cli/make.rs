@@ -1,0 +1,190 @@
+//! Given a request and the host, makes the filesystem; never says a word about it.
+
+use std::fmt;
+use std::io;
+use std::num::NonZero;
+use std::path::Path;
+use std::thread;
+
+use super::request::{Request, SizeWish};
+use crate::cancel::Cancel;
+use crate::emit::Writing;
+use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
+use crate::sink::{IfBusy, OpenError, Output, Sink};
+use crate::{Builder, Error, Fit, Plan};
+
+/// Why no filesystem was made.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A person said no.
+    Declined,
+    Error(Error),
+    Io(io::Error),
+    Open(OpenError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declined => f.write_str("nothing was written"),
+            Self::Error(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Open(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// How large the image shall be by its content: where `--size` says so, or where content and
+/// nothing else is given.
+pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<Fit> {
+    match request.size {
+        Some(SizeWish::Exactly(_)) => None,
+        Some(SizeWish::By(fit)) => Some(fit),
+        None => {
+            let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
+            (is_open && request.source.is_some()).then_some(Fit::Auto)
+        }
+    }
+}
+
+/// What is settled whatever size the content asks for, so that faults show before it is read.
+pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, SettingsError> {
+    let mut options = options.clone();
+    options.size(Size::Kibibytes(1 << 30));
+    Ok(options.settle(host)?.settings)
+}
+
+/// Reads the source and decides every block.
+pub(super) fn plan(
+    request: &Request,
+    options: Options,
+    host: &Host,
+    settings: &Settings,
+) -> Result<Plan, Failure> {
+    let fit = fit(request, &options, host);
+    let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    if let Some(source) = &request.source {
+        builder = add_source(builder, Path::new(source), host, settings)?;
+    }
+    if let Some(fit) = fit {
+        builder = builder.fit(fit);
+    }
+    Ok(builder.plan()?)
+}
+
+#[cfg(unix)]
+fn add_source(
+    builder: Builder,
+    source: &Path,
+    host: &Host,
+    settings: &Settings,
+) -> Result<Builder, Failure> {
+    use std::os::unix::fs::MetadataExt;
+
+    let mut directory = crate::source::dir::Directory::new(source)
+        .keep_xattrs(!settings.no_copy_xattrs)
+        .latest_time(settings.latest_time);
+    if let Ok(output) = std::fs::metadata(&host.target.path) {
+        directory = directory.exclude_inode(output.dev(), output.ino());
+    }
+    Ok(builder.source(directory))
+}
+
+#[cfg(not(unix))]
+fn add_source(
+    _builder: Builder,
+    source: &Path,
+    _host: &Host,
+    _settings: &Settings,
+) -> Result<Builder, Failure> {
+    let path = source.as_os_str().as_encoded_bytes();
+    let unsupported = io::Error::from(io::ErrorKind::Unsupported);
+    Err(Error::from(crate::source::SourceError::read(path, unsupported)).into())
+}
+
+/// Opens the output. What is in use is refused, unless it is asked for twice to go on.
+pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError> {
+    let if_busy = match request.force {
+        0 | 1 => IfBusy::Refuse,
+        _ => IfBusy::Overwrite,
+    };
+    Output::open(output, if_busy)
+}
+
+/// Writes the image and leaves the output finished, or as if nothing had been begun.
+///
+/// `progress` is called with bytes as they are written. A signal to end ends the process, after
+/// everything is cleaned up.
+pub(super) fn write(
+    request: &Request,
+    plan: &Plan,
+    output: Output,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), Failure> {
+    let cancel = cancel();
+    let written = write_until(request, plan, output, (progress, &cancel));
+    if let Err(Failure::Error(error)) = &written
+        && error.is_cancelled()
+    {
+        die_of_signal(&cancel);
+    }
+    written
+}
+
+fn write_until(
+    request: &Request,
+    plan: &Plan,
+    output: Output,
+    (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
+) -> Result<(), Failure> {
+    let draft = output.begin(plan.settings.offset_bytes..plan.size_bytes())?;
+    let writing = Writing {
+        threads: threads(request),
+        progress,
+        cancel: cancel.flag(),
+    };
+    plan.write(draft.file(), &writing)?;
+    // mke2fs leaves a device synced, and so do we; a file only on demand.
+    if request.sync || draft.file().is_block_device() {
+        draft.file().sync()?;
+    }
+    draft.keep();
+    Ok(())
+}
+
+/// A wish to stop that the signals to end have, where there are signals.
+fn cancel() -> Cancel {
+    #[cfg(unix)]
+    if let Ok(cancel) = Cancel::by_signals() {
+        return cancel;
+    }
+    Cancel::new()
+}
+
+/// Ends the process by the signal that asked for it.
+fn die_of_signal(cancel: &Cancel) {
+    // Where the signal cannot be raised again, the status of a failure tells enough.
+    #[cfg(unix)]
+    let _ = cancel.die_of_signal();
+    #[cfg(not(unix))]
+    let _ = cancel;
+}
+
+fn threads(request: &Request) -> NonZero<usize> {
+    request
+        .threads
+        .or_else(|| thread::available_parallelism().ok())
+        .unwrap_or(NonZero::<usize>::MIN)
+}

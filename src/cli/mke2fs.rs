@@ -1,0 +1,456 @@
+//! Given arguments as mke2fs takes them, does what mke2fs does, in its words and with its statuses.
+//!
+//! Where mke2fs finds a fault only after it destroyed the old content, this finds it before; and a
+//! file that did not exist does not after a failure either.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use super::flags::Fault;
+use super::getopt::{self, Unreadable};
+use super::make::{self, Failure};
+use super::request::{Manner, Request, SizeWish};
+use super::words::{self, Names, Stats, Stream};
+use super::{Failed, existing, mke4fs, tell, warn};
+use crate::Plan;
+use crate::error::Kind;
+use crate::feature::Feature;
+use crate::geometry::{Geometry, GeometryError};
+use crate::layout::LayoutError;
+use crate::options::{Host, Notice, Options, Refusal, Settings, Size, TargetKind};
+use crate::sink::{self, Output};
+use crate::sys;
+
+/// Does what the arguments after the program's name ask. It was called as `called`, whose last
+/// part is `name`.
+pub(super) fn run(
+    called: &str,
+    name: &str,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(), Failed> {
+    let mut host = Host::detect();
+    host.check_conf().map_err(|error| {
+        let names = Names {
+            program: name,
+            device: "",
+            size: "",
+        };
+        say(words::refusal(error.refusal(), names));
+        Failed
+    })?;
+    let (request, operands) = read(called, name, arguments)?;
+    if request.help {
+        tell(&mke4fs::help());
+        return Ok(());
+    }
+    if request.version {
+        warn(&words::banner());
+        warn(words::USING);
+        return Ok(());
+    }
+    let Some(command) = Command::new(name, request, operands) else {
+        return usage(name);
+    };
+    command.run(&mut host)
+}
+
+/// Reads the arguments; what came up meanwhile is said before a fault is.
+fn read(
+    called: &str,
+    name: &str,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(Request, Vec<OsString>), Failed> {
+    let mut request = Request::new(Manner::Mke2fs);
+    let parsed = getopt::parse(arguments);
+    for (flag, value) in parsed.given {
+        let read = (flag.read)(&mut request, &value);
+        request.warnings.drain(..).for_each(|text| warn(&text));
+        match read {
+            Ok(()) => {}
+            Err(Fault::Line(text)) => return fail(&format!("{name}: {text}\n")),
+            Err(Fault::LineAndUsage(text)) => {
+                warn(&format!("{name}: {text}\n"));
+                return usage(name);
+            }
+            Err(Fault::Text { theirs, .. }) => return fail(theirs),
+        }
+    }
+    match parsed.stopped {
+        Some(Unreadable(what)) => {
+            warn(&format!("{called}: {what}\n"));
+            usage(name)
+        }
+        None => Ok((request, parsed.operands)),
+    }
+}
+
+fn usage<T>(name: &str) -> Result<T, Failed> {
+    fail(&words::usage(name))
+}
+
+fn fail<T>(text: &str) -> Result<T, Failed> {
+    warn(text);
+    Err(Failed)
+}
+
+fn say((stream, text): (Stream, String)) {
+    match stream {
+        Stream::Out => tell(&text),
+        Stream::Err => warn(&text),
+    }
+}
+
+/// One run.
+struct Command {
+    /// The last part of the name it was called by.
+    program: String,
+    request: Request,
+    device: PathBuf,
+    /// The device's name, for people.
+    device_name: String,
+    /// The size as it was given.
+    size: Option<String>,
+    /// Whether there were more operands than a device and a size.
+    has_more: bool,
+    /// Whether numbers are told while something goes on.
+    tells_progress: bool,
+}
+
+impl Command {
+    fn new(program: &str, request: Request, operands: Vec<OsString>) -> Option<Self> {
+        let mut operands = operands.into_iter();
+        let device = operands.next()?;
+        let size = operands.next();
+        Some(Self {
+            program: program.to_owned(),
+            request,
+            device_name: device.to_string_lossy().into_owned(),
+            device: device.into(),
+            size: size.map(|size| size.to_string_lossy().into_owned()),
+            has_more: operands.next().is_some(),
+            tells_progress: env::var_os("E2FSPROGS_SKIP_PROGRESS").is_none(),
+        })
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names {
+            program: &self.program,
+            device: &self.device_name,
+            size: self.size.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// A line after the program's name.
+    fn fail<T>(&self, text: &str) -> Result<T, Failed> {
+        fail(&format!("{}: {text}\n", self.program))
+    }
+
+    /// Tells what `-q` keeps quiet.
+    fn tell(&self, text: &str) {
+        if !self.request.quiet {
+            tell(text);
+        }
+    }
+
+    fn run(&self, host: &mut Host) -> Result<(), Failed> {
+        if !self.request.quiet {
+            warn(&words::banner());
+        }
+        let options = self.options()?;
+        self.look_at(host)?;
+        let opened = match host.target.kind {
+            TargetKind::Missing => None,
+            _ => Some(self.open(options.has_size())?),
+        };
+        if opened.is_none() && !self.request.dry_run {
+            let is_made = options.has_size() || make::fit(&self.request, &options, host).is_some();
+            if is_made {
+                self.tell(&words::creating_file(&self.device_name));
+            }
+        }
+        let (settings, options) = self.settle(options, host)?;
+        self.ask_whether_to_overwrite(&settings)?;
+        let fits = make::fit(&self.request, &options, host).is_some();
+        if !fits {
+            let geometry = self.geometry(&settings)?;
+            if self.request.dry_run && self.request.bad_uuid.is_none() {
+                self.tell_stats(&settings, &geometry);
+                return Ok(());
+            }
+        }
+        if let Some(text) = &self.request.bad_uuid {
+            let text = words::could_not_parse_uuid(text);
+            return fail(&format!("{}: {text}\n", self.device_name));
+        }
+        let plan = self.plan(options, host, &settings)?;
+        if self.request.dry_run {
+            self.tell_stats(&plan.settings, &plan.layout.geometry);
+            return Ok(());
+        }
+        let output = match opened {
+            Some(output) => output,
+            None => self.open(true)?,
+        };
+        self.write(&plan, output)
+    }
+
+    /// Writes, and tells of it as mke2fs does.
+    fn write(&self, plan: &Plan, output: Output) -> Result<(), Failed> {
+        self.tell_beginning(&plan.settings, &plan.layout.geometry);
+        if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
+            self.tell("\n");
+            return self.fail(&failure.to_string());
+        }
+        self.tell_end(&plan.settings, &plan.layout.geometry);
+        Ok(())
+    }
+
+    /// Tells what mke2fs does before it copies files, all of which comes from the layout here.
+    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry) {
+        let verbose = |text: &str| {
+            if self.request.verbose {
+                tell(text);
+            }
+        };
+        if settings.assume_storage_prezeroed {
+            verbose(words::ASSUMING_PREZEROED);
+        }
+        if settings.discard {
+            self.tell(words::DISCARDING);
+            self.tell(&self.numbers(geometry.blocks_count));
+            self.tell(words::DONE_PADDED);
+            verbose(words::DISCARD_ZEROES);
+        }
+        self.tell_stats(settings, geometry);
+        self.tell(words::ALLOCATING);
+        if !settings.packed_meta_blocks || !geometry.features.has(Feature::FlexBg) {
+            self.tell(&self.numbers(geometry.groups.into()));
+        }
+        self.tell(words::DONE_PADDED);
+        self.tell(words::WRITING_TABLES);
+        self.tell(&self.numbers(geometry.groups.into()));
+        self.tell(words::DONE_PADDED);
+        if let Some(blocks) = geometry.journal_blocks {
+            self.tell(&words::creating_journal(blocks));
+            self.tell(words::DONE);
+        }
+        if self.request.source.is_some() {
+            self.tell(words::COPYING);
+        }
+    }
+
+    fn tell_end(&self, settings: &Settings, geometry: &Geometry) {
+        if self.request.source.is_some() {
+            self.tell(words::DONE);
+        }
+        self.tell(words::WRITING_SUPERBLOCKS);
+        self.tell(&self.numbers(geometry.groups.into()));
+        self.tell(words::DONE_AND_EMPTY_LINE);
+        if env::var_os("MKE2FS_SKIP_CHECK_MSG").is_none() {
+            self.tell(&words::check_message(settings));
+        }
+    }
+
+    /// What stands for the numbers up to `most` that mke2fs counts.
+    fn numbers(&self, most: u64) -> String {
+        words::numeric_progress(most, self.tells_progress)
+    }
+
+    /// Tells the numbers of the filesystem, even if quiet where nothing else is done.
+    fn tell_stats(&self, settings: &Settings, geometry: &Geometry) {
+        if self.request.quiet && !self.request.dry_run {
+            return;
+        }
+        let stats = Stats { geometry, settings };
+        if self.request.verbose {
+            warn(&words::unused_blocks(&stats));
+        }
+        tell(&words::stats(&stats, self.request.verbose));
+    }
+
+    /// The options, with the size and with the type that the program's name stands for.
+    fn options(&self) -> Result<Options, Failed> {
+        let mut options = self.request.finished();
+        if self.request.fs_type.is_none() {
+            match self.program.strip_prefix("mkfs.") {
+                Some(name) if !name.is_empty() => options.fs_type(name),
+                _ => options.fs_type_by_conf(),
+            };
+        }
+        let size = match (&self.size, self.request.size) {
+            (Some(_), Some(_)) => return self.fail(words::SIZE_TWICE),
+            (Some(text), None) => match Size::parse(text) {
+                Some(size) => Some(size),
+                None => {
+                    let text = words::invalid_blocks(text, &self.device_name);
+                    return self.fail(&text);
+                }
+            },
+            (None, Some(SizeWish::Exactly(size))) => Some(size),
+            (None, Some(SizeWish::By(_)) | None) => None,
+        };
+        if let Some(size) = size {
+            options.size(size);
+        }
+        match self.has_more {
+            true => usage(&self.program),
+            false => Ok(options),
+        }
+    }
+
+    fn look_at(&self, host: &mut Host) -> Result<(), Failed> {
+        match host.look_at(&self.device) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let reason = sys::reason(&error);
+                self.fail(&format!("{reason} {}", words::WHILE_SIZING))
+            }
+        }
+    }
+
+    fn open(&self, has_size: bool) -> Result<Output, Failed> {
+        let error = match make::open(&self.request, &self.device) {
+            Ok(output) => return Ok(output),
+            Err(error) => error,
+        };
+        let device = &self.device_name;
+        let setting_up = |reason: &str| {
+            let doing = words::WHILE_SETTING_UP;
+            fail(&format!("{device}: {reason} {doing}\n"))
+        };
+        match error.refusal() {
+            sink::Refusal::Mounted => fail(&words::in_use(device, true)),
+            sink::Refusal::InUse => fail(&words::in_use(device, false)),
+            sink::Refusal::Directory if !has_size => self.fail(words::DEVICE_HAS_NO_SIZE),
+            sink::Refusal::Directory => setting_up("Is a directory"),
+            sink::Refusal::Io(_) => match std::error::Error::source(&error) {
+                Some(reason) => setting_up(&reason.to_string()),
+                None => self.fail(&error.to_string()),
+            },
+            _ => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Settles the options. What mke2fs asks about is asked, and settled again as answered.
+    fn settle(&self, mut options: Options, host: &Host) -> Result<(Settings, Options), Failed> {
+        let mut said = 0;
+        let mut say_new = |notices: &[Notice]| {
+            let names = self.names();
+            for notice in &notices[said.min(notices.len())..] {
+                say(words::notice(notice, names, self.request.verbose));
+            }
+            said = notices.len();
+        };
+        loop {
+            let settled = match make::fit(&self.request, &options, host) {
+                Some(_) => make::probe(&options, host),
+                None => options.settle(host).map(|settled| {
+                    say_new(&settled.notices);
+                    settled.settings
+                }),
+            };
+            let error = match settled {
+                Ok(settings) => return Ok((settings, options)),
+                Err(error) => error,
+            };
+            say_new(error.notices());
+            say(words::refusal(error.refusal(), self.names()));
+            if !matches!(error.refusal(), Refusal::BlockAbovePage { .. }) {
+                return Err(Failed);
+            }
+            proceed()?;
+            options.force();
+        }
+    }
+
+    /// At a terminal, asks before what the output holds is overwritten.
+    fn ask_whether_to_overwrite(&self, settings: &Settings) -> Result<(), Failed> {
+        let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        if !at_terminal || settings.offset_bytes != 0 {
+            return Ok(());
+        }
+        // What is not there or cannot be read holds nothing that could be told.
+        let Ok(Some(existing)) = existing::look(&self.device) else {
+            return Ok(());
+        };
+        say(words::contains(&self.device_name, &existing));
+        match self.request.force {
+            0 => proceed(),
+            _ => Ok(()),
+        }
+    }
+
+    fn geometry(&self, settings: &Settings) -> Result<Geometry, Failed> {
+        let advise = |geometry: &Geometry| {
+            self.tell(words::checksum_advice(geometry.features));
+            if geometry.too_small_for_journal {
+                warn(words::TOO_SMALL_FOR_JOURNAL);
+            }
+        };
+        let failed = match Geometry::new(settings) {
+            Ok(geometry) => {
+                advise(&geometry);
+                return Ok(geometry);
+            }
+            Err(error) => error,
+        };
+        if matches!(
+            failed,
+            GeometryError::JournalLength { .. } | GeometryError::JournalTooBig { .. }
+        ) {
+            self.tell(words::checksum_advice(settings.features));
+        }
+        fail(&words::geometry_error(&failed, self.names()))
+    }
+
+    /// Reads the source and decides every block. What was said of the options is not said again.
+    fn plan(&self, options: Options, host: &Host, settings: &Settings) -> Result<Plan, Failed> {
+        let fits = make::fit(&self.request, &options, host).is_some();
+        let failure = match make::plan(&self.request, options, host, settings) {
+            Ok(plan) => {
+                for notice in &plan.notices {
+                    match notice {
+                        crate::Notice::Options(notice) if fits => {
+                            say(words::notice(notice, self.names(), self.request.verbose));
+                        }
+                        crate::Notice::Options(_) | crate::Notice::TooSmallForJournal => {}
+                        notice => warn(&format!("{}: {notice}\n", self.program)),
+                    }
+                }
+                return Ok(plan);
+            }
+            Err(failure) => failure,
+        };
+        let Failure::Error(error) = &failure else {
+            return self.fail(&failure.to_string());
+        };
+        match error.kind() {
+            Kind::Settings(error) => {
+                say(words::refusal(error.refusal(), self.names()));
+                Err(Failed)
+            }
+            Kind::Geometry(error) => fail(&words::geometry_error(error, self.names())),
+            Kind::Layout(LayoutError::NoRoom { owner, .. }) => {
+                match words::no_room(*owner, &self.program) {
+                    Some(text) => fail(&text),
+                    None => self.fail(&failure.to_string()),
+                }
+            }
+            _ => self.fail(&failure.to_string()),
+        }
+    }
+}
+
+/// Asks whether to go on; no answer is no.
+fn proceed() -> Result<(), Failed> {
+    tell(words::PROCEED);
+    let mut answer = String::new();
+    let asked = io::stdin().read_line(&mut answer);
+    if asked.is_ok() && answer.starts_with(['y', 'Y']) {
+        return Ok(());
+    }
+    tell("\n");
+    Err(Failed)
+}

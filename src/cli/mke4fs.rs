@@ -1,0 +1,393 @@
+//! Given arguments, does what they ask in our own words; never prints what mke2fs would.
+//!
+//! clap reads the arguments here: its help and its hints suit people. The flags are those of
+//! [`FLAGS`](super::flags::FLAGS), so that any command line for mke2fs works as well.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::builder::StyledStr;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::flags::{FLAGS, Fault, Flag, Help};
+use super::json::Object;
+use super::make::{self, Failure};
+use super::request::{Manner, Request, SizeWish};
+use super::{Failed, existing, tell, warn, words};
+use crate::options::{Host, Options, Settings, Size};
+use crate::source::Readable;
+use crate::sys;
+use crate::{Plan, Summary};
+
+const OUTPUT: &str = "OUTPUT";
+const SIZE: &str = "SIZE";
+
+const ABOUT: &str = "Write an ext4 filesystem to a file or a device, and fill it from a directory";
+
+const EXAMPLES: &str = "\
+Examples:
+  mke4fs disk.img 512M
+      An empty filesystem of 512 MiB in a new file
+  mke4fs -d rootfs -L root disk.img
+      A filesystem with all that is under rootfs, and some room
+  mke4fs -d rootfs --size min disk.img
+      The same, as small as can be
+  mke4fs -d rootfs --size +512M --keep-root disk.img
+      The same, with 512 MiB free for ordinary users, and rootfs's own owner and mode
+  SOURCE_DATE_EPOCH=1700000000 mke4fs -d rootfs \\
+      -U 01234567-89ab-4def-8123-456789abcdef \\
+      -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 disk.img
+      The same bytes on every machine
+  mke4fs -O ^has_journal,^orphan_file -m 0 -E root_owner=1000:1000 disk.img 64M
+      No journal, nothing kept for root, and a root directory of user 1000
+
+Sizes are numbers of KiB, or of blocks with -b; k, M, G and T, and s for sectors, may follow.
+Called mke2fs or mkfs.ext4, it speaks the words of mke2fs.";
+
+/// Does what the arguments after the program's name ask.
+pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failed> {
+    let begun = Instant::now();
+    let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
+    let matches = command().try_get_matches_from(arguments).map_err(|error| {
+        let text: StyledStr = error.render();
+        match io::stderr().is_terminal() {
+            true => warn(&text.ansi().to_string()),
+            false => warn(&text.to_string()),
+        }
+        Failed
+    })?;
+    let request = read(&matches)?;
+    if request.help {
+        tell(&help());
+        return Ok(());
+    }
+    if request.version {
+        tell(&format!("mke4fs {}\n", env!("CARGO_PKG_VERSION")));
+        return Ok(());
+    }
+    let Some(output) = matches.get_one::<OsString>(OUTPUT) else {
+        return fail("an output is needed, a file or a device; --help tells more");
+    };
+    let run = Run {
+        begun,
+        request,
+        output: PathBuf::from(output),
+        size: matches.get_one::<OsString>(SIZE).cloned(),
+    };
+    run.run()
+}
+
+/// The text of `--help`.
+pub(super) fn help() -> String {
+    command().render_help().to_string()
+}
+
+fn command() -> clap::Command {
+    let operand = |name: &'static str| Arg::new(name).value_parser(value_parser!(OsString));
+    let command = clap::Command::new("mke4fs")
+        .about(ABOUT)
+        .after_help(EXAMPLES)
+        .override_usage("mke4fs [OPTIONS] OUTPUT [SIZE]")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(operand(OUTPUT).help("The file or device to write; a file may be new"))
+        .arg(operand(SIZE).help("How long the filesystem shall be: 64M, 8G, 2048s"));
+    FLAGS
+        .iter()
+        .fold(command, |command, flag| command.arg(arg(flag)))
+}
+
+fn arg(flag: &'static Flag) -> Arg {
+    let mut arg = Arg::new(flag.name()).action(ArgAction::Count);
+    if let Some(value) = flag.value {
+        // As with getopt, what follows is the value, even if it begins with a hyphen.
+        arg = arg
+            .action(ArgAction::Append)
+            .value_name(value)
+            .value_parser(value_parser!(OsString))
+            .allow_hyphen_values(true);
+    }
+    arg = match (flag.letter, flag.long) {
+        (Some(letter), _) => arg.short(letter),
+        (None, Some(long)) => arg.long(long),
+        (None, None) => arg,
+    };
+    match flag.help {
+        Help::Is(text) => arg.help(text),
+        Help::NotYet => arg.hide(true),
+    }
+}
+
+/// Reads the flags in the order in which they were given.
+fn read(matches: &ArgMatches) -> Result<Request, Failed> {
+    let mut given = Vec::new();
+    for flag in &FLAGS {
+        let name = flag.name();
+        if flag.value.is_none() {
+            let times = matches.get_count(&name);
+            given.extend((0..times).map(|_| (0, flag, OsString::new())));
+        } else if let (Some(indices), Some(values)) = (
+            matches.indices_of(&name),
+            matches.get_many::<OsString>(&name),
+        ) {
+            let values = indices.zip(values.cloned());
+            given.extend(values.map(|(index, value)| (index, flag, value)));
+        }
+    }
+    given.sort_by_key(|(index, ..)| *index);
+    let mut request = Request::new(Manner::Mke4fs);
+    for (_, flag, value) in given {
+        match (flag.read)(&mut request, &value) {
+            Ok(()) => {}
+            Err(Fault::Line(text) | Fault::LineAndUsage(text)) => return fail(&text),
+            Err(Fault::Text { ours, .. }) => return fail(&ours),
+        }
+    }
+    Ok(request)
+}
+
+fn fail<T>(text: &str) -> Result<T, Failed> {
+    warn(&format!("mke4fs: {text}\n"));
+    Err(Failed)
+}
+
+/// One run.
+struct Run {
+    begun: Instant,
+    request: Request,
+    output: PathBuf,
+    /// The size after the output.
+    size: Option<OsString>,
+}
+
+impl Run {
+    fn run(&self) -> Result<(), Failed> {
+        let mut host = Host::detect();
+        if let Err(error) = host.look_at(&self.output) {
+            let path = Readable(self.output.as_os_str().as_encoded_bytes());
+            return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
+        }
+        let options = self.options()?;
+        let fits = make::fit(&self.request, &options, &host).is_some();
+        let settled = match fits {
+            true => make::probe(&options, &host),
+            false => options.settle(&host).map(|settled| settled.settings),
+        };
+        let settings = settled.or_else(|error| {
+            for notice in error.notices() {
+                self.remark(&crate::Notice::Options(notice.clone()));
+            }
+            fail(&error.to_string())
+        })?;
+        let made = self.make(options, &host, &settings);
+        made.or_else(|failure| fail(&failure.to_string()))
+    }
+
+    fn options(&self) -> Result<Options, Failed> {
+        let mut options = self.request.finished();
+        let size = match (&self.size, self.request.size) {
+            (Some(_), Some(_)) => return fail(words::SIZE_TWICE),
+            (Some(text), None) => {
+                let text = text.to_string_lossy();
+                match Size::parse(&text) {
+                    Some(size) => Some(size),
+                    None => return fail(&words::bad_size(&text)),
+                }
+            }
+            (None, Some(SizeWish::Exactly(size))) => Some(size),
+            (None, Some(SizeWish::By(_)) | None) => None,
+        };
+        if let Some(size) = size {
+            options.size(size);
+        }
+        Ok(options)
+    }
+
+    fn make(&self, options: Options, host: &Host, settings: &Settings) -> Result<(), Failure> {
+        let plan = make::plan(&self.request, options, host, settings)?;
+        for notice in &plan.notices {
+            self.remark(notice);
+        }
+        if !self.request.dry_run {
+            let output = make::open(&self.request, &self.output).map_err(Failure::Open)?;
+            self.confirm()?;
+            let bar = self.bar(&plan.summary());
+            let written = make::write(&self.request, &plan, output, &|bytes| bar.inc(bytes));
+            bar.finish_and_clear();
+            written?;
+        }
+        self.summarise(&plan);
+        Ok(())
+    }
+
+    fn remark(&self, notice: &crate::Notice) {
+        match notice {
+            crate::Notice::Options(notice) if !notice.is_warning() => {
+                if self.request.verbose {
+                    warn(&format!("mke4fs: {notice}\n"));
+                }
+            }
+            notice => warn(&format!("mke4fs: warning: {notice}\n")),
+        }
+    }
+
+    /// At a terminal, asks before what the output holds is overwritten.
+    fn confirm(&self) -> Result<(), Failure> {
+        let at_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !at_terminal || self.request.force > 0 {
+            return Ok(());
+        }
+        let Ok(Some(existing)) = existing::look(&self.output) else {
+            return Ok(());
+        };
+        let (_, text) = words::contains(&self.output.to_string_lossy(), &existing);
+        warn(&format!("{text}Overwrite it? (y/N) "));
+        let mut answer = String::new();
+        match io::stdin().read_line(&mut answer) {
+            Ok(_) if answer.starts_with(['y', 'Y']) => Ok(()),
+            _ => Err(Failure::Declined),
+        }
+    }
+
+    /// A bar that shows at a terminal how far the writing is.
+    fn bar(&self, summary: &Summary) -> ProgressBar {
+        let hidden = self.request.quiet || self.request.json || !io::stderr().is_terminal();
+        if hidden {
+            return ProgressBar::hidden();
+        }
+        let used = summary.blocks_count - summary.free_blocks;
+        let bytes = used * u64::from(summary.block_size);
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(
+            "writing [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        );
+        match style {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+
+    fn summarise(&self, plan: &Plan) {
+        let made = Made {
+            path: &self.output,
+            dry_run: self.request.dry_run,
+            plan,
+            summary: plan.summary(),
+            took: self.begun.elapsed(),
+        };
+        if self.request.json {
+            tell(&made.json());
+        } else if !self.request.quiet {
+            tell(&made.text());
+            if self.request.verbose {
+                tell(&made.details());
+            }
+        }
+    }
+}
+
+/// What was made, or would be.
+struct Made<'a> {
+    path: &'a Path,
+    dry_run: bool,
+    plan: &'a Plan,
+    summary: Summary,
+    took: Duration,
+}
+
+impl Made<'_> {
+    fn uuid(&self) -> String {
+        uuid::Uuid::from_bytes(self.summary.uuid).to_string()
+    }
+
+    fn text(&self) -> String {
+        let summary = &self.summary;
+        let path = Readable(self.path.as_os_str().as_encoded_bytes());
+        let verb = if self.dry_run { "would write" } else { "wrote" };
+        let label = match &summary.label[..] {
+            [] => String::new(),
+            label => format!(" '{}'", Readable(label)),
+        };
+        let block_bytes = summary.block_size;
+        format!(
+            "{verb} {path}: ext4{label}, {}, UUID {}\n{} free in blocks of {block_bytes} bytes, \
+             {} of {} inodes free, {}.{:03} s\n",
+            binary(summary.size_bytes),
+            self.uuid(),
+            binary(summary.free_blocks * u64::from(block_bytes)),
+            summary.free_inodes,
+            summary.inodes_count,
+            self.took.as_secs(),
+            self.took.subsec_millis(),
+        )
+    }
+
+    fn details(&self) -> String {
+        let (summary, geometry) = (&self.summary, &self.plan.layout.geometry);
+        let features: Vec<_> = summary.features.iter().map(|it| it.name()).collect();
+        let journal = match summary.journal_blocks {
+            0 => "no journal".to_owned(),
+            blocks => {
+                let bytes = u64::from(blocks) * u64::from(summary.block_size);
+                format!("a journal of {}", binary(bytes))
+            }
+        };
+        let nodes = summary.nodes;
+        format!(
+            "{} files, {} directories, {} symbolic links, {} others\n\
+             {} groups of {} blocks and {} inodes of {} bytes, {journal}\nfeatures {}\n",
+            nodes.files,
+            nodes.directories,
+            nodes.symlinks,
+            nodes.special,
+            geometry.groups,
+            geometry.blocks_per_group,
+            geometry.inodes_per_group,
+            summary.inode_size,
+            features.join(" "),
+        )
+    }
+
+    fn json(&self) -> String {
+        let summary = &self.summary;
+        let features = summary.features.iter().map(|feature| feature.name());
+        let mut object = Object::new();
+        object
+            .bytes("path", self.path.as_os_str().as_encoded_bytes())
+            .truth("dry_run", self.dry_run)
+            .text("type", "ext4")
+            .text("uuid", &self.uuid())
+            .bytes("label", &summary.label)
+            .number("size_bytes", summary.size_bytes)
+            .number("offset_bytes", self.plan.settings.offset_bytes)
+            .number("block_size", summary.block_size.into())
+            .number("inode_size", summary.inode_size.into())
+            .number("blocks", summary.blocks_count)
+            .number("blocks_used", summary.blocks_count - summary.free_blocks)
+            .number("blocks_free", summary.free_blocks)
+            .number("blocks_reserved", summary.reserved_blocks)
+            .number("inodes", summary.inodes_count.into())
+            .number(
+                "inodes_used",
+                u64::from(summary.inodes_count - summary.free_inodes),
+            )
+            .number("inodes_free", summary.free_inodes.into())
+            .number("journal_blocks", summary.journal_blocks.into())
+            .number("files", summary.nodes.files)
+            .number("directories", summary.nodes.directories)
+            .number("symlinks", summary.nodes.symlinks)
+            .number("special", summary.nodes.special)
+            .number("file_bytes", summary.nodes.file_bytes)
+            .texts("features", features)
+            .seconds("seconds", self.took);
+        object.finish()
+    }
+}
+
+/// A number of bytes for people, in units of 1024.
+fn binary(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}

@@ -1,0 +1,52 @@
+//! Given the arguments of the process, does what they ask and gives its status; never knows ext4.
+//!
+//! Called mke2fs or mkfs.*, the command speaks mke2fs's words ([`mke2fs`]); by any other name, our
+//! own ([`mke4fs`]). Both read one table of flags and make the filesystem in one way ([`make`]).
+
+mod existing;
+mod flags;
+mod getopt;
+mod json;
+mod make;
+mod mke2fs;
+mod mke4fs;
+mod request;
+mod words;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the command: its name first, then its arguments.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let called = arguments.next().unwrap_or_else(|| "mke4fs".into());
+    let name = Path::new(&called).file_name().unwrap_or(OsStr::new(""));
+    let name = name.to_string_lossy();
+    let done = if name == "mke2fs" || name.starts_with("mkfs.") {
+        mke2fs::run(&called.to_string_lossy(), &name, arguments)
+    } else {
+        mke4fs::run(arguments)
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed) => ExitCode::FAILURE,
+    }
+}
+
+/// What is to be said was said; the status remains.
+#[derive(Debug)]
+struct Failed;
+
+/// Writes to standard output. Nobody listens if that fails, so nothing is done about it.
+fn tell(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Writes to standard error. Nobody listens if that fails, so nothing is done about it.
+fn warn(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,130 @@
+//! Given what the flags ask for, holds it until the command acts; never decides what a wish means.
+
+use std::ffi::OsString;
+use std::num::NonZero;
+
+use crate::Fit;
+use crate::options::{Options, Size};
+
+/// Whose way of talking is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// mke2fs's words and statuses.
+    Mke2fs,
+    /// Our own.
+    Mke4fs,
+}
+
+/// How long the filesystem shall be, by `--size`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum SizeWish {
+    /// So long.
+    Exactly(Size),
+    /// As long as the content needs.
+    By(Fit),
+}
+
+/// What one run of the command is asked for.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) manner: Manner,
+    /// What the options take at once; [`finished`](Self::finished) adds the rest.
+    pub(super) options: Options,
+    /// What came up while reading the flags, in lines.
+    pub(super) warnings: Vec<String>,
+    pub(super) source: Option<OsString>,
+    pub(super) size: Option<SizeWish>,
+    pub(super) fs_type: Option<String>,
+    pub(super) usage_types: Option<String>,
+    pub(super) features: Vec<String>,
+    pub(super) extended: Vec<String>,
+    /// A UUID that is none, as it was given.
+    pub(super) bad_uuid: Option<String>,
+    /// In bytes; 0 takes back what was asked for before.
+    pub(super) inode_size: Option<u32>,
+    /// 0 takes back what was asked for before.
+    pub(super) inodes_count: Option<u64>,
+    /// In MiB; 0 takes back what was asked for before.
+    pub(super) journal: Option<u32>,
+    /// 0 takes back what was asked for before.
+    pub(super) blocks_per_group: Option<u32>,
+    pub(super) threads: Option<NonZero<usize>>,
+    pub(super) keep_root: bool,
+    pub(super) dry_run: bool,
+    /// How often it is asked for.
+    pub(super) force: u8,
+    pub(super) sync: bool,
+    pub(super) quiet: bool,
+    pub(super) verbose: bool,
+    pub(super) json: bool,
+    pub(super) version: bool,
+    pub(super) help: bool,
+}
+
+impl Request {
+    /// Nothing is asked for yet.
+    pub(super) fn new(manner: Manner) -> Self {
+        Self {
+            manner,
+            options: Options::new(),
+            warnings: Vec::new(),
+            source: None,
+            size: None,
+            fs_type: None,
+            usage_types: None,
+            features: Vec::new(),
+            extended: Vec::new(),
+            bad_uuid: None,
+            inode_size: None,
+            inodes_count: None,
+            journal: None,
+            blocks_per_group: None,
+            threads: None,
+            keep_root: false,
+            dry_run: false,
+            force: 0,
+            sync: false,
+            quiet: false,
+            verbose: false,
+            json: false,
+            version: false,
+            help: false,
+        }
+    }
+
+    /// The options that all flags together make.
+    pub(super) fn finished(&self) -> Options {
+        let mut options = self.options.clone();
+        if let Some(name) = &self.fs_type {
+            options.fs_type(name);
+        }
+        if let Some(names) = &self.usage_types {
+            options.usage_types(names);
+        }
+        if !self.features.is_empty() {
+            options.features(self.features.join(","));
+        }
+        if !self.extended.is_empty() {
+            options.extended(self.extended.join(","));
+        }
+        if let Some(bytes) = self.inode_size.filter(|bytes| *bytes != 0) {
+            options.inode_size(bytes);
+        }
+        if let Some(count) = self.inodes_count.filter(|count| *count != 0) {
+            options.inodes_count(count);
+        }
+        if let Some(mebibytes) = self.journal.filter(|mebibytes| *mebibytes != 0) {
+            options.journal_mebibytes(mebibytes);
+        }
+        if let Some(blocks) = self.blocks_per_group.filter(|blocks| *blocks != 0) {
+            options.blocks_per_group(blocks);
+        }
+        if self.force > 0 {
+            options.force();
+        }
+        if self.dry_run {
+            options.dry_run();
+        }
+        options
+    }
+}

@@ -1,0 +1,628 @@
+//! Given what happened, gives the words of mke2fs 1.47.2 for it; never prints them.
+//!
+//! These lines are an interface: scripts read them. All were recorded by running that program, and
+//! all are in this file. Lines of ours that stand beside them say so.
+
+use std::fmt::Write;
+
+use super::existing::Existing;
+use crate::feature::{Feature, FeatureSet};
+use crate::geometry::{Geometry, GeometryError};
+use crate::layout::Owner;
+use crate::options::{Complaint, Notice, Refusal, Remark, SyntaxFault};
+use crate::units::Group;
+
+/// Which of the two streams a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Out,
+    Err,
+}
+
+/// Ours: a flag that a later version takes.
+pub(super) fn not_yet(what: &str) -> String {
+    format!("{what} is not supported yet")
+}
+
+/// Ours: `--size` is ours alone.
+pub(super) fn bad_size(value: &str) -> String {
+    format!("invalid size '{value}'; it can be min, auto, +512M, +20% or a size such as 64M")
+}
+
+/// Ours: `--threads` is ours alone.
+pub(super) fn bad_threads(value: &str) -> String {
+    format!("invalid number of threads '{value}'; it needs a number from 1")
+}
+
+/// Ours: a UUID is checked at once.
+pub(super) fn bad_uuid(value: &str) -> String {
+    format!("invalid UUID '{value}'; it can be random, time, clear or five groups of digits")
+}
+
+/// Ours: mke2fs has no second way to give a size.
+pub(super) const SIZE_TWICE: &str = "a size after the output and --size exclude each other";
+
+/// Ours: the name and version are.
+pub(super) fn banner() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("mke4fs {version} (in the manner of mke2fs 1.47.2)\n")
+}
+
+/// Ours: mke2fs names its library here.
+pub(super) const USING: &str = "\tUsing no library but its own\n";
+
+/// Ours: what to say of a journal option in one line.
+pub(super) fn bad_journal_option(token: &str) -> String {
+    format!("invalid journal option '{token}'; it can be size=MIB")
+}
+
+pub(super) fn label_truncated(label: &str) -> String {
+    format!("Warning: label too long; will be truncated to '{label}'\n\n")
+}
+
+pub(super) fn only_once(letter: char) -> String {
+    format!("The -{letter} option may only be used once")
+}
+
+pub(super) fn invalid_block_size(value: &str) -> String {
+    format!("invalid block size - {value}")
+}
+
+pub(super) fn block_size_not_usable(bytes: u32) -> String {
+    format!("Warning: blocksize {bytes} not usable on most systems.\n")
+}
+
+pub(super) fn invalid_inode_size(value: &str) -> String {
+    format!("invalid inode size - {value}")
+}
+
+pub(super) fn invalid_inode_ratio(value: &str) -> String {
+    format!("invalid inode ratio {value} (min 1024/max 67108864)")
+}
+
+pub(super) fn bad_num_inodes(value: &str) -> String {
+    format!("bad num inodes - {value}")
+}
+
+pub(super) fn invalid_reserved_percent(value: &str) -> String {
+    format!("invalid reserved blocks percent - {value}")
+}
+
+pub(super) fn bad_errors(value: &str) -> String {
+    format!("bad error behavior - {value}")
+}
+
+pub(super) fn flex_size_too_large(groups: u64) -> String {
+    format!("flex_bg size ({groups}) must be less than or equal to 2^31")
+}
+
+pub(super) fn invalid_blocks(value: &str, device: &str) -> String {
+    format!("invalid blocks '{value}' on device '{device}'")
+}
+
+pub(super) fn no_file_and_no_size(device: &str) -> String {
+    format!("The file {device} does not exist and no size was specified.\n")
+}
+
+pub(super) fn creating_file(device: &str) -> String {
+    format!("Creating regular file {device}\n")
+}
+
+pub(super) fn could_not_parse_uuid(value: &str) -> String {
+    format!("could not parse UUID: {value}\n")
+}
+
+pub(super) fn contains(device: &str, existing: &Existing) -> (Stream, String) {
+    match existing {
+        Existing::Filesystem { kind, label } if label.is_empty() => (
+            Stream::Out,
+            format!("{device} contains a {kind} file system\n"),
+        ),
+        Existing::Filesystem { kind, label } => (
+            Stream::Out,
+            format!("{device} contains a {kind} file system labelled '{label}'\n"),
+        ),
+        Existing::Partitions { kind } => (
+            Stream::Err,
+            format!("Found a {kind} partition table in {device}\n"),
+        ),
+    }
+}
+
+pub(super) fn in_use(device: &str, mounted: bool) -> String {
+    let how = match mounted {
+        true => "mounted",
+        false => "apparently in use by the system",
+    };
+    format!("{device} is {how}; will not make a filesystem here!\n")
+}
+
+pub(super) const ILLEGAL_BLOCKS_PER_GROUP: &str = "Illegal number for blocks per group";
+pub(super) const BLOCKS_PER_GROUP_MULTIPLE: &str = "blocks per group must be multiple of 8";
+pub(super) const ILLEGAL_FLEX_SIZE: &str = "Illegal number for flex_bg size";
+pub(super) const FLEX_SIZE_POWER: &str = "flex_bg size must be a power of 2";
+pub(super) const WHILE_SIZING: &str = "while trying to determine filesystem size";
+pub(super) const WHILE_SETTING_UP: &str = "while setting up superblock";
+pub(super) const PROCEED: &str = "Proceed anyway? (y,N) ";
+pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
+    Invalid partition specified, or\n\tpartition table wasn't reread after running fdisk, \
+    due to\n\ta modified partition being busy and in use.  You may need to reboot\n\t\
+    to re-read your partition table.\n";
+
+pub(super) const JOURNAL_USAGE: &str = "\nBad journal options specified.\n\n\
+    Journal options are separated by commas, and may take an argument which\n\
+    \tis set off by an equals ('=') sign.\n\nValid journal options are:\n\
+    \tsize=<journal size in megabytes>\n\tdevice=<journal device>\n\
+    \tlocation=<journal location>\n\n\
+    The journal size must be between 1024 and 10240000 filesystem blocks.\n\n";
+
+const EXTENDED_USAGE: &str = "Extended options are separated by commas, \
+    and may take an argument which\n\tis set off by an equals ('=') sign.\n\n\
+    Valid extended options are:\n\tmmp_update_interval=<interval>\n\
+    \tnum_backup_sb=<0|1|2>\n\tstride=<RAID per-disk data chunk in blocks>\n\
+    \tstripe-width=<RAID stride * data disks in blocks>\n\
+    \toffset=<offset to create the file system>\n\
+    \tresize=<resize maximum size in blocks>\n\
+    \tpacked_meta_blocks=<0 to disable, 1 to enable>\n\
+    \tlazy_itable_init=<0 to disable, 1 to enable>\n\
+    \tlazy_journal_init=<0 to disable, 1 to enable>\n\
+    \troot_owner=<uid of root dir>:<gid of root dir>\n\
+    \troot_perms=<octal root directory permissions>\n\ttest_fs\n\tdiscard\n\tnodiscard\n\
+    \trevision=<revision>\n\tencoding=<encoding>\n\tencoding_flags=<flags>\n\
+    \tquotatype=<quota type(s) to be enabled>\n\
+    \tassume_storage_prezeroed=<0 to disable, 1 to enable>\n\n";
+
+pub(super) fn usage(program: &str) -> String {
+    format!(
+        "Usage: {program} [-c|-l filename] [-b block-size] [-C cluster-size]\n\
+         \t[-i bytes-per-inode] [-I inode-size] [-J journal-options]\n\
+         \t[-G flex-group-size] [-N number-of-inodes] [-d root-directory|tarball]\n\
+         \t[-m reserved-blocks-percentage] [-o creator-os]\n\
+         \t[-g blocks-per-group] [-L volume-label] [-M last-mounted-directory]\n\
+         \t[-O feature[,...]] [-E extended-option[,...]] [-t fs-type]\n\
+         \t[-T usage-type ] [-U UUID] [-e errors_behavior][-z undo_file]\n\
+         \t[-jnqvDFSV] device [blocks-count]\n"
+    )
+}
+
+/// What stands before a message of mke2fs's: com_err puts the program or the device there.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub(super) program: &'a str,
+    pub(super) device: &'a str,
+    /// The size as it was given.
+    pub(super) size: &'a str,
+}
+
+/// What mke2fs says of a refusal, and where.
+pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
+    let Names {
+        program,
+        device,
+        size,
+    } = names;
+    let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
+    let plain = |text: String| (Stream::Err, text);
+    match refusal {
+        Refusal::ConfSyntax { path, error } => plain(format!(
+            "Syntax error in mke2fs config file ({path}, line #{})\n\t{}\n",
+            error.line,
+            syntax(error.fault)
+        )),
+        Refusal::NoBlocks => line(invalid_blocks(size, device)),
+        Refusal::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
+        Refusal::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
+        Refusal::DryRunWithoutOutput => line(
+            "No such file or directory while trying to determine hardware sector size".to_owned(),
+        ),
+        Refusal::TypeUndefined(name) => (Stream::Out, type_undefined(name) + "Aborting...\n"),
+        Refusal::Features(text) => plain(format!("Invalid filesystem option set: {text}\n")),
+        Refusal::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
+        Refusal::BlockBelowSector { .. } => {
+            line("Invalid argument while setting blocksize; too small for device\n".to_owned())
+        }
+        Refusal::Above32Bits { blocks, block_size } => plain(format!(
+            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to be expressed\n\t\
+             in 32 bits using a blocksize of {block_size}.\n"
+        )),
+        Refusal::TooManyBlocks { blocks, block_size } => plain(format!(
+            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to create\n\t\
+             a filesystem using a blocksize of {block_size}.\n"
+        )),
+        Refusal::ReservedPercent(percent) => {
+            line(format!("invalid reserved blocks percent - {percent:.6}"))
+        }
+        Refusal::SixtyFourBitWithoutExtents => (
+            Stream::Out,
+            "Extents MUST be enabled for a 64-bit filesystem.  Pass -O extents to rectify.\n"
+                .to_owned(),
+        ),
+        Refusal::BlockAbovePage {
+            block_size,
+            page_size,
+        } => line(format!(
+            "{block_size}-byte blocks too big for system (max {page_size})"
+        )),
+        Refusal::Extended { complaints, last } => plain(extended(complaints, last)),
+        Refusal::MetaBgWithResizeInode => plain(
+            "The resize_inode and meta_bg features are not compatible.\n\
+             They can not be both enabled simultaneously.\n"
+                .to_owned(),
+        ),
+        Refusal::ResizeInodeWithoutSparseSuper => {
+            line("reserved online resize blocks not supported on non-sparse filesystem".to_owned())
+        }
+        Refusal::BlocksPerGroup { .. } => line("blocks per group count out of range".to_owned()),
+        Refusal::FlexSizeWithoutFlexBg => {
+            line("Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned())
+        }
+        Refusal::InodeSize { asked, most } => {
+            line(format!("invalid inode size {asked} (min 128/max {most})"))
+        }
+        Refusal::TooManyInodesByRatio(count) => {
+            line(format!("too many inodes ({count}), raise inode ratio?"))
+        }
+        Refusal::TooManyInodes(count) => {
+            line(format!("too many inodes ({count}), specify < 2^32 inodes"))
+        }
+        Refusal::InodesFillAll {
+            inode_size,
+            inodes,
+            blocks,
+        } => line(format!(
+            "inode_size ({inode_size}) * inodes_count ({inodes}) too big for a\n\t\
+             filesystem with {blocks} blocks, specify higher inode_ratio (-i)\n\t\
+             or lower inode count (-N).\n"
+        )),
+        Refusal::SeedWithoutMetadataCsum => (
+            Stream::Out,
+            "The metadata_csum_seed feature requires the metadata_csum feature.\n".to_owned(),
+        ),
+        Refusal::ErrorsInConf(text) => {
+            let text = format!("bad error behavior in profile - {text}");
+            plain(format!("{program}: {text}\n{}", usage(program)))
+        }
+        // mke2fs finds these while it reads the flags, hangs on them or does not know them.
+        Refusal::ConfUnreadable { .. }
+        | Refusal::BlockSize(_)
+        | Refusal::LabelTooLong(_)
+        | Refusal::LastMountedTooLong(_)
+        | Refusal::InodeRatio(_)
+        | Refusal::GroupsPerFlex(_)
+        | Refusal::OffsetPastEnd { .. }
+        | Refusal::NotYet(_) => line(refusal.to_string()),
+    }
+}
+
+fn syntax(fault: SyntaxFault) -> &'static str {
+    match fault {
+        SyntaxFault::SectionNotAtTop => "Profile section header not at top level",
+        SyntaxFault::SectionHeader => "Syntax error in profile section header",
+        SyntaxFault::Relation => "Syntax error in profile relation",
+        SyntaxFault::ExtraClosingBrace => "Extra closing brace in profile",
+        SyntaxFault::MissingOpeningBrace => "Missing open brace in profile",
+    }
+}
+
+fn type_undefined(name: &str) -> String {
+    let mut text = format!("\nYour mke2fs.conf file does not define the {name} filesystem type.\n");
+    if ["ext3", "ext4", "ext4dev"].contains(&name) {
+        text.push_str("You probably need to install an updated mke2fs.conf file.\n\n");
+    }
+    text
+}
+
+fn extended(complaints: &[Complaint], last: &str) -> String {
+    let mut text: String = complaints.iter().map(complaint).collect();
+    text.push_str(&format!(
+        "\nBad option(s) specified: {last}\n\n{EXTENDED_USAGE}"
+    ));
+    text
+}
+
+fn complaint(complaint: &Complaint) -> String {
+    match complaint {
+        Complaint::Invalid { name, value } => match *name {
+            "hash_seed" => format!("Invalid hash seed: {value}\n"),
+            "num_backup_sb" => format!("Invalid # of backup superblocks: {value}\n"),
+            "orphan_file_size" => format!("Invalid size of orphan file {value}\n"),
+            "resize" => format!("Invalid resize parameter: {value}\n"),
+            "root_owner" => format!("Invalid root_owner: '{value}'\n"),
+            "stride" => format!("Invalid stride parameter: {value}\n"),
+            "stripe-width" | "stripe_width" => {
+                format!("Invalid stripe-width parameter: {value}\n")
+            }
+            name => format!("Invalid {name}: {value}\n"),
+        },
+        Complaint::ResizeNotLarger { .. } => {
+            "The resize maximum must be greater than the filesystem size.\n".to_owned()
+        }
+        Complaint::Unknown(_) | Complaint::NoValue(_) | Complaint::NotYet(_) => String::new(),
+    }
+}
+
+/// What mke2fs says of something remarkable, and where; a choice only where it shall tell more.
+pub(super) fn notice(notice: &Notice, names: Names<'_>, verbose: bool) -> (Stream, String) {
+    let device = names.device;
+    let warn = |text: String| (Stream::Err, text);
+    match notice.remark() {
+        Remark::TypeUndefined(name) => (Stream::Out, type_undefined(name)),
+        Remark::UsageUndefined(name) => warn(format!(
+            "\nWarning: the fs_type {name} is not defined in mke2fs.conf\n\n"
+        )),
+        Remark::BlockBelowPhysicalSector {
+            block_size,
+            sector_size,
+        } => warn(format!(
+            "Warning: specified blocksize {block_size} is less than device physical sectorsize \
+             {sector_size}\n"
+        )),
+        Remark::Types(_) if !verbose => (Stream::Out, String::new()),
+        Remark::Types(types) => {
+            let types: Vec<_> = types.iter().map(|name| format!("'{name}'")).collect();
+            let types = types.join(", ");
+            let text = format!("fs_types for mke2fs.conf resolution: {types}\n");
+            (Stream::Out, text)
+        }
+        Remark::NoTopology => warn(format!(
+            "warning: Unable to get device geometry for {device}\n"
+        )),
+        Remark::Misaligned(bytes) => (
+            Stream::Out,
+            format!(
+                "{device} alignment is offset by {bytes} bytes.\n\
+                 This may result in very poor performance, (re)-partitioning suggested.\n"
+            ),
+        ),
+        Remark::NoDax {
+            block_size,
+            page_size,
+        } => warn(format!(
+            "{device} is capable of DAX but current block size {block_size} is different from \
+             system page size {page_size} so filesystem will not support DAX.\n"
+        )),
+        Remark::BlockAbovePage {
+            block_size,
+            page_size,
+        } => warn(format!(
+            "Warning: {block_size}-byte blocks too big for system (max {page_size}), forced to \
+             continue\n"
+        )),
+        Remark::UnevenStripe {
+            stripe_width,
+            stride,
+        } => warn(format!(
+            "\nWarning: RAID stripe-width {stripe_width} not an even multiple of stride \
+             {stride}.\n\n"
+        )),
+        Remark::OffsetWithoutSize { blocks } => warn(format!(
+            "\nWarning: offset specified without an explicit file system size.\n\
+             Creating a file system with {blocks} blocks but this might\n\
+             not be what you want.\n\n"
+        )),
+        Remark::TimesEndIn2038 => (
+            Stream::Out,
+            "128-byte inodes cannot handle dates beyond 2038 and are deprecated\n".to_owned(),
+        ),
+    }
+}
+
+/// What mke2fs says of a geometry that cannot be.
+pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String {
+    let Names {
+        program, device, ..
+    } = names;
+    let setting_up = |text: &str| format!("{device}: {text} while setting up superblock\n");
+    match error {
+        GeometryError::TooSmall { .. } => {
+            setting_up("Not enough space to build proposed filesystem")
+        }
+        GeometryError::TooManyInodes { .. } => {
+            setting_up("Cannot create filesystem with requested number of inodes")
+        }
+        GeometryError::InvalidArgument => setting_up("Invalid argument passed to ext2 library"),
+        GeometryError::ReservedGdtBlocks { .. } => {
+            setting_up("Too many reserved group descriptor blocks")
+        }
+        GeometryError::JournalLength { blocks } => format!(
+            "\nThe total requested journal size is {blocks} blocks; it must be\n\
+             between 1024 and 10240000 blocks.  Aborting.\n"
+        ),
+        GeometryError::JournalTooBig { .. } => {
+            "\nTotal journal size too big for filesystem.\n".to_owned()
+        }
+        GeometryError::OrphanFileWithoutJournal => {
+            format!("{program}: cannot set orphan_file feature without a journal.\n")
+        }
+    }
+}
+
+/// What mke2fs says where it finds no room, of what it makes itself.
+pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
+    let doing = match owner {
+        Owner::BlockBitmap(_) | Owner::InodeBitmap(_) | Owner::InodeTable(_) => {
+            "while trying to allocate filesystem tables"
+        }
+        Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
+        Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
+        _ => return None,
+    };
+    let what = "Could not allocate block in ext2 filesystem";
+    Some(format!("{program}: {what} {doing}\n"))
+}
+
+pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
+
+/// What mke2fs says where checksums could cover more.
+pub(super) fn checksum_advice(features: FeatureSet) -> &'static str {
+    let has = |feature| features.has(feature);
+    match has(Feature::MetadataCsum) && !has(Feature::SixtyFourBit) {
+        true => {
+            "64-bit filesystem support is not enabled.  The larger fields afforded by this \
+             feature enable full-strength checksumming.  Pass -O 64bit to rectify.\n"
+        }
+        false => "",
+    }
+}
+
+/// The numbers that mke2fs tells before it begins.
+pub(super) struct Stats<'a> {
+    pub(super) geometry: &'a Geometry,
+    pub(super) settings: &'a crate::options::Settings,
+}
+
+/// The one line about the filesystem, or with `-v` all; with the backups below it.
+pub(super) fn stats(stats: &Stats<'_>, verbose: bool) -> String {
+    let geometry = stats.geometry;
+    let mut text = match verbose {
+        true => details(stats),
+        false => format!(
+            "Creating filesystem with {} {}k blocks and {} inodes\n",
+            geometry.blocks_count,
+            geometry.block_size.bytes() >> 10,
+            geometry.inodes_count
+        ),
+    };
+    if geometry.groups == 1 {
+        text.push('\n');
+        return text;
+    }
+    if stats.settings.uuid != [0; 16] {
+        let uuid = uuid::Uuid::from_bytes(stats.settings.uuid);
+        text.push_str(&format!("Filesystem UUID: {uuid}\n"));
+    }
+    text.push_str("Superblock backups stored on blocks: ");
+    text.push_str(&backups(geometry));
+    text.push_str("\n\n");
+    text
+}
+
+/// The blocks left over at the end, which `-v` warns of.
+pub(super) fn unused_blocks(stats: &Stats<'_>) -> String {
+    let asked = stats.settings.blocks_count;
+    match asked - stats.geometry.blocks_count.min(asked) {
+        0 => String::new(),
+        unused => format!("warning: {unused} blocks unused.\n\n"),
+    }
+}
+
+fn details(stats: &Stats<'_>) -> String {
+    let (geometry, settings) = (stats.geometry, stats.settings);
+    let (block_bytes, log) = (geometry.block_size.bytes(), geometry.block_size.log());
+    let label = settings.label.split(|byte| *byte == 0).next();
+    let label = String::from_utf8_lossy(label.unwrap_or_default());
+    let plural = if geometry.groups > 1 { "s" } else { "" };
+    let mut text = format!(
+        "Filesystem label={label}\nOS type: Linux\nBlock size={block_bytes} (log={log})\n\
+         Fragment size={block_bytes} (log={log})\nStride={} blocks, Stripe width={} blocks\n\
+         {} inodes, {} blocks\n{} blocks ({:.2}%) reserved for the super user\n\
+         First data block={}\n",
+        settings.raid_stride,
+        settings.raid_stripe_width,
+        geometry.inodes_count,
+        geometry.blocks_count,
+        geometry.reserved_blocks,
+        percent(geometry.reserved_blocks, geometry.blocks_count),
+        geometry.first_data_block,
+    );
+    if (settings.root_uid, settings.root_gid) != (0, 0) {
+        let (uid, gid) = (settings.root_uid, settings.root_gid);
+        text.push_str(&format!("Root directory owner={uid}:{gid}\n"));
+    }
+    if geometry.reserved_gdt_blocks != 0 {
+        let blocks = u64::from(geometry.reserved_gdt_blocks + geometry.desc_blocks)
+            * u64::from(geometry.descs_per_block())
+            * u64::from(geometry.blocks_per_group);
+        text.push_str(&format!("Maximum filesystem blocks={blocks}\n"));
+    }
+    text.push_str(&format!(
+        "{} block group{plural}\n{per_group} blocks per group, {per_group} fragments per group\n\
+         {} inodes per group\n",
+        geometry.groups,
+        geometry.inodes_per_group,
+        per_group = geometry.blocks_per_group,
+    ));
+    text
+}
+
+#[expect(
+    clippy::as_conversions,
+    reason = "std has no other way from u64 to f64, and a share is only told"
+)]
+fn percent(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole as f64
+}
+
+/// The first blocks of the groups with backups, in lines of at most 72 columns.
+fn backups(geometry: &Geometry) -> String {
+    let mut text = String::new();
+    let mut left = 0;
+    for number in 1..geometry.groups {
+        let group = Group::new(number);
+        if !geometry.has_superblock(group) {
+            continue;
+        }
+        if number != 1 {
+            text.push_str(", ");
+        }
+        let block = geometry.group_first_block(group).to_string();
+        let needed = block.len() + 2;
+        if needed > left {
+            text.push_str("\n\t");
+            left = 72;
+        }
+        left -= needed;
+        text.push_str(&block);
+    }
+    text
+}
+
+/// What follows the name of a step whose progress is told in numbers, once it is done.
+///
+/// mke2fs tells the first number at once and others as seconds pass; then it rubs them out.
+pub(super) fn numeric_progress(most: u64, told: bool) -> String {
+    let digits = most.checked_ilog10().map_or(0, |log| log + 1);
+    let digits = usize::try_from(digits).unwrap_or_default();
+    let width = 2 * digits + 1;
+    let (spaces, back) = (" ".repeat(width), "\u{8}".repeat(width));
+    let mut text = String::new();
+    if told {
+        let _ = write!(text, "{:>digits$}/{most:>digits$}{back}", 0);
+    }
+    text + &spaces + &back
+}
+
+pub(super) const DONE_PADDED: &str = "done                            \n";
+pub(super) const DONE: &str = "done\n";
+pub(super) const DONE_AND_EMPTY_LINE: &str = "done\n\n";
+pub(super) const DISCARDING: &str = "Discarding device blocks: ";
+pub(super) const ALLOCATING: &str = "Allocating group tables: ";
+pub(super) const WRITING_TABLES: &str = "Writing inode tables: ";
+pub(super) const COPYING: &str = "Copying files into the device: ";
+pub(super) const WRITING_SUPERBLOCKS: &str =
+    "Writing superblocks and filesystem accounting information: ";
+pub(super) const ASSUMING_PREZEROED: &str =
+    "Assuming the storage device is prezeroed - skipping inode table and journal wipe\n";
+pub(super) const DISCARD_ZEROES: &str =
+    "Discard succeeded and will return 0s - skipping inode table wipe\n";
+
+pub(super) fn creating_journal(blocks: u32) -> String {
+    format!("Creating journal ({blocks} blocks): ")
+}
+
+/// When the filesystem will be checked, where it will be at all.
+pub(super) fn check_message(settings: &crate::options::Settings) -> String {
+    let mounts = match settings.max_mnt_count {
+        u16::MAX => 0,
+        mounts => mounts,
+    };
+    let seconds = settings.check_interval;
+    if mounts == 0 && seconds == 0 {
+        return String::new();
+    }
+    let days = f64::from(seconds) / 86400.0;
+    format!(
+        "This filesystem will be automatically checked every {mounts} mounts or\n\
+         {days} days, whichever comes first.  Use tune2fs -c or -i to override.\n"
+    )
+}
