@@ -24,8 +24,10 @@ pub struct Geometry {
     pub blocks_count: u64,
     /// Blocks kept for root.
     pub reserved_blocks: u64,
-    /// The block that holds the superblock: 1 with 1 KiB blocks, else 0.
+    /// The first block of group 0: 1 with 1 KiB blocks, unless they form clusters; else 0.
     pub first_data_block: u64,
+    /// log2 of the blocks per cluster; 0 without bigalloc.
+    pub log_cluster_ratio: u8,
     /// Blocks in every group but the last.
     pub blocks_per_group: u32,
     /// How many groups.
@@ -204,6 +206,26 @@ impl Geometry {
         Group::new(self.groups - 1)
     }
 
+    /// Blocks per cluster: 1 without bigalloc.
+    pub fn cluster_ratio(&self) -> u64 {
+        1 << self.log_cluster_ratio
+    }
+
+    /// How many clusters hold `blocks` blocks.
+    pub fn clusters_for(&self, blocks: u64) -> u64 {
+        blocks.div_ceil(self.cluster_ratio())
+    }
+
+    /// Clusters in every group but the last.
+    pub fn clusters_per_group(&self) -> u32 {
+        self.blocks_per_group >> self.log_cluster_ratio
+    }
+
+    /// The block that holds the primary superblock.
+    pub fn superblock_block(&self) -> Block {
+        Block::new(u64::from(self.block_size == BlockSize::MIN))
+    }
+
     /// How many groups a flex group has; 1 for none.
     pub fn groups_per_flex(&self) -> u32 {
         1 << self.log_groups_per_flex
@@ -236,7 +258,11 @@ impl Geometry {
     /// Where `group` keeps superblock and descriptors: `ext2fs_super_and_bgd_loc2`.
     pub fn backups(&self, group: Group) -> Backups {
         let has_super = self.has_superblock(group);
-        let first = self.group_first_block(group);
+        let first = match group.get() {
+            // With clusters of 1 KiB blocks, group 0 begins a block before its superblock.
+            0 => self.superblock_block(),
+            _ => self.group_first_block(group),
+        };
         let mut backups = Backups {
             superblock: has_super.then_some(first),
             descriptors: None,
@@ -298,9 +324,11 @@ impl Geometry {
         } else {
             0
         };
-        (self.blocks_count - self.first_data_block)
-            .saturating_sub(self.backup_blocks())
-            .saturating_sub(tables)
+        let boot_block = self.superblock_block().get() - self.first_data_block;
+        let free = (self.blocks_count - self.first_data_block)
+            .saturating_sub(self.backup_blocks() + boot_block)
+            .saturating_sub(tables);
+        free - free % self.cluster_ratio()
     }
 
     fn size_journal(&mut self, settings: &Settings) -> Result<(), GeometryError> {
@@ -339,9 +367,9 @@ impl Geometry {
         if !self.features.has(Feature::HasJournal) {
             return Err(GeometryError::OrphanFileWithoutJournal);
         }
-        let blocks = settings
-            .orphan_file_blocks
-            .unwrap_or_else(|| default_orphan_file_blocks(self.blocks_count));
+        let blocks = settings.orphan_file_blocks.unwrap_or_else(|| {
+            default_orphan_file_blocks(self.blocks_count).next_multiple_of(self.cluster_ratio())
+        });
         self.orphan_file_blocks = Some(blocks);
         Ok(())
     }
@@ -376,20 +404,29 @@ impl<'a> Draft<'a> {
         // A group has at most as many blocks as a bitmap of one block has bits, and its free count
         // must fit 16 bits where descriptors have only those: EXT2_MAX_BLOCKS_PER_GROUP.
         let most = MAX_16_BIT - 8;
-        let wished = settings
-            .blocks_per_group
-            .unwrap_or(settings.block_size.bytes() * 8);
+        let log_cluster = u32::from(settings.log_cluster_ratio) + settings.block_size.log();
+        let fitting = if settings.features.has(Feature::Bigalloc) && log_cluster + 15 >= 32 {
+            (settings.block_size.bytes() - 1) * 8
+        } else {
+            settings.block_size.bytes() * 8
+        };
+        let clusters = settings.blocks_per_group.unwrap_or(fitting).min(most);
+        let blocks_per_group = u64::from(clusters) << settings.log_cluster_ratio;
+        let cluster_mask = (1_u64 << settings.log_cluster_ratio) - 1;
         Ok(Self {
             settings,
-            blocks_count: settings.blocks_count,
+            blocks_count: settings.blocks_count & !cluster_mask,
             reserved_blocks: settings.reserved_blocks,
-            blocks_per_group: wished.min(most),
+            blocks_per_group: u32::try_from(blocks_per_group)
+                .map_err(|_| GeometryError::InvalidArgument)?,
             features: settings.features,
         })
     }
 
     fn first_data_block(&self) -> u64 {
-        u64::from(self.settings.block_size == BlockSize::MIN)
+        let one =
+            self.settings.block_size == BlockSize::MIN && self.settings.log_cluster_ratio == 0;
+        u64::from(one)
     }
 
     fn desc_size(&self) -> u16 {
@@ -422,6 +459,7 @@ impl<'a> Draft<'a> {
             blocks_count: self.blocks_count,
             reserved_blocks: self.reserved_blocks,
             first_data_block: self.first_data_block(),
+            log_cluster_ratio: self.settings.log_cluster_ratio,
             blocks_per_group: self.blocks_per_group,
             groups,
             features: self.features,
@@ -472,7 +510,8 @@ impl<'a> Draft<'a> {
         };
         let mut per_group = wished.div_ceil(groups);
         if per_group > block_bytes * 8 {
-            if self.blocks_per_group >= 256 {
+            let has_clusters = self.features.has(Feature::Bigalloc);
+            if self.blocks_per_group >= 256 && !has_clusters {
                 return Ok(None);
             }
             return Err(GeometryError::TooManyInodes { inodes: wished });

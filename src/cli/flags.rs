@@ -179,6 +179,12 @@ pub(super) static FLAGS: [Flag; 40] = [
     ),
     letter('J', Some("size=MIB"), "Make the journal so long", journal),
     letter(
+        'C',
+        Some("BYTES"),
+        "With -O bigalloc, make clusters of this size",
+        cluster_size,
+    ),
+    letter(
         'g',
         Some("BLOCKS"),
         "Make groups of so many blocks",
@@ -275,7 +281,6 @@ pub(super) static FLAGS: [Flag; 40] = [
         },
     ),
     not_yet!('c', None),
-    not_yet!('C', Some("BYTES")),
     not_yet!('D', None),
     not_yet!('j', None),
     not_yet!('K', None),
@@ -481,6 +486,19 @@ fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    // A number without a unit counts bytes here.
+    let bytes = Size::parse(&value).map_or(0, Size::bytes);
+    match u32::try_from(bytes) {
+        Ok(bytes) if (1025..=1 << 29).contains(&bytes) => {
+            request.cluster_size = Some(bytes);
+            Ok(())
+        }
+        _ => line(format!("invalid cluster size - {value}")),
+    }
 }
 
 fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {

@@ -48,6 +48,7 @@ pub(super) struct Request {
     pub(super) journal: Option<u32>,
     /// 0 takes back what was asked for before.
     pub(super) blocks_per_group: Option<u32>,
+    pub(super) cluster_size: Option<u32>,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
     pub(super) dry_run: bool,
@@ -79,6 +80,7 @@ impl Request {
             inodes_count: None,
             journal: None,
             blocks_per_group: None,
+            cluster_size: None,
             threads: None,
             keep_root: false,
             dry_run: false,
@@ -118,6 +120,9 @@ impl Request {
         }
         if let Some(blocks) = self.blocks_per_group.filter(|blocks| *blocks != 0) {
             options.blocks_per_group(blocks);
+        }
+        if let Some(bytes) = self.cluster_size {
+            options.cluster_size(bytes);
         }
         if self.force > 0 {
             options.force();

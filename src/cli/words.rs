@@ -253,6 +253,16 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             line("reserved online resize blocks not supported on non-sparse filesystem".to_owned())
         }
         Refusal::BlocksPerGroup { .. } => line("blocks per group count out of range".to_owned()),
+        Refusal::ClusterSize(bytes) => line(format!("invalid cluster size - {bytes}")),
+        Refusal::ClusterBelowBlock => {
+            line("The cluster size may not be smaller than the block size.\n".to_owned())
+        }
+        Refusal::ClusterWithoutBigalloc => {
+            line("specifying a cluster size requires the bigalloc feature".to_owned())
+        }
+        Refusal::BigallocWithoutExtents => {
+            line("Can't support bigalloc feature without extents feature".to_owned())
+        }
         Refusal::FlexSizeWithoutFlexBg => {
             line("Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned())
         }
@@ -512,9 +522,10 @@ fn details(stats: &Stats<'_>) -> String {
     let label = settings.label.split(|byte| *byte == 0).next();
     let label = String::from_utf8_lossy(label.unwrap_or_default());
     let plural = if geometry.groups > 1 { "s" } else { "" };
+    let has_clusters = geometry.features.has(Feature::Bigalloc);
     let mut text = format!(
         "Filesystem label={label}\nOS type: Linux\nBlock size={block_bytes} (log={log})\n\
-         Fragment size={block_bytes} (log={log})\nStride={} blocks, Stripe width={} blocks\n\
+         {cluster} size={cluster_bytes} (log={cluster_log})\nStride={} blocks, Stripe width={} blocks\n\
          {} inodes, {} blocks\n{} blocks ({:.2}%) reserved for the super user\n\
          First data block={}\n",
         settings.raid_stride,
@@ -524,6 +535,9 @@ fn details(stats: &Stats<'_>) -> String {
         geometry.reserved_blocks,
         percent(geometry.reserved_blocks, geometry.blocks_count),
         geometry.first_data_block,
+        cluster = if has_clusters { "Cluster" } else { "Fragment" },
+        cluster_bytes = u64::from(block_bytes) << geometry.log_cluster_ratio,
+        cluster_log = log + u32::from(geometry.log_cluster_ratio),
     );
     if (settings.root_uid, settings.root_gid) != (0, 0) {
         let (uid, gid) = (settings.root_uid, settings.root_gid);
@@ -536,11 +550,17 @@ fn details(stats: &Stats<'_>) -> String {
         text.push_str(&format!("Maximum filesystem blocks={blocks}\n"));
     }
     text.push_str(&format!(
-        "{} block group{plural}\n{per_group} blocks per group, {per_group} fragments per group\n\
+        "{} block group{plural}\n{per_group} blocks per group, {clusters} {what} per group\n\
          {} inodes per group\n",
         geometry.groups,
         geometry.inodes_per_group,
         per_group = geometry.blocks_per_group,
+        clusters = geometry.clusters_per_group(),
+        what = if has_clusters {
+            "clusters"
+        } else {
+            "fragments"
+        },
     ));
     text
 }

@@ -89,6 +89,8 @@ fn further(owner: Owner, count: u64) -> Owner {
         Owner::Directory(node, block) => Owner::Directory(node, behind(block)),
         Owner::File(node, block) => Owner::File(node, behind(block)),
         Owner::Superblock(_)
+        | Owner::BootBlock
+        | Owner::ClusterSlack
         | Owner::GroupDescs(_)
         | Owner::MetaBgDescs { .. }
         | Owner::ReservedGdt(_)
@@ -154,6 +156,7 @@ impl Image<'_> {
         let len = claim.run.len;
         match claim.owner {
             Owner::Superblock(group) if group.get() == 0 => 0,
+            Owner::BootBlock | Owner::ClusterSlack => 0,
             Owner::ReservedGdt(group) => {
                 if group.get() == 0 && self.layout.system.resize.is_some() {
                     len
@@ -222,7 +225,9 @@ impl Image<'_> {
                 layout.content.map_of(node).render_node(number, block, seed);
             }
             Owner::Xattrs(number) => self.render_xattr_block(number, place, block),
-            Owner::Superblock(_) | Owner::File(_, _) => block.fill(0),
+            Owner::Superblock(_) | Owner::BootBlock | Owner::ClusterSlack | Owner::File(_, _) => {
+                block.fill(0)
+            }
         }
     }
 
@@ -232,8 +237,8 @@ impl Image<'_> {
             Owner::MetaBgDescs { index } => u64::from(index),
             _ => {
                 let group = geometry.group_of_block(place);
-                let first = geometry.group_first_block(group).plus(1);
-                place.get() - first.get()
+                let copy = geometry.backups(group).descriptors;
+                copy.map_or(0, |copy| place.get() - copy.start.get())
             }
         };
         let start = usize::try_from(index).expect("fits memory") * block.len();

@@ -61,7 +61,8 @@ impl Image<'_> {
         inode.set_size(
             resize_inode_length(geometry.addresses_per_block()) * geometry.block_size.bytes_u64(),
         );
-        inode.set_blocks(self.sectors(metadata::resize_inode_blocks(self)));
+        let blocks = metadata::resize_inode_blocks(self) * geometry.cluster_ratio();
+        inode.set_blocks(self.sectors(blocks));
         let double_indirect = self.layout.system.resize.unwrap_or_default();
         let (low, _) = crate::ondisk::superblock::halves(double_indirect.get());
         inode.i_block[52..56].copy_from_slice(bytes_of(&low));
@@ -79,7 +80,7 @@ impl Image<'_> {
             let mut inode = self.own_file(file);
             if file.has_extents() {
                 // mke2fs counts the blocks of this file alone, not those of its extent tree.
-                inode.set_blocks(self.sectors(file.blocks));
+                inode.set_blocks(self.sectors(self.whole_clusters(file.blocks)));
             }
             put(stored, &inode);
         }
@@ -105,7 +106,9 @@ impl Image<'_> {
     fn appended(&self, file: &AppendedFile) -> Inode {
         let mut inode = self.new_inode();
         inode.set_size(file.blocks * self.layout.geometry.block_size.bytes_u64());
-        inode.set_blocks(self.sectors(file.blocks + file.node_blocks()));
+        let ratio = self.layout.geometry.cluster_ratio();
+        let blocks = self.whole_clusters(file.blocks) + file.node_blocks() * ratio;
+        inode.set_blocks(self.sectors(blocks));
         if file.has_extents() {
             inode.i_flags = Le32::new(FLAG_EXTENTS);
         }
@@ -143,7 +146,8 @@ impl Image<'_> {
         inode.set_size(size);
         self.set_times(id, &mut inode);
         inode.i_links_count = Le16::new(plan.links);
-        inode.set_blocks(self.sectors(plan.all_blocks()));
+        let ratio = self.layout.geometry.cluster_ratio();
+        inode.set_blocks(self.sectors(plan.all_blocks(ratio)));
         let mut flags = metadata.flags;
         let is_mapped = match &node.kind {
             Kind::Directory(_) | Kind::File(_) => true,
@@ -220,6 +224,11 @@ impl Image<'_> {
         let rendered =
             render_ibody(&entries, area.len()).expect("the layout chose what fits the inode");
         area.copy_from_slice(&rendered);
+    }
+
+    /// `blocks` rounded up to whole clusters.
+    fn whole_clusters(&self, blocks: u64) -> u64 {
+        blocks.next_multiple_of(self.layout.geometry.cluster_ratio())
     }
 
     /// `blocks` in the unit of `i_blocks`.

@@ -61,13 +61,14 @@ impl Image<'_> {
         desc.set_places(tables.block_bitmap, tables.inode_bitmap, tables.inode_table);
         let used = layout.used_inodes(group);
         let free_blocks = layout.ledger.count_free(geometry.group_run(group));
+        let free_clusters = geometry.clusters_for(free_blocks);
         let unused = if geometry.features.has_group_desc_csum() {
             geometry.inodes_per_group - used
         } else {
             0
         };
         desc.set_counts(
-            u32::try_from(free_blocks).unwrap_or(u32::MAX),
+            u32::try_from(free_clusters).unwrap_or(u32::MAX),
             geometry.inodes_per_group - used,
             dirs,
             unused,
@@ -77,7 +78,7 @@ impl Image<'_> {
             flags |= BLOCK_UNINIT;
         } else if self.has(Feature::MetadataCsum) {
             self.render_block_bitmap(group, scratch);
-            let bytes = bitmap_bytes(geometry.blocks_per_group);
+            let bytes = bitmap_bytes(geometry.clusters_per_group());
             desc.set_block_bitmap_checksum(crc32c(self.seed, &scratch[..bytes]));
         }
         if layout.inode_bitmap_uninit(group) {
@@ -123,10 +124,12 @@ impl Image<'_> {
         let geometry = &self.layout.geometry;
         let run = geometry.group_run(group);
         block.fill(0xff);
-        clear_bits(block, 0..index(run.len));
+        // A bit stands for a cluster, and claims fill whole ones.
+        let log = geometry.log_cluster_ratio;
+        clear_bits(block, 0..index(run.len >> log));
         for used in self.layout.ledger.used_in(run) {
-            let first = index(used.start.get() - run.start.get());
-            set_bits(block, first..first + index(used.len));
+            let first = index((used.start.get() - run.start.get()) >> log);
+            set_bits(block, first..first + index(used.len >> log));
         }
     }
 
@@ -157,6 +160,7 @@ impl Image<'_> {
         block.fill(0);
         let geometry = &self.layout.geometry;
         for (slot, group) in self.backup_groups().enumerate() {
+            // The same distance behind the group as from the primary superblock.
             let distance = u64::from(group.get()) * u64::from(geometry.blocks_per_group);
             put_address(block, slot, kept.plus(distance));
         }
@@ -218,9 +222,10 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.s_free_inodes_count = Le32::new(geometry.inodes_count - layout.last_ino().get());
     sb.s_first_data_block = Le32::new(u32::from(geometry.first_data_block == 1));
     sb.s_log_block_size = Le32::new(geometry.block_size.log());
-    sb.s_log_cluster_size = sb.s_log_block_size;
+    let log_cluster = geometry.block_size.log() + u32::from(geometry.log_cluster_ratio);
+    sb.s_log_cluster_size = Le32::new(log_cluster);
     sb.s_blocks_per_group = Le32::new(geometry.blocks_per_group);
-    sb.s_clusters_per_group = sb.s_blocks_per_group;
+    sb.s_clusters_per_group = Le32::new(geometry.clusters_per_group());
     sb.s_inodes_per_group = Le32::new(geometry.inodes_per_group);
     sb.set_clock(settings.clock);
     sb.s_max_mnt_count = Le16::new(settings.max_mnt_count);

@@ -38,7 +38,7 @@ const GAPS_TO_TRY: usize = 8;
 pub struct NodePlan {
     extents: Range<u32>,
     map_nodes: Range<u32>,
-    /// How many blocks of data it has.
+    /// How many blocks its data takes, in whole clusters.
     pub data_blocks: u64,
     /// Its attribute block, by number.
     pub xattr_block: Option<u32>,
@@ -183,10 +183,11 @@ impl MapOf<'_> {
 }
 
 impl NodePlan {
-    /// All blocks the node's `i_blocks` counts.
-    pub fn all_blocks(&self) -> u64 {
+    /// All blocks the node's `i_blocks` counts, in whole clusters.
+    pub fn all_blocks(&self, cluster_ratio: u64) -> u64 {
         let map_nodes = u64::try_from(self.map_nodes.len()).unwrap_or(u64::MAX);
-        self.data_blocks + map_nodes + u64::from(self.xattr_block.is_some())
+        let single = map_nodes + u64::from(self.xattr_block.is_some());
+        self.data_blocks + single * cluster_ratio
     }
 }
 
@@ -590,6 +591,7 @@ impl<'a> Draft<'a> {
             ledger,
             content: self.content,
             xattrs,
+            cluster_ratio: self.geometry.cluster_ratio(),
             cursor: Block::default(),
         };
         placer.place(root).map_err(|error| match error {
@@ -603,6 +605,7 @@ impl<'a> Draft<'a> {
     /// how files are split.
     fn blocks_needed(&self, xattrs: &XattrPlans) -> u64 {
         let block_size = self.geometry.block_size;
+        let ratio = self.geometry.cluster_ratio();
         let with_map = |blocks: u64, ranges: &mut dyn Iterator<Item = Range<u64>>| {
             if self.content.has_extents {
                 blocks
@@ -614,9 +617,10 @@ impl<'a> Draft<'a> {
         let directories: u64 = directories
             .map(|(id, directory)| {
                 let blocks = u64::from(directory.plan.blocks());
-                let all = with_map(blocks, &mut std::iter::once(0..blocks));
+                let whole = blocks.next_multiple_of(ratio);
+                let all = with_map(whole, &mut std::iter::once(0..blocks));
                 // The root's own blocks are claimed before.
-                all - if *id == NodeId::ROOT { blocks } else { 0 }
+                all - if *id == NodeId::ROOT { whole } else { 0 }
             })
             .sum();
         let rest: u64 = self
@@ -624,14 +628,14 @@ impl<'a> Draft<'a> {
             .nodes()
             .map(|(_, node)| match &node.kind {
                 Kind::File(file) => with_map(
-                    data_blocks(node, block_size),
+                    data_blocks(node, block_size, ratio),
                     &mut block_ranges(file, block_size),
                 ),
-                _ => data_blocks(node, block_size),
+                _ => data_blocks(node, block_size, ratio),
             })
             .sum();
         let sets = self.tree.nodes().map(|(_, node)| node.xattrs);
-        directories + rest + xattrs.blocks_needed(sets)
+        directories + rest + xattrs.blocks_needed(sets) * ratio
     }
 }
 
@@ -653,25 +657,33 @@ impl Demand {
     pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
         let xattrs = super::xattrs::plan(settings, tree)?;
         let draft = Draft::new(settings, geometry, tree, &mut Vec::new())?;
+        let ratio = geometry.cluster_ratio();
         let made_lost_found = if draft.has_lost_found() {
             lost_found_blocks(geometry.block_size.bytes())
         } else {
             0
         };
         Ok(Self {
-            blocks: draft.root_blocks() + draft.blocks_needed(&xattrs),
-            made_blocks: 1 + made_lost_found,
+            blocks: draft.root_blocks().next_multiple_of(ratio) + draft.blocks_needed(&xattrs),
+            made_blocks: ratio + made_lost_found.next_multiple_of(ratio),
         })
     }
 }
 
-/// The blocks of a file's data or of a long symbolic link.
-fn data_blocks(node: &Node, block_size: BlockSize) -> u64 {
+/// The blocks of a file's data or of a long symbolic link, in whole clusters.
+fn data_blocks(node: &Node, block_size: BlockSize, cluster_ratio: u64) -> u64 {
     match &node.kind {
-        Kind::File(file) => block_ranges(file, block_size)
-            .map(|range| range.end - range.start)
-            .sum(),
-        Kind::Symlink(target) => u64::from(target.len() >= INLINE_TARGET),
+        Kind::File(file) => {
+            let mut counted = 0;
+            let mut blocks = 0;
+            for range in block_ranges(file, block_size) {
+                let start = (range.start - range.start % cluster_ratio).max(counted);
+                counted = range.end.next_multiple_of(cluster_ratio);
+                blocks += counted - start;
+            }
+            blocks
+        }
+        Kind::Symlink(target) if target.len() >= INLINE_TARGET => cluster_ratio,
         _ => 0,
     }
 }
@@ -701,6 +713,7 @@ struct Placer<'a> {
     ledger: &'a mut Ledger,
     content: Content,
     xattrs: XattrPlans,
+    cluster_ratio: u64,
     /// Where the next free block is sought.
     cursor: Block,
 }
@@ -718,11 +731,12 @@ impl Placer<'_> {
             match &self.tree.node(*id).kind {
                 Kind::Directory(_) => {
                     let blocks = u64::from(self.content.directory(*id).plan.blocks());
-                    self.place_data(*id, blocks, std::iter::once(0..blocks), Owner::Directory)?;
+                    let whole = blocks.next_multiple_of(self.cluster_ratio);
+                    self.place_data(*id, whole, std::iter::once(0..blocks), Owner::Directory)?;
                 }
                 Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
                     let owner = |id, _| Owner::Symlink(id);
-                    self.place_data(*id, 1, std::iter::once(0..1), owner)?;
+                    self.place_data(*id, self.cluster_ratio, std::iter::once(0..1), owner)?;
                 }
                 _ => {}
             }
@@ -731,7 +745,7 @@ impl Placer<'_> {
         for id in &nodes {
             let node = self.tree.node(*id);
             if let Kind::File(file) = &node.kind {
-                let blocks = data_blocks(node, self.block_size);
+                let blocks = data_blocks(node, self.block_size, self.cluster_ratio);
                 let ranges = block_ranges(file, self.block_size);
                 self.place_data(*id, blocks, ranges, Owner::File)?;
             }
@@ -752,7 +766,8 @@ impl Placer<'_> {
                 blocks = end.min(blocks.saturating_add(most));
             }
         }
-        self.finish_node(NodeId::ROOT, (first, first_node), blocks)
+        let whole = blocks.next_multiple_of(self.cluster_ratio);
+        self.finish_node(NodeId::ROOT, (first, first_node), whole)
     }
 
     fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
@@ -774,17 +789,59 @@ impl Placer<'_> {
         if total > 0 {
             self.seek_gap(total);
         }
-        for range in ranges {
-            let mut at = range.start;
-            while at < range.end {
-                let most = self.make_room(id, at, first_node, &mut growing)?;
-                let owner = owner(id, logical(at));
-                let run = self.claim_next(most.min(range.end - at), owner)?;
-                self.content.extents.extend(cut(logical(at), run));
-                at += run.len;
+        let mut ranges = ranges.peekable();
+        while let Some(range) = ranges.next() {
+            let end = range.end.next_multiple_of(self.cluster_ratio);
+            let mut parts = vec![range];
+            // Parts of one cluster share it.
+            while let Some(next) = ranges.next_if(|next| next.start < end) {
+                parts.push(next);
             }
+            self.place_parts(id, &parts, (first_node, &mut growing), &owner)?;
         }
         self.finish_node(id, (first, first_node), total)
+    }
+
+    /// Places ranges of logical blocks that lie in neighbouring clusters.
+    fn place_parts(
+        &mut self,
+        id: NodeId,
+        parts: &[Range<u64>],
+        map: (usize, &mut block_map::Growing),
+        owner: &impl Fn(NodeId, LogicalBlock) -> Owner,
+    ) -> Result<(), LayoutError> {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+            return Ok(());
+        };
+        let (first_node, growing) = map;
+        let mut at = first.start - first.start % self.cluster_ratio;
+        let end = last.end.next_multiple_of(self.cluster_ratio);
+        while at < end {
+            let most = self.make_room(id, at, first_node, growing)?;
+            let run = self.next_run(most.min(end - at), owner(id, logical(at)))?;
+            let mut claimed = at;
+            for part in parts {
+                let from = part.start.max(at);
+                let to = part.end.min(at + run.len);
+                if from >= to {
+                    continue;
+                }
+                let place = |logical: u64| run.start.plus(logical - at);
+                if claimed < from {
+                    let slack = Run::new(place(claimed), from - claimed);
+                    self.ledger.claim(slack, Owner::ClusterSlack)?;
+                }
+                let part = Run::new(place(from), to - from);
+                self.ledger.claim(part, owner(id, logical(from)))?;
+                self.content.extents.extend(cut(logical(from), part));
+                claimed = to;
+            }
+            self.ledger
+                .claim_rest_of_cluster(run.start.plus(claimed - at))?;
+            self.cursor = run.end();
+            at += run.len;
+        }
+        Ok(())
     }
 
     /// Where the next node's extents and map nodes begin.
@@ -814,7 +871,7 @@ impl Placer<'_> {
         let mut failure = None;
         let most = growing.ensure(at, &mut nodes, |number| {
             let number = u32::try_from(number - first_node).unwrap_or(u32::MAX);
-            match self.claim_next(1, Owner::MapNode(id, number)) {
+            match self.claim_next(Owner::MapNode(id, number)) {
                 Ok(run) => Some(run.start),
                 Err(error) => {
                     failure = Some(error);
@@ -846,14 +903,19 @@ impl Placer<'_> {
         }
     }
 
-    /// Claims the next free blocks, at most `most` of them.
-    fn claim_next(&mut self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
+    /// The next free blocks, at most `most` of them, for `owner`.
+    fn next_run(&self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
         let start = self
             .ledger
             .free_near(self.cursor)
             .ok_or(LayoutError::no_room(owner, most))?;
-        let run = self.ledger.free_run(start, most);
-        self.ledger.claim(run, owner)?;
+        Ok(self.ledger.free_run(start, most))
+    }
+
+    /// Claims the next free block, and with it its cluster.
+    fn claim_next(&mut self, owner: Owner) -> Result<Run, LayoutError> {
+        let run = self.next_run(1, owner)?;
+        self.ledger.claim_clusters(run, owner)?;
         self.cursor = run.end();
         Ok(run)
     }
@@ -871,7 +933,7 @@ impl Placer<'_> {
         if self.content.has_extents {
             for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
-                let run = self.claim_next(1, Owner::MapNode(id, number))?;
+                let run = self.claim_next(Owner::MapNode(id, number))?;
                 self.content.tree_nodes.push(run.start);
             }
         }

@@ -23,6 +23,8 @@ pub struct Claim {
 pub struct Ledger {
     first_block: u64,
     end: u64,
+    /// Blocks per cluster: what is free begins and ends at a cluster's border.
+    cluster_ratio: u64,
     /// Runs in use by their first block, to the first block after them; neighbours are joined.
     used: BTreeMap<u64, u64>,
     claims: Vec<Claim>,
@@ -55,6 +57,7 @@ impl Ledger {
         Self {
             first_block,
             end,
+            cluster_ratio: 1,
             used: BTreeMap::new(),
             claims: Vec::new(),
         }
@@ -73,6 +76,49 @@ impl Ledger {
         self.mark(start, end);
         self.claims.push(Claim { run, owner });
         Ok(())
+    }
+
+    /// From now on blocks are given out in clusters of `ratio`: what is left of a cluster that is
+    /// in use belongs to nobody.
+    ///
+    /// # Errors
+    /// Where a cluster leaves the filesystem.
+    pub fn form_clusters(&mut self, ratio: u64) -> Result<(), ClaimError> {
+        self.cluster_ratio = ratio;
+        let used: Vec<(u64, u64)> = self.used.iter().map(|(from, to)| (*from, *to)).collect();
+        for (from, to) in used {
+            // What lies between two runs of one cluster was filled from the first of them.
+            let free = self.free_from(Block::new(from - from % ratio));
+            if let Some(free) = free.filter(|free| free.get() < from) {
+                let slack = Run::new(free, from - free.get());
+                self.claim(slack, Owner::ClusterSlack)?;
+            }
+            self.claim_rest_of_cluster(Block::new(to))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the rest of the cluster that `end`, the first block behind a claim, lies in to nobody,
+    /// if it is free.
+    ///
+    /// # Errors
+    /// Where the cluster leaves the filesystem.
+    pub fn claim_rest_of_cluster(&mut self, end: Block) -> Result<(), ClaimError> {
+        let rest = end.get().next_multiple_of(self.cluster_ratio) - end.get();
+        if rest == 0 || !self.is_free(Run::one(end)) {
+            return Ok(());
+        }
+        self.claim(self.free_run(end, rest), Owner::ClusterSlack)
+    }
+
+    /// Gives `run`, which begins at a cluster's border, to `owner`, and what is left of its last
+    /// cluster to nobody.
+    ///
+    /// # Errors
+    /// As those of [`Ledger::claim`].
+    pub fn claim_clusters(&mut self, run: Run, owner: Owner) -> Result<(), ClaimError> {
+        self.claim(run, owner)?;
+        self.claim_rest_of_cluster(run.end())
     }
 
     /// Whether no block of `run` is claimed.
@@ -98,6 +144,7 @@ impl Ledger {
     pub fn free_near(&self, goal: Block) -> Option<Block> {
         let in_range = goal.get() >= self.first_block && goal.get() < self.end;
         let goal = if in_range { goal } else { self.first() };
+        let goal = Block::new(goal.get() - goal.get() % self.cluster_ratio);
         self.free_from(goal).or_else(|| {
             let free = self.free_from(self.first())?;
             (free < goal).then_some(free)

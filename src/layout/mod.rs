@@ -54,6 +54,10 @@ pub enum Owner {
         /// Which block of descriptors.
         index: u32,
     },
+    /// The block before the primary superblock, where clusters make it part of group 0.
+    BootBlock,
+    /// What is left of a cluster that is in use.
+    ClusterSlack,
     /// The descriptor blocks kept for growing behind a group's copy.
     ReservedGdt(Group),
     /// A group's block bitmap.
@@ -316,10 +320,12 @@ impl Layout {
             }
         };
         let tables = tables::claim_tables(&geometry, placement, &mut ledger)?;
+        ledger.form_clusters(geometry.cluster_ratio())?;
         let metadata_blocks =
             geometry.blocks_count - geometry.first_data_block - ledger.total_free();
-        let overhead_clusters = metadata_blocks
-            + geometry.journal_blocks.map_or(0, u64::from)
+        let journal_blocks = geometry.journal_blocks.map_or(0, u64::from);
+        let overhead_clusters = geometry.clusters_for(metadata_blocks)
+            + geometry.clusters_for(journal_blocks)
             + geometry.first_data_block;
 
         let mut warnings = Vec::new();
@@ -380,6 +386,7 @@ impl Layout {
         let mut own = 0;
         if self.tables_in_own_groups {
             own = 2 + u64::from(self.geometry.inode_blocks_per_group);
+            own = own.next_multiple_of(self.geometry.cluster_ratio());
         }
         own == run.len - self.ledger.count_free(run)
     }

@@ -181,7 +181,7 @@ impl Claims<'_> {
             let owner = Owner::Directory(NodeId::ROOT, logical(claimed));
             let start = self.near(goal, owner)?;
             let run = self.ledger.free_run(start, blocks - claimed);
-            self.ledger.claim(run, owner)?;
+            self.ledger.claim_clusters(run, owner)?;
             runs.push(run);
             claimed += run.len;
             goal = run.end();
@@ -196,19 +196,19 @@ impl Claims<'_> {
 
     fn resize_inode(&mut self) -> Result<Block, LayoutError> {
         let geometry = self.geometry;
-        let behind_tables = geometry.first_data_block
+        let behind_tables = geometry.superblock_block().get()
             + u64::from(geometry.desc_blocks)
             + u64::from(geometry.reserved_gdt_blocks)
             + 2
             + u64::from(geometry.inode_blocks_per_group);
         let owner = Owner::ResizeDoubleIndirect;
         let block = self.near(Block::new(behind_tables), owner)?;
-        self.ledger.claim(Run::one(block), owner)?;
+        self.ledger.claim_clusters(Run::one(block), owner)?;
         Ok(block)
     }
 
     fn journal(&mut self, blocks: u64, wish: Option<u64>) -> Result<AppendedFile, LayoutError> {
-        let mut file = Growing::new(self.geometry, JOURNAL);
+        let mut file = Growing::new(self.geometry, JOURNAL, Neighbours::Apart);
         let mut goal = if self.geometry.features.has(Feature::Extent) {
             let wish = wish.map_or_else(|| self.midpoint(), Block::new);
             self.ledger.free_from(wish).unwrap_or(wish)
@@ -236,10 +236,7 @@ impl Claims<'_> {
         let middle = Block::new((geometry.blocks_count - geometry.first_data_block) / 2);
         let mut group = geometry.group_of_block(middle).get();
         let flex_size = geometry.groups_per_flex();
-        let free = |group: u32| {
-            self.ledger
-                .count_free(geometry.group_run(Group::new(group)))
-        };
+        let free = |group: u32| self.counted_free(Group::new(group));
         let start = if geometry.log_groups_per_flex > 0 && group > flex_size {
             group &= !(flex_size - 1);
             group = (group..geometry.groups)
@@ -260,6 +257,52 @@ impl Claims<'_> {
         geometry.group_first_block(Group::new(best))
     }
 
+    /// The free blocks of `group` as libext2fs counts them by now: with clusters it mixes units, and
+    /// mke2fs mends that only later.
+    fn counted_free(&self, group: Group) -> u64 {
+        let run = self.geometry.group_run(group);
+        let ratio = self.geometry.cluster_ratio();
+        if ratio == 1 {
+            return self.ledger.count_free(run);
+        }
+        let mut free = run.len;
+        for claim in self.ledger.claims() {
+            let start = claim.run.start.max(run.start).get();
+            let end = claim.run.end().min(run.end()).get();
+            let blocks = end.saturating_sub(start);
+            let counted = match claim.owner {
+                Owner::ClusterSlack => 0,
+                Owner::Superblock(_)
+                | Owner::GroupDescs(_)
+                | Owner::MetaBgDescs { .. }
+                | Owner::ReservedGdt(_)
+                | Owner::BootBlock
+                | Owner::BlockBitmap(_)
+                | Owner::InodeBitmap(_) => blocks,
+                Owner::InodeTable(_) if self.geometry.log_groups_per_flex == 0 => blocks,
+                Owner::InodeTable(_) => blocks / ratio,
+                Owner::LostFound(_)
+                | Owner::LostFoundNode(_)
+                | Owner::ResizeDoubleIndirect
+                | Owner::Journal(_)
+                | Owner::JournalNode(_)
+                | Owner::OrphanFile(_)
+                | Owner::OrphanFileNode(_)
+                | Owner::Directory(_, _)
+                | Owner::Symlink(_)
+                | Owner::File(_, _)
+                | Owner::MapNode(_, _)
+                | Owner::Xattrs(_) => blocks.div_ceil(ratio),
+            };
+            free = free.saturating_sub(counted);
+        }
+        if self.geometry.desc_size < 64 {
+            // The count has 16 bits.
+            free &= 0xffff;
+        }
+        free
+    }
+
     /// Claims `blocks` blocks one by one, each the first free one from the one before.
     fn append_by_blocks(
         &mut self,
@@ -267,12 +310,14 @@ impl Claims<'_> {
         goal: Block,
         owners: Owners,
     ) -> Result<AppendedFile, LayoutError> {
-        let mut file = Growing::new(self.geometry, owners);
+        let mut file = Growing::new(self.geometry, owners, Neighbours::Joined);
         let mut goal = goal;
         while file.blocks < blocks {
             goal = file.make_room(goal, self.ledger)?;
             goal = self.near(goal, (owners.data)(logical(file.blocks)))?;
-            file.append(Run::one(goal), self.ledger)?;
+            // The rest of a cluster is taken before another one.
+            let at_once = self.geometry.cluster_ratio().min(blocks - file.blocks);
+            file.append(Run::new(goal, at_once), self.ledger)?;
         }
         Ok(file.finish())
     }
@@ -291,9 +336,19 @@ impl Claims<'_> {
     }
 }
 
+/// Whether runs that are neighbours in the filesystem too become one extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Neighbours {
+    /// As where blocks are appended one by one.
+    Joined,
+    /// As where whole runs are.
+    Apart,
+}
+
 /// A file while it grows.
 struct Growing {
     owners: Owners,
+    neighbours: Neighbours,
     blocks: u64,
     map: FileMap,
     map_growing: block_map::Growing,
@@ -305,7 +360,7 @@ struct Growing {
 }
 
 impl Growing {
-    fn new(geometry: &Geometry, owners: Owners) -> Self {
+    fn new(geometry: &Geometry, owners: Owners, neighbours: Neighbours) -> Self {
         let block_size = geometry.block_size;
         let map = if geometry.features.has(Feature::Extent) {
             FileMap::Extents(AppendedTree::new(block_size))
@@ -317,12 +372,14 @@ impl Growing {
         };
         Self {
             owners,
+            neighbours,
             blocks: 0,
             map,
             map_growing: block_map::Growing::new(block_size),
             block_size,
             last: None,
-            most_at_once: u64::from(MAX_BLOCKS),
+            most_at_once: u64::from(MAX_BLOCKS) / geometry.cluster_ratio()
+                * geometry.cluster_ratio(),
             first_data_block: Block::new(geometry.first_data_block),
         }
     }
@@ -338,7 +395,7 @@ impl Growing {
         let place = |number: usize| {
             let block = ledger.free_near(goal)?;
             let owner = node(u32::try_from(number).ok()?);
-            ledger.claim(Run::one(block), owner).ok()?;
+            ledger.claim_clusters(Run::one(block), owner).ok()?;
             goal = block.plus(1);
             Some(block)
         };
@@ -352,14 +409,16 @@ impl Growing {
     /// Claims `run` as the file's next blocks, and a block for its tree where that must grow.
     fn append(&mut self, run: Run, ledger: &mut Ledger) -> Result<(), LayoutError> {
         let at = logical(self.blocks);
-        ledger.claim(run, (self.owners.data)(at))?;
+        ledger.claim_clusters(run, (self.owners.data)(at))?;
         self.blocks += run.len;
-        let neighbours = self.last.is_some_and(|last| last.end() == run.start);
+        let neighbours = self.neighbours == Neighbours::Joined
+            && self.last.is_some_and(|last| last.end() == run.start);
         self.last = Some(run);
         match &mut self.map {
             FileMap::Blocks { extents, .. } => extents.extend(cut(at, run)),
             FileMap::Extents(tree) => {
-                if neighbours && run.len == 1 && tree.lengthen(1).is_some() {
+                let more = u16::try_from(run.len).unwrap_or(u16::MAX);
+                if neighbours && tree.lengthen(more).is_some() {
                     return Ok(());
                 }
                 for extent in cut(at, run) {
@@ -397,7 +456,7 @@ fn push(
     tree.push(extent, |goal| {
         let goal = goal.max(first_data_block);
         let block = ledger.free_near(goal)?;
-        ledger.claim(Run::one(block), node(nodes)).ok()?;
+        ledger.claim_clusters(Run::one(block), node(nodes)).ok()?;
         nodes += 1;
         Some(block)
     })

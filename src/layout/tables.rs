@@ -22,6 +22,10 @@ pub struct GroupTables {
 
 /// Claims every copy of the superblock and the descriptors.
 pub(super) fn claim_backups(geometry: &Geometry, ledger: &mut Ledger) -> Result<(), LayoutError> {
+    if geometry.superblock_block().get() > geometry.first_data_block {
+        let first = Block::new(geometry.first_data_block);
+        ledger.claim(Run::one(first), Owner::BootBlock)?;
+    }
     for group in geometry.all_groups() {
         let backups = geometry.backups(group);
         if let Some(block) = backups.superblock {

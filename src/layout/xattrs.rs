@@ -277,7 +277,7 @@ impl XattrPlans {
         let place = ledger
             .free_near(goal)
             .ok_or(LayoutError::no_room(owner, 1))?;
-        ledger.claim(Run::one(place), owner)?;
+        ledger.claim_clusters(Run::one(place), owner)?;
         self.placed.push(PlacedBlock {
             content,
             place,

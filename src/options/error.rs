@@ -93,6 +93,14 @@ pub(crate) enum Refusal {
     ResizeInodeWithoutSparseSuper,
     /// Blocks per group out of range.
     BlocksPerGroup { asked: u64, most: u32 },
+    /// A cluster size that ext4 does not have, in bytes.
+    ClusterSize(u64),
+    /// Clusters smaller than blocks.
+    ClusterBelowBlock,
+    /// A cluster size without bigalloc.
+    ClusterWithoutBigalloc,
+    /// bigalloc without extents.
+    BigallocWithoutExtents,
     /// A flex group's size without flex groups.
     FlexSizeWithoutFlexBg,
     /// An inode size that ext4 does not have, in bytes.
@@ -158,6 +166,7 @@ impl fmt::Display for Refusal {
             | Self::GroupsPerFlex(_)
             | Self::BlockSize(_)
             | Self::BlocksPerGroup { .. }
+            | Self::ClusterSize(_)
             | Self::InodeSize { .. } => self.of_range(f),
             Self::BlockBelowSector { .. }
             | Self::Above32Bits { .. }
@@ -167,6 +176,9 @@ impl fmt::Display for Refusal {
             | Self::TooManyInodes(_)
             | Self::InodesFillAll { .. } => self.of_fit(f),
             Self::SixtyFourBitWithoutExtents
+            | Self::ClusterBelowBlock
+            | Self::ClusterWithoutBigalloc
+            | Self::BigallocWithoutExtents
             | Self::MetaBgWithResizeInode
             | Self::ResizeInodeWithoutSparseSuper
             | Self::FlexSizeWithoutFlexBg
@@ -214,6 +226,10 @@ impl Refusal {
             Self::BlocksPerGroup { asked, most } => write!(
                 f,
                 "a group cannot have {asked} blocks; it needs a multiple of 8 from 256 to {most}"
+            ),
+            Self::ClusterSize(bytes) => write!(
+                f,
+                "a cluster cannot have {bytes} bytes; it needs more than 1024 and at most 512 MiB"
             ),
             Self::InodeSize { asked, most } => write!(
                 f,
@@ -276,6 +292,9 @@ impl Refusal {
     fn of_features(&self) -> &'static str {
         match self {
             Self::SixtyFourBitWithoutExtents => "the 64bit feature needs the extent feature",
+            Self::ClusterBelowBlock => "a cluster cannot be smaller than a block",
+            Self::ClusterWithoutBigalloc => "a cluster size needs the bigalloc feature",
+            Self::BigallocWithoutExtents => "the bigalloc feature needs the extent feature",
             Self::MetaBgWithResizeInode => {
                 "the meta_bg and resize_inode features exclude each other"
             }

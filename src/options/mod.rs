@@ -64,6 +64,7 @@ pub struct Options {
     errors: Option<Errors>,
     groups_per_flex: Option<u32>,
     blocks_per_group: Option<u32>,
+    cluster_size: Option<u32>,
     journal_mebibytes: Option<u32>,
     extended: Vec<ExtendedWish>,
     force: bool,
@@ -123,6 +124,12 @@ impl Options {
     /// Where a wish is out of range, contradicts another or asks for what is not supported.
     pub fn settle(&self, host: &Host) -> Result<Settled, SettingsError> {
         settle::settle(self, host)
+    }
+
+    /// The cluster size in bytes, with the bigalloc feature.
+    pub fn cluster_size(&mut self, bytes: u32) -> &mut Self {
+        self.cluster_size = Some(bytes);
+        self
     }
 
     /// Whether a block size is asked for.

@@ -34,6 +34,7 @@ pub(super) struct Rules {
     pub(super) blocksize: Option<i64>,
     pub(super) inode_size: Option<i64>,
     pub(super) inode_ratio: Option<i64>,
+    pub(super) cluster_size: Option<i64>,
     pub(super) flex_bg_size: Option<i64>,
     pub(super) num_backup_sb: Option<i64>,
     /// Percent.
@@ -64,6 +65,7 @@ const NOTHING: Rules = Rules {
     blocksize: None,
     inode_size: None,
     inode_ratio: None,
+    cluster_size: None,
     flex_bg_size: None,
     num_backup_sb: None,
     reserved_ratio: None,
@@ -378,6 +380,7 @@ impl Rules {
             "blocksize" => first(&mut self.blocksize, integer(&value)),
             "inode_size" => first(&mut self.inode_size, integer(&value)),
             "inode_ratio" => first(&mut self.inode_ratio, integer(&value)),
+            "cluster_size" => first(&mut self.cluster_size, integer(&value)),
             "flex_bg_size" => first(&mut self.flex_bg_size, integer(&value)),
             "num_backup_sb" => first(&mut self.num_backup_sb, integer(&value)),
             "reserved_ratio" => first(&mut self.reserved_ratio, value.parse().ok()),

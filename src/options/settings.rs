@@ -36,13 +36,15 @@ pub struct Settings {
     pub blocks_count: u64,
     /// Blocks kept for root; a geometry of fewer blocks keeps the same share.
     pub reserved_blocks: u64,
+    /// log2 of the blocks per cluster; 0 without bigalloc.
+    pub log_cluster_ratio: u8,
     /// The features asked for; the geometry may add meta_bg and drop the journal.
     pub features: FeatureSet,
     /// Bytes per inode on disk: a power of two from 128 to the block size.
     pub inode_size: u16,
     /// The number of inodes asked for; rounded up to fill inode table blocks.
     pub inodes_count: u32,
-    /// Blocks per group, a multiple of 8.
+    /// Blocks per group, a multiple of 8; with bigalloc, clusters per group.
     pub blocks_per_group: Option<u32>,
     /// log2 of the groups per flex group.
     pub log_groups_per_flex: u8,

@@ -20,7 +20,8 @@ use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// The features that this version makes.
-const SUPPORTED: [Feature; 23] = [
+const SUPPORTED: [Feature; 24] = [
+    Feature::Bigalloc,
     Feature::SparseSuper2,
     Feature::StableInodes,
     Feature::MetaBg,
@@ -94,6 +95,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
         blocks: &blocks,
     })?;
     settings.features = features;
+    size_clusters(&mut settings, options, &rules)?;
     settings.default_mount_opts = mount_options;
     topology(&mut settings, host, remark);
     check_page(&settings, options, host, remark)?;
@@ -102,7 +104,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     check_features(&mut settings)?;
     check_groups(&mut settings, options, &rules)?;
     size_inodes(&mut settings, options, &rules, remark)?;
-    count_inodes(&mut settings, options, &rules, &blocks)?;
+    count_inodes(&mut settings, options, &rules)?;
     settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
     settings.discard &= length.output_units > 0;
     finish(settings, &rules)
@@ -437,6 +439,7 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
         features: FeatureSet::EMPTY,
         inode_size: 0,
         inodes_count: 0,
+        log_cluster_ratio: 0,
         blocks_per_group: None,
         log_groups_per_flex: 0,
         desc_size: None,
@@ -739,6 +742,42 @@ fn reserve_descriptors(settings: &mut Settings, size: Size) -> Result<(), Compla
     Ok(())
 }
 
+/// The blocks of a cluster: sixteen unless told otherwise.
+fn size_clusters(
+    settings: &mut Settings,
+    options: &Options,
+    rules: &Choice,
+) -> Result<(), Refusal> {
+    let asked = options.cluster_size;
+    if let Some(bytes) = asked
+        && !(1025..=1 << 29).contains(&bytes)
+    {
+        return Err(Refusal::ClusterSize(bytes.into()));
+    }
+    if !settings.features.has(Feature::Bigalloc) {
+        return match asked {
+            Some(_) => Err(Refusal::ClusterWithoutBigalloc),
+            None => Ok(()),
+        };
+    }
+    let block = settings.block_size.bytes();
+    let by_rules = || rules.find(|rules| rules.cluster_size);
+    let bytes = asked
+        .or_else(|| by_rules().and_then(|bytes| u32::try_from(bytes).ok()))
+        .unwrap_or(block * 16);
+    // A size that is no power of two is rounded down to one.
+    let log_in_kib = (bytes >> 10).checked_ilog2().unwrap_or_default();
+    let log = match log_in_kib {
+        0 => settings.block_size.log() + 4,
+        log => log,
+    };
+    let ratio = log.checked_sub(settings.block_size.log());
+    settings.log_cluster_ratio = ratio
+        .and_then(|ratio| u8::try_from(ratio).ok())
+        .ok_or(Refusal::ClusterBelowBlock)?;
+    Ok(())
+}
+
 /// Where the length is the output's, what lies before the offset is not there to use.
 fn take_off_offset(
     settings: &mut Settings,
@@ -764,6 +803,9 @@ fn take_off_offset(
 
 fn check_features(settings: &mut Settings) -> Result<(), Refusal> {
     let has = |feature| settings.features.has(feature);
+    if has(Feature::Bigalloc) && !has(Feature::Extent) {
+        return Err(Refusal::BigallocWithoutExtents);
+    }
     if has(Feature::MetaBg) && has(Feature::ResizeInode) {
         return Err(Refusal::MetaBgWithResizeInode);
     }
@@ -823,12 +865,7 @@ fn size_inodes(
     Ok(())
 }
 
-fn count_inodes(
-    settings: &mut Settings,
-    options: &Options,
-    rules: &Choice,
-    blocks: &Blocks,
-) -> Result<(), Refusal> {
+fn count_inodes(settings: &mut Settings, options: &Options, rules: &Choice) -> Result<(), Refusal> {
     const MOST: u64 = 0xffff_ffff;
     let bytes = settings
         .blocks_count
@@ -838,7 +875,7 @@ fn count_inodes(
         // A Settings without inodes leaves the count to the geometry.
         Some(count) => count.max(1),
         None => {
-            let ratio = inode_ratio(options, rules, blocks.size);
+            let ratio = inode_ratio(options, rules, settings);
             let count = bytes / ratio;
             if count > MOST && !settings.features.has(Feature::SixtyFourBit) {
                 return Err(Refusal::TooManyInodesByRatio(count));
@@ -857,13 +894,12 @@ fn count_inodes(
     Ok(())
 }
 
-/// Bytes per inode; by the rules never less than a block.
-fn inode_ratio(options: &Options, rules: &Choice, block_size: BlockSize) -> u64 {
+/// Bytes per inode; by the rules never less than a block or a cluster.
+fn inode_ratio(options: &Options, rules: &Choice, settings: &Settings) -> u64 {
+    let cluster_bytes = settings.block_size.bytes_u64() << settings.log_cluster_ratio;
     let by_rules = || {
         let ratio = rules.find(|rules| rules.inode_ratio).unwrap_or(8192);
-        u64::try_from(ratio)
-            .unwrap_or(0)
-            .max(block_size.bytes_u64())
+        u64::try_from(ratio).unwrap_or(0).max(cluster_bytes)
     };
     options.inode_ratio.map_or_else(by_rules, u64::from)
 }
