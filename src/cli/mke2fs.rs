@@ -5,8 +5,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
@@ -161,15 +162,13 @@ impl Command {
         let options = self.options()?;
         self.look_at(host)?;
         let opened = match host.target.kind {
-            TargetKind::Missing => None,
+            TargetKind::Missing => {
+                self.check_new(&options, host)?;
+                None
+            }
+            TargetKind::Other if options.has_size() => None,
             _ => Some(self.open(options.has_size())?),
         };
-        if opened.is_none() && !self.request.dry_run {
-            let is_made = options.has_size() || make::fit(&self.request, &options, host).is_some();
-            if is_made {
-                self.tell(&words::creating_file(&self.device_name));
-            }
-        }
         let (settings, options) = self.settle(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
         let fits = make::fit(&self.request, &options, host).is_some();
@@ -303,11 +302,32 @@ impl Command {
     fn look_at(&self, host: &mut Host) -> Result<(), Failed> {
         match host.look_at(&self.device) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let reason = sys::reason(&error);
-                self.fail(&format!("{reason} {}", words::WHILE_SIZING))
-            }
+            Err(error) => self.fail_sizing(&error),
         }
+    }
+
+    fn fail_sizing<T>(&self, error: &io::Error) -> Result<T, Failed> {
+        let reason = sys::reason(error);
+        self.fail(&format!("{reason} {}", words::WHILE_SIZING))
+    }
+
+    /// Tells that the output will be created, where it can be.
+    fn check_new(&self, options: &Options, host: &Host) -> Result<(), Failed> {
+        if self.request.dry_run {
+            // mke2fs looks at what it does not create then.
+            return match options.has_size() {
+                true => self.fail(words::NO_SECTOR_SIZE),
+                false => Ok(()),
+            };
+        }
+        let parent = self.device.parent().filter(|path| *path != Path::new(""));
+        if let Some(Err(error)) = parent.map(fs::metadata) {
+            return self.fail_sizing(&error);
+        }
+        if options.has_size() || make::fit(&self.request, options, host).is_some() {
+            self.tell(&words::creating_file(&self.device_name));
+        }
+        Ok(())
     }
 
     fn open(&self, has_size: bool) -> Result<Output, Failed> {
@@ -325,10 +345,13 @@ impl Command {
             sink::Refusal::InUse => fail(&words::in_use(device, false)),
             sink::Refusal::Directory if !has_size => self.fail(words::DEVICE_HAS_NO_SIZE),
             sink::Refusal::Directory => setting_up("Is a directory"),
-            sink::Refusal::Io(_) => match std::error::Error::source(&error) {
-                Some(reason) => setting_up(&reason.to_string()),
-                None => self.fail(&error.to_string()),
-            },
+            sink::Refusal::Io(_) => {
+                let reason = std::error::Error::source(&error).and_then(|it| it.downcast_ref());
+                match reason.map(sys::reason) {
+                    Some(reason) => setting_up(&reason),
+                    None => self.fail(&error.to_string()),
+                }
+            }
             _ => self.fail(&error.to_string()),
         }
     }
