@@ -150,21 +150,17 @@ fn what_fails_changes_nothing() {
 }
 
 #[test]
-fn ext4_alone_is_made_so_far() {
+fn what_a_later_version_takes_is_refused_by_name() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, arguments, what) in [
-        ("mke2fs", &["img", "8M"][..], "type ext2"),
-        ("mkfs.ext2", &["img", "8M"], "type ext2"),
-        ("mkfs.ext3", &["img", "8M"], "type ext3"),
-        ("mkfs.ext4", &["-t", "ext3", "img", "8M"], "type ext3"),
-        ("mkfs.ext4", &["-O", "mmp", "img", "8M"], "feature mmp"),
+        ("mkfs.ext4", &["-O", "mmp", "img", "8M"][..], "feature mmp"),
         ("mkfs.ext4", &["-C", "64k", "img", "8M"], "-C"),
         (
             "mkfs.ext4",
             &["-E", "quotatype=usr", "img", "8M"],
             "extended option quotatype",
         ),
-        ("mke4fs", &["-t", "ext2", "img", "8M"], "type ext2"),
+        ("mke4fs", &["-O", "mmp", "img", "8M"], "feature mmp"),
         ("mke4fs", &["-c", "img", "8M"], "-c"),
     ] {
         let output = run(command(name, directory.path()).args(arguments));
@@ -172,6 +168,31 @@ fn ext4_alone_is_made_so_far() {
         let said = format!("{name}: {what} is not supported yet\n");
         assert_eq!(without_banner(&text(&output.stderr)), said);
         assert!(!directory.path().join("img").exists());
+    }
+}
+
+/// What is made when nothing says a type: the name of the command does.
+#[test]
+fn the_name_says_the_type() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, fs_type) in [
+        ("mke2fs", "ext2"),
+        ("mkfs.ext2", "ext2"),
+        ("mkfs.ext3", "ext3"),
+        ("mkfs.ext4", "ext4"),
+        ("/sbin/mkfs.ext4", "ext4"),
+    ] {
+        let output = run(command(name, directory.path()).args(["-nv", "--size", "8M", "new"]));
+        let said = text(&output.stderr);
+        // Nobody can look at what is not there.
+        assert!(said.contains("No such file"), "{said}");
+        fs::write(directory.path().join("img"), vec![0; 1 << 20]).expect("it can be written");
+        let output = run(command(name, directory.path()).args(["-nv", "img"]));
+        let types = format!("fs_types for mke2fs.conf resolution: '{fs_type}', 'floppy'\n");
+        assert!(
+            text(&output.stdout).starts_with(&types),
+            "{name}: {output:?}"
+        );
     }
 }
 

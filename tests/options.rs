@@ -382,7 +382,10 @@ fn what_cannot_be_is_refused_in_a_sentence() {
             |o| o.size(Size::Bytes(u64::MAX)).block_size(1024),
             "18014398509481983 blocks of 1024 bytes are more than a filesystem can have",
         ),
-        (|o| o.fs_type("ext2"), "type ext2 is not supported yet"),
+        (
+            |o| o.with_feature(Feature::Mmp),
+            "feature mmp is not supported yet",
+        ),
     ];
     for (ask, said) in asks {
         let mut options = Options::new();

@@ -407,7 +407,7 @@ impl Command {
 
     fn geometry(&self, settings: &Settings) -> Result<Geometry, Failed> {
         let advise = |geometry: &Geometry| {
-            self.tell(words::checksum_advice(geometry.features));
+            self.tell(&words::checksum_advice(geometry.features));
             if geometry.too_small_for_journal {
                 warn(words::TOO_SMALL_FOR_JOURNAL);
             }
@@ -423,7 +423,7 @@ impl Command {
             failed,
             GeometryError::JournalLength { .. } | GeometryError::JournalTooBig { .. }
         ) {
-            self.tell(words::checksum_advice(settings.features));
+            self.tell(&words::checksum_advice(settings.features));
         }
         fail(&words::geometry_error(&failed, self.names()))
     }

@@ -453,15 +453,23 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
 pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
 
 /// What mke2fs says where checksums could cover more.
-pub(super) fn checksum_advice(features: FeatureSet) -> &'static str {
-    let has = |feature| features.has(feature);
-    match has(Feature::MetadataCsum) && !has(Feature::SixtyFourBit) {
-        true => {
-            "64-bit filesystem support is not enabled.  The larger fields afforded by this \
-             feature enable full-strength checksumming.  Pass -O 64bit to rectify.\n"
-        }
-        false => "",
+pub(super) fn checksum_advice(features: FeatureSet) -> String {
+    let lacks = |feature| features.has(Feature::MetadataCsum) && !features.has(feature);
+    let mut text = String::new();
+    if lacks(Feature::Extent) {
+        text.push_str(
+            "Extents are not enabled.  The file extent tree can be checksummed, whereas block \
+             maps cannot.  Not enabling extents reduces the coverage of metadata checksumming.  \
+             Pass -O extents to rectify.\n",
+        );
     }
+    if lacks(Feature::SixtyFourBit) {
+        text.push_str(
+            "64-bit filesystem support is not enabled.  The larger fields afforded by this \
+             feature enable full-strength checksumming.  Pass -O 64bit to rectify.\n",
+        );
+    }
+    text
 }
 
 /// The numbers that mke2fs tells before it begins.
