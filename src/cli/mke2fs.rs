@@ -192,12 +192,12 @@ impl Command {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(&plan, output)
+        self.write(&plan, output, host.target.kind)
     }
 
     /// Writes, and tells of it as mke2fs does.
-    fn write(&self, plan: &Plan, output: Output) -> Result<(), Failed> {
-        self.tell_beginning(&plan.settings, &plan.layout.geometry);
+    fn write(&self, plan: &Plan, output: Output, kind: TargetKind) -> Result<(), Failed> {
+        self.tell_beginning(&plan.settings, &plan.layout.geometry, kind);
         if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
             self.tell("\n");
             return self.fail(&failure.to_string());
@@ -207,7 +207,7 @@ impl Command {
     }
 
     /// Tells what mke2fs does before it copies files, all of which comes from the layout here.
-    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry) {
+    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry, kind: TargetKind) {
         let verbose = |text: &str| {
             if self.request.verbose {
                 tell(text);
@@ -220,7 +220,10 @@ impl Command {
             self.tell(words::DISCARDING);
             self.tell(&self.numbers(geometry.blocks_count));
             self.tell(words::DONE_PADDED);
-            verbose(words::DISCARD_ZEROES);
+            // No kernel since 4.12 promises that of a device.
+            if !matches!(kind, TargetKind::Device(_)) {
+                verbose(words::DISCARD_ZEROES);
+            }
         }
         self.tell_stats(settings, geometry);
         self.tell(words::ALLOCATING);
