@@ -548,3 +548,206 @@ fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         Err(_) => line(words::bad_threads(&value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    fn flag(name: &str) -> &'static Flag {
+        let named = |flag: &&Flag| flag.name() == name;
+        FLAGS.iter().find(named).expect("there is such a flag")
+    }
+
+    fn given(manner: Manner, flags: &[(&str, &str)]) -> Result<Request, Fault> {
+        let mut request = Request::new(manner);
+        for (name, value) in flags {
+            (flag(name).read)(&mut request, OsStr::new(value))?;
+        }
+        Ok(request)
+    }
+
+    /// The options that the flags make, against those that `ask` makes.
+    fn makes(flags: &[(&str, &str)], ask: fn(&mut Options) -> &mut Options) {
+        let mut options = Options::new();
+        ask(&mut options);
+        let request = given(Manner::Mke2fs, flags).expect("the flags can be read");
+        assert_eq!(request.finished(), options, "{flags:?}");
+    }
+
+    #[test]
+    fn flags_become_options() {
+        makes(&[("L", "label")], |o| o.label("label"));
+        makes(&[("U", "01234567-89ab-4def-8123-456789abcdef")], |o| {
+            o.uuid(0x0123_4567_89ab_4def_8123_4567_89ab_cdef_u128.to_be_bytes())
+        });
+        makes(&[("U", "Clear")], |o| o.uuid([0; 16]));
+        makes(&[("U", "time")], |o| o.uuid_of_the_time());
+        makes(&[("U", "clear"), ("U", "random")], |o| o);
+        makes(&[("t", "ext4")], |o| o.fs_type("ext4"));
+        makes(&[("T", "news,big")], |o| o.usage_types("news,big"));
+        makes(&[("O", "mmp"), ("O", "^extent")], |o| {
+            o.features("mmp,^extent")
+        });
+        makes(&[("E", "stride=4"), ("E", "discard")], |o| {
+            o.extended("discard")
+        });
+        makes(&[("b", "4k")], |o| o.block_size(4096));
+        makes(&[("b", "3000")], |o| o.block_size(2048));
+        makes(&[("b", "-2048")], |o| o.block_size_at_least(2048));
+        makes(&[("I", "256")], |o| o.inode_size(256));
+        makes(&[("I", "256"), ("I", "0")], |o| o);
+        makes(&[("i", "8k")], |o| o.inode_ratio(8192));
+        makes(&[("N", "5000")], |o| o.inodes_count(5000));
+        makes(&[("N", "0")], |o| o);
+        makes(&[("m", "12.5")], |o| o.reserved_percent(12.5));
+        makes(&[("J", "size=4,size=8")], |o| o.journal_mebibytes(8));
+        makes(&[("J", "size=0")], |o| o);
+        makes(&[("g", "8192")], |o| o.blocks_per_group(8192));
+        makes(&[("G", "64")], |o| o.groups_per_flex(64));
+        makes(&[("e", "remount-ro")], |o| {
+            o.errors(Errors::RemountReadOnly)
+        });
+        makes(&[("M", "/mnt")], |o| o.last_mounted("/mnt"));
+        makes(&[("F", ""), ("F", "")], |o| o.force());
+        makes(&[("n", "")], |o| o.dry_run());
+    }
+
+    #[test]
+    fn flags_of_the_command_are_noted() {
+        let request = given(
+            Manner::Mke4fs,
+            &[
+                ("d", "dir"),
+                ("keep-root", ""),
+                ("sync", ""),
+                ("threads", "3"),
+                ("json", ""),
+                ("q", ""),
+                ("v", ""),
+                ("V", ""),
+                ("help", ""),
+                ("F", ""),
+                ("F", ""),
+            ],
+        )
+        .expect("the flags can be read");
+        assert_eq!(request.source.as_deref(), Some(OsStr::new("dir")));
+        assert_eq!(request.threads.map(std::num::NonZero::get), Some(3));
+        assert_eq!(request.force, 2);
+        let noted = [
+            request.keep_root,
+            request.sync,
+            request.json,
+            request.quiet,
+            request.verbose,
+            request.version,
+            request.help,
+        ];
+        assert!(noted.iter().all(|noted| *noted));
+    }
+
+    #[test]
+    fn sizes_are_exact_or_by_the_content() {
+        for (value, wish) in [
+            ("min", SizeWish::By(Fit::Minimum)),
+            ("auto", SizeWish::By(Fit::Auto)),
+            ("+512M", SizeWish::By(Fit::Available(512 << 20))),
+            ("+20%", SizeWish::By(Fit::AvailablePercent(20))),
+            ("64M", SizeWish::Exactly(Size::Kibibytes(64 << 10))),
+        ] {
+            let request = given(Manner::Mke4fs, &[("size", value)]);
+            assert_eq!(request.expect("it can be read").size, Some(wish), "{value}");
+        }
+        for value in ["", "0", "+", "+5", "+x%", "-5M", "1.5M", "max"] {
+            let fault = Fault::Line(words::bad_size(value));
+            let request = given(Manner::Mke4fs, &[("size", value)]);
+            assert_eq!(request.err(), Some(fault), "{value}");
+        }
+    }
+
+    #[test]
+    fn mke2fs_warns_where_we_refuse() {
+        let flags = [("L", "seventeen bytes !"), ("b", "8192")];
+        let request = given(Manner::Mke2fs, &flags).expect("the flags can be read");
+        assert_eq!(
+            request.warnings,
+            [
+                words::label_truncated("seventeen bytes "),
+                words::block_size_not_usable(8192)
+            ]
+        );
+        let request = given(Manner::Mke4fs, &flags).expect("the flags can be read");
+        assert!(request.warnings.is_empty());
+        let mut options = Options::new();
+        options.label("seventeen bytes !").block_size(8192);
+        assert_eq!(request.finished(), options);
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_told() {
+        for (name, value) in [
+            ("b", "1023"),
+            ("b", "131072"),
+            ("b", "x"),
+            ("I", "x"),
+            ("i", "1023"),
+            ("i", "67108865"),
+            ("N", "x"),
+            ("m", "-1"),
+            ("m", "50.1"),
+            ("m", "nan"),
+            ("g", "x"),
+            ("g", "7"),
+            ("G", "0"),
+            ("G", "3"),
+            ("G", "4294967296"),
+            ("threads", "0"),
+        ] {
+            let fault = given(Manner::Mke2fs, &[(name, value)]).err();
+            assert!(
+                matches!(fault, Some(Fault::Line(_))),
+                "{name} {value}: {fault:?}"
+            );
+        }
+        for twice in ["t", "T"] {
+            let letter = twice.chars().next().expect("it is a letter");
+            let fault = given(Manner::Mke2fs, &[(twice, "ext4"), (twice, "ext4")]).err();
+            assert_eq!(fault, Some(Fault::Line(words::only_once(letter))));
+        }
+        let fault = given(Manner::Mke2fs, &[("e", "x")]).err();
+        assert_eq!(fault, Some(Fault::LineAndUsage(words::bad_errors("x"))));
+        for value in ["size", "size=x", "size=1,x=2"] {
+            let fault = given(Manner::Mke2fs, &[("J", value)]).err();
+            assert!(matches!(fault, Some(Fault::Text { .. })), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_takes_is_refused_by_name() {
+        for flag in &FLAGS {
+            if matches!(flag.help, Help::NotYet) {
+                let mut request = Request::new(Manner::Mke4fs);
+                let fault = (flag.read)(&mut request, OsStr::new("1")).err();
+                let text = words::not_yet(&format!("-{}", flag.name()));
+                assert_eq!(fault, Some(Fault::Line(text)));
+            }
+        }
+        let fault = given(Manner::Mke4fs, &[("J", "location=4")]).err();
+        assert_eq!(fault, Some(Fault::Line(words::not_yet("-J location"))));
+    }
+
+    /// getopt's string in mke2fs 1.47.2.
+    #[test]
+    fn every_letter_of_mke2fs_is_known() {
+        let letters = "b:cd:e:g:i:jl:m:no:qr:s:t:vC:DE:FG:I:J:KL:M:N:O:R:ST:U:Vz:";
+        let letters: Vec<char> = letters.chars().collect();
+        for (index, letter) in letters.iter().enumerate() {
+            if *letter != ':' {
+                let takes_value = letters.get(index + 1) == Some(&':');
+                let flag = flag(&letter.to_string());
+                assert_eq!(flag.value.is_some(), takes_value, "{letter}");
+            }
+        }
+    }
+}

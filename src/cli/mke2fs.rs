@@ -5,8 +5,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
@@ -161,15 +162,13 @@ impl Command {
         let options = self.options()?;
         self.look_at(host)?;
         let opened = match host.target.kind {
-            TargetKind::Missing => None,
+            TargetKind::Missing => {
+                self.check_new(&options, host)?;
+                None
+            }
+            TargetKind::Other if options.has_size() => None,
             _ => Some(self.open(options.has_size())?),
         };
-        if opened.is_none() && !self.request.dry_run {
-            let is_made = options.has_size() || make::fit(&self.request, &options, host).is_some();
-            if is_made {
-                self.tell(&words::creating_file(&self.device_name));
-            }
-        }
         let (settings, options) = self.settle(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
         let fits = make::fit(&self.request, &options, host).is_some();
@@ -193,12 +192,12 @@ impl Command {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(&plan, output)
+        self.write(&plan, output, host.target.kind)
     }
 
     /// Writes, and tells of it as mke2fs does.
-    fn write(&self, plan: &Plan, output: Output) -> Result<(), Failed> {
-        self.tell_beginning(&plan.settings, &plan.layout.geometry);
+    fn write(&self, plan: &Plan, output: Output, kind: TargetKind) -> Result<(), Failed> {
+        self.tell_beginning(&plan.settings, &plan.layout.geometry, kind);
         if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
             self.tell("\n");
             return self.fail(&failure.to_string());
@@ -208,7 +207,7 @@ impl Command {
     }
 
     /// Tells what mke2fs does before it copies files, all of which comes from the layout here.
-    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry) {
+    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry, kind: TargetKind) {
         let verbose = |text: &str| {
             if self.request.verbose {
                 tell(text);
@@ -221,7 +220,10 @@ impl Command {
             self.tell(words::DISCARDING);
             self.tell(&self.numbers(geometry.blocks_count));
             self.tell(words::DONE_PADDED);
-            verbose(words::DISCARD_ZEROES);
+            // No kernel since 4.12 promises that of a device.
+            if !matches!(kind, TargetKind::Device(_)) {
+                verbose(words::DISCARD_ZEROES);
+            }
         }
         self.tell_stats(settings, geometry);
         self.tell(words::ALLOCATING);
@@ -303,11 +305,32 @@ impl Command {
     fn look_at(&self, host: &mut Host) -> Result<(), Failed> {
         match host.look_at(&self.device) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let reason = sys::reason(&error);
-                self.fail(&format!("{reason} {}", words::WHILE_SIZING))
-            }
+            Err(error) => self.fail_sizing(&error),
         }
+    }
+
+    fn fail_sizing<T>(&self, error: &io::Error) -> Result<T, Failed> {
+        let reason = sys::reason(error);
+        self.fail(&format!("{reason} {}", words::WHILE_SIZING))
+    }
+
+    /// Tells that the output will be created, where it can be.
+    fn check_new(&self, options: &Options, host: &Host) -> Result<(), Failed> {
+        if self.request.dry_run {
+            // mke2fs looks at what it does not create then.
+            return match options.has_size() {
+                true => self.fail(words::NO_SECTOR_SIZE),
+                false => Ok(()),
+            };
+        }
+        let parent = self.device.parent().filter(|path| *path != Path::new(""));
+        if let Some(Err(error)) = parent.map(fs::metadata) {
+            return self.fail_sizing(&error);
+        }
+        if options.has_size() || make::fit(&self.request, options, host).is_some() {
+            self.tell(&words::creating_file(&self.device_name));
+        }
+        Ok(())
     }
 
     fn open(&self, has_size: bool) -> Result<Output, Failed> {
@@ -325,10 +348,13 @@ impl Command {
             sink::Refusal::InUse => fail(&words::in_use(device, false)),
             sink::Refusal::Directory if !has_size => self.fail(words::DEVICE_HAS_NO_SIZE),
             sink::Refusal::Directory => setting_up("Is a directory"),
-            sink::Refusal::Io(_) => match std::error::Error::source(&error) {
-                Some(reason) => setting_up(&reason.to_string()),
-                None => self.fail(&error.to_string()),
-            },
+            sink::Refusal::Io(_) => {
+                let reason = std::error::Error::source(&error).and_then(|it| it.downcast_ref());
+                match reason.map(sys::reason) {
+                    Some(reason) => setting_up(&reason),
+                    None => self.fail(&error.to_string()),
+                }
+            }
             _ => self.fail(&error.to_string()),
         }
     }
@@ -384,7 +410,7 @@ impl Command {
 
     fn geometry(&self, settings: &Settings) -> Result<Geometry, Failed> {
         let advise = |geometry: &Geometry| {
-            self.tell(words::checksum_advice(geometry.features));
+            self.tell(&words::checksum_advice(geometry.features));
             if geometry.too_small_for_journal {
                 warn(words::TOO_SMALL_FOR_JOURNAL);
             }
@@ -400,7 +426,7 @@ impl Command {
             failed,
             GeometryError::JournalLength { .. } | GeometryError::JournalTooBig { .. }
         ) {
-            self.tell(words::checksum_advice(settings.features));
+            self.tell(&words::checksum_advice(settings.features));
         }
         fail(&words::geometry_error(&failed, self.names()))
     }

@@ -17,7 +17,8 @@ use super::json::Object;
 use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
 use super::{Failed, existing, tell, warn, words};
-use crate::options::{Host, Options, Settings, Size};
+use crate::options::{Host, Options, Size, TargetKind};
+use crate::sink::Output;
 use crate::source::Readable;
 use crate::sys;
 use crate::{Plan, Summary};
@@ -93,6 +94,7 @@ fn command() -> clap::Command {
         .override_usage("mke4fs [OPTIONS] OUTPUT [SIZE]")
         .disable_help_flag(true)
         .disable_version_flag(true)
+        .args_override_self(true)
         .arg(operand(OUTPUT).help("The file or device to write; a file may be new"))
         .arg(operand(SIZE).help("How long the filesystem shall be: 64M, 8G, 2048s"));
     FLAGS
@@ -101,7 +103,11 @@ fn command() -> clap::Command {
 }
 
 fn arg(flag: &'static Flag) -> Arg {
-    let mut arg = Arg::new(flag.name()).action(ArgAction::Count);
+    let mut arg = Arg::new(flag.name()).action(match flag.letter {
+        // Twice, it forces more.
+        Some('F') => ArgAction::Count,
+        _ => ArgAction::SetTrue,
+    });
     if let Some(value) = flag.value {
         // As with getopt, what follows is the value, even if it begins with a hyphen.
         arg = arg
@@ -127,7 +133,10 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
     for flag in &FLAGS {
         let name = flag.name();
         if flag.value.is_none() {
-            let times = matches.get_count(&name);
+            let times = match flag.letter {
+                Some('F') => matches.get_count(&name),
+                _ => matches.get_flag(&name).into(),
+            };
             given.extend((0..times).map(|_| (0, flag, OsString::new())));
         } else if let (Some(indices), Some(values)) = (
             matches.indices_of(&name),
@@ -171,6 +180,17 @@ impl Run {
             return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
         }
         let options = self.options()?;
+        // What cannot be written is refused before the source is read. A new output is created
+        // only then: it may lie in the source.
+        let opened = match (host.target.kind, self.request.dry_run) {
+            (TargetKind::Missing, _) | (TargetKind::File { .. } | TargetKind::Device(_), true) => {
+                None
+            }
+            _ => Some(
+                make::open(&self.request, &self.output)
+                    .or_else(|error| fail(&error.to_string()))?,
+            ),
+        };
         let fits = make::fit(&self.request, &options, &host).is_some();
         let settled = match fits {
             true => make::probe(&options, &host),
@@ -182,7 +202,8 @@ impl Run {
             }
             fail(&error.to_string())
         })?;
-        let made = self.make(options, &host, &settings);
+        let plan = make::plan(&self.request, options, &host, &settings);
+        let made = plan.and_then(|plan| self.make(&plan, opened));
         made.or_else(|failure| fail(&failure.to_string()))
     }
 
@@ -206,20 +227,22 @@ impl Run {
         Ok(options)
     }
 
-    fn make(&self, options: Options, host: &Host, settings: &Settings) -> Result<(), Failure> {
-        let plan = make::plan(&self.request, options, host, settings)?;
+    fn make(&self, plan: &Plan, opened: Option<Output>) -> Result<(), Failure> {
         for notice in &plan.notices {
             self.remark(notice);
         }
         if !self.request.dry_run {
-            let output = make::open(&self.request, &self.output).map_err(Failure::Open)?;
+            let output = match opened {
+                Some(output) => output,
+                None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
+            };
             self.confirm()?;
             let bar = self.bar(&plan.summary());
-            let written = make::write(&self.request, &plan, output, &|bytes| bar.inc(bytes));
+            let written = make::write(&self.request, plan, output, &|bytes| bar.inc(bytes));
             bar.finish_and_clear();
             written?;
         }
-        self.summarise(&plan);
+        self.summarise(plan);
         Ok(())
     }
 

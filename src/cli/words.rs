@@ -142,6 +142,8 @@ pub(super) const BLOCKS_PER_GROUP_MULTIPLE: &str = "blocks per group must be mul
 pub(super) const ILLEGAL_FLEX_SIZE: &str = "Illegal number for flex_bg size";
 pub(super) const FLEX_SIZE_POWER: &str = "flex_bg size must be a power of 2";
 pub(super) const WHILE_SIZING: &str = "while trying to determine filesystem size";
+pub(super) const NO_SECTOR_SIZE: &str =
+    "No such file or directory while trying to determine hardware sector size";
 pub(super) const WHILE_SETTING_UP: &str = "while setting up superblock";
 pub(super) const PROCEED: &str = "Proceed anyway? (y,N) ";
 pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
@@ -212,9 +214,6 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         Refusal::NoBlocks => line(invalid_blocks(size, device)),
         Refusal::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
         Refusal::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
-        Refusal::DryRunWithoutOutput => line(
-            "No such file or directory while trying to determine hardware sector size".to_owned(),
-        ),
         Refusal::TypeUndefined(name) => (Stream::Out, type_undefined(name) + "Aborting...\n"),
         Refusal::Features(text) => plain(format!("Invalid filesystem option set: {text}\n")),
         Refusal::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
@@ -464,15 +463,23 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
 pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
 
 /// What mke2fs says where checksums could cover more.
-pub(super) fn checksum_advice(features: FeatureSet) -> &'static str {
-    let has = |feature| features.has(feature);
-    match has(Feature::MetadataCsum) && !has(Feature::SixtyFourBit) {
-        true => {
-            "64-bit filesystem support is not enabled.  The larger fields afforded by this \
-             feature enable full-strength checksumming.  Pass -O 64bit to rectify.\n"
-        }
-        false => "",
+pub(super) fn checksum_advice(features: FeatureSet) -> String {
+    let lacks = |feature| features.has(Feature::MetadataCsum) && !features.has(feature);
+    let mut text = String::new();
+    if lacks(Feature::Extent) {
+        text.push_str(
+            "Extents are not enabled.  The file extent tree can be checksummed, whereas block \
+             maps cannot.  Not enabling extents reduces the coverage of metadata checksumming.  \
+             Pass -O extents to rectify.\n",
+        );
     }
+    if lacks(Feature::SixtyFourBit) {
+        text.push_str(
+            "64-bit filesystem support is not enabled.  The larger fields afforded by this \
+             feature enable full-strength checksumming.  Pass -O 64bit to rectify.\n",
+        );
+    }
+    text
 }
 
 /// The numbers that mke2fs tells before it begins.

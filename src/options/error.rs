@@ -62,8 +62,6 @@ pub(crate) enum Refusal {
     NoOutputAndNoSize,
     /// The output has no size of its own.
     OutputIsEmpty,
-    /// A dry run has no output to look at.
-    DryRunWithoutOutput,
     /// The configuration has no such type.
     TypeUndefined(String),
     /// Features that cannot be chosen.
@@ -157,7 +155,6 @@ impl fmt::Display for Refusal {
             Self::NoBlocks
             | Self::NoOutputAndNoSize
             | Self::OutputIsEmpty
-            | Self::DryRunWithoutOutput
             | Self::OffsetPastEnd { .. } => self.of_output(f),
             Self::LabelTooLong(_)
             | Self::LastMountedTooLong(_)
@@ -192,9 +189,6 @@ impl Refusal {
         match self {
             Self::NoOutputAndNoSize => f.write_str("the output does not exist; it needs a size"),
             Self::OutputIsEmpty => f.write_str("the output is empty; it needs a size"),
-            Self::DryRunWithoutOutput => {
-                f.write_str("the output does not exist; a dry run needs one to look at")
-            }
             Self::OffsetPastEnd { offset, size } => write!(
                 f,
                 "offset {offset} leaves no room in an output of {size} bytes; it needs to be \

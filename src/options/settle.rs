@@ -329,9 +329,6 @@ impl Blocks {
         rules: &Choice,
         remark: Remarks<'_>,
     ) -> Result<Self, Refusal> {
-        if host.target.kind == TargetKind::Missing && options.dry_run {
-            return Err(Refusal::DryRunWithoutOutput);
-        }
         let (sector_size, physical) = sector_sizes(host);
         let bytes = match options.block_size {
             Some(BlockSizeWish::Exactly(bytes)) if bytes < sector_size => {

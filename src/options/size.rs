@@ -19,7 +19,7 @@ pub enum Size {
 impl Size {
     /// Reads `64M`, `8g`, `2048s`, `0x100k`; a bare number counts blocks.
     ///
-    /// `None` where the text has anything after the number but one unit.
+    /// `None` where the text has anything after the number but one unit, or the number is negative.
     ///
     /// ```
     /// use mke4fs::options::Size;
@@ -28,6 +28,9 @@ impl Size {
     /// assert_eq!(Size::parse("1.5G"), None);
     /// ```
     pub fn parse(text: &str) -> Option<Self> {
+        if text.contains('-') {
+            return None;
+        }
         let (number, rest) = unsigned(text, 0);
         let shifted = |shift: u32| Self::Kibibytes(shift_left(number, shift));
         match rest {
@@ -161,6 +164,7 @@ mod tests {
             ("1.5M", None),
             ("b", None),
             ("1kb", None),
+            ("-5M", None),
             ("", Some(Size::Blocks(0))),
         ] {
             assert_eq!(Size::parse(text), size, "{text:?}");

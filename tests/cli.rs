@@ -1,0 +1,388 @@
+//! Given recorded words of mke2fs 1.47.2, proves that the command says the same; and what it says
+//! in its own words.
+
+#![cfg(all(unix, feature = "cli"))]
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const WORDS: &str = include_str!("../fixtures/mke2fs/words.txt");
+
+/// The command by the name `name`, in `directory`.
+fn command(name: &str, directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+    command
+        .arg0(name)
+        .current_dir(directory)
+        .env_clear()
+        .env("MKE2FS_CONFIG", "none")
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// One recorded run.
+#[derive(Debug, Default)]
+struct Recorded<'a> {
+    size: &'a str,
+    arguments: Vec<&'a str>,
+    status: i32,
+    out: String,
+    err: String,
+}
+
+fn recorded() -> Vec<Recorded<'static>> {
+    let mut runs: Vec<Recorded<'_>> = Vec::new();
+    for line in WORDS.lines() {
+        let (kind, rest) = line.split_at_checked(2).expect("a line has a kind");
+        if kind == "$ " {
+            let (size, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+            runs.push(Recorded {
+                size,
+                arguments: arguments.split_whitespace().collect(),
+                ..Recorded::default()
+            });
+            continue;
+        }
+        let run = runs.last_mut().expect("a command comes first");
+        match kind {
+            "= " => run.status = rest.parse().expect("a status is a number"),
+            "1 " => run.out += &(rest.replace("\\b", "\u{8}") + "\n"),
+            "2 " => run.err += &(rest.to_owned() + "\n"),
+            _ => panic!("{line:?} is no line of the fixture"),
+        }
+    }
+    runs
+}
+
+fn bytes(size: &str) -> u64 {
+    let unit = match size.chars().last() {
+        Some('M') => 1 << 20,
+        Some('G') => 1 << 30,
+        _ => 1,
+    };
+    let number: u64 = size
+        .trim_end_matches(['M', 'G'])
+        .parse()
+        .expect("a size is a number");
+    number * unit
+}
+
+/// The text without the line that names the program and its version.
+fn without_banner(text: &str) -> String {
+    let is_banner = |line: &&str| line.starts_with("mke4fs 0") || line.starts_with("mke2fs 1");
+    text.split_inclusive('\n')
+        .filter(|line| !is_banner(line))
+        .collect()
+}
+
+#[test]
+fn the_words_are_those_of_mke2fs() {
+    let mut wrong = Vec::new();
+    for recorded in recorded() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        if recorded.size != "-" {
+            let image = fs::File::create(directory.path().join("img")).expect("a new file");
+            image
+                .set_len(bytes(recorded.size))
+                .expect("it can be grown");
+        }
+        let output = run(command("mke2fs", directory.path()).args(&recorded.arguments));
+        // mke2fs finds these after it discarded the old content, and says so first.
+        let out = match recorded.arguments.contains(&"xx") {
+            true => text(&output.stdout),
+            false => recorded.out.clone(),
+        };
+        let said = (
+            output.status.code(),
+            text(&output.stdout),
+            without_banner(&text(&output.stderr)),
+        );
+        if said != (Some(recorded.status), out, recorded.err.clone()) {
+            wrong.push(format!("{recorded:#?}\n{said:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_fails_changes_nothing() {
+    for recorded in recorded().iter().filter(|run| run.status != 0) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let image = directory.path().join("img");
+        let junk = vec![0xd1; 1 << 20];
+        let size = match recorded.size {
+            "-" => None,
+            size => Some(bytes(size)),
+        };
+        if let Some(size) = size {
+            fs::write(
+                &image,
+                &junk[..junk.len().min(usize::try_from(size).unwrap_or(0))],
+            )
+            .expect("it can be written");
+            let file = fs::OpenOptions::new().write(true).open(&image);
+            file.and_then(|file| file.set_len(size)).expect("it grows");
+        }
+        run(command("mke2fs", directory.path()).args(&recorded.arguments));
+        match size {
+            None => assert!(!image.exists(), "{recorded:?}"),
+            Some(size) => {
+                let after = fs::metadata(&image).expect("it is there").len();
+                assert_eq!(after, size, "{recorded:?}");
+                let mut head = vec![0; junk.len().min(usize::try_from(size).unwrap_or(0))];
+                let mut file = fs::File::open(&image).expect("it can be read");
+                std::io::Read::read_exact(&mut file, &mut head).expect("it is as long");
+                assert!(head.iter().all(|byte| *byte == 0xd1), "{recorded:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_later_version_takes_is_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, arguments, what) in [
+        ("mkfs.ext4", &["-O", "mmp", "img", "8M"][..], "feature mmp"),
+        ("mkfs.ext4", &["-C", "64k", "img", "8M"], "-C"),
+        (
+            "mkfs.ext4",
+            &["-E", "quotatype=usr", "img", "8M"],
+            "extended option quotatype",
+        ),
+        ("mke4fs", &["-O", "mmp", "img", "8M"], "feature mmp"),
+        ("mke4fs", &["-c", "img", "8M"], "-c"),
+    ] {
+        let output = run(command(name, directory.path()).args(arguments));
+        assert_eq!(output.status.code(), Some(1), "{name} {arguments:?}");
+        let said = format!("{name}: {what} is not supported yet\n");
+        assert_eq!(without_banner(&text(&output.stderr)), said);
+        assert!(!directory.path().join("img").exists());
+    }
+}
+
+/// What is made when nothing says a type: the name of the command does.
+#[test]
+fn the_name_says_the_type() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, fs_type) in [
+        ("mke2fs", "ext2"),
+        ("mkfs.ext2", "ext2"),
+        ("mkfs.ext3", "ext3"),
+        ("mkfs.ext4", "ext4"),
+        ("/sbin/mkfs.ext4", "ext4"),
+    ] {
+        let output = run(command(name, directory.path()).args(["-nv", "--size", "8M", "new"]));
+        let said = text(&output.stderr);
+        // Nobody can look at what is not there.
+        assert!(said.contains("No such file"), "{said}");
+        fs::write(directory.path().join("img"), vec![0; 1 << 20]).expect("it can be written");
+        let output = run(command(name, directory.path()).args(["-nv", "img"]));
+        let types = format!("fs_types for mke2fs.conf resolution: '{fs_type}', 'floppy'\n");
+        assert!(
+            text(&output.stdout).starts_with(&types),
+            "{name}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_file_states_the_rules() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let conf = directory.path().join("conf");
+    let rules = "[defaults]\nfs_type = ext4\nblocksize = 2048\nbase_features = sparse_super\n\
+                 [fs_types]\next4 = {\nfeatures = extent\n}\n";
+    fs::write(&conf, rules).expect("it can be written");
+    let mut made = command("mke2fs", directory.path());
+    made.env("MKE2FS_CONFIG", "conf").args(["-v", "img", "8M"]);
+    let output = run(&mut made);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("Block size=2048 (log=1)\n"));
+
+    fs::write(&conf, "[defaults]\nfs_type ext4\n").expect("it can be written");
+    let output = run(&mut made);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "Syntax error in mke2fs config file (conf, line #2)\n\tSyntax error in profile relation\n"
+    );
+}
+
+/// A directory with a little of everything that needs no root.
+fn source(directory: &Path) {
+    let source = directory.join("source");
+    fs::create_dir_all(source.join("sub")).expect("a new directory");
+    fs::write(source.join("file"), b"hello\n").expect("a new file");
+    std::os::unix::fs::symlink("file", source.join("link")).expect("a new link");
+}
+
+#[test]
+fn json_tells_what_was_made() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    let label = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"a\\\xff");
+    let mut command = command("mke4fs", directory.path());
+    command.args(["--json", "-d", "source", "-U", "clear", "-L"]);
+    let output = run(command.arg(label).arg("img"));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is an object");
+    assert_eq!(made["path"], "img");
+    assert_eq!(made["uuid"], "00000000-0000-0000-0000-000000000000");
+    assert_eq!(made["label"], "a\\\\\\xff");
+    assert_eq!(made["block_size"], 4096);
+    assert_eq!(
+        (&made["files"], &made["directories"]),
+        (&1.into(), &2.into())
+    );
+    let number = |name: &str| made[name].as_u64().expect("it is a number");
+    assert_eq!(number("size_bytes"), number("blocks") * 4096);
+    assert_eq!(
+        number("blocks"),
+        number("blocks_used") + number("blocks_free")
+    );
+    assert_eq!(
+        number("inodes"),
+        number("inodes_used") + number("inodes_free")
+    );
+    let image = fs::metadata(directory.path().join("img")).expect("it is there");
+    assert_eq!(image.len(), number("size_bytes"));
+}
+
+#[test]
+fn the_image_fits_its_content() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    let made = |size: &[&str]| {
+        let mut command = command("mke4fs", directory.path());
+        let output = run(command.args(["-q", "-d", "source"]).args(size).arg("img"));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(text(&output.stdout), "");
+        let image = directory.path().join("img");
+        let length = fs::metadata(&image).expect("it is there").len();
+        fs::remove_file(image).expect("it can be removed");
+        length
+    };
+    let least = made(&["--size", "min"]);
+    let auto = made(&[]);
+    let more = made(&["--size=+64M"]);
+    assert!(
+        least < auto && auto < more && more > 64 << 20,
+        "{least} {auto} {more}"
+    );
+    assert_eq!(made(&["--size", "32M"]), 32 << 20);
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    for arguments in [
+        &["-n", "-d", "source", "img"][..],
+        &["-n", "-d", "source", "--size", "min", "img"],
+    ] {
+        for name in ["mke4fs", "mkfs.ext4"] {
+            let output = run(command(name, directory.path()).args(arguments));
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_ne!(text(&output.stdout), "");
+            assert!(!directory.path().join("img").exists());
+        }
+    }
+}
+
+#[test]
+fn the_output_inside_the_source_is_left_out() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    fs::write(directory.path().join("source/img"), []).expect("a new file");
+    let mut command = command("mke4fs", directory.path());
+    let output = run(command.args(["-q", "-d", "source", "source/img", "8M"]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(
+        said.starts_with("mke4fs: warning: ") && said.contains("img is left out"),
+        "{said}"
+    );
+}
+
+#[test]
+fn help_teaches_by_either_name() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for name in ["mke4fs", "mkfs.ext4"] {
+        let output = run(command(name, directory.path()).arg("--help"));
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        assert!(
+            help.contains("Examples:\n") && help.contains("--size <SIZE>"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn one_sentence_says_what_is_wrong() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    for (arguments, said) in [
+        (&["img"][..], "the output does not exist; it needs a size"),
+        (
+            &[],
+            "an output is needed, a file or a device; --help tells more",
+        ),
+        (
+            &["img", "1.5M"],
+            "invalid size '1.5M'; it can be min, auto, +512M, +20% or a size such as 64M",
+        ),
+        (
+            &["--size", "min", "img", "8M"],
+            "a size after the output and --size exclude each other",
+        ),
+        (
+            &["-L", "seventeen bytes !!", "img", "8M"],
+            "the label has 18 bytes; it can have 16",
+        ),
+        (
+            &["-b", "3000", "img", "8M"],
+            "a block cannot have 3000 bytes; it needs a power of two from 1024 to 65536",
+        ),
+        (
+            &["-U", "xx", "img", "8M"],
+            "invalid UUID 'xx'; it can be random, time, clear or five groups of digits",
+        ),
+        (
+            &["-J", "sizee=1", "img", "8M"],
+            "invalid journal option 'sizee=1'; it can be size=MIB",
+        ),
+        (
+            &["-E", "stride=x,foo", "img", "8M"],
+            "extended option stride cannot be 'x'; there is no extended option 'foo'",
+        ),
+        (
+            &["-d", "nowhere", "img"],
+            "cannot read nowhere: No such file or directory",
+        ),
+        (
+            &["source", "8M"],
+            "source is a directory; a regular file or a block device is needed",
+        ),
+    ] {
+        let output = run(command("mke4fs", directory.path()).args(arguments));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(
+            text(&output.stderr),
+            format!("mke4fs: {said}\n"),
+            "{arguments:?}"
+        );
+        assert!(!directory.path().join("img").exists(), "{arguments:?}");
+    }
+}
