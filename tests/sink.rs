@@ -566,9 +566,11 @@ mod stopped {
 
     /// The child above, which runs after the commands of `shell`.
     fn child(path: &Path, shell: &str) -> Command {
-        let mut command = Command::new("sh");
+        // Whoever runs the tests may ignore signals, as nohup does, and children inherit that.
+        let mut command = Command::new("env");
         command
-            .args(["-c", &format!("{shell} exec \"$@\""), "sh"])
+            .args(["--default-signal=HUP,INT,TERM", "sh", "-c"])
+            .args([&format!("{shell} exec \"$@\""), "sh"])
             .arg(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", CHILD])
             .env("SINK_TEST_OUTPUT", path)

@@ -1,7 +1,7 @@
 //! Given the arguments of the process, does what they ask and gives its status; never knows ext4.
 //!
-//! Called mke2fs or mkfs.*, the command speaks mke2fs's words ([`mke2fs`]); by any other name, our
-//! own ([`mke4fs`]). Both read one table of flags and make the filesystem in one way ([`make`]).
+//! Called mke2fs or mkfs.*, the command speaks mke2fs's words (`mke2fs`); by any other name, our
+//! own (`mke4fs`). Both read one table of flags and make the filesystem in one way (`make`).
 
 mod existing;
 mod flags;

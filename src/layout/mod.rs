@@ -5,7 +5,7 @@
 //!
 //! | order | what | where it is sought |
 //! |---|---|---|
-//! | 1 | superblocks, descriptors, blocks kept for more | each group's front ([`tables`]) |
+//! | 1 | superblocks, descriptors, blocks kept for more | each group's front |
 //! | 2 | block bitmaps, inode bitmaps, inode tables | their (flex) group, or all at the front |
 //! | 3 | root directory | group 0 |
 //! | 4 | lost+found, at least two blocks and 16 KiB | group 0, then each after the last |

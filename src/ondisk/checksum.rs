@@ -17,7 +17,7 @@
 //!
 //! Before `metadata_csum`, `gdt_csum` covered group descriptors alone, by [`crc16`].
 
-/// The register before the first byte where no seed is given, for both [`crc32c`] and a
+/// The register before the first byte where no seed is given, for both [`crc32c()`] and a
 /// filesystem seed.
 pub const INITIAL: u32 = !0;
 

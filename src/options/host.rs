@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, io};
 
-use crate::sys;
-
 use super::size;
+use crate::sys;
+pub use crate::sys::{Device, TargetKind};
 
 /// What the world is like where a filesystem is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,42 +55,6 @@ pub struct Target {
     pub path: PathBuf,
     /// What it is.
     pub kind: TargetKind,
-}
-
-/// What an output is before it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TargetKind {
-    /// It is not there.
-    #[default]
-    Missing,
-    /// A regular file, or memory.
-    File {
-        /// Its size in bytes.
-        size_bytes: u64,
-    },
-    /// A block device.
-    Device(Device),
-    /// Something that cannot hold a filesystem.
-    Other,
-}
-
-/// A block device: sizes in bytes, 0 where nothing is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Device {
-    /// Its size.
-    pub size_bytes: u64,
-    /// The smallest unit it addresses.
-    pub sector_size: u32,
-    /// The smallest unit it writes at once.
-    pub physical_sector_size: u32,
-    /// The smallest request that it likes.
-    pub minimum_io_size: u32,
-    /// The request size that it likes best.
-    pub optimal_io_size: u32,
-    /// How far its start lies off a physical sector.
-    pub alignment_offset: u32,
-    /// Whether it can be mapped into memory.
-    pub dax: bool,
 }
 
 impl Host {

@@ -7,7 +7,41 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::options::{Device, TargetKind};
+/// What an output is before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetKind {
+    /// It is not there.
+    #[default]
+    Missing,
+    /// A regular file, or memory.
+    File {
+        /// Its size in bytes.
+        size_bytes: u64,
+    },
+    /// A block device.
+    Device(Device),
+    /// Something that cannot hold a filesystem.
+    Other,
+}
+
+/// A block device: sizes in bytes, 0 where nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its size.
+    pub size_bytes: u64,
+    /// The smallest unit it addresses.
+    pub sector_size: u32,
+    /// The smallest unit it writes at once.
+    pub physical_sector_size: u32,
+    /// The smallest request that it likes.
+    pub minimum_io_size: u32,
+    /// The request size that it likes best.
+    pub optimal_io_size: u32,
+    /// How far its start lies off a physical sector.
+    pub alignment_offset: u32,
+    /// Whether it can be mapped into memory.
+    pub dax: bool,
+}
 
 /// The user and group that run the program; 0 where the host has none.
 pub(crate) fn user() -> (u32, u32) {

@@ -16,6 +16,7 @@ mod storage;
 #[cfg(unix)]
 mod unix;
 
+pub use device::{Device, TargetKind};
 pub(crate) use device::{look_at, user};
 pub(crate) use in_use::*;
 #[cfg(not(target_os = "linux"))]
