@@ -1,6 +1,6 @@
 //! Given a layout, gives what was made in numbers; never words.
 
-use crate::feature::FeatureSet;
+use crate::feature::{Feature, FeatureSet};
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{Kind, Tree};
@@ -51,7 +51,34 @@ pub struct NodeCounts {
     pub file_bytes: u64,
 }
 
+/// The features that ext3 has; one beyond them makes an ext4.
+const OF_EXT3: [Feature; 8] = [
+    Feature::HasJournal,
+    Feature::ExtAttr,
+    Feature::ResizeInode,
+    Feature::DirIndex,
+    Feature::Filetype,
+    Feature::MetaBg,
+    Feature::SparseSuper,
+    Feature::LargeFile,
+];
+
 impl Summary {
+    /// Which of ext2, ext3 and ext4 the features make it.
+    pub fn fs_type(&self) -> &'static str {
+        if !self
+            .features
+            .iter()
+            .all(|feature| OF_EXT3.contains(&feature))
+        {
+            "ext4"
+        } else if self.features.has(Feature::HasJournal) {
+            "ext3"
+        } else {
+            "ext2"
+        }
+    }
+
     pub(crate) fn new(settings: &Settings, layout: &Layout, tree: &Tree) -> Self {
         let geometry = &layout.geometry;
         let label = settings.label.split(|byte| *byte == 0).next();

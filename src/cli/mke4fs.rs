@@ -336,8 +336,9 @@ impl Made<'_> {
         };
         let block_bytes = summary.block_size;
         format!(
-            "{verb} {path}: ext4{label}, {}, UUID {}\n{} free in blocks of {block_bytes} bytes, \
+            "{verb} {path}: {}{label}, {}, UUID {}\n{} free in blocks of {block_bytes} bytes, \
              {} of {} inodes free, {}.{:03} s\n",
+            summary.fs_type(),
             binary(summary.size_bytes),
             self.uuid(),
             binary(summary.free_blocks * u64::from(block_bytes)),
@@ -381,7 +382,7 @@ impl Made<'_> {
         object
             .bytes("path", self.path.as_os_str().as_encoded_bytes())
             .truth("dry_run", self.dry_run)
-            .text("type", "ext4")
+            .text("type", summary.fs_type())
             .text("uuid", &self.uuid())
             .bytes("label", &summary.label)
             .number("size_bytes", summary.size_bytes)
