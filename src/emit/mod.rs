@@ -23,7 +23,7 @@ use crate::layout::Layout;
 use crate::ondisk::checksum::{filesystem_seed, inode_seed};
 use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
-use crate::sink::Sink;
+use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
 use crate::units::{Block, Group, Ino, Run};
 use batch::{Batch, Batches};
@@ -130,10 +130,7 @@ pub fn emit(
         });
     }
     out.zero(OLD_SUPERBLOCK)?;
-    let discarded = settings.discard
-        && sink
-            .discard(out.base, length)
-            .map_err(|error| out.failed("discarding", 0, error))?;
+    let discarded = settings.discard && out.discard(length, writing.cancel)?;
     let storage = match settings.assume_storage_prezeroed || discarded && sink.discard_zeroes() {
         true => Storage::Zeros,
         false => Storage::OldData,
@@ -176,6 +173,27 @@ impl Out<'_> {
         self.sink
             .zero(self.base + range.start, range.end - range.start)
             .map_err(|error| self.failed("zeroing", range.start, error))
+    }
+
+    /// Discards all `length` bytes of the image, and says whether the storage can; in steps, so that
+    /// a wish to stop is heard.
+    fn discard(&self, length: u64, cancel: &AtomicBool) -> Result<bool, EmitError> {
+        let mut offset = 0;
+        while offset < length {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EmitError::Cancelled);
+            }
+            let step = DISCARD_STEP_BYTES.min(length - offset);
+            let discarded = self
+                .sink
+                .discard(self.base + offset, step)
+                .map_err(|error| self.failed("discarding", offset, error))?;
+            if !discarded {
+                return Ok(false);
+            }
+            offset += step;
+        }
+        Ok(true)
     }
 
     fn zero_blocks(&self, run: Run) -> Result<(), EmitError> {

@@ -384,6 +384,11 @@ impl<'a> Draft<'a> {
         self.content.lost_found.is_some()
     }
 
+    /// Whether the tree has more than its root.
+    pub(super) fn has_content(&self) -> bool {
+        !self.tree.is_empty()
+    }
+
     /// The root directory's blocks.
     pub(super) fn root_blocks(&self) -> u64 {
         u64::from(self.content.directory(NodeId::ROOT).plan.blocks())

@@ -113,7 +113,11 @@ pub(super) fn claim(
     draft: &Draft<'_>,
     ledger: &mut Ledger,
 ) -> Result<SystemFiles, LayoutError> {
-    let mut claims = Claims { geometry, ledger };
+    let mut claims = Claims {
+        geometry,
+        ledger,
+        keep_whole: draft.has_content(),
+    };
     let root = claims.root_directory(draft.root_blocks())?;
     let lost_found = if draft.has_lost_found() {
         None
@@ -170,6 +174,9 @@ const ORPHAN_FILE: Owners = Owners {
 struct Claims<'a> {
     geometry: &'a Geometry,
     ledger: &'a mut Ledger,
+    /// Whether a file is placed where it need not be split, rather than where mke2fs places it:
+    /// only a filesystem without content must have its bytes.
+    keep_whole: bool,
 }
 
 impl Claims<'_> {
@@ -210,8 +217,9 @@ impl Claims<'_> {
     fn journal(&mut self, blocks: u64, wish: Option<u64>) -> Result<AppendedFile, LayoutError> {
         let mut file = Growing::new(self.geometry, JOURNAL, Neighbours::Apart);
         let mut goal = if self.geometry.features.has(Feature::Extent) {
-            let wish = wish.map_or_else(|| self.midpoint(), Block::new);
-            self.ledger.free_from(wish).unwrap_or(wish)
+            let goal = wish.map_or_else(|| self.midpoint(), Block::new);
+            let goal = self.whole_from(goal, blocks);
+            self.ledger.free_from(goal).unwrap_or(goal)
         } else {
             // Without extents libext2fs allocates block by block and heeds no wish.
             self.inode_goal(Ino::JOURNAL)
@@ -228,6 +236,18 @@ impl Claims<'_> {
             }
         }
         Ok(file.finish())
+    }
+
+    /// `goal`, or where from there on, or else from the start, `blocks` blocks are free in a row, if
+    /// files are kept whole.
+    fn whole_from(&self, goal: Block, blocks: u64) -> Block {
+        if !self.keep_whole {
+            return goal;
+        }
+        let end = Block::new(self.geometry.blocks_count);
+        let place = self.ledger.find(goal, end, blocks);
+        let place = place.or_else(|| self.ledger.find(Block::default(), end, blocks));
+        place.unwrap_or(goal)
     }
 
     /// The first block of the group where a journal does least harm: `get_midpoint_journal_block`.
@@ -311,7 +331,7 @@ impl Claims<'_> {
         owners: Owners,
     ) -> Result<AppendedFile, LayoutError> {
         let mut file = Growing::new(self.geometry, owners, Neighbours::Joined);
-        let mut goal = goal;
+        let mut goal = self.whole_from(goal, blocks);
         while file.blocks < blocks {
             goal = file.make_room(goal, self.ledger)?;
             goal = self.near(goal, (owners.data)(logical(file.blocks)))?;
