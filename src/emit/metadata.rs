@@ -328,27 +328,30 @@ fn index(count: u64) -> usize {
 
 /// Sets the bits of `range`, the lowest bit of a byte first.
 fn set_bits(bytes: &mut [u8], range: std::ops::Range<usize>) {
-    each_byte(bytes, range, |byte, mask| *byte |= mask);
+    fill_bits(bytes, range, u8::MAX);
 }
 
 /// Clears the bits of `range`.
 fn clear_bits(bytes: &mut [u8], range: std::ops::Range<usize>) {
-    each_byte(bytes, range, |byte, mask| *byte &= !mask);
+    fill_bits(bytes, range, 0);
 }
 
-fn each_byte(bytes: &mut [u8], range: std::ops::Range<usize>, change: impl Fn(&mut u8, u8)) {
-    let (first, last) = (range.start / 8, range.end.div_ceil(8));
-    for (at, byte) in bytes.iter_mut().enumerate().take(last).skip(first) {
-        let below = range.start.saturating_sub(at * 8).min(8);
-        let above = (at * 8 + 8).saturating_sub(range.end).min(8);
-        let mask = u8::MAX
-            .checked_shl(u32::try_from(below).unwrap_or(8))
-            .unwrap_or(0)
-            & u8::MAX
-                .checked_shr(u32::try_from(above).unwrap_or(8))
-                .unwrap_or(0);
-        change(byte, mask);
+/// Takes the bits of `range` from `value`, which is the same for every byte.
+fn fill_bits(bytes: &mut [u8], range: std::ops::Range<usize>, value: u8) {
+    if range.is_empty() {
+        return;
     }
+    let (first, last) = (range.start / 8, (range.end - 1) / 8);
+    let from = u8::MAX << (range.start % 8);
+    let to = u8::MAX >> (7 - (range.end - 1) % 8);
+    let mut put = |at: usize, mask: u8| bytes[at] = bytes[at] & !mask | value & mask;
+    if first == last {
+        put(first, from & to);
+        return;
+    }
+    put(first, from);
+    put(last, to);
+    bytes[first + 1..last].fill(value);
 }
 
 #[cfg(test)]
