@@ -600,8 +600,8 @@ impl<'a> Draft<'a> {
             cursor: Block::default(),
         };
         placer.place(root).map_err(|error| match error {
-            // Extent trees are the only blocks not counted before.
-            LayoutError::NoRoom { blocks, .. } => too_big(needed + blocks),
+            // Extent trees are the only blocks not counted before: all that was free is full.
+            LayoutError::NoRoom { blocks, .. } => too_big(free + blocks),
             other => other,
         })
     }
