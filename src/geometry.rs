@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::feature::{Feature, FeatureSet};
-use crate::ondisk::jbd2;
+use crate::ondisk::{jbd2, mmp};
 use crate::options::{JournalLength, Settings};
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 
@@ -94,6 +94,11 @@ pub enum GeometryError {
         /// The most there may be.
         most: u64,
     },
+    /// Multiple mount protection updated too seldom.
+    MmpInterval {
+        /// The seconds asked for.
+        seconds: u16,
+    },
     /// An orphan file asked for without a journal.
     OrphanFileWithoutJournal,
 }
@@ -123,6 +128,11 @@ impl fmt::Display for GeometryError {
             Self::JournalTooBig { blocks, most } => write!(
                 f,
                 "the journal would have {blocks} blocks; this filesystem has room for {most}"
+            ),
+            Self::MmpInterval { seconds } => write!(
+                f,
+                "multiple mount protection would be updated every {seconds} seconds; {} is the most",
+                mmp::MAX_UPDATE_INTERVAL
             ),
             Self::OrphanFileWithoutJournal => {
                 f.write_str("the orphan_file feature needs a journal")
@@ -161,6 +171,7 @@ impl Geometry {
         };
         geometry.place_sparse_super2(settings);
         geometry.size_journal(settings)?;
+        geometry.check_mmp(settings)?;
         geometry.size_orphan_file(settings)?;
         Ok(geometry)
     }
@@ -357,6 +368,14 @@ impl Geometry {
             return Err(GeometryError::JournalTooBig { blocks, most });
         }
         self.journal_blocks = Some(fitting);
+        Ok(())
+    }
+
+    fn check_mmp(&self, settings: &Settings) -> Result<(), GeometryError> {
+        let seconds = settings.mmp_update_interval;
+        if self.features.has(Feature::Mmp) && seconds > mmp::MAX_UPDATE_INTERVAL {
+            return Err(GeometryError::MmpInterval { seconds });
+        }
         Ok(())
     }
 

@@ -238,6 +238,9 @@ impl Command {
             self.tell(&words::creating_journal(blocks));
             self.tell(words::DONE);
         }
+        if geometry.features.has(Feature::Mmp) {
+            self.tell(&words::mmp_enabled(settings.mmp_update_interval));
+        }
         if self.request.source.is_some() {
             self.tell(words::COPYING);
         }

@@ -440,6 +440,9 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
         GeometryError::JournalTooBig { .. } => {
             "\nTotal journal size too big for filesystem.\n".to_owned()
         }
+        GeometryError::MmpInterval { .. } => {
+            "\nError while enabling multiple mount protection feature.".to_owned()
+        }
         GeometryError::OrphanFileWithoutJournal => {
             format!("{program}: cannot set orphan_file feature without a journal.\n")
         }
@@ -635,6 +638,10 @@ pub(super) const DISCARD_ZEROES: &str =
 
 pub(super) fn creating_journal(blocks: u32) -> String {
     format!("Creating journal ({blocks} blocks): ")
+}
+
+pub(super) fn mmp_enabled(seconds: u16) -> String {
+    format!("Multiple mount protection is enabled with update interval {seconds} seconds.\n")
 }
 
 /// When the filesystem will be checked, where it will be at all.

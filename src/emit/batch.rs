@@ -100,6 +100,7 @@ fn further(owner: Owner, count: u64) -> Owner {
         | Owner::LostFoundNode(_)
         | Owner::ResizeDoubleIndirect
         | Owner::JournalNode(_)
+        | Owner::Mmp
         | Owner::OrphanFileNode(_)
         | Owner::Symlink(_)
         | Owner::MapNode(_, _)
@@ -175,6 +176,7 @@ impl Image<'_> {
             | Owner::LostFoundNode(_)
             | Owner::ResizeDoubleIndirect
             | Owner::JournalNode(_)
+            | Owner::Mmp
             | Owner::OrphanFile(_)
             | Owner::OrphanFileNode(_)
             | Owner::Directory(_, _)
@@ -207,6 +209,7 @@ impl Image<'_> {
                 let file = system.journal.as_ref();
                 self.render_appended_node(file, Ino::JOURNAL, number, block);
             }
+            Owner::Mmp => self.render_mmp(block),
             Owner::OrphanFile(_) => self.render_orphan_block(place, block),
             Owner::OrphanFileNode(number) => {
                 let ino = self.orphan_ino().unwrap_or_default();

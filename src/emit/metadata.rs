@@ -10,8 +10,9 @@ use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
     BLOCK_UNINIT, GroupDesc, INODE_UNINIT, INODE_ZEROED, SIZE_32, checksum_crc16, checksum_crc32c,
 };
-use crate::ondisk::int::{Le16, Le32};
+use crate::ondisk::int::{Le16, Le32, Le64};
 use crate::ondisk::jbd2::JournalSuperblock;
+use crate::ondisk::mmp::MmpBlock;
 use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
 };
@@ -185,6 +186,20 @@ impl Image<'_> {
         block[..size_of::<JournalSuperblock>()].copy_from_slice(bytes_of(&superblock));
     }
 
+    /// The block of multiple mount protection.
+    pub(super) fn render_mmp(&self, block: &mut [u8]) {
+        let maker = &self.settings.maker;
+        let mut mmp = MmpBlock::clean(self.settings.mmp_update_interval);
+        mmp.mmp_time = Le64::new(maker.time);
+        mmp.mmp_nodename = maker.host_name;
+        mmp.mmp_bdevname = maker.device_name;
+        if self.has(Feature::MetadataCsum) {
+            mmp.seal(self.seed);
+        }
+        block.fill(0);
+        block[..size_of::<MmpBlock>()].copy_from_slice(bytes_of(&mmp));
+    }
+
     /// A block of the orphan file.
     pub(super) fn render_orphan_block(&self, number: Block, block: &mut [u8]) {
         orphan::render_empty(block);
@@ -275,6 +290,10 @@ fn set_features(image: &Image<'_>, sb: &mut Superblock) {
     }
     if image.has(Feature::MetadataCsumSeed) {
         sb.s_checksum_seed = Le32::new(image.seed);
+    }
+    sb.s_mmp_interval = Le16::new(image.settings.mmp_update_interval);
+    if let Some(block) = image.layout.system.mmp {
+        sb.s_mmp_block = Le64::new(block.get());
     }
     if let Some(ino) = image.orphan_ino() {
         sb.s_orphan_file_inum = Le32::new(ino.get());

@@ -11,9 +11,10 @@
 //! | 4 | lost+found, at least two blocks and 16 KiB | group 0, then each after the last |
 //! | 5 | resize inode's double indirect block | behind group 0's tables |
 //! | 6 | journal | the middle group, or its neighbour if that has more room |
-//! | 7 | orphan file | the first free block, then each after the last |
-//! | 8 | directories, long symbolic links, attribute blocks | the first free block on |
-//! | 9 | files, in the order of their inodes | behind those |
+//! | 7 | block of multiple mount protection | the first free block |
+//! | 8 | orphan file | the first free block, then each after the last |
+//! | 9 | directories, long symbolic links, attribute blocks | the first free block on |
+//! | 10 | files, in the order of their inodes | behind those |
 
 pub mod block_map;
 mod content;
@@ -76,6 +77,8 @@ pub enum Owner {
     Journal(LogicalBlock),
     /// A node of the journal's extent tree or block map, in the order of allocation.
     JournalNode(u32),
+    /// The block of multiple mount protection.
+    Mmp,
     /// The orphan file from a block of it on.
     OrphanFile(LogicalBlock),
     /// A node of the orphan file's extent tree or block map, in the order of allocation.

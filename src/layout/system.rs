@@ -23,6 +23,8 @@ pub struct SystemFiles {
     pub resize: Option<Block>,
     /// The journal.
     pub journal: Option<AppendedFile>,
+    /// The block of multiple mount protection.
+    pub mmp: Option<Block>,
     /// The orphan file.
     pub orphan_file: Option<AppendedFile>,
 }
@@ -133,6 +135,10 @@ pub(super) fn claim(
         Some(blocks) => Some(claims.journal(u64::from(blocks), settings.journal_location)?),
         None => None,
     };
+    let mmp = match geometry.features.has(Feature::Mmp) {
+        true => Some(claims.first_free(Owner::Mmp)?),
+        false => None,
+    };
     let orphan_file = match geometry.orphan_file_blocks {
         Some(blocks) => Some(claims.append_by_blocks(blocks, Block::default(), ORPHAN_FILE)?),
         None => None,
@@ -142,6 +148,7 @@ pub(super) fn claim(
         lost_found,
         resize,
         journal,
+        mmp,
         orphan_file,
     })
 }
@@ -306,6 +313,7 @@ impl Claims<'_> {
                 | Owner::ResizeDoubleIndirect
                 | Owner::Journal(_)
                 | Owner::JournalNode(_)
+                | Owner::Mmp
                 | Owner::OrphanFile(_)
                 | Owner::OrphanFileNode(_)
                 | Owner::Directory(_, _)
@@ -347,6 +355,13 @@ impl Claims<'_> {
         let group = self.geometry.group_of_ino(ino).get();
         let first = group & !(self.geometry.groups_per_flex() - 1);
         self.geometry.group_first_block(Group::new(first))
+    }
+
+    /// Claims the first free block of all.
+    fn first_free(&mut self, owner: Owner) -> Result<Block, LayoutError> {
+        let block = self.near(Block::default(), owner)?;
+        self.ledger.claim_clusters(Run::one(block), owner)?;
+        Ok(block)
     }
 
     fn near(&self, goal: Block, owner: Owner) -> Result<Block, LayoutError> {

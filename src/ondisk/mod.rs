@@ -11,6 +11,7 @@ pub mod group_desc;
 pub mod inode;
 pub mod int;
 pub mod jbd2;
+pub mod mmp;
 pub mod orphan;
 pub mod superblock;
 pub mod xattr;

@@ -15,6 +15,8 @@ pub(super) enum Extended {
     HashSeed([u8; 16]),
     LazyItableInit(bool),
     LazyJournalInit(bool),
+    /// Seconds.
+    MmpUpdateInterval(u16),
     NoCopyXattrs,
     /// 0 to 2.
     NumBackupSb(u8),
@@ -67,7 +69,10 @@ const ROWS: [(&str, Takes); 26] = [
         "lazy_journal_init",
         Maybe(|value| Some(Extended::LazyJournalInit(truth(value)))),
     ),
-    ("mmp_update_interval", NotYet),
+    (
+        "mmp_update_interval",
+        Value(|value| wrapped_16(value).map(Extended::MmpUpdateInterval)),
+    ),
     ("no_copy_xattrs", Maybe(|_| Some(Extended::NoCopyXattrs))),
     ("nodiscard", Maybe(|_| Some(Extended::Discard(false)))),
     ("num_backup_sb", Value(num_backup_sb)),
@@ -175,6 +180,11 @@ fn token(token: &str) -> Result<Extended, Complaint> {
 /// A switch: on without a value, else whatever C's `strtoul` makes of it.
 fn truth(value: Option<&str>) -> bool {
     value.is_none_or(|value| size::unsigned(value, 0).0 != 0)
+}
+
+/// The low half of a number, as a field of 16 bits takes it.
+fn wrapped_16(value: &str) -> Option<u16> {
+    u16::try_from(size::number(value)? & 0xffff).ok()
 }
 
 fn number<T: TryFrom<u64>>(value: &str) -> Option<T> {

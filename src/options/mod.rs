@@ -15,7 +15,7 @@ mod size;
 
 pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
-pub use settings::{Errors, JournalLength, Settings};
+pub use settings::{Errors, JournalLength, Maker, Settings};
 pub use size::Size;
 
 #[cfg(feature = "cli")]
@@ -360,6 +360,12 @@ impl Options {
     /// The orphan file's size.
     pub fn orphan_file_size(&mut self, size: Size) -> &mut Self {
         self.one(Extended::OrphanFileSize(size))
+    }
+
+    /// Seconds between updates of the block of multiple mount protection, while mounted: 5 unless
+    /// told otherwise, and at most 300.
+    pub fn mmp_update_interval(&mut self, seconds: u16) -> &mut Self {
+        self.one(Extended::MmpUpdateInterval(seconds))
     }
 
     /// Whether the output is known to read as zeros.

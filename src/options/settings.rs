@@ -25,6 +25,17 @@ pub enum JournalLength {
     Mebibytes(u32),
 }
 
+/// Who makes a filesystem, where and when: what its block of multiple mount protection says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The host's name, padded with zeros.
+    pub host_name: [u8; 64],
+    /// The output's path, padded with zeros.
+    pub device_name: [u8; 32],
+    /// The real clock, in seconds since 1970.
+    pub time: u64,
+}
+
 /// Every setting of a filesystem, validated as far as that is possible without the geometry.
 ///
 /// Units are in the names or the docs. `Option` means "derive it from the geometry".
@@ -83,6 +94,11 @@ pub struct Settings {
     pub raid_stride: u16,
     /// `s_raid_stripe_width`, in blocks.
     pub raid_stripe_width: u32,
+
+    /// Who makes the filesystem, as multiple mount protection notes it.
+    pub maker: Maker,
+    /// `s_mmp_update_interval`, in seconds; kept without the feature too.
+    pub mmp_update_interval: u16,
 
     /// The root directory's owner.
     pub root_uid: u32,

@@ -10,7 +10,7 @@ use super::error::{Notice, Refusal, Remark, SettingsError};
 use super::extended::{self, Complaint, Extended};
 use super::features::{edit_features, edit_mount_options};
 use super::profile::{Profile, Rules};
-use super::settings::{Errors, JournalLength, Settings};
+use super::settings::{Errors, JournalLength, Maker, Settings};
 use super::size::Size;
 use super::{
     BlockSizeWish, Device, ExtendedWish, FeatureWish, Host, Options, Settled, TargetKind, TypeWish,
@@ -20,7 +20,7 @@ use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// The features that this version makes.
-const SUPPORTED: [Feature; 24] = [
+const SUPPORTED: &[Feature] = &[
     Feature::Bigalloc,
     Feature::SparseSuper2,
     Feature::StableInodes,
@@ -37,6 +37,7 @@ const SUPPORTED: [Feature; 24] = [
     Feature::Filetype,
     Feature::Extent,
     Feature::SixtyFourBit,
+    Feature::Mmp,
     Feature::FlexBg,
     Feature::MetadataCsumSeed,
     Feature::SparseSuper,
@@ -54,6 +55,9 @@ const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
 /// EXT2_DFL_CHECKINTERVAL and EXT2_DFL_MAX_MNT_COUNT.
 const CHECK_INTERVAL: u32 = 180 * 86400;
 const MAX_MNT_COUNT: u16 = 20;
+
+/// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
+const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, SettingsError> {
     let mut notices = Vec::new();
@@ -462,6 +466,12 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
         check_interval,
         raid_stride: 0,
         raid_stripe_width: 0,
+        maker: Maker {
+            host_name: padded(Some(&host.name)),
+            device_name: padded(Some(host.target.path.as_os_str().as_encoded_bytes())),
+            time: host.real_clock.as_secs(),
+        },
+        mmp_update_interval: 0,
         root_uid: 0,
         root_gid: 0,
         root_perms: 0o755,
@@ -669,6 +679,7 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
         Extended::LazyItableInit(truth) => settings.lazy_itable_init = truth,
         // Once asked for, it stays.
         Extended::LazyJournalInit(truth) => settings.lazy_journal_init |= truth,
+        Extended::MmpUpdateInterval(seconds) => settings.mmp_update_interval = seconds,
         Extended::NoCopyXattrs => settings.no_copy_xattrs = true,
         Extended::NumBackupSb(count) => settings.num_backup_sb = count,
         Extended::Offset(bytes) => settings.offset_bytes = bytes,
@@ -906,6 +917,9 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if settings.assume_storage_prezeroed {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;
+    }
+    if settings.mmp_update_interval == 0 && settings.features.has(Feature::Mmp) {
+        settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
     }
     let has = |feature| settings.features.has(feature);
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
