@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::feature::{Feature, FeatureSet};
 use crate::ondisk::{jbd2, mmp};
-use crate::options::{JournalLength, Settings};
+use crate::options::{JournalLength, QuotaType, QuotaTypes, Settings};
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 
 /// The most inodes one bitmap and one 16-bit count can keep: `EXT2_MAX_INODES_PER_GROUP`.
@@ -54,6 +54,8 @@ pub struct Geometry {
     pub backup_bgs: [u32; 2],
     /// The journal's blocks, if it has one.
     pub journal_blocks: Option<u32>,
+    /// Whose quota files it has.
+    pub quota_types: QuotaTypes,
     /// The orphan file's blocks, if it has one.
     pub orphan_file_blocks: Option<u64>,
     /// Whether a journal was asked for and the filesystem is too small for it.
@@ -235,6 +237,31 @@ impl Geometry {
     /// The block that holds the primary superblock.
     pub fn superblock_block(&self) -> Block {
         Block::new(u64::from(self.block_size == BlockSize::MIN))
+    }
+
+    /// The inode of the quota file of `quota_type`, if there is one. Those of users and groups are
+    /// reserved; projects came later.
+    pub fn quota_ino(&self, quota_type: QuotaType) -> Option<Ino> {
+        let ino = match quota_type {
+            QuotaType::User => Ino::USER_QUOTA,
+            QuotaType::Group => Ino::GROUP_QUOTA,
+            QuotaType::Project => Ino::new(Ino::FIRST.get() + 1),
+        };
+        self.quota_types.has(quota_type).then_some(ino)
+    }
+
+    /// The orphan file's inode, if there is one.
+    pub fn orphan_ino(&self) -> Option<Ino> {
+        self.orphan_file_blocks?;
+        let before = self.quota_ino(QuotaType::Project).unwrap_or(Ino::FIRST);
+        Some(Ino::new(before.get() + 1))
+    }
+
+    /// The last inode that the filesystem has for itself; lost+found counts as such.
+    pub fn last_own_ino(&self) -> Ino {
+        self.orphan_ino()
+            .or(self.quota_ino(QuotaType::Project))
+            .unwrap_or(Ino::FIRST)
     }
 
     /// How many groups a flex group has; 1 for none.
@@ -492,6 +519,10 @@ impl<'a> Draft<'a> {
             log_groups_per_flex: self.settings.log_groups_per_flex,
             backup_bgs: [0; 2],
             journal_blocks: None,
+            quota_types: match self.features.has(Feature::Quota) {
+                true => self.settings.quota_types,
+                false => QuotaTypes::NONE,
+            },
             orphan_file_blocks: None,
             too_small_for_journal: false,
         };

@@ -243,6 +243,9 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             "{block_size}-byte blocks too big for system (max {page_size})"
         )),
         Refusal::Extended { complaints, last } => plain(extended(complaints, last)),
+        Refusal::InodesTooSmallForProjects => {
+            line("128 byte inodes are too small for project quota".to_owned())
+        }
         Refusal::MetaBgWithResizeInode => plain(
             "The resize_inode and meta_bg features are not compatible.\n\
              They can not be both enabled simultaneously.\n"
@@ -346,6 +349,7 @@ fn complaint(complaint: &Complaint) -> String {
         Complaint::ResizeNotLarger { .. } => {
             "The resize maximum must be greater than the filesystem size.\n".to_owned()
         }
+        Complaint::QuotaType(word) => format!("Failed to parse quota type at {word}"),
         Complaint::Unknown(_) | Complaint::NoValue(_) | Complaint::NotYet(_) => String::new(),
     }
 }
@@ -456,6 +460,7 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
             "while trying to allocate filesystem tables"
         }
         Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
+        Owner::QuotaFile(..) | Owner::QuotaFileNode(..) => "while writing quota inodes",
         Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
         _ => return None,
     };

@@ -17,7 +17,7 @@ use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
 };
 use crate::ondisk::{dirhash::HashVersion, inode, orphan};
-use crate::options::Errors;
+use crate::options::{Errors, QuotaType};
 use crate::units::{Block, Group, Ino, Run};
 
 impl Image<'_> {
@@ -203,7 +203,7 @@ impl Image<'_> {
     /// A block of the orphan file.
     pub(super) fn render_orphan_block(&self, number: Block, block: &mut [u8]) {
         orphan::render_empty(block);
-        if let Some(ino) = self.orphan_ino()
+        if let Some(ino) = self.layout.geometry.orphan_ino()
             && let Some(seed) = self.inode_seed(ino)
         {
             orphan::set_checksum(block, seed, number.get());
@@ -291,11 +291,18 @@ fn set_features(image: &Image<'_>, sb: &mut Superblock) {
     if image.has(Feature::MetadataCsumSeed) {
         sb.s_checksum_seed = Le32::new(image.seed);
     }
+    let quota_ino = |quota_type| {
+        let ino = image.layout.geometry.quota_ino(quota_type);
+        Le32::new(ino.map_or(0, Ino::get))
+    };
+    sb.s_usr_quota_inum = quota_ino(QuotaType::User);
+    sb.s_grp_quota_inum = quota_ino(QuotaType::Group);
+    sb.s_prj_quota_inum = quota_ino(QuotaType::Project);
     sb.s_mmp_interval = Le16::new(image.settings.mmp_update_interval);
     if let Some(block) = image.layout.system.mmp {
         sb.s_mmp_block = Le64::new(block.get());
     }
-    if let Some(ino) = image.orphan_ino() {
+    if let Some(ino) = image.layout.geometry.orphan_ino() {
         sb.s_orphan_file_inum = Le32::new(ino.get());
     }
     let counts_writes = [

@@ -13,6 +13,7 @@ pub mod int;
 pub mod jbd2;
 pub mod mmp;
 pub mod orphan;
+pub mod quota;
 pub mod superblock;
 pub mod xattr;
 

@@ -15,7 +15,7 @@ mod size;
 
 pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
-pub use settings::{Errors, JournalLength, Maker, Settings};
+pub use settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
 pub use size::Size;
 
 #[cfg(feature = "cli")]
@@ -366,6 +366,12 @@ impl Options {
     /// told otherwise, and at most 300.
     pub fn mmp_update_interval(&mut self, seconds: u16) -> &mut Self {
         self.one(Extended::MmpUpdateInterval(seconds))
+    }
+
+    /// Whose quota files the quota feature makes: users' and groups' unless told otherwise. Projects
+    /// bring the project feature.
+    pub fn quota_types(&mut self, types: QuotaTypes) -> &mut Self {
+        self.one(Extended::QuotaTypes(types))
     }
 
     /// Whether the output is known to read as zeros.

@@ -36,6 +36,68 @@ pub struct Maker {
     pub time: u64,
 }
 
+/// Whose usage a quota file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaType {
+    /// Each user's.
+    User,
+    /// Each group's.
+    Group,
+    /// Each project's.
+    Project,
+}
+
+impl QuotaType {
+    /// All types, in the order of their files.
+    pub const ALL: [Self; 3] = [Self::User, Self::Group, Self::Project];
+
+    /// Its place in that order.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Group => 1,
+            Self::Project => 2,
+        }
+    }
+}
+
+/// A set of quota types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaTypes([bool; 3]);
+
+impl QuotaTypes {
+    /// No type.
+    pub const NONE: Self = Self([false; 3]);
+    /// What the quota feature stands for unless told otherwise.
+    pub const USER_AND_GROUP: Self = Self([true, true, false]);
+
+    /// Whether `quota_type` is in the set.
+    pub const fn has(self, quota_type: QuotaType) -> bool {
+        self.0[quota_type.index()]
+    }
+
+    /// The set with `quota_type` in it.
+    #[must_use]
+    pub const fn with(mut self, quota_type: QuotaType) -> Self {
+        self.0[quota_type.index()] = true;
+        self
+    }
+
+    /// The set with `quota_type` out of it.
+    #[must_use]
+    pub const fn without(mut self, quota_type: QuotaType) -> Self {
+        self.0[quota_type.index()] = false;
+        self
+    }
+
+    /// The types in the set, in the order of their files.
+    pub fn iter(self) -> impl Iterator<Item = QuotaType> {
+        QuotaType::ALL
+            .into_iter()
+            .filter(move |quota_type| self.has(*quota_type))
+    }
+}
+
 /// Every setting of a filesystem, validated as far as that is possible without the geometry.
 ///
 /// Units are in the names or the docs. `Option` means "derive it from the geometry".
@@ -99,6 +161,9 @@ pub struct Settings {
     pub maker: Maker,
     /// `s_mmp_update_interval`, in seconds; kept without the feature too.
     pub mmp_update_interval: u16,
+
+    /// Whose quota files there are, with the quota feature.
+    pub quota_types: QuotaTypes,
 
     /// The root directory's owner.
     pub root_uid: u32,

@@ -10,7 +10,7 @@ use super::error::{Notice, Refusal, Remark, SettingsError};
 use super::extended::{self, Complaint, Extended};
 use super::features::{edit_features, edit_mount_options};
 use super::profile::{Profile, Rules};
-use super::settings::{Errors, JournalLength, Maker, Settings};
+use super::settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
 use super::size::Size;
 use super::{
     BlockSizeWish, Device, ExtendedWish, FeatureWish, Host, Options, Settled, TargetKind, TypeWish,
@@ -38,6 +38,8 @@ const SUPPORTED: &[Feature] = &[
     Feature::Extent,
     Feature::SixtyFourBit,
     Feature::Mmp,
+    Feature::Project,
+    Feature::Quota,
     Feature::FlexBg,
     Feature::MetadataCsumSeed,
     Feature::SparseSuper,
@@ -56,6 +58,8 @@ const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
 const CHECK_INTERVAL: u32 = 180 * 86400;
 const MAX_MNT_COUNT: u16 = 20;
 
+/// EXT2_GOOD_OLD_INODE_SIZE, in bytes.
+const GOOD_OLD_INODE_SIZE: u32 = 128;
 /// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
 const MMP_UPDATE_INTERVAL: u16 = 5;
 
@@ -105,6 +109,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     check_page(&settings, options, host, remark)?;
     extend(&mut settings, options, host, remark, &rules)?;
     take_off_offset(&mut settings, &length, remark)?;
+    check_project(&mut settings, options)?;
     check_features(&mut settings)?;
     check_groups(&mut settings, options, &rules)?;
     size_inodes(&mut settings, options, &rules, remark)?;
@@ -472,6 +477,7 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
             time: host.real_clock.as_secs(),
         },
         mmp_update_interval: 0,
+        quota_types: QuotaTypes::USER_AND_GROUP,
         root_uid: 0,
         root_gid: 0,
         root_perms: 0o755,
@@ -654,6 +660,7 @@ fn extend_by(
             }
             Complaint::Unknown(name) => last.clone_from(name),
             Complaint::NoValue(name) => last = (*name).to_owned(),
+            Complaint::QuotaType(_) => last = "quotatype".to_owned(),
             Complaint::Invalid { .. } | Complaint::ResizeNotLarger { .. } => {}
         }
         complaints.push(complaint);
@@ -696,6 +703,7 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
                 settings.journal_location = Some(0);
             }
         }
+        Extended::QuotaTypes(types) => settings.quota_types = types,
         Extended::Resize(size) => reserve_descriptors(settings, size)?,
         Extended::RootOwner(owner) => {
             (settings.root_uid, settings.root_gid) = owner.unwrap_or(host.user);
@@ -809,6 +817,20 @@ fn take_off_offset(
     Ok(())
 }
 
+/// Projects are counted with their feature, and need inodes with room for a project's number.
+fn check_project(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+    if settings.quota_types.has(QuotaType::Project) {
+        settings.features = settings.features.with(Feature::Project);
+    }
+    if settings.features.has(Feature::Project) {
+        settings.quota_types = settings.quota_types.with(QuotaType::Project);
+        if options.inode_size == Some(GOOD_OLD_INODE_SIZE) {
+            return Err(Refusal::InodesTooSmallForProjects);
+        }
+    }
+    Ok(())
+}
+
 fn check_features(settings: &mut Settings) -> Result<(), Refusal> {
     let has = |feature| settings.features.has(feature);
     if has(Feature::Bigalloc) && !has(Feature::Extent) {
@@ -857,6 +879,10 @@ fn size_inodes(
         rules
             .find(|rules| rules.inode_size)
             .filter(|bytes| *bytes != 0)
+    };
+    let by_rules = || match settings.features.has(Feature::Project) {
+        true => by_rules().max(Some(i64::from(2 * GOOD_OLD_INODE_SIZE))),
+        false => by_rules(),
     };
     // Where nothing says a size, ext2fs_initialize takes EXT2_GOOD_OLD_INODE_SIZE.
     let asked = options.inode_size.map(i64::from).or_else(by_rules);
