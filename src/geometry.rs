@@ -52,6 +52,8 @@ pub struct Geometry {
     pub log_groups_per_flex: u8,
     /// The groups with backups under sparse_super2; 0 for none.
     pub backup_bgs: [u32; 2],
+    /// Those among the journal's blocks, at its end, that are kept for fast commits.
+    pub fast_commit_blocks: u32,
     /// The journal's blocks, if it has one.
     pub journal_blocks: Option<u32>,
     /// Whose quota files it has.
@@ -87,6 +89,11 @@ pub enum GeometryError {
     /// A journal that is too short or too long for any filesystem.
     JournalLength {
         /// The blocks asked for.
+        blocks: u64,
+    },
+    /// A journal that is too short but for what fast commits have of it.
+    JournalTooShort {
+        /// The blocks that are left.
         blocks: u64,
     },
     /// A journal longer than half of the free blocks.
@@ -126,6 +133,11 @@ impl fmt::Display for GeometryError {
                 "the journal would have {blocks} blocks; it can have {} to {}",
                 jbd2::MIN_BLOCKS,
                 jbd2::MAX_BLOCKS
+            ),
+            Self::JournalTooShort { blocks } => write!(
+                f,
+                "the journal would have {blocks} blocks beside those for fast commits; it needs {}",
+                jbd2::MIN_BLOCKS
             ),
             Self::JournalTooBig { blocks, most } => write!(
                 f,
@@ -381,21 +393,40 @@ impl Geometry {
                 .without(Feature::OrphanFile);
             return Ok(());
         };
-        let JournalLength::Mebibytes(mebibytes) = settings.journal_length else {
-            self.journal_blocks = Some(default);
-            return Ok(());
+        let has_fast_commit = self.features.has(Feature::FastCommit);
+        let fast_commit_kibibytes = settings.fast_commit_kibibytes.filter(|_| has_fast_commit);
+        let kibibytes = match settings.journal_length {
+            JournalLength::ByFilesystem => None,
+            JournalLength::Mebibytes(mebibytes) => Some(u64::from(mebibytes) * 1024),
         };
-        let blocks = u64::from(mebibytes) * 1024 / (self.block_size.bytes_u64() / 1024);
+        let blocks_in = |kibibytes: u64| kibibytes * 1024 / self.block_size.bytes_u64();
+        let plain = kibibytes.map_or(u64::from(default), blocks_in);
+        let fast_commit = match fast_commit_kibibytes {
+            Some(kibibytes) => blocks_in(kibibytes.into()),
+            None if has_fast_commit => u64::from(default / JOURNAL_TO_FAST_COMMIT),
+            None => 0,
+        };
+        let blocks = plain + fast_commit;
+        let is_asked = kibibytes.is_some() || fast_commit_kibibytes.is_some();
+        self.journal_blocks = Some(self.checked_journal(blocks, is_asked)?);
+        if plain < u64::from(jbd2::MIN_BLOCKS) {
+            return Err(GeometryError::JournalTooShort { blocks: plain });
+        }
+        self.fast_commit_blocks = u32::try_from(fast_commit).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// `blocks` as the journal's length, which is checked only where one was asked for.
+    fn checked_journal(&self, blocks: u64, is_asked: bool) -> Result<u32, GeometryError> {
         let fitting = u32::try_from(blocks)
             .ok()
             .filter(|blocks| (jbd2::MIN_BLOCKS..=jbd2::MAX_BLOCKS).contains(blocks))
             .ok_or(GeometryError::JournalLength { blocks })?;
         let most = self.initial_free_blocks() / 2;
-        if blocks > most {
+        if is_asked && blocks > most {
             return Err(GeometryError::JournalTooBig { blocks, most });
         }
-        self.journal_blocks = Some(fitting);
-        Ok(())
+        Ok(fitting)
     }
 
     fn check_mmp(&self, settings: &Settings) -> Result<(), GeometryError> {
@@ -518,6 +549,7 @@ impl<'a> Draft<'a> {
             reserved_gdt_blocks: reserved,
             log_groups_per_flex: self.settings.log_groups_per_flex,
             backup_bgs: [0; 2],
+            fast_commit_blocks: 0,
             journal_blocks: None,
             quota_types: match self.features.has(Feature::Quota) {
                 true => self.settings.quota_types,
@@ -694,6 +726,9 @@ fn is_power_of(number: u32, base: u32) -> bool {
     }
     power == number
 }
+
+/// `EXT2_JOURNAL_TO_FC_BLKS_RATIO`: a journal's usual length over what fast commits get.
+const JOURNAL_TO_FAST_COMMIT: u32 = 64;
 
 /// `ext2fs_default_journal_size`: the journal's blocks by those of the filesystem.
 fn default_journal_blocks(blocks_count: u64) -> Option<u32> {

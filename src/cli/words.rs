@@ -53,7 +53,10 @@ pub(super) const USING: &str = "\tUsing no library but its own\n";
 
 /// Ours: what to say of a journal option in one line.
 pub(super) fn bad_journal_option(token: &str) -> String {
-    format!("invalid journal option '{token}'; it can be size=MIB")
+    format!(
+        "invalid journal option '{token}'; it can be size=MIB, location=BLOCK, \
+         fast_commit_size=KIB or v1_superblock"
+    )
 }
 
 pub(super) fn label_truncated(label: &str) -> String {
@@ -441,6 +444,11 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
             "\nThe total requested journal size is {blocks} blocks; it must be\n\
              between 1024 and 10240000 blocks.  Aborting.\n"
         ),
+        GeometryError::JournalTooShort { .. } => {
+            format!(
+                "{program}: Journal must be at least 1024 blocks \n\twhile trying to create journal\n"
+            )
+        }
         GeometryError::JournalTooBig { .. } => {
             "\nTotal journal size too big for filesystem.\n".to_owned()
         }

@@ -10,8 +10,8 @@ use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
     BLOCK_UNINIT, GroupDesc, INODE_UNINIT, INODE_ZEROED, SIZE_32, checksum_crc16, checksum_crc32c,
 };
-use crate::ondisk::int::{Le16, Le32, Le64};
-use crate::ondisk::jbd2::JournalSuperblock;
+use crate::ondisk::int::{Be32, Le16, Le32, Le64};
+use crate::ondisk::jbd2::{BLOCK_TYPE_SUPERBLOCK_V1, JournalSuperblock};
 use crate::ondisk::mmp::MmpBlock;
 use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
@@ -180,8 +180,12 @@ impl Image<'_> {
     pub(super) fn render_journal_superblock(&self, block: &mut [u8]) {
         let geometry = &self.layout.geometry;
         let blocks = geometry.journal_blocks.unwrap_or_default();
-        let superblock =
+        let mut superblock =
             JournalSuperblock::empty(blocks, geometry.block_size.bytes(), self.settings.uuid);
+        superblock.s_num_fc_blks = Be32::new(geometry.fast_commit_blocks);
+        if self.settings.journal_v1 {
+            superblock.h_blocktype = Be32::new(BLOCK_TYPE_SUPERBLOCK_V1);
+        }
         block.fill(0);
         block[..size_of::<JournalSuperblock>()].copy_from_slice(bytes_of(&superblock));
     }

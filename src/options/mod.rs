@@ -66,6 +66,9 @@ pub struct Options {
     blocks_per_group: Option<u32>,
     cluster_size: Option<u32>,
     journal_mebibytes: Option<u32>,
+    fast_commit_kibibytes: Option<u32>,
+    journal_location: Option<String>,
+    journal_v1: bool,
     extended: Vec<ExtendedWish>,
     force: bool,
     dry_run: bool,
@@ -276,6 +279,25 @@ impl Options {
     /// The journal's length in MiB. It brings a journal where there would be none.
     pub fn journal_mebibytes(&mut self, mebibytes: u32) -> &mut Self {
         self.journal_mebibytes = Some(mebibytes);
+        self
+    }
+
+    /// What the journal keeps for fast commits, in KiB, with the fast_commit feature: a 64th of its
+    /// usual length unless told otherwise.
+    pub fn fast_commit_kibibytes(&mut self, kibibytes: u32) -> &mut Self {
+        self.fast_commit_kibibytes = Some(kibibytes);
+        self
+    }
+
+    /// Where the journal shall begin, as `-J location=` takes it: a bare number counts blocks.
+    pub fn journal_location(&mut self, text: impl Into<String>) -> &mut Self {
+        self.journal_location = Some(text.into());
+        self
+    }
+
+    /// Gives the journal a superblock of the old form.
+    pub fn journal_v1(&mut self) -> &mut Self {
+        self.journal_v1 = true;
         self
     }
 

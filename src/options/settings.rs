@@ -131,6 +131,11 @@ pub struct Settings {
     pub packed_meta_blocks: bool,
     /// The journal's length.
     pub journal_length: JournalLength,
+    /// What the journal keeps for fast commits, in KiB: a 64th more than its usual length unless
+    /// told otherwise.
+    pub fast_commit_kibibytes: Option<u32>,
+    /// The journal's superblock has the old form.
+    pub journal_v1: bool,
     /// Where the journal shall begin, in blocks.
     pub journal_location: Option<u64>,
     /// The orphan file's length in blocks.

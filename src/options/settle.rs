@@ -37,6 +37,7 @@ const SUPPORTED: &[Feature] = &[
     Feature::Filetype,
     Feature::Extent,
     Feature::SixtyFourBit,
+    Feature::FastCommit,
     Feature::Mmp,
     Feature::Project,
     Feature::Quota,
@@ -456,9 +457,11 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
             Some(mebibytes) => JournalLength::Mebibytes(mebibytes),
             None => JournalLength::ByFilesystem,
         },
+        fast_commit_kibibytes: options.fast_commit_kibibytes,
+        journal_v1: options.journal_v1,
         journal_location: match packed_meta_blocks {
             true => Some(0),
-            false => journal_location(rules, from.blocks.size),
+            false => journal_location(options, rules, from.blocks.size),
         },
         orphan_file_blocks: None,
         uuid,
@@ -497,8 +500,9 @@ fn backups(rules: &Choice) -> u8 {
     u8::try_from(count.clamp(0, 2)).unwrap_or(2)
 }
 
-fn journal_location(rules: &Choice, block_size: BlockSize) -> Option<u64> {
-    let text = rules.text(|rules| rules.journal_location.as_deref())?;
+fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) -> Option<u64> {
+    let by_rules = || rules.text(|rules| rules.journal_location.as_deref());
+    let text = options.journal_location.as_deref().or_else(by_rules)?;
     let size = Size::parse(text).filter(|_| !text.is_empty());
     (!text.is_empty()).then(|| size.map_or(0, |size| size.blocks(block_size.log())))
 }
