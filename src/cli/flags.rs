@@ -177,7 +177,12 @@ pub(super) static FLAGS: [Flag; 40] = [
         "Keep this share for root: 5 unless told otherwise",
         reserved,
     ),
-    letter('J', Some("size=MIB"), "Make the journal so long", journal),
+    letter(
+        'J',
+        Some("size=MIB,..."),
+        "Make the journal so long; also location=BLOCK and more",
+        journal,
+    ),
     letter(
         'C',
         Some("BYTES"),

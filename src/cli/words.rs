@@ -653,6 +653,14 @@ pub(super) fn creating_journal(blocks: u32) -> String {
     format!("Creating journal ({blocks} blocks): ")
 }
 
+/// The journal shall begin before the first block there is; the first one is taken then.
+pub(super) fn no_block_for_journal(block: u64, device: &str) -> String {
+    format!(
+        "Illegal block number passed to ext2fs_test_block_bitmap #{block} for block bitmap for \
+         {device}\n"
+    )
+}
+
 pub(super) fn mmp_enabled(seconds: u16) -> String {
     format!("Multiple mount protection is enabled with update interval {seconds} seconds.\n")
 }
