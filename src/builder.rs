@@ -119,23 +119,27 @@ impl Builder {
             notices.extend(declared.notices.into_iter().map(Notice::Source));
         }
         tree.finish()?;
+        let mut set_root = |tree: &mut Tree, settings: &Settings| {
+            let made = plan::made_root(settings);
+            let kept = root.take().filter(|_| self.keep_root);
+            tree.set_metadata(NodeId::ROOT, kept.unwrap_or(made));
+        };
         let (settled, layout) = match self.fit {
             Some(fit) => {
+                // No size changes the root directory's owner, which a quota file counts.
+                let probed = plan::probe(&self.options, &self.host, &tree)?;
+                set_root(&mut tree, &probed);
                 let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
                 (planned.settled, planned.layout)
             }
             None => {
                 let settled = plan::settle(&self.options, &self.host, &tree)?;
+                set_root(&mut tree, &settled.settings);
                 let geometry = Geometry::new(&settled.settings)?;
                 let layout = Layout::new(&settled.settings, geometry, &tree)?;
                 (settled, layout)
             }
         };
-        let made = plan::made_root(&settled.settings);
-        tree.set_metadata(
-            NodeId::ROOT,
-            root.filter(|_| self.keep_root).unwrap_or(made),
-        );
         notices.extend(settled.notices.into_iter().map(Notice::Options));
         if layout.geometry.too_small_for_journal {
             notices.push(Notice::TooSmallForJournal);

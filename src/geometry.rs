@@ -6,8 +6,8 @@
 use std::fmt;
 
 use crate::feature::{Feature, FeatureSet};
-use crate::ondisk::jbd2;
-use crate::options::{JournalLength, Settings};
+use crate::ondisk::{jbd2, mmp};
+use crate::options::{JournalLength, QuotaType, QuotaTypes, Settings};
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 
 /// The most inodes one bitmap and one 16-bit count can keep: `EXT2_MAX_INODES_PER_GROUP`.
@@ -52,8 +52,12 @@ pub struct Geometry {
     pub log_groups_per_flex: u8,
     /// The groups with backups under sparse_super2; 0 for none.
     pub backup_bgs: [u32; 2],
+    /// Those among the journal's blocks, at its end, that are kept for fast commits.
+    pub fast_commit_blocks: u32,
     /// The journal's blocks, if it has one.
     pub journal_blocks: Option<u32>,
+    /// Whose quota files it has.
+    pub quota_types: QuotaTypes,
     /// The orphan file's blocks, if it has one.
     pub orphan_file_blocks: Option<u64>,
     /// Whether a journal was asked for and the filesystem is too small for it.
@@ -87,12 +91,22 @@ pub enum GeometryError {
         /// The blocks asked for.
         blocks: u64,
     },
+    /// A journal that is too short but for what fast commits have of it.
+    JournalTooShort {
+        /// The blocks that are left.
+        blocks: u64,
+    },
     /// A journal longer than half of the free blocks.
     JournalTooBig {
         /// The blocks asked for.
         blocks: u64,
         /// The most there may be.
         most: u64,
+    },
+    /// Multiple mount protection updated too seldom.
+    MmpInterval {
+        /// The seconds asked for.
+        seconds: u16,
     },
     /// An orphan file asked for without a journal.
     OrphanFileWithoutJournal,
@@ -120,9 +134,19 @@ impl fmt::Display for GeometryError {
                 jbd2::MIN_BLOCKS,
                 jbd2::MAX_BLOCKS
             ),
+            Self::JournalTooShort { blocks } => write!(
+                f,
+                "the journal would have {blocks} blocks beside those for fast commits; it needs {}",
+                jbd2::MIN_BLOCKS
+            ),
             Self::JournalTooBig { blocks, most } => write!(
                 f,
                 "the journal would have {blocks} blocks; this filesystem has room for {most}"
+            ),
+            Self::MmpInterval { seconds } => write!(
+                f,
+                "multiple mount protection would be updated every {seconds} seconds; {} is the most",
+                mmp::MAX_UPDATE_INTERVAL
             ),
             Self::OrphanFileWithoutJournal => {
                 f.write_str("the orphan_file feature needs a journal")
@@ -161,6 +185,7 @@ impl Geometry {
         };
         geometry.place_sparse_super2(settings);
         geometry.size_journal(settings)?;
+        geometry.check_mmp(settings)?;
         geometry.size_orphan_file(settings)?;
         Ok(geometry)
     }
@@ -224,6 +249,31 @@ impl Geometry {
     /// The block that holds the primary superblock.
     pub fn superblock_block(&self) -> Block {
         Block::new(u64::from(self.block_size == BlockSize::MIN))
+    }
+
+    /// The inode of the quota file of `quota_type`, if there is one. Those of users and groups are
+    /// reserved; projects came later.
+    pub fn quota_ino(&self, quota_type: QuotaType) -> Option<Ino> {
+        let ino = match quota_type {
+            QuotaType::User => Ino::USER_QUOTA,
+            QuotaType::Group => Ino::GROUP_QUOTA,
+            QuotaType::Project => Ino::new(Ino::FIRST.get() + 1),
+        };
+        self.quota_types.has(quota_type).then_some(ino)
+    }
+
+    /// The orphan file's inode, if there is one.
+    pub fn orphan_ino(&self) -> Option<Ino> {
+        self.orphan_file_blocks?;
+        let before = self.quota_ino(QuotaType::Project).unwrap_or(Ino::FIRST);
+        Some(Ino::new(before.get() + 1))
+    }
+
+    /// The last inode that the filesystem has for itself; lost+found counts as such.
+    pub fn last_own_ino(&self) -> Ino {
+        self.orphan_ino()
+            .or(self.quota_ino(QuotaType::Project))
+            .unwrap_or(Ino::FIRST)
     }
 
     /// How many groups a flex group has; 1 for none.
@@ -343,20 +393,47 @@ impl Geometry {
                 .without(Feature::OrphanFile);
             return Ok(());
         };
-        let JournalLength::Mebibytes(mebibytes) = settings.journal_length else {
-            self.journal_blocks = Some(default);
-            return Ok(());
+        let has_fast_commit = self.features.has(Feature::FastCommit);
+        let fast_commit_kibibytes = settings.fast_commit_kibibytes.filter(|_| has_fast_commit);
+        let kibibytes = match settings.journal_length {
+            JournalLength::ByFilesystem => None,
+            JournalLength::Mebibytes(mebibytes) => Some(u64::from(mebibytes) * 1024),
         };
-        let blocks = u64::from(mebibytes) * 1024 / (self.block_size.bytes_u64() / 1024);
+        let blocks_in = |kibibytes: u64| kibibytes * 1024 / self.block_size.bytes_u64();
+        let plain = kibibytes.map_or(u64::from(default), blocks_in);
+        let fast_commit = match fast_commit_kibibytes {
+            Some(kibibytes) => blocks_in(kibibytes.into()),
+            None if has_fast_commit => u64::from(default / JOURNAL_TO_FAST_COMMIT),
+            None => 0,
+        };
+        let blocks = plain + fast_commit;
+        let is_asked = kibibytes.is_some() || fast_commit_kibibytes.is_some();
+        self.journal_blocks = Some(self.checked_journal(blocks, is_asked)?);
+        if plain < u64::from(jbd2::MIN_BLOCKS) {
+            return Err(GeometryError::JournalTooShort { blocks: plain });
+        }
+        self.fast_commit_blocks = u32::try_from(fast_commit).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// `blocks` as the journal's length, which is checked only where one was asked for.
+    fn checked_journal(&self, blocks: u64, is_asked: bool) -> Result<u32, GeometryError> {
         let fitting = u32::try_from(blocks)
             .ok()
             .filter(|blocks| (jbd2::MIN_BLOCKS..=jbd2::MAX_BLOCKS).contains(blocks))
             .ok_or(GeometryError::JournalLength { blocks })?;
         let most = self.initial_free_blocks() / 2;
-        if blocks > most {
+        if is_asked && blocks > most {
             return Err(GeometryError::JournalTooBig { blocks, most });
         }
-        self.journal_blocks = Some(fitting);
+        Ok(fitting)
+    }
+
+    fn check_mmp(&self, settings: &Settings) -> Result<(), GeometryError> {
+        let seconds = settings.mmp_update_interval;
+        if self.features.has(Feature::Mmp) && seconds > mmp::MAX_UPDATE_INTERVAL {
+            return Err(GeometryError::MmpInterval { seconds });
+        }
         Ok(())
     }
 
@@ -472,7 +549,12 @@ impl<'a> Draft<'a> {
             reserved_gdt_blocks: reserved,
             log_groups_per_flex: self.settings.log_groups_per_flex,
             backup_bgs: [0; 2],
+            fast_commit_blocks: 0,
             journal_blocks: None,
+            quota_types: match self.features.has(Feature::Quota) {
+                true => self.settings.quota_types,
+                false => QuotaTypes::NONE,
+            },
             orphan_file_blocks: None,
             too_small_for_journal: false,
         };
@@ -644,6 +726,9 @@ fn is_power_of(number: u32, base: u32) -> bool {
     }
     power == number
 }
+
+/// `EXT2_JOURNAL_TO_FC_BLKS_RATIO`: a journal's usual length over what fast commits get.
+const JOURNAL_TO_FAST_COMMIT: u32 = 64;
 
 /// `ext2fs_default_journal_size`: the journal's blocks by those of the filesystem.
 fn default_journal_blocks(blocks_count: u64) -> Option<u32> {

@@ -8,11 +8,12 @@
 use std::ops::Range;
 
 use crate::error::{Error, Kind};
+use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::layout::{Demand, Layout, LayoutError};
-use crate::options::{Host, Options, Settings, Settled, Size};
+use crate::options::{Host, Options, QuotaType, Settings, Settled, Size};
 use crate::tree::{Metadata, Tree};
-use crate::units::{BlockSize, Timestamp};
+use crate::units::{BlockSize, Ino, Timestamp};
 
 /// How much larger than its content an image shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +67,20 @@ pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Sett
 }
 
 fn raise_inodes(settings: &mut Settings, tree: &Tree) {
-    let needed = crate::layout::inodes_needed(tree, true);
+    // An orphan file and a quota file of projects have inodes behind lost+found's.
+    let has_projects =
+        settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
+    let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
+    let needed = crate::layout::inodes_needed(tree, last_own);
     let needed = u32::try_from(needed).unwrap_or(u32::MAX);
     settings.inodes_count = settings.inodes_count.max(needed);
+}
+
+/// Settings of any size.
+pub(crate) fn probe(options: &Options, host: &Host, tree: &Tree) -> Result<Settings, Error> {
+    let mut options = options.clone();
+    options.size(Size::Kibibytes(1 << 30));
+    Ok(settle(&options, host, tree)?.settings)
 }
 
 /// The options with the size that `tree` needs, and what that makes of them.
@@ -102,10 +114,8 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(options: Options, host: &'a Host, tree: &'a Tree, fit: Fit) -> Result<Self, Error> {
-        let mut probe = options.clone();
-        // Any size does: what the content needs depends on block size, inode size and hash seed.
-        probe.size(Size::Kibibytes(1 << 30));
-        let settings = settle(&probe, host, tree)?.settings;
+        // What the content needs depends on block size, inode size and hash seed.
+        let settings = probe(&options, host, tree)?;
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;
         Ok(Self {

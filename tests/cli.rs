@@ -355,7 +355,8 @@ fn one_sentence_says_what_is_wrong() {
         ),
         (
             &["-J", "sizee=1", "img", "8M"],
-            "invalid journal option 'sizee=1'; it can be size=MIB",
+            "invalid journal option 'sizee=1'; it can be size=MIB, location=BLOCK, \
+             fast_commit_size=KIB or v1_superblock",
         ),
         (
             &["-E", "stride=x,foo", "img", "8M"],

@@ -177,7 +177,12 @@ pub(super) static FLAGS: [Flag; 40] = [
         "Keep this share for root: 5 unless told otherwise",
         reserved,
     ),
-    letter('J', Some("size=MIB"), "Make the journal so long", journal),
+    letter(
+        'J',
+        Some("size=MIB,..."),
+        "Make the journal so long; also location=BLOCK and more",
+        journal,
+    ),
     letter(
         'C',
         Some("BYTES"),
@@ -468,18 +473,29 @@ fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
 fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     for token in value.split(',').take_while(|token| !token.is_empty()) {
-        let (name, number_text) = token.split_once('=').unwrap_or((token, "?"));
+        let (name, value) = match token.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (token, None),
+        };
         let fault = || Fault::Text {
             theirs: words::JOURNAL_USAGE,
             ours: words::bad_journal_option(token),
         };
         match name {
             "size" => {
-                let mebibytes = number(number_text).ok_or_else(fault)?;
+                let mebibytes = value.and_then(number).ok_or_else(fault)?;
                 // More than 32 bits is too long for any journal, and refused as that.
                 request.journal = Some(u32::try_from(mebibytes).unwrap_or(u32::MAX));
             }
-            "device" | "fast_commit_size" | "location" | "v1_superblock" => {
+            "fast_commit_size" => {
+                let kibibytes = value.and_then(number).ok_or_else(fault)?;
+                request.fast_commit = Some(u32::try_from(kibibytes).unwrap_or(u32::MAX));
+            }
+            "location" => {
+                request.journal_location = Some(value.ok_or_else(fault)?.to_owned());
+            }
+            "v1_superblock" => request.journal_v1 = true,
+            "device" => {
                 return line(words::not_yet(&format!("-J {name}")));
             }
             _ => return Err(fault()),

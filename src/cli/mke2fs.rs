@@ -236,7 +236,16 @@ impl Command {
         self.tell(words::DONE_PADDED);
         if let Some(blocks) = geometry.journal_blocks {
             self.tell(&words::creating_journal(blocks));
+            let before_first = |block: &u64| *block < geometry.first_data_block;
+            if let Some(block) = settings.journal_location.filter(before_first)
+                && geometry.features.has(Feature::Extent)
+            {
+                warn(&words::no_block_for_journal(block, &self.device_name));
+            }
             self.tell(words::DONE);
+        }
+        if geometry.features.has(Feature::Mmp) {
+            self.tell(&words::mmp_enabled(settings.mmp_update_interval));
         }
         if self.request.source.is_some() {
             self.tell(words::COPYING);

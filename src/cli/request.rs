@@ -46,6 +46,10 @@ pub(super) struct Request {
     pub(super) inodes_count: Option<u64>,
     /// In MiB; 0 takes back what was asked for before.
     pub(super) journal: Option<u32>,
+    /// In KiB; 0 takes back what was asked for before.
+    pub(super) fast_commit: Option<u32>,
+    pub(super) journal_location: Option<String>,
+    pub(super) journal_v1: bool,
     /// 0 takes back what was asked for before.
     pub(super) blocks_per_group: Option<u32>,
     pub(super) cluster_size: Option<u32>,
@@ -79,6 +83,9 @@ impl Request {
             inode_size: None,
             inodes_count: None,
             journal: None,
+            fast_commit: None,
+            journal_location: None,
+            journal_v1: false,
             blocks_per_group: None,
             cluster_size: None,
             threads: None,
@@ -117,6 +124,15 @@ impl Request {
         }
         if let Some(mebibytes) = self.journal.filter(|mebibytes| *mebibytes != 0) {
             options.journal_mebibytes(mebibytes);
+        }
+        if let Some(kibibytes) = self.fast_commit.filter(|kibibytes| *kibibytes != 0) {
+            options.fast_commit_kibibytes(kibibytes);
+        }
+        if let Some(text) = &self.journal_location {
+            options.journal_location(text);
+        }
+        if self.journal_v1 {
+            options.journal_v1();
         }
         if let Some(blocks) = self.blocks_per_group.filter(|blocks| *blocks != 0) {
             options.blocks_per_group(blocks);

@@ -53,7 +53,10 @@ pub(super) const USING: &str = "\tUsing no library but its own\n";
 
 /// Ours: what to say of a journal option in one line.
 pub(super) fn bad_journal_option(token: &str) -> String {
-    format!("invalid journal option '{token}'; it can be size=MIB")
+    format!(
+        "invalid journal option '{token}'; it can be size=MIB, location=BLOCK, \
+         fast_commit_size=KIB or v1_superblock"
+    )
 }
 
 pub(super) fn label_truncated(label: &str) -> String {
@@ -243,6 +246,9 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             "{block_size}-byte blocks too big for system (max {page_size})"
         )),
         Refusal::Extended { complaints, last } => plain(extended(complaints, last)),
+        Refusal::InodesTooSmallForProjects => {
+            line("128 byte inodes are too small for project quota".to_owned())
+        }
         Refusal::MetaBgWithResizeInode => plain(
             "The resize_inode and meta_bg features are not compatible.\n\
              They can not be both enabled simultaneously.\n"
@@ -346,6 +352,7 @@ fn complaint(complaint: &Complaint) -> String {
         Complaint::ResizeNotLarger { .. } => {
             "The resize maximum must be greater than the filesystem size.\n".to_owned()
         }
+        Complaint::QuotaType(word) => format!("Failed to parse quota type at {word}"),
         Complaint::Unknown(_) | Complaint::NoValue(_) | Complaint::NotYet(_) => String::new(),
     }
 }
@@ -437,8 +444,16 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
             "\nThe total requested journal size is {blocks} blocks; it must be\n\
              between 1024 and 10240000 blocks.  Aborting.\n"
         ),
+        GeometryError::JournalTooShort { .. } => {
+            format!(
+                "{program}: Journal must be at least 1024 blocks \n\twhile trying to create journal\n"
+            )
+        }
         GeometryError::JournalTooBig { .. } => {
             "\nTotal journal size too big for filesystem.\n".to_owned()
+        }
+        GeometryError::MmpInterval { .. } => {
+            "\nError while enabling multiple mount protection feature.".to_owned()
         }
         GeometryError::OrphanFileWithoutJournal => {
             format!("{program}: cannot set orphan_file feature without a journal.\n")
@@ -453,6 +468,7 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
             "while trying to allocate filesystem tables"
         }
         Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
+        Owner::QuotaFile(..) | Owner::QuotaFileNode(..) => "while writing quota inodes",
         Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
         _ => return None,
     };
@@ -635,6 +651,18 @@ pub(super) const DISCARD_ZEROES: &str =
 
 pub(super) fn creating_journal(blocks: u32) -> String {
     format!("Creating journal ({blocks} blocks): ")
+}
+
+/// The journal shall begin before the first block there is; the first one is taken then.
+pub(super) fn no_block_for_journal(block: u64, device: &str) -> String {
+    format!(
+        "Illegal block number passed to ext2fs_test_block_bitmap #{block} for block bitmap for \
+         {device}\n"
+    )
+}
+
+pub(super) fn mmp_enabled(seconds: u16) -> String {
+    format!("Multiple mount protection is enabled with update interval {seconds} seconds.\n")
 }
 
 /// When the filesystem will be checked, where it will be at all.

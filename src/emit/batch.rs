@@ -85,6 +85,7 @@ fn further(owner: Owner, count: u64) -> Owner {
     match owner {
         Owner::LostFound(block) => Owner::LostFound(behind(block)),
         Owner::Journal(block) => Owner::Journal(behind(block)),
+        Owner::QuotaFile(quota_type, block) => Owner::QuotaFile(quota_type, behind(block)),
         Owner::OrphanFile(block) => Owner::OrphanFile(behind(block)),
         Owner::Directory(node, block) => Owner::Directory(node, behind(block)),
         Owner::File(node, block) => Owner::File(node, behind(block)),
@@ -100,6 +101,8 @@ fn further(owner: Owner, count: u64) -> Owner {
         | Owner::LostFoundNode(_)
         | Owner::ResizeDoubleIndirect
         | Owner::JournalNode(_)
+        | Owner::Mmp
+        | Owner::QuotaFileNode(_, _)
         | Owner::OrphanFileNode(_)
         | Owner::Symlink(_)
         | Owner::MapNode(_, _)
@@ -175,6 +178,9 @@ impl Image<'_> {
             | Owner::LostFoundNode(_)
             | Owner::ResizeDoubleIndirect
             | Owner::JournalNode(_)
+            | Owner::Mmp
+            | Owner::QuotaFile(_, _)
+            | Owner::QuotaFileNode(_, _)
             | Owner::OrphanFile(_)
             | Owner::OrphanFileNode(_)
             | Owner::Directory(_, _)
@@ -207,9 +213,20 @@ impl Image<'_> {
                 let file = system.journal.as_ref();
                 self.render_appended_node(file, Ino::JOURNAL, number, block);
             }
+            Owner::Mmp => self.render_mmp(block),
+            Owner::QuotaFile(quota_type, logical) => {
+                if let Some(file) = system.quota_file(quota_type) {
+                    file.render_block(logical.get(), block);
+                }
+            }
+            Owner::QuotaFileNode(quota_type, number) => {
+                if let Some(quota) = system.quota_file(quota_type) {
+                    self.render_appended_node(Some(&quota.file), quota.ino, number, block);
+                }
+            }
             Owner::OrphanFile(_) => self.render_orphan_block(place, block),
             Owner::OrphanFileNode(number) => {
-                let ino = self.orphan_ino().unwrap_or_default();
+                let ino = layout.geometry.orphan_ino().unwrap_or_default();
                 self.render_appended_node(system.orphan_file.as_ref(), ino, number, block);
             }
             Owner::Directory(node, logical) => self.render_directory(node, logical, block),

@@ -5,10 +5,10 @@ use bytemuck::{Zeroable, bytes_of};
 use super::{Image, metadata};
 use crate::feature::Feature;
 use crate::layout::directory::Shape;
-use crate::layout::{AppendedFile, StoredXattr, resize_inode_length};
+use crate::layout::{AppendedFile, QuotaFile, StoredXattr, resize_inode_length};
 use crate::ondisk::inode::{
-    self, EXTRA_ISIZE, FLAG_EXTENTS, FLAG_INDEX, FileType, GOOD_OLD_SIZE, Inode, TIME_MAX_32,
-    TIME_MIN, split_time,
+    self, EXTRA_ISIZE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FileType, GOOD_OLD_SIZE, Inode,
+    TIME_MAX_32, TIME_MIN, split_time,
 };
 use crate::ondisk::int::{Le16, Le32};
 use crate::ondisk::xattr::{XattrEntry, render_ibody};
@@ -24,7 +24,8 @@ impl Image<'_> {
             Ino::BAD_BLOCKS => self.render_bad_blocks(stored),
             Ino::RESIZE if layout.system.resize.is_some() => self.render_resize_inode(stored),
             Ino::JOURNAL => self.render_journal(stored),
-            _ if Some(ino) == self.orphan_ino() => self.render_orphan_file(stored),
+            _ if Some(ino) == layout.geometry.orphan_ino() => self.render_orphan_file(stored),
+            _ if self.quota_file(ino).is_some() => self.render_quota_file(ino, stored),
             _ => match layout.content.node_of(ino) {
                 Some(node) => self.render_node(node, stored),
                 None if ino == Ino::FIRST => self.render_lost_found(stored),
@@ -82,6 +83,20 @@ impl Image<'_> {
                 // mke2fs counts the blocks of this file alone, not those of its extent tree.
                 inode.set_blocks(self.sectors(self.whole_clusters(file.blocks)));
             }
+            put(stored, &inode);
+        }
+    }
+
+    fn quota_file(&self, ino: Ino) -> Option<&QuotaFile> {
+        let files = &self.layout.system.quota_files;
+        files.iter().find(|file| file.ino == ino)
+    }
+
+    fn render_quota_file(&self, ino: Ino, stored: &mut [u8]) {
+        if let Some(quota) = self.quota_file(ino) {
+            let mut inode = self.own_file(&quota.file);
+            inode.set_size(quota.size_bytes());
+            inode.i_flags = Le32::new(inode.i_flags.get() | FLAG_IMMUTABLE);
             put(stored, &inode);
         }
     }

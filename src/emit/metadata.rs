@@ -10,13 +10,14 @@ use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
     BLOCK_UNINIT, GroupDesc, INODE_UNINIT, INODE_ZEROED, SIZE_32, checksum_crc16, checksum_crc32c,
 };
-use crate::ondisk::int::{Le16, Le32};
-use crate::ondisk::jbd2::JournalSuperblock;
+use crate::ondisk::int::{Be32, Le16, Le32, Le64};
+use crate::ondisk::jbd2::{BLOCK_TYPE_SUPERBLOCK_V1, JournalSuperblock};
+use crate::ondisk::mmp::MmpBlock;
 use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
 };
 use crate::ondisk::{dirhash::HashVersion, inode, orphan};
-use crate::options::Errors;
+use crate::options::{Errors, QuotaType};
 use crate::units::{Block, Group, Ino, Run};
 
 impl Image<'_> {
@@ -179,16 +180,34 @@ impl Image<'_> {
     pub(super) fn render_journal_superblock(&self, block: &mut [u8]) {
         let geometry = &self.layout.geometry;
         let blocks = geometry.journal_blocks.unwrap_or_default();
-        let superblock =
+        let mut superblock =
             JournalSuperblock::empty(blocks, geometry.block_size.bytes(), self.settings.uuid);
+        superblock.s_num_fc_blks = Be32::new(geometry.fast_commit_blocks);
+        if self.settings.journal_v1 {
+            superblock.h_blocktype = Be32::new(BLOCK_TYPE_SUPERBLOCK_V1);
+        }
         block.fill(0);
         block[..size_of::<JournalSuperblock>()].copy_from_slice(bytes_of(&superblock));
+    }
+
+    /// The block of multiple mount protection.
+    pub(super) fn render_mmp(&self, block: &mut [u8]) {
+        let maker = &self.settings.maker;
+        let mut mmp = MmpBlock::clean(self.settings.mmp_update_interval);
+        mmp.mmp_time = Le64::new(maker.time);
+        mmp.mmp_nodename = maker.host_name;
+        mmp.mmp_bdevname = maker.device_name;
+        if self.has(Feature::MetadataCsum) {
+            mmp.seal(self.seed);
+        }
+        block.fill(0);
+        block[..size_of::<MmpBlock>()].copy_from_slice(bytes_of(&mmp));
     }
 
     /// A block of the orphan file.
     pub(super) fn render_orphan_block(&self, number: Block, block: &mut [u8]) {
         orphan::render_empty(block);
-        if let Some(ino) = self.orphan_ino()
+        if let Some(ino) = self.layout.geometry.orphan_ino()
             && let Some(seed) = self.inode_seed(ino)
         {
             orphan::set_checksum(block, seed, number.get());
@@ -276,7 +295,18 @@ fn set_features(image: &Image<'_>, sb: &mut Superblock) {
     if image.has(Feature::MetadataCsumSeed) {
         sb.s_checksum_seed = Le32::new(image.seed);
     }
-    if let Some(ino) = image.orphan_ino() {
+    let quota_ino = |quota_type| {
+        let ino = image.layout.geometry.quota_ino(quota_type);
+        Le32::new(ino.map_or(0, Ino::get))
+    };
+    sb.s_usr_quota_inum = quota_ino(QuotaType::User);
+    sb.s_grp_quota_inum = quota_ino(QuotaType::Group);
+    sb.s_prj_quota_inum = quota_ino(QuotaType::Project);
+    sb.s_mmp_interval = Le16::new(image.settings.mmp_update_interval);
+    if let Some(block) = image.layout.system.mmp {
+        sb.s_mmp_block = Le64::new(block.get());
+    }
+    if let Some(ino) = image.layout.geometry.orphan_ino() {
         sb.s_orphan_file_inum = Le32::new(ino.get());
     }
     let counts_writes = [

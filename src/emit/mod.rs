@@ -259,12 +259,6 @@ impl<'a> Image<'a> {
             .then(|| inode_seed(self.seed, ino.get(), 0))
     }
 
-    /// The orphan file's inode.
-    fn orphan_ino(&self) -> Option<Ino> {
-        let file = self.layout.system.orphan_file.as_ref();
-        file.map(|_| Ino::new(Ino::FIRST.get() + 1))
-    }
-
     /// Zeroes what mke2fs zeroes on storage that may hold old data: the boot block, the end where a
     /// RAID may have left metadata, inode tables, and the journal.
     fn zero_stale(&self, out: &Out<'_>) -> Result<(), EmitError> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::block_map::{self, BlockMap, MapNode, Reach};
 use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names, Shape};
 use super::extents::{Extent, ExtentTree, cut};
+use super::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
 use super::system::{LARGE_FILE, lost_found_blocks};
 use super::xattrs::XattrPlans;
 use super::{LayoutError, LayoutWarning, Ledger, Owner, logical};
@@ -88,6 +89,12 @@ impl Content {
         }
         let place = ino.get().checked_sub(self.first_ino)?;
         self.order.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// Every node of the tree that has an inode.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let in_place = std::iter::once(NodeId::ROOT).chain(self.lost_found);
+        in_place.chain(self.order.iter().copied())
     }
 
     /// The inode of `node`.
@@ -191,9 +198,9 @@ impl NodePlan {
     }
 }
 
-/// How many inodes a filesystem with `tree` in it needs, its own included.
-pub fn inodes_needed(tree: &Tree, has_orphan_file: bool) -> u64 {
-    let own = u64::from(Ino::FIRST.get()) + u64::from(has_orphan_file);
+/// How many inodes a filesystem with `tree` in it needs whose own end with `last_own`.
+pub fn inodes_needed(tree: &Tree, last_own: Ino) -> u64 {
+    let own = u64::from(last_own.get());
     let in_place = 1 + u64::from(lost_found_of(tree).is_some());
     own + u64::try_from(tree.len()).unwrap_or(u64::MAX) - in_place
 }
@@ -341,8 +348,8 @@ impl<'a> Draft<'a> {
         tree: &'a Tree,
         warnings: &mut Vec<LayoutWarning>,
     ) -> Result<Self, LayoutError> {
-        let has_orphan_file = geometry.orphan_file_blocks.is_some();
-        let needed = inodes_needed(tree, has_orphan_file);
+        let last_own = geometry.last_own_ino();
+        let needed = inodes_needed(tree, last_own);
         if needed > u64::from(geometry.inodes_count) {
             return Err(LayoutError::TooFewInodes {
                 needed,
@@ -359,7 +366,7 @@ impl<'a> Draft<'a> {
             content: Content {
                 rules: directory_rules(settings, geometry),
                 order: Vec::with_capacity(tree.len()),
-                first_ino: Ino::FIRST.get() + 1 + u32::from(has_orphan_file),
+                first_ino: last_own.get() + 1,
                 inos: vec![Ino::default(); tree.len()],
                 plans: vec![NodePlan::default(); tree.len()],
                 directories: Vec::new(),
@@ -387,6 +394,15 @@ impl<'a> Draft<'a> {
     /// Whether the tree has more than its root.
     pub(super) fn has_content(&self) -> bool {
         !self.tree.is_empty()
+    }
+
+    /// Whom each inode belongs to that is not the filesystem's own.
+    pub(super) fn owners(&self) -> impl Iterator<Item = Owners> + '_ {
+        let made = (!self.has_lost_found()).then(Owners::default);
+        let nodes = self.content.nodes();
+        nodes
+            .map(|node| Owners::of(&self.tree.node(node).metadata))
+            .chain(made)
     }
 
     /// The root directory's blocks.
@@ -606,6 +622,19 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// The blocks of the quota files, but for their maps.
+    fn quota_blocks(&self) -> Result<u64, LayoutError> {
+        let geometry = self.geometry;
+        let mut blocks = 0;
+        for quota_type in geometry.quota_types.iter() {
+            let shape = QuotaShape::of(quota_type, self)
+                .map_err(|owners| LayoutError::TooManyOwners { owners })?;
+            let own = shape.blocks_in(geometry.block_size);
+            blocks += own.next_multiple_of(geometry.cluster_ratio());
+        }
+        Ok(blocks)
+    }
+
     /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
     /// how files are split.
     fn blocks_needed(&self, xattrs: &XattrPlans) -> u64 {
@@ -668,9 +697,15 @@ impl Demand {
         } else {
             0
         };
+        // An empty filesystem is all root's, in the least file there can be.
+        let made_quota = geometry.quota_types.iter().count();
+        let least = geometry.block_size.blocks_for(LEAST_QUOTA_FILE);
+        let made_quota = u64::try_from(made_quota).unwrap_or(0) * least.next_multiple_of(ratio);
         Ok(Self {
-            blocks: draft.root_blocks().next_multiple_of(ratio) + draft.blocks_needed(&xattrs),
-            made_blocks: ratio + made_lost_found.next_multiple_of(ratio),
+            blocks: draft.root_blocks().next_multiple_of(ratio)
+                + draft.blocks_needed(&xattrs)
+                + draft.quota_blocks()?,
+            made_blocks: ratio + made_lost_found.next_multiple_of(ratio) + made_quota,
         })
     }
 }

@@ -11,9 +11,11 @@
 //! | 4 | lost+found, at least two blocks and 16 KiB | group 0, then each after the last |
 //! | 5 | resize inode's double indirect block | behind group 0's tables |
 //! | 6 | journal | the middle group, or its neighbour if that has more room |
-//! | 7 | orphan file | the first free block, then each after the last |
-//! | 8 | directories, long symbolic links, attribute blocks | the first free block on |
-//! | 9 | files, in the order of their inodes | behind those |
+//! | 7 | block of multiple mount protection | the first free block |
+//! | 8 | quota files of users, groups, projects | the first free block, then each after the last; with 1 KiB blocks the second one last of the first six |
+//! | 9 | orphan file | the first free block, then each after the last |
+//! | 10 | directories, long symbolic links, attribute blocks | the first free block on |
+//! | 11 | files, in the order of their inodes | behind those |
 
 pub mod block_map;
 mod content;
@@ -21,6 +23,8 @@ pub mod directory;
 pub mod extents;
 mod ledger;
 mod levels;
+mod quota;
+mod scattered;
 mod system;
 mod tables;
 mod xattrs;
@@ -31,13 +35,14 @@ pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
 };
 pub use ledger::{Claim, ClaimError, Ledger};
+pub use quota::{QuotaFile, Usage};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
 pub use xattrs::{StoredXattr, XattrFault, XattrPlan, XattrPlans};
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::options::Settings;
+use crate::options::{QuotaType, Settings};
 use crate::tree::{NodeId, Tree};
 use crate::units::{Group, Ino, LogicalBlock};
 use tables::Placement;
@@ -76,6 +81,12 @@ pub enum Owner {
     Journal(LogicalBlock),
     /// A node of the journal's extent tree or block map, in the order of allocation.
     JournalNode(u32),
+    /// The block of multiple mount protection.
+    Mmp,
+    /// A quota file from a block of it on.
+    QuotaFile(QuotaType, LogicalBlock),
+    /// A node of a quota file's extent tree or block map, in the order of allocation.
+    QuotaFileNode(QuotaType, u32),
     /// The orphan file from a block of it on.
     OrphanFile(LogicalBlock),
     /// A node of the orphan file's extent tree or block map, in the order of allocation.
@@ -205,6 +216,11 @@ pub enum LayoutError {
     },
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
+    /// More users, groups or projects than a quota file holds.
+    TooManyOwners {
+        /// How many.
+        owners: usize,
+    },
     /// A device number that the format cannot store.
     Device {
         /// The node's path.
@@ -271,6 +287,10 @@ impl fmt::Display for LayoutError {
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
             }
+            Self::TooManyOwners { owners } => write!(
+                f,
+                "the content belongs to {owners} owners; a quota file of them would be past 2 GiB"
+            ),
             Self::Device { path, major, minor } => write!(
                 f,
                 "{} is device {major}:{minor}; ext4 stores major numbers to 4095 and minor numbers to 1048575",
@@ -333,6 +353,8 @@ impl Layout {
         let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
         let (content, xattrs) = draft.claim(&system.root, &mut ledger, xattrs)?;
+        let mut system = system;
+        quota::count(&geometry, &mut system, &content, tree);
         let mut geometry = geometry;
         if system.has_large_file(&geometry) || content.has_large_file {
             geometry.features = geometry.features.with(Feature::LargeFile);

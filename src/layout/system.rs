@@ -4,11 +4,13 @@ use super::block_map::{self, BlockMap, MapNode};
 use super::content::Draft;
 use super::extents::{AppendedTree, Extent, cut};
 use super::ledger::Ledger;
+use super::quota::{QuotaFile, QuotaShape};
+use super::scattered::Scattered;
 use super::{LayoutError, Owner, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::ondisk::extent::MAX_BLOCKS;
-use crate::options::Settings;
+use crate::options::{QuotaType, Settings};
 use crate::tree::NodeId;
 use crate::units::{Block, BlockSize, Group, Ino, LogicalBlock, Run};
 
@@ -23,6 +25,10 @@ pub struct SystemFiles {
     pub resize: Option<Block>,
     /// The journal.
     pub journal: Option<AppendedFile>,
+    /// The block of multiple mount protection.
+    pub mmp: Option<Block>,
+    /// The quota files of users, groups and projects.
+    pub quota_files: Vec<QuotaFile>,
     /// The orphan file.
     pub orphan_file: Option<AppendedFile>,
 }
@@ -86,6 +92,13 @@ impl AppendedFile {
 }
 
 impl SystemFiles {
+    /// The quota file of `quota_type`, if there is one.
+    pub fn quota_file(&self, quota_type: QuotaType) -> Option<&QuotaFile> {
+        self.quota_files
+            .iter()
+            .find(|file| file.quota_type == quota_type)
+    }
+
     /// Whether one of the files is past 2 GiB, which the superblock must say.
     pub fn has_large_file(&self, geometry: &Geometry) -> bool {
         let journal = self.journal.as_ref().map_or(0, |journal| journal.blocks);
@@ -133,6 +146,14 @@ pub(super) fn claim(
         Some(blocks) => Some(claims.journal(u64::from(blocks), settings.journal_location)?),
         None => None,
     };
+    let mmp = match geometry.features.has(Feature::Mmp) {
+        true => Some(claims.first_free(Owner::Mmp)?),
+        false => None,
+    };
+    let mut quota_files = Vec::new();
+    for quota_type in geometry.quota_types.iter() {
+        quota_files.push(claims.quota_file(quota_type, draft)?);
+    }
     let orphan_file = match geometry.orphan_file_blocks {
         Some(blocks) => Some(claims.append_by_blocks(blocks, Block::default(), ORPHAN_FILE)?),
         None => None,
@@ -142,6 +163,8 @@ pub(super) fn claim(
         lost_found,
         resize,
         journal,
+        mmp,
+        quota_files,
         orphan_file,
     })
 }
@@ -170,6 +193,23 @@ const ORPHAN_FILE: Owners = Owners {
     data: Owner::OrphanFile,
     node: Owner::OrphanFileNode,
 };
+
+fn quota_owners(quota_type: QuotaType) -> Owners {
+    match quota_type {
+        QuotaType::User => Owners {
+            data: |block| Owner::QuotaFile(QuotaType::User, block),
+            node: |number| Owner::QuotaFileNode(QuotaType::User, number),
+        },
+        QuotaType::Group => Owners {
+            data: |block| Owner::QuotaFile(QuotaType::Group, block),
+            node: |number| Owner::QuotaFileNode(QuotaType::Group, number),
+        },
+        QuotaType::Project => Owners {
+            data: |block| Owner::QuotaFile(QuotaType::Project, block),
+            node: |number| Owner::QuotaFileNode(QuotaType::Project, number),
+        },
+    }
+}
 
 struct Claims<'a> {
     geometry: &'a Geometry,
@@ -306,6 +346,9 @@ impl Claims<'_> {
                 | Owner::ResizeDoubleIndirect
                 | Owner::Journal(_)
                 | Owner::JournalNode(_)
+                | Owner::Mmp
+                | Owner::QuotaFile(_, _)
+                | Owner::QuotaFileNode(_, _)
                 | Owner::OrphanFile(_)
                 | Owner::OrphanFileNode(_)
                 | Owner::Directory(_, _)
@@ -342,11 +385,64 @@ impl Claims<'_> {
         Ok(file.finish())
     }
 
+    /// Claims a quota file, cluster by cluster in the order in which its blocks are written: each
+    /// behind the block before it in the file, or else from the first free one on.
+    fn quota_file(
+        &mut self,
+        quota_type: QuotaType,
+        draft: &Draft<'_>,
+    ) -> Result<QuotaFile, LayoutError> {
+        let geometry = self.geometry;
+        let ino = geometry.quota_ino(quota_type).unwrap_or_default();
+        let shape = QuotaShape::of(quota_type, draft)
+            .map_err(|owners| LayoutError::TooManyOwners { owners })?;
+        let (blocks, ratio) = (
+            shape.blocks_in(geometry.block_size),
+            geometry.cluster_ratio(),
+        );
+        let mut file = Growing::new(geometry, quota_owners(quota_type), Neighbours::Apart);
+        let mut placed = Scattered::default();
+        for at in shape.blocks_in_order(geometry.block_size) {
+            if placed.place_of(at).is_some() {
+                continue;
+            }
+            file.blocks = at;
+            let goal = match placed.place_of(at.wrapping_sub(1)) {
+                Some(before) => before,
+                None if at == 0 && !file.has_extents() => self.inode_goal(ino),
+                None => Block::default(),
+            };
+            let goal = file.make_room(goal, self.ledger)?;
+            let first = at - at % ratio;
+            let mate = (first..first + ratio).find_map(|mate| Some((mate, placed.place_of(mate)?)));
+            let start = match mate {
+                Some((mate, place)) => Block::new(place.get() + first - mate),
+                None => {
+                    let owner = (file.owners.data)(logical(first));
+                    let start = self.near(goal, owner)?;
+                    let run = Run::new(start, ratio.min(blocks - first));
+                    self.ledger.claim_clusters(run, owner)?;
+                    start
+                }
+            };
+            placed.set(at, start.plus(at - first));
+        }
+        file.take(blocks, placed, self.ledger)?;
+        Ok(QuotaFile::new(quota_type, ino, shape, file.finish()))
+    }
+
     /// The first block of the (flex) group that `ino` lies in: `ext2fs_find_inode_goal`.
     fn inode_goal(&self, ino: Ino) -> Block {
         let group = self.geometry.group_of_ino(ino).get();
         let first = group & !(self.geometry.groups_per_flex() - 1);
         self.geometry.group_first_block(Group::new(first))
+    }
+
+    /// Claims the first free block of all.
+    fn first_free(&mut self, owner: Owner) -> Result<Block, LayoutError> {
+        let block = self.near(Block::default(), owner)?;
+        self.ledger.claim_clusters(Run::one(block), owner)?;
+        Ok(block)
     }
 
     fn near(&self, goal: Block, owner: Owner) -> Result<Block, LayoutError> {
@@ -449,6 +545,30 @@ impl Growing {
                         self.first_data_block,
                         ledger,
                     )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_extents(&self) -> bool {
+        matches!(self.map, FileMap::Extents(_))
+    }
+
+    /// Takes `placed`, whose blocks are claimed, for all of the file.
+    fn take(
+        &mut self,
+        blocks: u64,
+        placed: Scattered,
+        ledger: &mut Ledger,
+    ) -> Result<(), LayoutError> {
+        self.blocks = blocks;
+        let node = self.owners.node;
+        match &mut self.map {
+            FileMap::Blocks { extents, .. } => *extents = placed.into_extents(),
+            FileMap::Extents(tree) => {
+                for extent in placed.into_extents() {
+                    push(tree, extent, node, self.first_data_block, ledger)?;
                 }
             }
         }

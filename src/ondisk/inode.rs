@@ -15,6 +15,8 @@ pub const GOOD_OLD_SIZE: usize = 128;
 /// `i_extra_isize`: bytes of the extra fields this struct knows.
 pub const EXTRA_ISIZE: u16 = 32;
 
+/// `EXT4_IMMUTABLE_FL`: nothing may change the file.
+pub const FLAG_IMMUTABLE: u32 = 0x10;
 /// `EXT4_INDEX_FL`: the directory has an htree.
 pub const FLAG_INDEX: u32 = 0x1000;
 /// `EXT4_HUGE_FILE_FL`: `i_blocks` counts filesystem blocks.

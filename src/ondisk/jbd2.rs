@@ -10,6 +10,8 @@ use super::int::Be32;
 
 /// `JBD2_MAGIC_NUMBER`.
 pub const MAGIC: u32 = 0xc03b_3998;
+/// `JBD2_SUPERBLOCK_V1`, the old form.
+pub const BLOCK_TYPE_SUPERBLOCK_V1: u32 = 3;
 /// `JBD2_SUPERBLOCK_V2`.
 pub const BLOCK_TYPE_SUPERBLOCK_V2: u32 = 4;
 /// The fewest blocks a journal can have.

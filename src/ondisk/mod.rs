@@ -11,7 +11,9 @@ pub mod group_desc;
 pub mod inode;
 pub mod int;
 pub mod jbd2;
+pub mod mmp;
 pub mod orphan;
+pub mod quota;
 pub mod superblock;
 pub mod xattr;
 

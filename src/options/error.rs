@@ -85,6 +85,8 @@ pub(crate) enum Refusal {
     },
     /// The offset leaves no room.
     OffsetPastEnd { offset: u64, size: u64 },
+    /// Inodes of 128 bytes without room for a project's number.
+    InodesTooSmallForProjects,
     /// Two ways to keep descriptors for growing.
     MetaBgWithResizeInode,
     /// Descriptors kept for growing in every group.
@@ -176,6 +178,7 @@ impl fmt::Display for Refusal {
             | Self::ClusterBelowBlock
             | Self::ClusterWithoutBigalloc
             | Self::BigallocWithoutExtents
+            | Self::InodesTooSmallForProjects
             | Self::MetaBgWithResizeInode
             | Self::ResizeInodeWithoutSparseSuper
             | Self::FlexSizeWithoutFlexBg
@@ -289,6 +292,9 @@ impl Refusal {
             Self::ClusterBelowBlock => "a cluster cannot be smaller than a block",
             Self::ClusterWithoutBigalloc => "a cluster size needs the bigalloc feature",
             Self::BigallocWithoutExtents => "the bigalloc feature needs the extent feature",
+            Self::InodesTooSmallForProjects => {
+                "inodes of 128 bytes have no room for a project's number; they need 256"
+            }
             Self::MetaBgWithResizeInode => {
                 "the meta_bg and resize_inode features exclude each other"
             }

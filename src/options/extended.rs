@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::settings::{QuotaType, QuotaTypes};
 use super::size::{self, Size};
 
 /// One extended option.
@@ -15,6 +16,8 @@ pub(super) enum Extended {
     HashSeed([u8; 16]),
     LazyItableInit(bool),
     LazyJournalInit(bool),
+    /// Seconds.
+    MmpUpdateInterval(u16),
     NoCopyXattrs,
     /// 0 to 2.
     NumBackupSb(u8),
@@ -22,6 +25,7 @@ pub(super) enum Extended {
     Offset(u64),
     OrphanFileSize(Size),
     PackedMetaBlocks(bool),
+    QuotaTypes(QuotaTypes),
     Resize(Size),
     /// `None` for the user and group that run the program.
     RootOwner(Option<(u32, u32)>),
@@ -38,13 +42,15 @@ pub(super) enum Extended {
 enum Takes {
     /// It needs one.
     Value(fn(&str) -> Option<Extended>),
+    /// It needs one, and says itself what is wrong with it.
+    Checked(fn(&str) -> Result<Extended, Complaint>),
     /// It may have one.
     Maybe(fn(Option<&str>) -> Option<Extended>),
     /// A later version takes it.
     NotYet,
 }
 
-use Takes::{Maybe, NotYet, Value};
+use Takes::{Checked, Maybe, NotYet, Value};
 
 /// The options and their second spellings.
 const ROWS: [(&str, Takes); 26] = [
@@ -67,7 +73,10 @@ const ROWS: [(&str, Takes); 26] = [
         "lazy_journal_init",
         Maybe(|value| Some(Extended::LazyJournalInit(truth(value)))),
     ),
-    ("mmp_update_interval", NotYet),
+    (
+        "mmp_update_interval",
+        Value(|value| wrapped_16(value).map(Extended::MmpUpdateInterval)),
+    ),
     ("no_copy_xattrs", Maybe(|_| Some(Extended::NoCopyXattrs))),
     ("nodiscard", Maybe(|_| Some(Extended::Discard(false)))),
     ("num_backup_sb", Value(num_backup_sb)),
@@ -83,7 +92,7 @@ const ROWS: [(&str, Takes); 26] = [
         "packed_meta_blocks",
         Maybe(|value| Some(Extended::PackedMetaBlocks(truth(value)))),
     ),
-    ("quotatype", NotYet),
+    ("quotatype", Checked(quota_types)),
     (
         "resize",
         Value(|value| Size::parse(value).map(Extended::Resize)),
@@ -117,6 +126,8 @@ pub(crate) enum Complaint {
         /// What was given.
         value: String,
     },
+    /// A word that is no type of quota.
+    QuotaType(String),
     /// A later version takes it.
     NotYet(&'static str),
     /// The filesystem is to grow to no more than it has.
@@ -136,6 +147,10 @@ impl fmt::Display for Complaint {
             Self::Invalid { name, value } => {
                 write!(f, "extended option {name} cannot be '{value}'")
             }
+            Self::QuotaType(word) => write!(
+                f,
+                "'{word}' is no type of quota; there are usr, grp and prj"
+            ),
             Self::NotYet(name) => write!(f, "extended option {name} is not supported yet"),
             Self::ResizeNotLarger { blocks, least } => write!(
                 f,
@@ -167,6 +182,7 @@ fn token(token: &str) -> Result<Extended, Complaint> {
     };
     match takes {
         Value(read) => read(value.ok_or(Complaint::NoValue(name))?).ok_or_else(invalid),
+        Checked(read) => read(value.ok_or(Complaint::NoValue(name))?),
         Maybe(read) => read(value).ok_or_else(invalid),
         NotYet => Err(Complaint::NotYet(name)),
     }
@@ -175,6 +191,11 @@ fn token(token: &str) -> Result<Extended, Complaint> {
 /// A switch: on without a value, else whatever C's `strtoul` makes of it.
 fn truth(value: Option<&str>) -> bool {
     value.is_none_or(|value| size::unsigned(value, 0).0 != 0)
+}
+
+/// The low half of a number, as a field of 16 bits takes it.
+fn wrapped_16(value: &str) -> Option<u16> {
+    u16::try_from(size::number(value)? & 0xffff).ok()
 }
 
 fn number<T: TryFrom<u64>>(value: &str) -> Option<T> {
@@ -193,6 +214,24 @@ fn hash_seed(value: &str) -> Option<Extended> {
 fn num_backup_sb(value: &str) -> Option<Extended> {
     let count = number(value).filter(|count| *count <= 2)?;
     Some(Extended::NumBackupSb(count))
+}
+
+fn quota_types(value: &str) -> Result<Extended, Complaint> {
+    let mut types = QuotaTypes::NONE;
+    for word in value.split([':', ',']).filter(|word| !word.is_empty()) {
+        let taken = word.strip_prefix('^');
+        let quota_type = match taken.unwrap_or(word) {
+            "usr" | "usrquota" => QuotaType::User,
+            "grp" | "grpquota" => QuotaType::Group,
+            "prj" | "prjquota" => QuotaType::Project,
+            _ => return Err(Complaint::QuotaType(word.to_owned())),
+        };
+        types = match taken {
+            Some(_) => types.without(quota_type),
+            None => types.with(quota_type),
+        };
+    }
+    Ok(Extended::QuotaTypes(types))
 }
 
 fn root_owner(value: Option<&str>) -> Option<Extended> {
@@ -251,6 +290,11 @@ mod tests {
                 Extended::OrphanFileSize(Size::Kibibytes(64)),
             ),
             ("packed_meta_blocks=1", Extended::PackedMetaBlocks(true)),
+            (
+                "quotatype=usr:grpquota:^usrquota",
+                Extended::QuotaTypes(QuotaTypes::NONE.with(QuotaType::Group)),
+            ),
+            ("mmp_update_interval=65541", Extended::MmpUpdateInterval(5)),
             ("resize=4G", Extended::Resize(Size::Kibibytes(4 << 20))),
             ("resize=70000", Extended::Resize(Size::Blocks(70000))),
             ("root_owner", Extended::RootOwner(None)),
@@ -302,7 +346,8 @@ mod tests {
         }
         assert_eq!(one("stride"), Err(Complaint::NoValue("stride")));
         assert_eq!(one("foo=1"), Err(Complaint::Unknown("foo".to_owned())));
-        assert_eq!(one("quotatype=usr"), Err(Complaint::NotYet("quotatype")));
+        let word = Complaint::QuotaType("x".to_owned());
+        assert_eq!(one("quotatype=usr:x"), Err(word));
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub struct Host {
     pub clock: i64,
     /// Times of the source later than this are set to it, in seconds since 1970.
     pub latest_time: Option<i64>,
-    /// The time since 1970 by the real clock, for UUIDs made of the time.
+    /// The time since 1970 by the real clock, for UUIDs made of the time and for multiple mount
+    /// protection.
     pub real_clock: Duration,
     /// Random bytes for a UUID that is not given.
     pub random_uuid: [u8; 16],
@@ -27,6 +28,8 @@ pub struct Host {
     pub random_hash_seed: [u8; 16],
     /// The page size in bytes: a whole number of pages is used of an output that has its size.
     pub page_size: u32,
+    /// The name of the machine, as multiple mount protection notes it.
+    pub name: Vec<u8>,
     /// The user and group that run the program.
     pub user: (u32, u32),
     /// The configuration file, if the environment names one that can be found.
@@ -77,6 +80,8 @@ impl Host {
             random_uuid: random_bytes(),
             random_hash_seed: random_bytes(),
             page_size: u32::try_from(sys::page_size()).unwrap_or(4096),
+            // A machine without a name is none the worse for it.
+            name: sys::host_name().unwrap_or_default(),
             user: sys::user(),
             conf: env::var_os("MKE2FS_CONFIG").and_then(|path| Conf::read(Path::new(&path))),
             sector_size: environment_number("MKE2FS_DEVICE_SECTSIZE").and_then(narrow),

@@ -15,7 +15,7 @@ mod size;
 
 pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
-pub use settings::{Errors, JournalLength, Settings};
+pub use settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
 pub use size::Size;
 
 #[cfg(feature = "cli")]
@@ -66,6 +66,9 @@ pub struct Options {
     blocks_per_group: Option<u32>,
     cluster_size: Option<u32>,
     journal_mebibytes: Option<u32>,
+    fast_commit_kibibytes: Option<u32>,
+    journal_location: Option<String>,
+    journal_v1: bool,
     extended: Vec<ExtendedWish>,
     force: bool,
     dry_run: bool,
@@ -279,6 +282,25 @@ impl Options {
         self
     }
 
+    /// What the journal keeps for fast commits, in KiB, with the fast_commit feature: a 64th of its
+    /// usual length unless told otherwise.
+    pub fn fast_commit_kibibytes(&mut self, kibibytes: u32) -> &mut Self {
+        self.fast_commit_kibibytes = Some(kibibytes);
+        self
+    }
+
+    /// Where the journal shall begin, as `-J location=` takes it: a bare number counts blocks.
+    pub fn journal_location(&mut self, text: impl Into<String>) -> &mut Self {
+        self.journal_location = Some(text.into());
+        self
+    }
+
+    /// Gives the journal a superblock of the old form.
+    pub fn journal_v1(&mut self) -> &mut Self {
+        self.journal_v1 = true;
+        self
+    }
+
     /// Goes on where mke2fs would ask whether to.
     pub fn force(&mut self) -> &mut Self {
         self.force = true;
@@ -360,6 +382,18 @@ impl Options {
     /// The orphan file's size.
     pub fn orphan_file_size(&mut self, size: Size) -> &mut Self {
         self.one(Extended::OrphanFileSize(size))
+    }
+
+    /// Seconds between updates of the block of multiple mount protection, while mounted: 5 unless
+    /// told otherwise, and at most 300.
+    pub fn mmp_update_interval(&mut self, seconds: u16) -> &mut Self {
+        self.one(Extended::MmpUpdateInterval(seconds))
+    }
+
+    /// Whose quota files the quota feature makes: users' and groups' unless told otherwise. Projects
+    /// bring the project feature.
+    pub fn quota_types(&mut self, types: QuotaTypes) -> &mut Self {
+        self.one(Extended::QuotaTypes(types))
     }
 
     /// Whether the output is known to read as zeros.

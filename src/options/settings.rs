@@ -25,6 +25,79 @@ pub enum JournalLength {
     Mebibytes(u32),
 }
 
+/// Who makes a filesystem, where and when: what its block of multiple mount protection says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The host's name, padded with zeros.
+    pub host_name: [u8; 64],
+    /// The output's path, padded with zeros.
+    pub device_name: [u8; 32],
+    /// The real clock, in seconds since 1970.
+    pub time: u64,
+}
+
+/// Whose usage a quota file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaType {
+    /// Each user's.
+    User,
+    /// Each group's.
+    Group,
+    /// Each project's.
+    Project,
+}
+
+impl QuotaType {
+    /// All types, in the order of their files.
+    pub const ALL: [Self; 3] = [Self::User, Self::Group, Self::Project];
+
+    /// Its place in that order.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Group => 1,
+            Self::Project => 2,
+        }
+    }
+}
+
+/// A set of quota types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaTypes([bool; 3]);
+
+impl QuotaTypes {
+    /// No type.
+    pub const NONE: Self = Self([false; 3]);
+    /// What the quota feature stands for unless told otherwise.
+    pub const USER_AND_GROUP: Self = Self([true, true, false]);
+
+    /// Whether `quota_type` is in the set.
+    pub const fn has(self, quota_type: QuotaType) -> bool {
+        self.0[quota_type.index()]
+    }
+
+    /// The set with `quota_type` in it.
+    #[must_use]
+    pub const fn with(mut self, quota_type: QuotaType) -> Self {
+        self.0[quota_type.index()] = true;
+        self
+    }
+
+    /// The set with `quota_type` out of it.
+    #[must_use]
+    pub const fn without(mut self, quota_type: QuotaType) -> Self {
+        self.0[quota_type.index()] = false;
+        self
+    }
+
+    /// The types in the set, in the order of their files.
+    pub fn iter(self) -> impl Iterator<Item = QuotaType> {
+        QuotaType::ALL
+            .into_iter()
+            .filter(move |quota_type| self.has(*quota_type))
+    }
+}
+
 /// Every setting of a filesystem, validated as far as that is possible without the geometry.
 ///
 /// Units are in the names or the docs. `Option` means "derive it from the geometry".
@@ -58,6 +131,11 @@ pub struct Settings {
     pub packed_meta_blocks: bool,
     /// The journal's length.
     pub journal_length: JournalLength,
+    /// What the journal keeps for fast commits, in KiB: a 64th more than its usual length unless
+    /// told otherwise.
+    pub fast_commit_kibibytes: Option<u32>,
+    /// The journal's superblock has the old form.
+    pub journal_v1: bool,
     /// Where the journal shall begin, in blocks.
     pub journal_location: Option<u64>,
     /// The orphan file's length in blocks.
@@ -83,6 +161,14 @@ pub struct Settings {
     pub raid_stride: u16,
     /// `s_raid_stripe_width`, in blocks.
     pub raid_stripe_width: u32,
+
+    /// Who makes the filesystem, as multiple mount protection notes it.
+    pub maker: Maker,
+    /// `s_mmp_update_interval`, in seconds; kept without the feature too.
+    pub mmp_update_interval: u16,
+
+    /// Whose quota files there are, with the quota feature.
+    pub quota_types: QuotaTypes,
 
     /// The root directory's owner.
     pub root_uid: u32,

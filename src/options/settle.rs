@@ -10,7 +10,7 @@ use super::error::{Notice, Refusal, Remark, SettingsError};
 use super::extended::{self, Complaint, Extended};
 use super::features::{edit_features, edit_mount_options};
 use super::profile::{Profile, Rules};
-use super::settings::{Errors, JournalLength, Settings};
+use super::settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
 use super::size::Size;
 use super::{
     BlockSizeWish, Device, ExtendedWish, FeatureWish, Host, Options, Settled, TargetKind, TypeWish,
@@ -20,7 +20,7 @@ use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// The features that this version makes.
-const SUPPORTED: [Feature; 24] = [
+const SUPPORTED: &[Feature] = &[
     Feature::Bigalloc,
     Feature::SparseSuper2,
     Feature::StableInodes,
@@ -37,6 +37,10 @@ const SUPPORTED: [Feature; 24] = [
     Feature::Filetype,
     Feature::Extent,
     Feature::SixtyFourBit,
+    Feature::FastCommit,
+    Feature::Mmp,
+    Feature::Project,
+    Feature::Quota,
     Feature::FlexBg,
     Feature::MetadataCsumSeed,
     Feature::SparseSuper,
@@ -54,6 +58,11 @@ const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
 /// EXT2_DFL_CHECKINTERVAL and EXT2_DFL_MAX_MNT_COUNT.
 const CHECK_INTERVAL: u32 = 180 * 86400;
 const MAX_MNT_COUNT: u16 = 20;
+
+/// EXT2_GOOD_OLD_INODE_SIZE, in bytes.
+const GOOD_OLD_INODE_SIZE: u32 = 128;
+/// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
+const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, SettingsError> {
     let mut notices = Vec::new();
@@ -101,6 +110,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     check_page(&settings, options, host, remark)?;
     extend(&mut settings, options, host, remark, &rules)?;
     take_off_offset(&mut settings, &length, remark)?;
+    check_project(&mut settings, options)?;
     check_features(&mut settings)?;
     check_groups(&mut settings, options, &rules)?;
     size_inodes(&mut settings, options, &rules, remark)?;
@@ -447,9 +457,11 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
             Some(mebibytes) => JournalLength::Mebibytes(mebibytes),
             None => JournalLength::ByFilesystem,
         },
+        fast_commit_kibibytes: options.fast_commit_kibibytes,
+        journal_v1: options.journal_v1,
         journal_location: match packed_meta_blocks {
             true => Some(0),
-            false => journal_location(rules, from.blocks.size),
+            false => journal_location(options, rules, from.blocks.size),
         },
         orphan_file_blocks: None,
         uuid,
@@ -462,6 +474,13 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
         check_interval,
         raid_stride: 0,
         raid_stripe_width: 0,
+        maker: Maker {
+            host_name: padded(Some(&host.name)),
+            device_name: padded(Some(host.target.path.as_os_str().as_encoded_bytes())),
+            time: host.real_clock.as_secs(),
+        },
+        mmp_update_interval: 0,
+        quota_types: QuotaTypes::USER_AND_GROUP,
         root_uid: 0,
         root_gid: 0,
         root_perms: 0o755,
@@ -481,8 +500,9 @@ fn backups(rules: &Choice) -> u8 {
     u8::try_from(count.clamp(0, 2)).unwrap_or(2)
 }
 
-fn journal_location(rules: &Choice, block_size: BlockSize) -> Option<u64> {
-    let text = rules.text(|rules| rules.journal_location.as_deref())?;
+fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) -> Option<u64> {
+    let by_rules = || rules.text(|rules| rules.journal_location.as_deref());
+    let text = options.journal_location.as_deref().or_else(by_rules)?;
     let size = Size::parse(text).filter(|_| !text.is_empty());
     (!text.is_empty()).then(|| size.map_or(0, |size| size.blocks(block_size.log())))
 }
@@ -644,6 +664,7 @@ fn extend_by(
             }
             Complaint::Unknown(name) => last.clone_from(name),
             Complaint::NoValue(name) => last = (*name).to_owned(),
+            Complaint::QuotaType(_) => last = "quotatype".to_owned(),
             Complaint::Invalid { .. } | Complaint::ResizeNotLarger { .. } => {}
         }
         complaints.push(complaint);
@@ -669,6 +690,7 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
         Extended::LazyItableInit(truth) => settings.lazy_itable_init = truth,
         // Once asked for, it stays.
         Extended::LazyJournalInit(truth) => settings.lazy_journal_init |= truth,
+        Extended::MmpUpdateInterval(seconds) => settings.mmp_update_interval = seconds,
         Extended::NoCopyXattrs => settings.no_copy_xattrs = true,
         Extended::NumBackupSb(count) => settings.num_backup_sb = count,
         Extended::Offset(bytes) => settings.offset_bytes = bytes,
@@ -685,6 +707,7 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
                 settings.journal_location = Some(0);
             }
         }
+        Extended::QuotaTypes(types) => settings.quota_types = types,
         Extended::Resize(size) => reserve_descriptors(settings, size)?,
         Extended::RootOwner(owner) => {
             (settings.root_uid, settings.root_gid) = owner.unwrap_or(host.user);
@@ -798,6 +821,20 @@ fn take_off_offset(
     Ok(())
 }
 
+/// Projects are counted with their feature, and need inodes with room for a project's number.
+fn check_project(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+    if settings.quota_types.has(QuotaType::Project) {
+        settings.features = settings.features.with(Feature::Project);
+    }
+    if settings.features.has(Feature::Project) {
+        settings.quota_types = settings.quota_types.with(QuotaType::Project);
+        if options.inode_size == Some(GOOD_OLD_INODE_SIZE) {
+            return Err(Refusal::InodesTooSmallForProjects);
+        }
+    }
+    Ok(())
+}
+
 fn check_features(settings: &mut Settings) -> Result<(), Refusal> {
     let has = |feature| settings.features.has(feature);
     if has(Feature::Bigalloc) && !has(Feature::Extent) {
@@ -846,6 +883,10 @@ fn size_inodes(
         rules
             .find(|rules| rules.inode_size)
             .filter(|bytes| *bytes != 0)
+    };
+    let by_rules = || match settings.features.has(Feature::Project) {
+        true => by_rules().max(Some(i64::from(2 * GOOD_OLD_INODE_SIZE))),
+        false => by_rules(),
     };
     // Where nothing says a size, ext2fs_initialize takes EXT2_GOOD_OLD_INODE_SIZE.
     let asked = options.inode_size.map(i64::from).or_else(by_rules);
@@ -906,6 +947,9 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if settings.assume_storage_prezeroed {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;
+    }
+    if settings.mmp_update_interval == 0 && settings.features.has(Feature::Mmp) {
+        settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
     }
     let has = |feature| settings.features.has(feature);
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
