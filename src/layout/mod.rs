@@ -356,15 +356,23 @@ impl Layout {
             .min(self.geometry.inodes_per_group)
     }
 
-    /// Whether no block of `group` is in use and no inode of it was ever looked at, so that its
-    /// block bitmap need not be written. The last group's is always written, for its padding.
+    /// Whether nothing in `group` was ever taken but its own tables, so that its block bitmap need
+    /// not be written. The last group's is always written, for its padding.
     ///
     /// A group with an inode that is not reserved counts as used: libext2fs initialises both
-    /// bitmaps when it takes one.
+    /// bitmaps when it takes one. Where flex groups gather tables, a table counts as a block that
+    /// was taken; where each group has its own, everybody knows of them (`ext2fs_allocate_group_table`
+    /// clears the flag in the first case alone).
     pub fn block_bitmap_uninit(&self, group: Group) -> bool {
+        let run = self.geometry.group_run(group);
+        let used = run.len - self.ledger.count_free(run);
+        let own_tables = match self.geometry.log_groups_per_flex {
+            0 => 2 + u64::from(self.geometry.inode_blocks_per_group),
+            _ => 0,
+        };
         self.geometry.features.has_group_desc_csum()
             && group != self.geometry.last_group()
-            && self.ledger.is_free(self.geometry.group_run(group))
+            && used == own_tables
             && self.used_inodes(group) == 0
     }
 
