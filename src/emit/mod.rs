@@ -134,12 +134,18 @@ pub fn emit(
         && sink
             .discard(out.base, length)
             .map_err(|error| out.failed("discarding", 0, error))?;
-    let storage = match settings.assume_storage_prezeroed || discarded && sink.discard_zeroes() {
-        true => Storage::Zeros,
-        false => Storage::OldData,
+    let storage = if discarded && sink.discard_zeroes() {
+        Storage::Zeros
+    } else if settings.assume_storage_prezeroed {
+        Storage::SaidToBeZeros
+    } else {
+        Storage::OldData
     };
     let image = Image::new(settings, layout, tree, storage);
-    if !image.storage_zeroed {
+    if storage != Storage::Zeros {
+        image.zero_ends(&out)?;
+    }
+    if storage == Storage::OldData {
         image.zero_stale(&out)?;
     }
     image.write_batches(&out, writing)?;
@@ -199,6 +205,7 @@ impl Out<'_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Storage {
     Zeros,
+    SaidToBeZeros,
     OldData,
 }
 
@@ -209,8 +216,6 @@ struct Image<'a> {
     tree: &'a Tree,
     /// The seed of metadata checksums.
     seed: u32,
-    /// Whether all that is not written reads as zeros.
-    storage_zeroed: bool,
     /// Whether inode tables read as zeros past what is used, which descriptors say.
     tables_zeroed: bool,
     superblock_template: Superblock,
@@ -219,14 +224,12 @@ struct Image<'a> {
 
 impl<'a> Image<'a> {
     fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, storage: Storage) -> Self {
-        let storage_zeroed = storage == Storage::Zeros;
         let mut image = Self {
             settings,
             layout,
             tree,
             seed: filesystem_seed(settings.uuid),
-            storage_zeroed,
-            tables_zeroed: storage_zeroed || !settings.lazy_itable_init,
+            tables_zeroed: storage != Storage::OldData || !settings.lazy_itable_init,
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
         };
@@ -247,9 +250,9 @@ impl<'a> Image<'a> {
         file.map(|_| Ino::new(Ino::FIRST.get() + 1))
     }
 
-    /// Zeroes what mke2fs zeroes on storage that may hold old data: the boot block, the end where a
-    /// RAID may have left metadata, inode tables, and the journal.
-    fn zero_stale(&self, out: &Out<'_>) -> Result<(), EmitError> {
+    /// Zeroes what mke2fs zeroes whatever the storage is said to be: the boot block, and the end
+    /// where a RAID may have left metadata.
+    fn zero_ends(&self, out: &Out<'_>) -> Result<(), EmitError> {
         if !self.has_bsd_label(out)? {
             out.zero(0..superblock::OFFSET)?;
         }
@@ -262,6 +265,12 @@ impl<'a> Image<'a> {
         if start > 0 {
             out.zero_blocks(Run::new(Block::new(start), geometry.blocks_count - start))?;
         }
+        Ok(())
+    }
+
+    /// Zeroes what mke2fs zeroes on storage that may hold old data: inode tables and the journal.
+    fn zero_stale(&self, out: &Out<'_>) -> Result<(), EmitError> {
+        let geometry = &self.layout.geometry;
         for group in geometry.all_groups() {
             let blocks = self.stale_table_blocks(group);
             if blocks > 0 {
