@@ -52,6 +52,8 @@ const BLOCK_STEPS: [u64; 10] = [
 const GROUPS_TO_LOOK_AT: u64 = 200_000;
 /// How many sizes below a candidate may hold the content after all.
 const DIP: u64 = 1024;
+/// How many times the number of inodes is rounded up at most.
+const ROUNDINGS: u32 = 4;
 /// The kernel keeps a fiftieth of the blocks, at most so many, from ordinary users.
 const KERNEL_RESERVE: u64 = 4096;
 
@@ -65,10 +67,23 @@ pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Sett
     Ok(settled)
 }
 
+/// Asks for as many inodes as `tree` needs. A group has a multiple of eight inodes, and a geometry
+/// rounds down to it: where that leaves too few, the count asked for is rounded up beforehand.
 fn raise_inodes(settings: &mut Settings, tree: &Tree) {
     let needed = crate::layout::inodes_needed(tree, true);
-    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-    settings.inodes_count = settings.inodes_count.max(needed);
+    let mut asked = needed;
+    // More inodes may mean smaller groups, and more of them.
+    for _ in 0..ROUNDINGS {
+        let asked_32 = u32::try_from(asked).unwrap_or(u32::MAX);
+        settings.inodes_count = settings.inodes_count.max(asked_32);
+        let Ok(geometry) = Geometry::new(settings) else {
+            return;
+        };
+        if u64::from(geometry.inodes_count) >= needed {
+            return;
+        }
+        asked = needed.next_multiple_of(8 * u64::from(geometry.groups));
+    }
 }
 
 /// The options with the size that `tree` needs, and what that makes of them.
