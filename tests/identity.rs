@@ -280,7 +280,7 @@ fn check_all(rows: &[(Before, &str)]) {
         return;
     }
     // On tmpfs a file may have 20 TiB, and nothing waits for a disk.
-    let dir = tempfile::tempdir_in("/dev/shm").expect("a directory in /dev/shm");
+    let dir = making::workplace().expect("a directory");
     let wrong: Vec<String> = rows
         .iter()
         .filter_map(|(before, words)| {

@@ -1,6 +1,8 @@
 //! Given options in mke2fs's words, builds images with the library as a fixed host would; never
 //! asks the clock or chance, and never judges what it built.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +13,8 @@ use mke4fs::options::{Errors, Host, Options, Size, Target};
 use mke4fs::sink::{IfBusy, Output, Sink};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Plan};
+
+use tempfile::TempDir;
 
 use super::tools::Result;
 
@@ -125,6 +129,22 @@ pub(crate) fn write(plan: &Plan, output: &Path) -> Result<()> {
     let draft = Output::open(output, IfBusy::Refuse)?.begin(start..plan.size_bytes())?;
     write_to(plan, draft.file(), 2)?;
     draft.keep();
+    Ok(())
+}
+
+/// A directory on tmpfs: what is built there waits for no disk.
+pub(crate) fn workplace() -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix("mke4fs-test-")
+        .tempdir_in("/dev/shm");
+    Ok(made.map_err(|error| format!("/dev/shm is needed, to build there: {error}"))?)
+}
+
+/// Makes `path` a file of `size` bytes, each of which is 0xD1, as storage that was in use.
+pub(crate) fn fill_with_junk(path: &Path, size: u64) -> Result<()> {
+    let mut file = File::create(path)?;
+    let mut junk = io::repeat(0xD1).take(size);
+    io::copy(&mut junk, &mut file)?;
     Ok(())
 }
 
