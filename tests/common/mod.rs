@@ -15,3 +15,8 @@ pub(crate) mod bytes;
 pub(crate) mod making;
 pub(crate) mod mount;
 pub(crate) mod tools;
+
+/// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.
+pub(crate) fn is_wide() -> bool {
+    std::env::var_os("MKE4FS_TEST_WIDE").is_some()
+}
