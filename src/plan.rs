@@ -53,6 +53,8 @@ const BLOCK_STEPS: [u64; 10] = [
 const GROUPS_TO_LOOK_AT: u64 = 200_000;
 /// How many sizes below a candidate may hold the content after all.
 const DIP: u64 = 1024;
+/// How many times the number of inodes is rounded up at most.
+const ROUNDINGS: u32 = 4;
 /// The kernel keeps a fiftieth of the blocks, at most so many, from ordinary users.
 const KERNEL_RESERVE: u64 = 4096;
 
@@ -66,14 +68,27 @@ pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Sett
     Ok(settled)
 }
 
+/// Asks for as many inodes as `tree` needs. A group has a multiple of eight inodes, and a geometry
+/// rounds down to it: where that leaves too few, the count asked for is rounded up beforehand.
 fn raise_inodes(settings: &mut Settings, tree: &Tree) {
     // An orphan file and a quota file of projects have inodes behind lost+found's.
     let has_projects =
         settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
     let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
     let needed = crate::layout::inodes_needed(tree, last_own);
-    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-    settings.inodes_count = settings.inodes_count.max(needed);
+    let mut asked = needed;
+    // More inodes may mean smaller groups, and more of them.
+    for _ in 0..ROUNDINGS {
+        let asked_32 = u32::try_from(asked).unwrap_or(u32::MAX);
+        settings.inodes_count = settings.inodes_count.max(asked_32);
+        let Ok(geometry) = Geometry::new(settings) else {
+            return;
+        };
+        if u64::from(geometry.inodes_count) >= needed {
+            return;
+        }
+        asked = needed.next_multiple_of(8 * u64::from(geometry.groups));
+    }
 }
 
 /// Settings of any size.

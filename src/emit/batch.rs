@@ -155,7 +155,7 @@ impl Image<'_> {
 
     /// How many blocks of a claim, from its first on, are written. The primary superblock is
     /// written by itself, and what reads as zeros or is left as it was is not written.
-    fn blocks_to_write(&self, claim: &Claim) -> u64 {
+    pub(super) fn blocks_to_write(&self, claim: &Claim) -> u64 {
         let len = claim.run.len;
         match claim.owner {
             Owner::Superblock(group) if group.get() == 0 => 0,

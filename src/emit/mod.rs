@@ -8,6 +8,7 @@
 mod batch;
 mod inodes;
 mod metadata;
+mod stale;
 
 use std::fmt;
 use std::io;
@@ -25,7 +26,7 @@ use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
-use crate::units::{Block, Group, Ino, Run};
+use crate::units::{Block, Group, Ino};
 use batch::{Batch, Batches};
 
 /// How an image is written.
@@ -131,27 +132,27 @@ pub fn emit(
     }
     out.zero(OLD_SUPERBLOCK)?;
     let discarded = settings.discard && out.discard(length, writing.cancel)?;
-    let storage = match settings.assume_storage_prezeroed || discarded && sink.discard_zeroes() {
-        true => Storage::Zeros,
-        false => Storage::OldData,
+    let storage = if discarded && sink.discard_zeroes() {
+        Storage::Zeros
+    } else if settings.assume_storage_prezeroed {
+        Storage::SaidToBeZeros
+    } else {
+        Storage::OldData
     };
     let image = Image::new(settings, layout, tree, storage);
-    if !image.storage_zeroed {
-        image.zero_stale(&out)?;
-    }
+    image.zero_stale(storage, &out)?;
     image.write_batches(&out, writing)?;
     let primary = image.superblock(Group::new(0));
     out.write(superblock::OFFSET, bytes_of(&primary))
+        .inspect_err(|_| {
+            // Half a superblock might mount. Where the storage does not take this either, nobody is
+            // left to be told.
+            let _ = out.zero(OLD_SUPERBLOCK);
+        })
 }
 
 /// The bytes that can hold an old superblock and what lies behind it: sectors 2 to 7.
 const OLD_SUPERBLOCK: Range<u64> = 1024..4096;
-/// Where a BSD disk label has its magic number, in bytes from the image's first.
-const BSD_LABEL: Range<usize> = 64..68;
-/// A BSD disk label's magic number.
-const BSD_MAGIC: u32 = 0x8256_4557;
-/// How much of the end may hold the metadata of a RAID, in bytes.
-const RAID_TAIL: u64 = 65536;
 
 /// The sink with the place of the image in it.
 struct Out<'a> {
@@ -196,10 +197,6 @@ impl Out<'_> {
         Ok(true)
     }
 
-    fn zero_blocks(&self, run: Run) -> Result<(), EmitError> {
-        self.zero(self.offset(run.start)..self.offset(run.end()))
-    }
-
     fn offset(&self, block: Block) -> u64 {
         block.get() * self.block_bytes
     }
@@ -217,6 +214,7 @@ impl Out<'_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Storage {
     Zeros,
+    SaidToBeZeros,
     OldData,
 }
 
@@ -227,8 +225,6 @@ struct Image<'a> {
     tree: &'a Tree,
     /// The seed of metadata checksums.
     seed: u32,
-    /// Whether all that is not written reads as zeros.
-    storage_zeroed: bool,
     /// Whether inode tables read as zeros past what is used, which descriptors say.
     tables_zeroed: bool,
     superblock_template: Superblock,
@@ -237,14 +233,12 @@ struct Image<'a> {
 
 impl<'a> Image<'a> {
     fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, storage: Storage) -> Self {
-        let storage_zeroed = storage == Storage::Zeros;
         let mut image = Self {
             settings,
             layout,
             tree,
             seed: filesystem_seed(settings.uuid),
-            storage_zeroed,
-            tables_zeroed: storage_zeroed || !settings.lazy_itable_init,
+            tables_zeroed: storage != Storage::OldData || !settings.lazy_itable_init,
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
         };
@@ -259,71 +253,11 @@ impl<'a> Image<'a> {
             .then(|| inode_seed(self.seed, ino.get(), 0))
     }
 
-    /// Zeroes what mke2fs zeroes on storage that may hold old data: the boot block, the end where a
-    /// RAID may have left metadata, inode tables, and the journal.
-    fn zero_stale(&self, out: &Out<'_>) -> Result<(), EmitError> {
-        if !self.has_bsd_label(out)? {
-            out.zero(0..superblock::OFFSET)?;
-        }
-        let geometry = &self.layout.geometry;
-        let tail = RAID_TAIL / out.block_bytes;
-        let mut start = geometry.blocks_count / tail * tail;
-        if start > tail {
-            start -= tail;
-        }
-        if start > 0 {
-            out.zero_blocks(Run::new(Block::new(start), geometry.blocks_count - start))?;
-        }
-        for group in geometry.all_groups() {
-            let blocks = self.stale_table_blocks(group);
-            if blocks > 0 {
-                let table = self.layout.tables_of(group).inode_table;
-                out.zero_blocks(Run::new(table, u64::from(blocks)))?;
-            }
-        }
-        if !self.settings.lazy_journal_init {
-            self.zero_journal(out)?;
-        }
-        Ok(())
-    }
-
-    /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that
-    /// hold inodes.
-    fn stale_table_blocks(&self, group: Group) -> u32 {
-        let geometry = &self.layout.geometry;
-        if !self.settings.lazy_itable_init || !geometry.features.has_group_desc_csum() {
-            return geometry.inode_blocks_per_group;
-        }
-        self.used_table_blocks(group)
-    }
-
     /// How many blocks of a group's inode table hold inodes in use.
     fn used_table_blocks(&self, group: Group) -> u32 {
         let geometry = &self.layout.geometry;
         let bytes = self.layout.used_inodes(group) * u32::from(geometry.inode_size);
         bytes.div_ceil(geometry.block_size.bytes())
-    }
-
-    fn zero_journal(&self, out: &Out<'_>) -> Result<(), EmitError> {
-        let claims = self.layout.ledger.claims().iter();
-        for claim in claims {
-            if matches!(claim.owner, crate::layout::Owner::Journal(_)) {
-                out.zero_blocks(claim.run)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the first sector holds a BSD disk label, which mke2fs leaves alone.
-    fn has_bsd_label(&self, out: &Out<'_>) -> Result<bool, EmitError> {
-        let mut sector = [0; 512];
-        out.sink
-            .read_at(out.base, &mut sector)
-            .map_err(|error| out.failed("reading", 0, error))?;
-        let mut magic = [0; 4];
-        magic.copy_from_slice(&sector[BSD_LABEL]);
-        let magic = u32::from_le_bytes(magic);
-        Ok(magic == BSD_MAGIC || magic == BSD_MAGIC.swap_bytes())
     }
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {

@@ -396,7 +396,9 @@ impl Layout {
     /// The last group's is always written, for its padding.
     ///
     /// A group with an inode that is not reserved counts as used: libext2fs initialises both
-    /// bitmaps when it takes one.
+    /// bitmaps when it takes one. Where flex groups gather tables, a table counts as a block that
+    /// was taken; where each group has its own, everybody knows of them (`ext2fs_allocate_group_table`
+    /// clears the flag in the first case alone).
     pub fn block_bitmap_uninit(&self, group: Group) -> bool {
         if !self.geometry.features.has_group_desc_csum()
             || group == self.geometry.last_group()

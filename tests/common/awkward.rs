@@ -84,6 +84,14 @@ pub(crate) fn teardown(dir: &Path) -> Result<()> {
     Ok(fs::remove_dir_all(dir)?)
 }
 
+/// Removes one group of what [`build`] made.
+pub(crate) fn teardown_group(dir: &Path, group: &str) -> Result<()> {
+    if group == "flags" {
+        clear_flags(&dir.join(group))?;
+    }
+    Ok(fs::remove_dir_all(dir.join(group))?)
+}
+
 fn clear_flags(dir: &Path) -> Result<()> {
     set_flags(dir, IFlags::empty())?;
     for entry in fs::read_dir(dir)? {

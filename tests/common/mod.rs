@@ -1,5 +1,5 @@
-//! Given an image or a directory, gives what tools other than the formatter say of it; never calls
-//! the formatter itself.
+//! Given an image or a directory, gives what tools other than the formatter say of it; only
+//! [`making`] calls the formatter itself.
 //!
 //! Every integration test that needs an oracle starts with [`tools::ready`].
 
@@ -11,5 +11,12 @@
 
 pub(crate) mod attrs;
 pub(crate) mod awkward;
+pub(crate) mod bytes;
+pub(crate) mod making;
 pub(crate) mod mount;
 pub(crate) mod tools;
+
+/// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.
+pub(crate) fn is_wide() -> bool {
+    std::env::var_os("MKE4FS_TEST_WIDE").is_some()
+}

@@ -1,0 +1,138 @@
+//! Given storage that may hold old data, zeroes what mke2fs zeroes of it; never what is written
+//! anyway.
+
+use std::ops::Range;
+
+use super::{EmitError, Image, Out, Storage};
+use crate::layout::{Claim, Owner};
+use crate::ondisk::superblock::{self, Superblock};
+use crate::units::{Block, Group};
+
+/// Where a BSD disk label has its magic number, in bytes from the image's first.
+const BSD_LABEL: Range<usize> = 64..68;
+/// A BSD disk label's magic number.
+const BSD_MAGIC: u32 = 0x8256_4557;
+/// How much of the end may hold the metadata of a RAID, in bytes.
+const RAID_TAIL: u64 = 65536;
+
+impl Image<'_> {
+    /// Zeroes what may be old data where it must not show: the boot block, the end where a RAID may
+    /// have left metadata, and unless the storage is said to be zeros, inode tables and the journal.
+    pub(super) fn zero_stale(&self, storage: Storage, out: &Out<'_>) -> Result<(), EmitError> {
+        let mut stale = match storage {
+            Storage::Zeros => return Ok(()),
+            Storage::SaidToBeZeros => Vec::new(),
+            Storage::OldData => self.stale_tables(out),
+        };
+        stale.extend(self.tail(out));
+        if !has_bsd_label(out)? {
+            stale.push(0..superblock::OFFSET);
+        }
+        stale.sort_unstable_by_key(|range| range.start);
+        let claims = self.layout.ledger.claims().iter();
+        let written = claims.filter_map(|claim| self.bytes_written(claim, out));
+        let left = without(&stale, written);
+        left.into_iter().try_for_each(|range| out.zero(range))
+    }
+
+    /// The last one or two stretches of 64 KiB, where RAID metadata would begin.
+    fn tail(&self, out: &Out<'_>) -> Option<Range<u64>> {
+        let blocks = self.layout.geometry.blocks_count;
+        let tail = RAID_TAIL / out.block_bytes;
+        let mut start = blocks / tail * tail;
+        if start > tail {
+            start -= tail;
+        }
+        (start > 0).then(|| start * out.block_bytes..blocks * out.block_bytes)
+    }
+
+    /// Inode tables and the journal, unless those are left to the kernel.
+    fn stale_tables(&self, out: &Out<'_>) -> Vec<Range<u64>> {
+        let bytes = |start: Block, blocks: u64| {
+            let start = out.offset(start);
+            start..start + blocks * out.block_bytes
+        };
+        let geometry = &self.layout.geometry;
+        let tables = geometry.all_groups().map(|group| {
+            let table = self.layout.tables_of(group).inode_table;
+            bytes(table, u64::from(self.stale_table_blocks(group)))
+        });
+        let mut stale: Vec<Range<u64>> = tables.collect();
+        if !self.settings.lazy_journal_init {
+            let claims = self.layout.ledger.claims().iter();
+            let journal = claims.filter(|claim| matches!(claim.owner, Owner::Journal(_)));
+            stale.extend(journal.map(|claim| bytes(claim.run.start, claim.run.len)));
+        }
+        stale
+    }
+
+    /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that
+    /// hold inodes.
+    fn stale_table_blocks(&self, group: Group) -> u32 {
+        let geometry = &self.layout.geometry;
+        if !self.settings.lazy_itable_init || !geometry.features.has_group_desc_csum() {
+            return geometry.inode_blocks_per_group;
+        }
+        self.used_table_blocks(group)
+    }
+
+    /// The bytes of a claim that are written, if any.
+    fn bytes_written(&self, claim: &Claim, out: &Out<'_>) -> Option<Range<u64>> {
+        let start = out.offset(claim.run.start);
+        let blocks = self.blocks_to_write(claim);
+        let length = match claim.owner {
+            Owner::Superblock(_) => u64::try_from(size_of::<Superblock>()).ok()?,
+            _ => blocks * out.block_bytes,
+        };
+        (blocks > 0).then(|| start..start + length)
+    }
+}
+
+/// Whether the first sector holds a BSD disk label, which mke2fs leaves alone.
+fn has_bsd_label(out: &Out<'_>) -> Result<bool, EmitError> {
+    let mut sector = [0; 512];
+    out.sink
+        .read_at(out.base, &mut sector)
+        .map_err(|error| out.failed("reading", 0, error))?;
+    let mut magic = [0; 4];
+    magic.copy_from_slice(&sector[BSD_LABEL]);
+    let magic = u32::from_le_bytes(magic);
+    Ok(magic == BSD_MAGIC || magic == BSD_MAGIC.swap_bytes())
+}
+
+/// The parts of `ranges` that none of `others` covers; both ascend, and `others` do not overlap.
+fn without(ranges: &[Range<u64>], others: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut others = others.peekable();
+    let mut left = Vec::new();
+    let mut at = 0;
+    for range in ranges {
+        at = range.start.max(at);
+        while let Some(other) = others.next_if(|other| other.start < range.end) {
+            if other.start > at {
+                left.push(at..other.start);
+            }
+            at = other.end.max(at);
+        }
+        if at < range.end {
+            left.push(at..range.end);
+            at = range.end;
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn what_is_covered_is_left_out() {
+        let ranges = [0..10, 5..20, 30..40, 50..60];
+        let others = [2..4, 15..16, 18..32, 39..45, 60..70];
+        let left = without(&ranges, others.into_iter());
+        assert_eq!(left, [0..2, 4..10, 10..15, 16..18, 32..39, 50..60]);
+        let whole = std::slice::from_ref(&(3..5));
+        assert_eq!(without(whole, std::iter::empty()), whole);
+        assert_eq!(without(whole, std::iter::once(1..9)), []);
+    }
+}

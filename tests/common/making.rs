@@ -1,0 +1,161 @@
+//! Given options in mke2fs's words, builds images with the library as a fixed host would; never
+//! asks the clock or chance, and never judges what it built.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use mke4fs::emit::Writing;
+use mke4fs::options::{Errors, Host, Options, Size, Target};
+use mke4fs::sink::{IfBusy, Output, Sink};
+use mke4fs::source::dir::Directory;
+use mke4fs::{Builder, Plan};
+
+use tempfile::TempDir;
+
+use super::tools::Result;
+
+/// The UUID of every image, as bytes and as mke2fs takes it.
+pub(crate) const UUID: [u8; 16] =
+    *b"\x5a\x27\xd6\x1c\x9e\x04\x4f\x33\x8b\x70\x11\xc2\x6d\xe5\xaf\x08";
+pub(crate) const UUID_TEXT: &str = "5a27d61c-9e04-4f33-8b70-11c26de5af08";
+
+/// The hash seed of every image, as bytes and as mke2fs takes it.
+pub(crate) const SEED: [u8; 16] =
+    *b"\xd1\x3b\x02\x7f\x66\x90\x4a\x1e\xa4\x5d\xe3\x88\x10\x2c\x97\xb6";
+pub(crate) const SEED_TEXT: &str = "d13b027f-6690-4a1e-a45d-e388102c97b6";
+
+/// The clock of every image, in seconds since 1970.
+pub(crate) const CLOCK: i64 = 1_700_000_000;
+
+/// A host that looks the same on every machine, before `output` is written.
+pub(crate) fn host(output: &Path) -> Result<Host> {
+    let mut host = memory_host();
+    host.look_at(output)?;
+    Ok(host)
+}
+
+/// The same host, with memory as its output.
+pub(crate) fn memory_host() -> Host {
+    Host {
+        clock: CLOCK,
+        latest_time: None,
+        real_clock: Duration::from_secs(CLOCK.unsigned_abs()),
+        random_uuid: UUID,
+        random_hash_seed: SEED,
+        page_size: 4096,
+        user: (0, 0),
+        name: b"host".to_vec(),
+        conf: None,
+        sector_size: None,
+        physical_sector_size: None,
+        target: Target::default(),
+    }
+}
+
+/// The options that `words` ask for in mke2fs's way, with the fixed UUID and hash seed.
+///
+/// # Errors
+///
+/// A word that no test here uses.
+pub(crate) fn options(words: &str) -> Result<Options> {
+    let mut options = Options::new();
+    options.uuid(UUID).hash_seed(SEED).force();
+    let mut words = words.split_whitespace();
+    while let Some(word) = words.next() {
+        if !word.starts_with('-') {
+            let size = Size::parse(word).ok_or_else(|| format!("{word}: no size"))?;
+            options.size(size);
+            continue;
+        }
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{word} needs a value"))?;
+        option(&mut options, word, value)?;
+    }
+    Ok(options)
+}
+
+fn option(options: &mut Options, word: &str, value: &str) -> Result<()> {
+    match word {
+        "-b" => options.block_size(value.parse()?),
+        "-I" => options.inode_size(value.parse()?),
+        "-i" => options.inode_ratio(value.parse()?),
+        "-N" => options.inodes_count(value.parse()?),
+        "-m" => options.reserved_percent(value.parse()?),
+        "-L" => options.label(value),
+        "-M" => options.last_mounted(value),
+        "-G" => options.groups_per_flex(value.parse()?),
+        "-g" => options.blocks_per_group(value.parse()?),
+        "-T" => options.usage_types(value),
+        "-O" => options.features(value),
+        "-E" => options.extended(value),
+        "-J" => {
+            let size = value.strip_prefix("size=").ok_or("-J takes size=")?;
+            options.journal_mebibytes(size.parse()?)
+        }
+        "-e" => options.errors(match value {
+            "continue" => Errors::Continue,
+            "remount-ro" => Errors::RemountReadOnly,
+            "panic" => Errors::Panic,
+            _ => return Err(format!("-e {value}: no such behaviour").into()),
+        }),
+        _ => return Err(format!("{word}: no such option").into()),
+    };
+    Ok(())
+}
+
+/// A builder of the tree `source` to `output`, which is left out of the tree.
+pub(crate) fn builder(words: &str, source: Option<&Path>, output: &Path) -> Result<Builder> {
+    let builder = Builder::new(options(words)?, host(output)?);
+    Ok(match source {
+        Some(source) => builder.source(Directory::new(source)),
+        None => builder,
+    })
+}
+
+/// Decides and writes an image in one go, and gives the plan.
+pub(crate) fn make(words: &str, source: Option<&Path>, output: &Path) -> Result<Plan> {
+    let plan = builder(words, source, output)?.plan()?;
+    write(&plan, output)?;
+    Ok(plan)
+}
+
+/// Writes `plan` to the file `output` as the command does.
+pub(crate) fn write(plan: &Plan, output: &Path) -> Result<()> {
+    let start = plan.settings.offset_bytes;
+    let draft = Output::open(output, IfBusy::Refuse)?.begin(start..plan.size_bytes())?;
+    write_to(plan, draft.file(), 2)?;
+    draft.keep();
+    Ok(())
+}
+
+/// A directory on tmpfs: what is built there waits for no disk.
+pub(crate) fn workplace() -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix("mke4fs-test-")
+        .tempdir_in("/dev/shm");
+    Ok(made.map_err(|error| format!("/dev/shm is needed, to build there: {error}"))?)
+}
+
+/// Makes `path` a file of `size` bytes, each of which is 0xD1, as storage that was in use.
+pub(crate) fn fill_with_junk(path: &Path, size: u64) -> Result<()> {
+    let mut file = File::create(path)?;
+    let mut junk = io::repeat(0xD1).take(size);
+    io::copy(&mut junk, &mut file)?;
+    Ok(())
+}
+
+/// Writes `plan` to `sink` with so many threads.
+pub(crate) fn write_to(plan: &Plan, sink: &dyn Sink, threads: usize) -> Result<()> {
+    let cancel = AtomicBool::new(false);
+    let writing = Writing {
+        threads: NonZero::new(threads).ok_or("no thread writes nothing")?,
+        progress: &|_| {},
+        cancel: &cancel,
+    };
+    Ok(plan.write(sink, &writing)?)
+}
