@@ -44,6 +44,7 @@
 //!         threads: NonZero::<usize>::MIN,
 //!         progress: &|_bytes| {},
 //!         cancel: &AtomicBool::new(false),
+//!         sync: false,
 //!     };
 //!     plan.write(draft.file(), &writing)?;
 //!     draft.keep();

@@ -199,6 +199,7 @@ fn a_run_that_is_cancelled_leaves_nothing() {
         threads,
         progress: &count,
         cancel: &never,
+        sync: false,
     };
     plan.write(&memory, &writing).expect("it is written");
     let all = all.into_inner();
@@ -218,6 +219,7 @@ fn a_run_that_is_cancelled_leaves_nothing() {
                 threads,
                 progress: &progress,
                 cancel: &cancel,
+                sync: false,
             };
             let error = plan
                 .write(draft.file(), &writing)

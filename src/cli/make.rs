@@ -154,12 +154,10 @@ fn write_until(
         threads: threads(request),
         progress,
         cancel: cancel.flag(),
+        // mke2fs leaves a device synced, and so do we; a file only on demand.
+        sync: request.sync || draft.file().is_block_device(),
     };
     plan.write(draft.file(), &writing)?;
-    // mke2fs leaves a device synced, and so do we; a file only on demand.
-    if request.sync || draft.file().is_block_device() {
-        draft.file().sync()?;
-    }
     draft.keep();
     Ok(())
 }

@@ -37,6 +37,9 @@ pub struct Writing<'a> {
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Once this is true, writing ends with [`EmitError::Cancelled`].
     pub cancel: &'a AtomicBool,
+    /// Whether to wait for stable storage: all but the superblock gets there before it is written,
+    /// so that not even a power cut leaves one that leads to nothing.
+    pub sync: bool,
 }
 
 impl fmt::Debug for Writing<'_> {
@@ -142,13 +145,14 @@ pub fn emit(
     let image = Image::new(settings, layout, tree, storage);
     image.zero_stale(storage, &out)?;
     image.write_batches(&out, writing)?;
+    out.sync(writing)?;
     let primary = image.superblock(Group::new(0));
-    out.write(superblock::OFFSET, bytes_of(&primary))
-        .inspect_err(|_| {
-            // Half a superblock might mount. Where the storage does not take this either, nobody is
-            // left to be told.
-            let _ = out.zero(OLD_SUPERBLOCK);
-        })
+    out.write(superblock::OFFSET, bytes_of(&primary))?;
+    out.sync(writing).inspect_err(|_| {
+        // Half a superblock might mount. Where the storage does not take this either, nobody is
+        // left to be told.
+        let _ = out.zero(OLD_SUPERBLOCK);
+    })
 }
 
 /// The bytes that can hold an old superblock and what lies behind it: sectors 2 to 7.
@@ -174,6 +178,15 @@ impl Out<'_> {
         self.sink
             .zero(self.base + range.start, range.end - range.start)
             .map_err(|error| self.failed("zeroing", range.start, error))
+    }
+
+    fn sync(&self, writing: &Writing<'_>) -> Result<(), EmitError> {
+        if !writing.sync {
+            return Ok(());
+        }
+        self.sink
+            .sync()
+            .map_err(|error| self.failed("waiting for the storage", 0, error))
     }
 
     /// Discards all `length` bytes of the image, and says whether the storage can; in steps, so that

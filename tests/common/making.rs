@@ -156,6 +156,7 @@ pub(crate) fn write_to(plan: &Plan, sink: &dyn Sink, threads: usize) -> Result<(
         threads: NonZero::new(threads).ok_or("no thread writes nothing")?,
         progress: &|_| {},
         cancel: &cancel,
+        sync: false,
     };
     Ok(plan.write(sink, &writing)?)
 }
