@@ -213,6 +213,21 @@ pub(super) static FLAGS: [Flag; 40] = [
         "Note where it was mounted last",
         last_mounted,
     ),
+    letter(
+        'o',
+        Some("OS"),
+        "Claim it for linux, hurd, freebsd, lites or a number",
+        |request, value| {
+            request.options.creator_os(text(value));
+            Ok(())
+        },
+    ),
+    letter(
+        'r',
+        Some("1"),
+        "Make revision 1, which is what is made anyway",
+        revision,
+    ),
     long(
         "keep-root",
         None,
@@ -290,8 +305,6 @@ pub(super) static FLAGS: [Flag; 40] = [
     not_yet!('j', None),
     not_yet!('K', None),
     not_yet!('l', Some("FILE")),
-    not_yet!('o', Some("OS")),
-    not_yet!('r', Some("REVISION")),
     not_yet!('R', Some("OPTIONS")),
     not_yet!('s', Some("FLAG")),
     not_yet!('S', None),
@@ -514,6 +527,16 @@ fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
             Ok(())
         }
         _ => line(format!("invalid cluster size - {value}")),
+    }
+}
+
+fn revision(_: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let value = text(value);
+    match number(&value).map(u32::try_from) {
+        None => line(words::bad_revision(&value)),
+        Some(Ok(1)) => Ok(()),
+        Some(Ok(0)) => line(words::REVISION_REMOVED.to_owned()),
+        Some(number) => line(words::revision_too_high(number.unwrap_or(u32::MAX))),
     }
 }
 

@@ -286,7 +286,7 @@ impl Command {
         let mut options = self.request.finished();
         if self.request.fs_type.is_none() {
             match self.program.strip_prefix("mkfs.") {
-                Some(name) if !name.is_empty() => options.fs_type(name),
+                Some(name) if !name.is_empty() => options.fs_type_by_program(name),
                 _ => options.fs_type_by_conf(),
             };
         }

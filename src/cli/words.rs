@@ -246,6 +246,36 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             "{block_size}-byte blocks too big for system (max {page_size})"
         )),
         Refusal::Extended { complaints, last } => plain(extended(complaints, last)),
+        Refusal::FeaturesWithRevision0 => {
+            plain("Filesystem features not supported with revision 0 filesystems\n".to_owned())
+        }
+        Refusal::JournalWithRevision0 => {
+            plain("Journals not supported with revision 0 filesystems\n".to_owned())
+        }
+        Refusal::ResizeWithRevision0 => {
+            plain("On-line resizing not supported with revision 0 filesystems\n".to_owned())
+        }
+        Refusal::Revision(fault) => line(match fault {
+            Complaint::RevisionTooHigh(number) => revision_too_high(*number),
+            Complaint::Revision(text) => bad_revision(text),
+            other => other.to_string(),
+        }),
+        Refusal::EncodingFlag(fault) => plain(complaint(fault)),
+        Refusal::EncodingFlagsAlone => plain(
+            "error: An encoding must be explicitly specified when passing encoding-flags\n"
+                .to_owned(),
+        ),
+        Refusal::EncodingInConf(name) => {
+            line(format!("Unknown filename encoding from profile: {name}"))
+        }
+        Refusal::EncodingFlagsInConf(text) => {
+            line(format!("Unknown encoding flags from profile: {text}"))
+        }
+        Refusal::NotOnHurd(feature) => plain(format!(
+            "The HURD does not support the {} feature.\n",
+            feature.name()
+        )),
+        Refusal::UnknownOs(name) => line(format!("unknown os - {name}")),
         Refusal::InodesTooSmallForProjects => {
             line("128 byte inodes are too small for project quota".to_owned())
         }
@@ -309,6 +339,18 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
     }
 }
 
+pub(super) fn bad_revision(text: &str) -> String {
+    format!("bad revision level - {text}")
+}
+
+pub(super) fn revision_too_high(number: u32) -> String {
+    format!("Filesystem revision too high while trying to create revision {number}")
+}
+
+pub(super) const REVISION_REMOVED: &str = "the -r option has been removed.\n\n\
+    If you really need compatibility with pre-1995 Linux systems, use the\n\
+    command-line option \"-E revision=0\".\n";
+
 fn syntax(fault: SyntaxFault) -> &'static str {
     match fault {
         SyntaxFault::SectionNotAtTop => "Profile section header not at top level",
@@ -347,13 +389,24 @@ fn complaint(complaint: &Complaint) -> String {
             "stripe-width" | "stripe_width" => {
                 format!("Invalid stripe-width parameter: {value}\n")
             }
+            "encoding" => format!("Invalid encoding: {value}"),
+            "desc_size" | "desc-size" => format!("Invalid desc_size: '{value}'\n"),
             name => format!("Invalid {name}: {value}\n"),
         },
         Complaint::ResizeNotLarger { .. } => {
             "The resize maximum must be greater than the filesystem size.\n".to_owned()
         }
+        Complaint::DescSizeWithout64Bit(name) => format!("{name} requires '-O 64bit'\n"),
+        Complaint::DescSizeAfterResize { name, blocks } => {
+            format!("'{name}' must be before 'resize={blocks}'\n")
+        }
+        Complaint::EncodingFlag(word) => format!("error: Invalid encoding flag: {word}\n"),
         Complaint::QuotaType(word) => format!("Failed to parse quota type at {word}"),
-        Complaint::Unknown(_) | Complaint::NoValue(_) | Complaint::NotYet(_) => String::new(),
+        Complaint::Revision(_)
+        | Complaint::RevisionTooHigh(_)
+        | Complaint::Unknown(_)
+        | Complaint::NoValue(_)
+        | Complaint::NotYet(_) => String::new(),
     }
 }
 

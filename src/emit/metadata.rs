@@ -4,7 +4,7 @@
 use bytemuck::{Zeroable, bytes_of};
 
 use super::Image;
-use crate::feature::{Feature, Word};
+use crate::feature::{Feature, FeatureSet, Word};
 use crate::layout::{AppendedFile, Layout};
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
@@ -14,7 +14,8 @@ use crate::ondisk::int::{Be32, Le16, Le32, Le64};
 use crate::ondisk::jbd2::{BLOCK_TYPE_SUPERBLOCK_V1, JournalSuperblock};
 use crate::ondisk::mmp::MmpBlock;
 use crate::ondisk::superblock::{
-    self, CHECKSUM_CRC32C, FLAG_SIGNED_HASH, JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
+    self, CHECKSUM_CRC32C, ENCRYPTION_MODES, FLAG_SIGNED_HASH, FLAG_TEST_FILESYSTEM,
+    JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
 };
 use crate::ondisk::{dirhash::HashVersion, inode, orphan};
 use crate::options::{Errors, QuotaType};
@@ -255,7 +256,12 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
         Errors::RemountReadOnly => 2,
         Errors::Panic => 3,
     });
-    sb.s_rev_level = Le32::new(1);
+    sb.s_creator_os = Le32::new(settings.creator_os);
+    // What the content asks for may bring a feature, which revision 0 has not.
+    sb.s_rev_level = Le32::new(match geometry.features == FeatureSet::EMPTY {
+        true => settings.revision,
+        false => 1,
+    });
     sb.s_first_ino = Le32::new(Ino::FIRST.get());
     sb.s_inode_size = Le16::new(geometry.inode_size);
     sb.s_feature_compat = Le32::new(geometry.features.word(Word::Compat));
@@ -273,7 +279,12 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
         sb.s_min_extra_isize = Le16::new(inode::EXTRA_ISIZE);
         sb.s_want_extra_isize = Le16::new(inode::EXTRA_ISIZE);
     }
-    sb.s_flags = Le32::new(FLAG_SIGNED_HASH);
+    sb.s_flags = Le32::new(match settings.test_fs {
+        true => FLAG_SIGNED_HASH | FLAG_TEST_FILESYSTEM,
+        false => FLAG_SIGNED_HASH,
+    });
+    sb.s_encoding = Le16::new(settings.encoding);
+    sb.s_encoding_flags = Le16::new(settings.encoding_flags);
     sb.s_raid_stride = Le16::new(settings.raid_stride);
     sb.s_raid_stripe_width = Le32::new(settings.raid_stripe_width);
     sb.s_log_groups_per_flex = geometry.log_groups_per_flex;
@@ -286,8 +297,10 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
 
 /// Sets what single features put into the superblock.
 fn set_features(image: &Image<'_>, sb: &mut Superblock) {
-    if image.has(Feature::SixtyFourBit) {
-        sb.s_desc_size = Le16::new(image.layout.geometry.desc_size);
+    // It stays where revision 0 took 64bit away.
+    sb.s_desc_size = Le16::new(image.settings.desc_size.unwrap_or(0));
+    if image.has(Feature::Encrypt) {
+        sb.s_encrypt_algos[..2].copy_from_slice(&ENCRYPTION_MODES);
     }
     if image.has(Feature::MetadataCsum) {
         sb.s_checksum_type = CHECKSUM_CRC32C;

@@ -16,6 +16,10 @@ pub const OFFSET: u64 = 1024;
 pub const STATE_VALID: u16 = 0x1;
 /// `EXT2_FLAGS_SIGNED_HASH`: directory hashes read names as signed bytes.
 pub const FLAG_SIGNED_HASH: u32 = 0x1;
+/// `EXT2_FLAGS_TEST_FILESYS`: to try what is not finished.
+pub const FLAG_TEST_FILESYSTEM: u32 = 0x4;
+/// `EXT4_ENCRYPTION_MODE_AES_256_XTS` and `EXT4_ENCRYPTION_MODE_AES_256_CTS`, for content and names.
+pub const ENCRYPTION_MODES: [u8; 2] = [1, 4];
 /// `EXT2_CRC32C_CHKSUM`: metadata checksums are CRC-32C.
 pub const CHECKSUM_CRC32C: u8 = 1;
 /// `EXT3_JNL_BACKUP_BLOCKS`: `s_jnl_blocks` repeats the journal inode's block map.

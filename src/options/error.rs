@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::extended::Complaint;
 use super::profile::SyntaxError;
+use crate::feature::Feature;
 
 /// Why no settings can be made of the options.
 ///
@@ -87,6 +88,26 @@ pub(crate) enum Refusal {
     OffsetPastEnd { offset: u64, size: u64 },
     /// Inodes of 128 bytes without room for a project's number.
     InodesTooSmallForProjects,
+    /// Features, in a filesystem of revision 0.
+    FeaturesWithRevision0,
+    /// A journal, in a filesystem of revision 0.
+    JournalWithRevision0,
+    /// Room for growing, in a filesystem of revision 0.
+    ResizeWithRevision0,
+    /// A revision that there is not.
+    Revision(Complaint),
+    /// A flag that no encoding has.
+    EncodingFlag(Complaint),
+    /// Flags without an encoding.
+    EncodingFlagsAlone,
+    /// An encoding of the configuration that there is not.
+    EncodingInConf(String),
+    /// Flags of the configuration that the encoding has not.
+    EncodingFlagsInConf(String),
+    /// A feature that the Hurd does not know.
+    NotOnHurd(Feature),
+    /// An operating system without a number.
+    UnknownOs(String),
     /// Two ways to keep descriptors for growing.
     MetaBgWithResizeInode,
     /// Descriptors kept for growing in every group.
@@ -154,6 +175,22 @@ impl fmt::Display for Refusal {
                  panic"
             ),
             Self::Extended { complaints, .. } => join(f, complaints),
+            Self::Revision(complaint) | Self::EncodingFlag(complaint) => complaint.fmt(f),
+            Self::EncodingInConf(name) => write!(
+                f,
+                "the configuration file's encoding is '{name}'; it can be utf8"
+            ),
+            Self::EncodingFlagsInConf(text) => write!(
+                f,
+                "the configuration file's encoding_flags '{text}' names no flag"
+            ),
+            Self::NotOnHurd(feature) => {
+                write!(f, "the Hurd has no {} feature", feature.name())
+            }
+            Self::UnknownOs(name) => write!(
+                f,
+                "'{name}' is no operating system; there are linux, hurd, freebsd, lites and numbers"
+            ),
             Self::NoBlocks
             | Self::NoOutputAndNoSize
             | Self::OutputIsEmpty
@@ -179,6 +216,10 @@ impl fmt::Display for Refusal {
             | Self::ClusterWithoutBigalloc
             | Self::BigallocWithoutExtents
             | Self::InodesTooSmallForProjects
+            | Self::FeaturesWithRevision0
+            | Self::JournalWithRevision0
+            | Self::ResizeWithRevision0
+            | Self::EncodingFlagsAlone
             | Self::MetaBgWithResizeInode
             | Self::ResizeInodeWithoutSparseSuper
             | Self::FlexSizeWithoutFlexBg
@@ -292,6 +333,10 @@ impl Refusal {
             Self::ClusterBelowBlock => "a cluster cannot be smaller than a block",
             Self::ClusterWithoutBigalloc => "a cluster size needs the bigalloc feature",
             Self::BigallocWithoutExtents => "the bigalloc feature needs the extent feature",
+            Self::FeaturesWithRevision0 => "a filesystem of revision 0 has no features",
+            Self::JournalWithRevision0 => "a filesystem of revision 0 has no journal",
+            Self::ResizeWithRevision0 => "a filesystem of revision 0 cannot grow while mounted",
+            Self::EncodingFlagsAlone => "flags of an encoding need an encoding",
             Self::InodesTooSmallForProjects => {
                 "inodes of 128 bytes have no room for a project's number; they need 256"
             }

@@ -12,7 +12,12 @@ use super::size::{self, Size};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extended {
     AssumeStoragePrezeroed(bool),
+    DescSize(DescSize),
     Discard(bool),
+    /// `s_encoding`.
+    Encoding(u16),
+    /// `s_encoding_flags`.
+    EncodingFlags(u16),
     HashSeed([u8; 16]),
     LazyItableInit(bool),
     LazyJournalInit(bool),
@@ -30,13 +35,30 @@ pub(super) enum Extended {
     /// `None` for the user and group that run the program.
     RootOwner(Option<(u32, u32)>),
     RootPerms(u16),
+    /// 0 or 1.
+    Revision(u32),
     /// Blocks.
     Stride(u16),
     /// Blocks.
     StripeWidth(u32),
+    TestFs,
     /// An option that changes nothing as it was given.
     Nothing,
 }
+
+/// A wish for the size of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DescSize {
+    /// As it was spelled.
+    pub(super) name: &'static str,
+    /// Bytes.
+    pub(super) bytes: u16,
+}
+
+/// `EXT4_ENC_UTF8_12_1`.
+const UTF8_12_1: u16 = 1;
+/// `EXT4_ENC_STRICT_MODE_FL`: names that are not in the encoding are refused.
+const STRICT: u16 = 1;
 
 /// Whether an option takes a value.
 enum Takes {
@@ -59,11 +81,14 @@ const ROWS: [(&str, Takes); 26] = [
         "assume_storage_prezeroed",
         Maybe(|value| Some(Extended::AssumeStoragePrezeroed(truth(value)))),
     ),
-    ("desc-size", NotYet),
-    ("desc_size", NotYet),
+    ("desc-size", Value(|value| desc_size("desc-size", value))),
+    ("desc_size", Value(|value| desc_size("desc_size", value))),
     ("discard", Maybe(|_| Some(Extended::Discard(true)))),
-    ("encoding", NotYet),
-    ("encoding_flags", NotYet),
+    (
+        "encoding",
+        Value(|value| encoding(value).map(Extended::Encoding)),
+    ),
+    ("encoding_flags", Checked(encoding_flags)),
     ("hash_seed", Value(hash_seed)),
     (
         "lazy_itable_init",
@@ -97,7 +122,7 @@ const ROWS: [(&str, Takes); 26] = [
         "resize",
         Value(|value| Size::parse(value).map(Extended::Resize)),
     ),
-    ("revision", NotYet),
+    ("revision", Checked(revision)),
     ("root_owner", Maybe(root_owner)),
     ("root_perms", Maybe(root_perms)),
     ("stride", Value(|value| number(value).map(Extended::Stride))),
@@ -109,7 +134,7 @@ const ROWS: [(&str, Takes); 26] = [
         "stripe_width",
         Value(|value| number(value).map(Extended::StripeWidth)),
     ),
-    ("test_fs", NotYet),
+    ("test_fs", Maybe(|_| Some(Extended::TestFs))),
 ];
 
 /// What is wrong with one extended option.
@@ -126,6 +151,21 @@ pub(crate) enum Complaint {
         /// What was given.
         value: String,
     },
+    /// Descriptors have one size without 64bit.
+    DescSizeWithout64Bit(&'static str),
+    /// The size of descriptors comes after what was reckoned with it.
+    DescSizeAfterResize {
+        /// The option, as it was spelled.
+        name: &'static str,
+        /// The descriptor blocks kept for growing.
+        blocks: u16,
+    },
+    /// A word that is no flag of an encoding.
+    EncodingFlag(String),
+    /// Something that is no revision.
+    Revision(String),
+    /// A revision that nobody knows.
+    RevisionTooHigh(u32),
     /// A word that is no type of quota.
     QuotaType(String),
     /// A later version takes it.
@@ -146,6 +186,19 @@ impl fmt::Display for Complaint {
             Self::NoValue(name) => write!(f, "extended option {name} needs a value: {name}=VALUE"),
             Self::Invalid { name, value } => {
                 write!(f, "extended option {name} cannot be '{value}'")
+            }
+            Self::DescSizeWithout64Bit(name) => {
+                write!(f, "extended option {name} needs the 64bit feature")
+            }
+            Self::DescSizeAfterResize { name, .. } => {
+                write!(f, "extended option {name} must come before resize")
+            }
+            Self::EncodingFlag(word) => {
+                write!(f, "'{word}' is no flag of an encoding; there is strict")
+            }
+            Self::Revision(text) => write!(f, "the revision cannot be '{text}'"),
+            Self::RevisionTooHigh(number) => {
+                write!(f, "the revision cannot be {number}; there are 0 and 1")
             }
             Self::QuotaType(word) => write!(
                 f,
@@ -214,6 +267,49 @@ fn hash_seed(value: &str) -> Option<Extended> {
 fn num_backup_sb(value: &str) -> Option<Extended> {
     let count = number(value).filter(|count| *count <= 2)?;
     Some(Extended::NumBackupSb(count))
+}
+
+fn desc_size(name: &'static str, value: &str) -> Option<Extended> {
+    let fits = |bytes: &u16| bytes.is_power_of_two() && (64..=1024).contains(bytes);
+    let bytes = number(value).filter(fits)?;
+    Some(Extended::DescSize(DescSize { name, bytes }))
+}
+
+/// `s_encoding` of the encoding called `name`.
+pub(super) fn encoding(name: &str) -> Option<u16> {
+    ["utf8-12.1", "utf8"].contains(&name).then_some(UTF8_12_1)
+}
+
+/// `s_encoding_flags` of words divided by `-`, or the first word where one is no flag: mke2fs tells
+/// no more of them.
+pub(super) fn read_encoding_flags(text: &str) -> Result<u16, String> {
+    let mut flags = 0;
+    for word in text.split('-').filter(|word| !word.is_empty()) {
+        match word {
+            "strict" => flags |= STRICT,
+            "nostrict" => flags &= !STRICT,
+            _ => {
+                let mut words = text.split('-').filter(|word| !word.is_empty());
+                return Err(words.next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    Ok(flags)
+}
+
+fn encoding_flags(value: &str) -> Result<Extended, Complaint> {
+    read_encoding_flags(value)
+        .map(Extended::EncodingFlags)
+        .map_err(Complaint::EncodingFlag)
+}
+
+fn revision(value: &str) -> Result<Extended, Complaint> {
+    // The field has 32 bits, and what is above them is lost.
+    let number = size::number(value).ok_or_else(|| Complaint::Revision(value.to_owned()))?;
+    match u32::try_from(number & 0xffff_ffff).unwrap_or_default() {
+        revision @ 0..=1 => Ok(Extended::Revision(revision)),
+        revision => Err(Complaint::RevisionTooHigh(revision)),
+    }
 }
 
 fn quota_types(value: &str) -> Result<Extended, Complaint> {
@@ -295,6 +391,18 @@ mod tests {
                 Extended::QuotaTypes(QuotaTypes::NONE.with(QuotaType::Group)),
             ),
             ("mmp_update_interval=65541", Extended::MmpUpdateInterval(5)),
+            ("encoding=utf8", Extended::Encoding(1)),
+            ("encoding=utf8-12.1", Extended::Encoding(1)),
+            ("encoding_flags=nostrict-strict", Extended::EncodingFlags(1)),
+            ("revision=0", Extended::Revision(0)),
+            ("test_fs", Extended::TestFs),
+            (
+                "desc-size=128",
+                Extended::DescSize(DescSize {
+                    name: "desc-size",
+                    bytes: 128,
+                }),
+            ),
             ("resize=4G", Extended::Resize(Size::Kibibytes(4 << 20))),
             ("resize=70000", Extended::Resize(Size::Blocks(70000))),
             ("root_owner", Extended::RootOwner(None)),
@@ -320,6 +428,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for text in [
+            "desc_size=32",
+            "encoding=latin1",
             "hash_seed=zz",
             "num_backup_sb=3",
             "offset=1M",

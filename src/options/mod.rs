@@ -27,7 +27,7 @@ pub(crate) use {
 };
 
 use crate::feature::Feature;
-use extended::Extended;
+use extended::{DescSize, Extended};
 
 /// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
 ///
@@ -69,6 +69,7 @@ pub struct Options {
     fast_commit_kibibytes: Option<u32>,
     journal_location: Option<String>,
     journal_v1: bool,
+    creator_os: Option<String>,
     extended: Vec<ExtendedWish>,
     force: bool,
     dry_run: bool,
@@ -83,6 +84,7 @@ enum BlockSizeWish {
 #[derive(Clone, Debug, PartialEq)]
 enum TypeWish {
     Named(String),
+    ByProgram(String),
     ByConf,
 }
 
@@ -171,6 +173,13 @@ impl Options {
     /// The type, by the name it has in mke2fs.conf: ext4 unless told otherwise.
     pub fn fs_type(&mut self, name: impl Into<String>) -> &mut Self {
         self.fs_type = Some(TypeWish::Named(name.into()));
+        self
+    }
+
+    /// The type that a program's name stands for, unless the configuration file has one for the
+    /// output or the creator is the Hurd.
+    pub fn fs_type_by_program(&mut self, name: impl Into<String>) -> &mut Self {
+        self.fs_type = Some(TypeWish::ByProgram(name.into()));
         self
     }
 
@@ -295,6 +304,13 @@ impl Options {
         self
     }
 
+    /// The operating system that claims the filesystem: linux, hurd, freebsd, lites or a number. The
+    /// Hurd's has fewer features.
+    pub fn creator_os(&mut self, name: impl Into<String>) -> &mut Self {
+        self.creator_os = Some(name.into());
+        self
+    }
+
     /// Gives the journal a superblock of the old form.
     pub fn journal_v1(&mut self) -> &mut Self {
         self.journal_v1 = true;
@@ -394,6 +410,19 @@ impl Options {
     /// bring the project feature.
     pub fn quota_types(&mut self, types: QuotaTypes) -> &mut Self {
         self.one(Extended::QuotaTypes(types))
+    }
+
+    /// Bytes per group descriptor with 64bit: a power of two from 64 to 1024.
+    pub fn desc_size(&mut self, bytes: u16) -> &mut Self {
+        self.one(Extended::DescSize(DescSize {
+            name: "desc_size",
+            bytes,
+        }))
+    }
+
+    /// Marks the filesystem as one for tests of the kernel.
+    pub fn test_fs(&mut self) -> &mut Self {
+        self.one(Extended::TestFs)
     }
 
     /// Whether the output is known to read as zeros.

@@ -117,11 +117,21 @@ pub struct Settings {
     pub inode_size: u16,
     /// The number of inodes asked for; rounded up to fill inode table blocks.
     pub inodes_count: u32,
+    /// `s_rev_level`: 1, or 0 for a filesystem without features.
+    pub revision: u32,
+    /// `s_creator_os`.
+    pub creator_os: u32,
+    /// `s_encoding`: what names are in, for folding their case; 0 for nothing stated.
+    pub encoding: u16,
+    /// `s_encoding_flags`.
+    pub encoding_flags: u16,
+    /// Marked as a file system for tests of the kernel (`EXT2_FLAGS_TEST_FILESYS`).
+    pub test_fs: bool,
     /// Blocks per group, a multiple of 8; with bigalloc, clusters per group.
     pub blocks_per_group: Option<u32>,
     /// log2 of the groups per flex group.
     pub log_groups_per_flex: u8,
-    /// Bytes per group descriptor with 64bit: 64 unless told otherwise.
+    /// `s_desc_size`: bytes per group descriptor, of use with 64bit.
     pub desc_size: Option<u16>,
     /// Descriptor blocks to keep for growing.
     pub reserved_gdt_blocks: Option<u16>,

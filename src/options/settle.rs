@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::error::{Notice, Refusal, Remark, SettingsError};
-use super::extended::{self, Complaint, Extended};
+use super::extended::{self, Complaint, DescSize, Extended};
 use super::features::{edit_features, edit_mount_options};
 use super::profile::{Profile, Rules};
 use super::settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
@@ -39,6 +39,8 @@ const SUPPORTED: &[Feature] = &[
     Feature::SixtyFourBit,
     Feature::FastCommit,
     Feature::Mmp,
+    Feature::Encrypt,
+    Feature::Casefold,
     Feature::Project,
     Feature::Quota,
     Feature::FlexBg,
@@ -77,6 +79,33 @@ pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, Settings
     }
 }
 
+/// `EXT2_OS_HURD`.
+const HURD: u32 = 1;
+/// What the Hurd does not know, in the order in which mke2fs looks for it.
+const NOT_ON_HURD: [Feature; 4] = [
+    Feature::Filetype,
+    Feature::HugeFile,
+    Feature::MetadataCsum,
+    Feature::EaInode,
+];
+
+/// `s_creator_os` of the operating system called `name`, which may be a number.
+fn creator(name: &str) -> Option<u32> {
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        let digits = name.trim_start_matches('0');
+        let end = digits.find(|c: char| !c.is_ascii_digit());
+        let digits = &digits[..end.unwrap_or(digits.len())];
+        return Some(digits.parse().unwrap_or(0));
+    }
+    match name.to_ascii_lowercase().as_str() {
+        "linux" => Some(0),
+        "gnu" | "hurd" => Some(HURD),
+        "freebsd" => Some(3),
+        "lites" => Some(4),
+        _ => None,
+    }
+}
+
 type Remarks<'a> = &'a mut dyn FnMut(Remark);
 
 fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Settings, Refusal> {
@@ -106,15 +135,23 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     settings.features = features;
     size_clusters(&mut settings, options, &rules)?;
     settings.default_mount_opts = mount_options;
+    if features.has(Feature::SixtyFourBit) {
+        settings.desc_size = Some(64);
+    }
     topology(&mut settings, host, remark);
     check_page(&settings, options, host, remark)?;
+    encode(&mut settings, &rules)?;
     extend(&mut settings, options, host, remark, &rules)?;
+    check_revision(&mut settings, options)?;
     take_off_offset(&mut settings, &length, remark)?;
     check_project(&mut settings, options)?;
     check_features(&mut settings)?;
     check_groups(&mut settings, options, &rules)?;
     size_inodes(&mut settings, options, &rules, remark)?;
     count_inodes(&mut settings, options, &rules)?;
+    if settings.revision == 0 {
+        settings.inode_size = 128;
+    }
     settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
     settings.discard &= length.output_units > 0;
     finish(settings, &rules)
@@ -206,6 +243,9 @@ fn log_block_size(bytes: u32) -> u32 {
 struct Choice {
     profile: Profile,
     types: Vec<String>,
+    /// The operating system that claims the filesystem, if one is named.
+    creator_os: Option<String>,
+    for_hurd: bool,
 }
 
 impl Choice {
@@ -219,11 +259,23 @@ impl Choice {
     ) -> Result<Self, Refusal> {
         let own = |text: &Option<Cow<'static, str>>| text.as_deref().map(str::to_owned);
         let device = profile.device(&host.target.path.to_string_lossy());
+        let creator_os = options
+            .creator_os
+            .clone()
+            .or_else(|| own(&profile.defaults.creator_os));
+        let for_hurd = creator_os
+            .as_deref()
+            .is_some_and(|name| creator(name) == Some(HURD));
+        let by_device = || device.and_then(|rules| own(&rules.fs_type));
+        let by_hurd = || for_hurd.then(|| "ext2".to_owned());
         let fs_type = match &options.fs_type {
             Some(TypeWish::Named(name)) => name.clone(),
-            None => "ext4".to_owned(),
-            Some(TypeWish::ByConf) => device
-                .and_then(|rules| own(&rules.fs_type))
+            None => by_hurd().unwrap_or_else(|| "ext4".to_owned()),
+            Some(TypeWish::ByProgram(name)) => {
+                by_device().or_else(by_hurd).unwrap_or_else(|| name.clone())
+            }
+            Some(TypeWish::ByConf) => by_device()
+                .or_else(by_hurd)
                 .or_else(|| own(&profile.defaults.fs_type))
                 .unwrap_or_else(|| match options.journal_mebibytes {
                     Some(_) => "ext3".to_owned(),
@@ -249,7 +301,15 @@ impl Choice {
                 remark(Remark::UsageUndefined(name.to_owned()));
             }
         }
-        Ok(Self { profile, types })
+        if for_hurd {
+            types.push("hurd".to_owned());
+        }
+        Ok(Self {
+            profile,
+            types,
+            creator_os,
+            for_hurd,
+        })
     }
 
     fn find<T>(&self, relation: impl Fn(&Rules) -> Option<T>) -> Option<T> {
@@ -275,6 +335,10 @@ impl Choice {
                 set = edit(set, text)?;
             }
         }
+        if self.for_hurd {
+            let unknown = NOT_ON_HURD.iter().chain(&[Feature::Casefold]);
+            set = unknown.fold(set, |set, feature| set.without(*feature));
+        }
         if options.features.is_empty()
             && let Some(text) = self.text(|rules| rules.default_features.as_deref())
         {
@@ -297,7 +361,11 @@ impl Choice {
                 set = set.without(feature);
             }
         }
-        Ok(set)
+        let unknown = NOT_ON_HURD.iter().find(|feature| set.has(**feature));
+        match unknown.filter(|_| self.for_hurd) {
+            Some(feature) => Err(Refusal::NotOnHurd(*feature)),
+            None => Ok(set),
+        }
     }
 
     fn mount_options(&self) -> Result<u32, Refusal> {
@@ -447,6 +515,11 @@ fn start(from: &Start<'_>) -> Result<Settings, Refusal> {
         inode_size: 0,
         inodes_count: 0,
         log_cluster_ratio: 0,
+        revision: 1,
+        creator_os: 0,
+        encoding: 0,
+        encoding_flags: 0,
+        test_fs: false,
         blocks_per_group: None,
         log_groups_per_flex: 0,
         desc_size: None,
@@ -646,6 +719,38 @@ fn extend(
     }
 }
 
+/// What names are in, where their case can be folded.
+fn encode(settings: &mut Settings, rules: &Choice) -> Result<(), Refusal> {
+    if !settings.features.has(Feature::Casefold) {
+        return Ok(());
+    }
+    let name = rules.text(|rules| rules.encoding.as_deref());
+    let name = name.unwrap_or("utf8");
+    settings.encoding =
+        extended::encoding(name).ok_or_else(|| Refusal::EncodingInConf(name.to_owned()))?;
+    if let Some(text) = rules.text(|rules| rules.encoding_flags.as_deref()) {
+        settings.encoding_flags = extended::read_encoding_flags(text)
+            .map_err(|_| Refusal::EncodingFlagsInConf(text.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// A filesystem of revision 0 has no features.
+fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+    if settings.revision > 0 {
+        return Ok(());
+    }
+    if !options.features.is_empty() {
+        return Err(Refusal::FeaturesWithRevision0);
+    }
+    if options.journal_mebibytes.is_some() {
+        return Err(Refusal::JournalWithRevision0);
+    }
+    settings.features = FeatureSet::EMPTY;
+    settings.default_mount_opts = 0;
+    Ok(())
+}
+
 fn extend_by(
     settings: &mut Settings,
     host: &Host,
@@ -654,18 +759,41 @@ fn extend_by(
 ) -> Result<(), Refusal> {
     let mut complaints = Vec::new();
     let mut last = String::new();
+    let mut encoding_flags = None;
     for wish in wishes {
-        let Err(complaint) = wish.and_then(|option| apply(settings, host, option)) else {
-            continue;
+        let complaint = match wish {
+            Ok(Extended::EncodingFlags(flags)) => {
+                encoding_flags = Some(Ok(flags));
+                continue;
+            }
+            Err(Complaint::EncodingFlag(word)) => {
+                encoding_flags = Some(Err(Complaint::EncodingFlag(word)));
+                continue;
+            }
+            wish => match wish.and_then(|option| apply(settings, host, option)) {
+                Ok(()) if is_fixed_size_grown(settings) => {
+                    return Err(Refusal::ResizeWithRevision0);
+                }
+                Ok(()) => continue,
+                Err(complaint) => complaint,
+            },
         };
         match &complaint {
+            Complaint::Revision(_) | Complaint::RevisionTooHigh(_) => {
+                return Err(Refusal::Revision(complaint));
+            }
             Complaint::NotYet(name) => {
                 return Err(Refusal::NotYet(format!("extended option {name}")));
             }
             Complaint::Unknown(name) => last.clone_from(name),
+            Complaint::NoValue("encoding" | "encoding_flags") => {}
             Complaint::NoValue(name) => last = (*name).to_owned(),
             Complaint::QuotaType(_) => last = "quotatype".to_owned(),
-            Complaint::Invalid { .. } | Complaint::ResizeNotLarger { .. } => {}
+            Complaint::Invalid { .. }
+            | Complaint::DescSizeWithout64Bit(_)
+            | Complaint::DescSizeAfterResize { .. }
+            | Complaint::EncodingFlag(_)
+            | Complaint::ResizeNotLarger { .. } => {}
         }
         complaints.push(complaint);
     }
@@ -679,12 +807,51 @@ fn extend_by(
             stride,
         });
     }
+    flag_encoding(settings, encoding_flags)
+}
+
+/// Whether room for growing was reserved by a filesystem of revision 0, which cannot.
+fn is_fixed_size_grown(settings: &Settings) -> bool {
+    settings.revision == 0 && settings.reserved_gdt_blocks.is_some()
+}
+
+/// Takes flags where there is an encoding to have them; each text of options states them anew.
+fn flag_encoding(
+    settings: &mut Settings,
+    flags: Option<Result<u16, Complaint>>,
+) -> Result<(), Refusal> {
+    if settings.features.has(Feature::Casefold) {
+        let flags = flags.transpose().map_err(Refusal::EncodingFlag)?;
+        settings.encoding_flags = flags.unwrap_or(0);
+        return Ok(());
+    }
+    match flags {
+        Some(_) => Err(Refusal::EncodingFlagsAlone),
+        None => Ok(()),
+    }
+}
+
+fn size_descriptors(settings: &mut Settings, wish: DescSize) -> Result<(), Complaint> {
+    let DescSize { name, bytes } = wish;
+    if !settings.features.has(Feature::SixtyFourBit) {
+        return Err(Complaint::DescSizeWithout64Bit(name));
+    }
+    if let Some(blocks) = settings.reserved_gdt_blocks {
+        return Err(Complaint::DescSizeAfterResize { name, blocks });
+    }
+    settings.desc_size = Some(bytes);
     Ok(())
 }
 
 fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), Complaint> {
     match option {
         Extended::AssumeStoragePrezeroed(truth) => settings.assume_storage_prezeroed = truth,
+        Extended::DescSize(wish) => size_descriptors(settings, wish)?,
+        Extended::Encoding(encoding) => {
+            settings.encoding = encoding;
+            settings.features = settings.features.with(Feature::Casefold);
+        }
+        Extended::EncodingFlags(flags) => settings.encoding_flags = flags,
         Extended::Discard(truth) => settings.discard = truth,
         Extended::HashSeed(seed) => settings.hash_seed = seed,
         Extended::LazyItableInit(truth) => settings.lazy_itable_init = truth,
@@ -709,6 +876,8 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
         }
         Extended::QuotaTypes(types) => settings.quota_types = types,
         Extended::Resize(size) => reserve_descriptors(settings, size)?,
+        Extended::Revision(revision) => settings.revision = revision,
+        Extended::TestFs => settings.test_fs = true,
         Extended::RootOwner(owner) => {
             (settings.root_uid, settings.root_gid) = owner.unwrap_or(host.user);
         }
@@ -746,7 +915,7 @@ fn reserve_descriptors(settings: &mut Settings, size: Size) -> Result<(), Compla
         .map_or(block_bytes * 8, u64::from)
         .max(1);
     let desc_size = match settings.features.has(Feature::SixtyFourBit) {
-        true => 64,
+        true => settings.desc_size.map_or(64, u64::from),
         false => 32,
     };
     let per_block = block_bytes / desc_size;
@@ -892,10 +1061,14 @@ fn size_inodes(
     let asked = options.inode_size.map(i64::from).or_else(by_rules);
     let bytes = asked.unwrap_or(128);
     let fits = |bytes: &u16| bytes.is_power_of_two() && *bytes >= 128 && u32::from(*bytes) <= most;
-    settings.inode_size = u16::try_from(bytes)
-        .ok()
-        .filter(fits)
-        .ok_or(Refusal::InodeSize { asked: bytes, most })?;
+    let size = u16::try_from(bytes).ok();
+    settings.inode_size = match settings.revision {
+        // It is not looked at, though the inodes must fit.
+        0 => size.unwrap_or(u16::MAX),
+        _ => size
+            .filter(fits)
+            .ok_or(Refusal::InodeSize { asked: bytes, most })?,
+    };
     let warns = || rules.find(|rules| rules.warn_y2038_dates) != Some(false);
     if asked == Some(128) && warns() {
         remark(Remark::TimesEndIn2038);
@@ -948,6 +1121,9 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;
     }
+    if let Some(name) = &rules.creator_os {
+        settings.creator_os = creator(name).ok_or_else(|| Refusal::UnknownOs(name.clone()))?;
+    }
     if settings.mmp_update_interval == 0 && settings.features.has(Feature::Mmp) {
         settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
     }
@@ -969,10 +1145,6 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
         (
             rules.find(|rules| rules.make_hugefiles) == Some(true),
             "make_hugefiles",
-        ),
-        (
-            rules.find(|rules| rules.creator_os.clone()).is_some(),
-            "creator_os",
         ),
         (
             rules
