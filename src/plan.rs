@@ -60,14 +60,20 @@ const KERNEL_RESERVE: u64 = 4096;
 pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Settled, Error> {
     let mut settled = options.settle(host)?;
     if !options.asks_for_inodes() && !tree.is_empty() {
-        raise_inodes(&mut settled.settings, tree);
+        let needed = inodes_needed(&settled.settings, tree)?;
+        raise_inodes(&mut settled.settings, needed);
     }
     Ok(settled)
 }
 
-fn raise_inodes(settings: &mut Settings, tree: &Tree) {
-    let needed = crate::layout::inodes_needed(tree, true);
-    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+/// How many inodes a filesystem of these settings with `tree` in it needs.
+fn inodes_needed(settings: &Settings, tree: &Tree) -> Result<u32, Error> {
+    let own = crate::layout::inodes_needed(tree, true);
+    let values = crate::layout::value_inodes_needed(settings, tree)?;
+    Ok(u32::try_from(own.saturating_add(values)).unwrap_or(u32::MAX))
+}
+
+fn raise_inodes(settings: &mut Settings, needed: u32) {
     settings.inodes_count = settings.inodes_count.max(needed);
 }
 
@@ -96,6 +102,8 @@ struct Search<'a> {
     tree: &'a Tree,
     empty: Tree,
     block_size: BlockSize,
+    /// How many inodes the content needs, if their number is not asked for.
+    inodes: u32,
     demand: Demand,
     fit: Fit,
 }
@@ -106,6 +114,10 @@ impl<'a> Search<'a> {
         // Any size does: what the content needs depends on block size, inode size and hash seed.
         probe.size(Size::Kibibytes(1 << 30));
         let settings = settle(&probe, host, tree)?.settings;
+        let inodes = match options.asks_for_inodes() || tree.is_empty() {
+            true => 0,
+            false => inodes_needed(&settings, tree)?,
+        };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;
         Ok(Self {
@@ -114,6 +126,7 @@ impl<'a> Search<'a> {
             tree,
             empty: Tree::new(Metadata::default()),
             block_size: settings.block_size,
+            inodes,
             demand,
             fit,
         })
@@ -215,7 +228,9 @@ impl<'a> Search<'a> {
     fn settle(&self, size: u64) -> Result<Settled, Error> {
         let mut options = self.options.clone();
         options.size(Size::Blocks(size));
-        settle(&options, self.host, self.tree)
+        let mut settled = options.settle(self.host)?;
+        raise_inodes(&mut settled.settings, self.inodes);
+        Ok(settled)
     }
 
     /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.

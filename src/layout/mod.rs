@@ -13,12 +13,15 @@
 //! | 6 | journal | the middle group, or its neighbour if that has more room |
 //! | 7 | orphan file | the first free block, then each after the last |
 //! | 8 | directories, long symbolic links, attribute blocks | the first free block on |
-//! | 9 | files, in the order of their inodes | behind those |
+//! | 9 | values of attributes in inodes of their own | behind those |
+//! | 10 | files, in the order of their inodes | behind those |
 
 pub mod block_map;
 mod content;
 pub mod directory;
+mod ea_inodes;
 pub mod extents;
+pub mod inline;
 mod ledger;
 mod levels;
 mod system;
@@ -30,10 +33,11 @@ use std::fmt;
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
 };
+pub use ea_inodes::ValueInode;
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
-pub use xattrs::{StoredXattr, XattrFault, XattrPlan, XattrPlans};
+pub use xattrs::{StoredXattr, XattrFault, XattrPlans};
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
@@ -90,6 +94,11 @@ pub enum Owner {
     MapNode(NodeId, u32),
     /// A block of extended attributes, by its number in [`XattrPlans`].
     Xattrs(u32),
+    /// An attribute's value that has an inode of its own, by its number in [`XattrPlans`], from a
+    /// block of it on.
+    Value(u32, LogicalBlock),
+    /// A node of such a value's extent tree or block map.
+    ValueMapNode(u32, u32),
 }
 
 /// Where everything is.
@@ -329,10 +338,9 @@ impl Layout {
             + geometry.first_data_block;
 
         let mut warnings = Vec::new();
-        let xattrs = xattrs::plan(settings, tree)?;
         let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
-        let (content, xattrs) = draft.claim(&system.root, &mut ledger, xattrs)?;
+        let (content, xattrs) = draft.claim(&system.root, &mut ledger)?;
         let mut geometry = geometry;
         if system.has_large_file(&geometry) || content.has_large_file {
             geometry.features = geometry.features.with(Feature::LargeFile);
@@ -400,6 +408,18 @@ impl Layout {
     pub fn tables_of(&self, group: Group) -> GroupTables {
         self.tables[usize::try_from(group.get()).expect("a group's number fits any usize")]
     }
+}
+
+/// How many inodes the values of attributes need in a filesystem with `tree` in it.
+///
+/// # Errors
+/// Where an attribute cannot be stored.
+pub fn value_inodes_needed(settings: &Settings, tree: &Tree) -> Result<u64, LayoutError> {
+    if !settings.features.has(Feature::EaInode) {
+        return Ok(0);
+    }
+    let plans = xattrs::plan(settings, tree, 0)?;
+    Ok(u64::try_from(plans.values().len()).unwrap_or(u64::MAX))
 }
 
 /// `count` as a logical block, which every caller has bounded.

@@ -20,8 +20,9 @@ use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// The features that this version makes.
-const SUPPORTED: [Feature; 24] = [
+const SUPPORTED: [Feature; 25] = [
     Feature::Bigalloc,
+    Feature::InlineData,
     Feature::SparseSuper2,
     Feature::StableInodes,
     Feature::MetaBg,
@@ -855,6 +856,9 @@ fn size_inodes(
         .ok()
         .filter(fits)
         .ok_or(Refusal::InodeSize { asked: bytes, most })?;
+    if asked == Some(128) && settings.features.has(Feature::InlineData) {
+        return Err(Refusal::InlineDataInSmallInodes);
+    }
     let warns = || rules.find(|rules| rules.warn_y2038_dates) != Some(false);
     if asked == Some(128) && warns() {
         remark(Remark::TimesEndIn2038);
