@@ -75,6 +75,14 @@ fn inodes_needed(settings: &Settings, tree: &Tree) -> Result<u32, Error> {
 
 fn raise_inodes(settings: &mut Settings, needed: u32) {
     settings.inodes_count = settings.inodes_count.max(needed);
+    // Where a block holds fewer than eight inodes, their number in a group is rounded down to a
+    // multiple of eight.
+    if let Ok(geometry) = Geometry::new(settings)
+        && geometry.inodes_count < needed
+    {
+        let rounding = geometry.groups.saturating_mul(8);
+        settings.inodes_count = settings.inodes_count.saturating_add(rounding);
+    }
 }
 
 /// The options with the size that `tree` needs, and what that makes of them.

@@ -288,7 +288,7 @@ impl Planner {
                         inode: 0,
                         ..self.room
                     };
-                    fit = fit_inode(&room, set, None)?;
+                    fit = fit_inode(&room, set, wish)?;
                 }
                 let plan = self.fill(node.xattrs, &fit);
                 let number = u32::try_from(self.plans.plans.len()).unwrap_or(u32::MAX);
