@@ -63,20 +63,27 @@ const KERNEL_RESERVE: u64 = 4096;
 pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Settled, Error> {
     let mut settled = options.settle(host)?;
     if !options.asks_for_inodes() && !tree.is_empty() {
-        raise_inodes(&mut settled.settings, tree);
+        let needed = inodes_needed(&settled.settings, tree)?;
+        raise_inodes(&mut settled.settings, needed);
     }
     Ok(settled)
 }
 
-/// Asks for as many inodes as `tree` needs. A group has a multiple of eight inodes, and a geometry
-/// rounds down to it: where that leaves too few, the count asked for is rounded up beforehand.
-fn raise_inodes(settings: &mut Settings, tree: &Tree) {
+/// How many inodes a filesystem of these settings with `tree` in it needs.
+fn inodes_needed(settings: &Settings, tree: &Tree) -> Result<u32, Error> {
     // An orphan file and a quota file of projects have inodes behind lost+found's.
     let has_projects =
         settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
     let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
-    let needed = crate::layout::inodes_needed(tree, last_own);
-    let mut asked = needed;
+    let own = crate::layout::inodes_needed(tree, last_own);
+    let values = crate::layout::value_inodes_needed(settings, tree)?;
+    Ok(u32::try_from(own.saturating_add(values)).unwrap_or(u32::MAX))
+}
+
+/// Asks for as many inodes as are needed. A group has a multiple of eight inodes, and a geometry
+/// rounds down to it: where that leaves too few, the count asked for is rounded up beforehand.
+fn raise_inodes(settings: &mut Settings, needed: u32) {
+    let mut asked = u64::from(needed);
     // More inodes may mean smaller groups, and more of them.
     for _ in 0..ROUNDINGS {
         let asked_32 = u32::try_from(asked).unwrap_or(u32::MAX);
@@ -84,10 +91,10 @@ fn raise_inodes(settings: &mut Settings, tree: &Tree) {
         let Ok(geometry) = Geometry::new(settings) else {
             return;
         };
-        if u64::from(geometry.inodes_count) >= needed {
+        if geometry.inodes_count >= needed {
             return;
         }
-        asked = needed.next_multiple_of(8 * u64::from(geometry.groups));
+        asked = u64::from(needed).next_multiple_of(8 * u64::from(geometry.groups));
     }
 }
 
@@ -123,6 +130,8 @@ struct Search<'a> {
     tree: &'a Tree,
     empty: Tree,
     block_size: BlockSize,
+    /// How many inodes the content needs, if their number is not asked for.
+    inodes: u32,
     demand: Demand,
     fit: Fit,
 }
@@ -131,6 +140,10 @@ impl<'a> Search<'a> {
     fn new(options: Options, host: &'a Host, tree: &'a Tree, fit: Fit) -> Result<Self, Error> {
         // What the content needs depends on block size, inode size and hash seed.
         let settings = probe(&options, host, tree)?;
+        let inodes = match options.asks_for_inodes() || tree.is_empty() {
+            true => 0,
+            false => inodes_needed(&settings, tree)?,
+        };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;
         Ok(Self {
@@ -139,6 +152,7 @@ impl<'a> Search<'a> {
             tree,
             empty: Tree::new(Metadata::default()),
             block_size: settings.block_size,
+            inodes,
             demand,
             fit,
         })
@@ -240,7 +254,9 @@ impl<'a> Search<'a> {
     fn settle(&self, size: u64) -> Result<Settled, Error> {
         let mut options = self.options.clone();
         options.size(Size::Blocks(size));
-        settle(&options, self.host, self.tree)
+        let mut settled = options.settle(self.host)?;
+        raise_inodes(&mut settled.settings, self.inodes);
+        Ok(settled)
     }
 
     /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.

@@ -10,7 +10,7 @@ use super::request::{Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::Writing;
 use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
-use crate::sink::{IfBusy, OpenError, Output, Sink};
+use crate::sink::{IfBusy, OpenError, Output};
 use crate::{Builder, Error, Fit, Plan};
 
 /// Why no filesystem was made.

@@ -304,6 +304,9 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         Refusal::InodeSize { asked, most } => {
             line(format!("invalid inode size {asked} (min 128/max {most})"))
         }
+        Refusal::InlineDataInSmallInodes => {
+            line("128 byte inodes are too small for inline data; specify larger size".to_owned())
+        }
         Refusal::TooManyInodesByRatio(count) => {
             line(format!("too many inodes ({count}), raise inode ratio?"))
         }

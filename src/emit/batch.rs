@@ -1,6 +1,7 @@
 //! Given claims in ascending order, cuts them into batches and renders those; never a superblock.
 
 use super::{EmitError, Image, Out};
+use crate::feature::Feature;
 use crate::layout::directory::{Directory, DirectoryPlan};
 use crate::layout::{Claim, NoEntries, Owner, StoredXattr};
 use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
@@ -89,6 +90,7 @@ fn further(owner: Owner, count: u64) -> Owner {
         Owner::OrphanFile(block) => Owner::OrphanFile(behind(block)),
         Owner::Directory(node, block) => Owner::Directory(node, behind(block)),
         Owner::File(node, block) => Owner::File(node, behind(block)),
+        Owner::Value(number, block) => Owner::Value(number, behind(block)),
         Owner::Superblock(_)
         | Owner::BootBlock
         | Owner::ClusterSlack
@@ -106,7 +108,8 @@ fn further(owner: Owner, count: u64) -> Owner {
         | Owner::OrphanFileNode(_)
         | Owner::Symlink(_)
         | Owner::MapNode(_, _)
-        | Owner::Xattrs(_) => owner,
+        | Owner::Xattrs(_)
+        | Owner::ValueMapNode(_, _) => owner,
     }
 }
 
@@ -187,7 +190,9 @@ impl Image<'_> {
             | Owner::Symlink(_)
             | Owner::File(_, _)
             | Owner::MapNode(_, _)
-            | Owner::Xattrs(_) => len,
+            | Owner::Xattrs(_)
+            | Owner::Value(_, _)
+            | Owner::ValueMapNode(_, _) => len,
         }
     }
 
@@ -201,7 +206,6 @@ impl Image<'_> {
             Owner::ReservedGdt(_) => self.render_reserved_gdt(place, block),
             Owner::BlockBitmap(group) => self.render_block_bitmap(group, block),
             Owner::InodeBitmap(group) => self.render_inode_bitmap(group, block),
-            Owner::InodeTable(group) => self.render_inode_table(group, place, block),
             Owner::LostFound(logical) => self.render_made_directory(logical, block),
             Owner::LostFoundNode(number) => {
                 let file = system.lost_found.as_ref();
@@ -242,9 +246,19 @@ impl Image<'_> {
                 layout.content.map_of(node).render_node(number, block, seed);
             }
             Owner::Xattrs(number) => self.render_xattr_block(number, place, block),
-            Owner::Superblock(_) | Owner::BootBlock | Owner::ClusterSlack | Owner::File(_, _) => {
-                block.fill(0)
+            Owner::Value(value, logical) => self.render_value(value, logical, block),
+            Owner::ValueMapNode(value, number) => {
+                let number = usize::try_from(number).expect("32 bits fit any usize");
+                let seed = self.inode_seed(layout.content.ino_of_value(value));
+                let map = layout.content.map_of_value(value);
+                map.render_node(number, block, seed);
             }
+            // What can fail is not rendered here.
+            Owner::Superblock(_)
+            | Owner::BootBlock
+            | Owner::ClusterSlack
+            | Owner::InodeTable(_)
+            | Owner::File(_, _) => block.fill(0),
         }
     }
 
@@ -262,7 +276,24 @@ impl Image<'_> {
         block.copy_from_slice(&self.descriptors[start..start + block.len()]);
     }
 
-    fn render_inode_table(&self, group: Group, place: Block, block: &mut [u8]) {
+    /// A block of an attribute's value.
+    fn render_value(&self, number: u32, logical: LogicalBlock, block: &mut [u8]) {
+        let number = usize::try_from(number).expect("32 bits fit any usize");
+        let value = &self.layout.xattrs.values()[number].bytes;
+        let before = usize::try_from(logical.get()).expect("32 bits fit any usize");
+        let rest = value.get(before * block.len()..).unwrap_or_default();
+        let length = rest.len().min(block.len());
+        block[..length].copy_from_slice(&rest[..length]);
+        block[length..].fill(0);
+    }
+
+    /// Renders a block of an inode table, and reads the content that lies in inodes.
+    fn render_inode_table(
+        &self,
+        group: Group,
+        place: Block,
+        block: &mut [u8],
+    ) -> Result<(), EmitError> {
         let geometry = &self.layout.geometry;
         let size = usize::from(geometry.inode_size);
         let per_block = geometry.block_size.bytes() / u32::from(geometry.inode_size);
@@ -272,8 +303,9 @@ impl Image<'_> {
         let end = geometry.group_first_ino(group).get() + geometry.inodes_per_group;
         block.fill(0);
         for (ino, stored) in (first..end).zip(block.chunks_exact_mut(size)) {
-            self.render_inode(Ino::new(ino), stored);
+            self.render_inode(Ino::new(ino), stored)?;
         }
+        Ok(())
     }
 
     /// A block of the lost+found that the tree does not have.
@@ -281,7 +313,12 @@ impl Image<'_> {
         let blocks = self.layout.system.lost_found.as_ref();
         let blocks = blocks.map_or(1, |file| u32::try_from(file.blocks).unwrap_or(u32::MAX));
         let directory = self.directory(&NoEntries, Ino::FIRST, Ino::ROOT);
-        DirectoryPlan::empty(blocks).render_block(logical.get(), block, &directory);
+        let plan = if self.has(Feature::InlineData) {
+            DirectoryPlan::moved_out(blocks)
+        } else {
+            DirectoryPlan::empty(blocks)
+        };
+        plan.render_block(logical.get(), block, &directory);
     }
 
     fn render_directory(&self, node: NodeId, logical: LogicalBlock, block: &mut [u8]) {
@@ -309,7 +346,7 @@ impl Image<'_> {
         let rendered = render_block(&entries, block.len(), refcount)
             .expect("the layout chose what fits a block");
         block.copy_from_slice(&rendered);
-        if self.has(crate::feature::Feature::MetadataCsum) {
+        if self.has(Feature::MetadataCsum) {
             seal_block(self.seed, place.get(), block);
         }
     }
@@ -334,7 +371,11 @@ impl<'a> Writer<'a> {
         let image = self.image;
         let blocks = self.pending.bytes[bytes].chunks_exact_mut(block_bytes);
         for (block, at) in blocks.zip(0..) {
-            image.render(piece.owner, at, piece.run.start.plus(at), block);
+            let place = piece.run.start.plus(at);
+            match piece.owner {
+                Owner::InodeTable(group) => image.render_inode_table(group, place, block)?,
+                owner => image.render(owner, at, place, block),
+            }
         }
         Ok(())
     }
@@ -397,6 +438,24 @@ impl<'a> Writer<'a> {
 }
 
 impl<'a> Image<'a> {
+    /// All bytes of `content`, which the layout put into an inode.
+    pub(super) fn read_whole(&self, content: &Content) -> Result<Vec<u8>, EmitError> {
+        let size = usize::try_from(content.size_bytes).expect("an inode's content fits memory");
+        let mut bytes = vec![0; size];
+        if content.data_ranges().next().is_none() {
+            return Ok(bytes);
+        }
+        let failed = |error| unreadable(content, error);
+        let mut reader = content.source.open(content.key).map_err(failed)?;
+        let place = |at: u64| usize::try_from(at).expect("an inode's content fits memory");
+        for range in content.data_ranges() {
+            let wanted = &mut bytes[place(range.start)..place(range.end)];
+            reader.read_exact_at(range.start, wanted).map_err(failed)?;
+        }
+        reader.finish().map_err(failed)?;
+        Ok(bytes)
+    }
+
     fn open(&self, node: NodeId) -> Result<Option<OpenFile<'a>>, EmitError> {
         let Kind::File(content) = &self.tree.node(node).kind else {
             return Ok(None);

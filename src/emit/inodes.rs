@@ -2,22 +2,27 @@
 
 use bytemuck::{Zeroable, bytes_of};
 
-use super::{Image, metadata};
+use super::{EmitError, Image, metadata};
 use crate::feature::Feature;
 use crate::layout::directory::Shape;
+use crate::layout::inline::{HEAD_BYTES, data_attribute, render_directory};
 use crate::layout::{AppendedFile, QuotaFile, StoredXattr, resize_inode_length};
 use crate::ondisk::inode::{
-    self, EXTRA_ISIZE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FileType, GOOD_OLD_SIZE, Inode,
-    TIME_MAX_32, TIME_MIN, split_time,
+    self, EXTRA_ISIZE, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA,
+    FileType, GOOD_OLD_SIZE, Inode, TIME_MAX_32, TIME_MIN, split_time,
 };
 use crate::ondisk::int::{Le16, Le32};
-use crate::ondisk::xattr::{XattrEntry, render_ibody};
+use crate::ondisk::superblock::halves;
+use crate::ondisk::xattr::{self, XattrEntry, render_ibody};
 use crate::tree::{Device, Kind, NodeId};
 use crate::units::{Ino, Timestamp};
 
 impl Image<'_> {
     /// Renders the inode `ino` into `stored`, which is as long as an inode.
-    pub(super) fn render_inode(&self, ino: Ino, stored: &mut [u8]) {
+    ///
+    /// # Errors
+    /// Where content that lies in the inode cannot be read.
+    pub(super) fn render_inode(&self, ino: Ino, stored: &mut [u8]) -> Result<(), EmitError> {
         stored.fill(0);
         let layout = self.layout;
         match ino {
@@ -27,9 +32,13 @@ impl Image<'_> {
             _ if Some(ino) == layout.geometry.orphan_ino() => self.render_orphan_file(stored),
             _ if self.quota_file(ino).is_some() => self.render_quota_file(ino, stored),
             _ => match layout.content.node_of(ino) {
-                Some(node) => self.render_node(node, stored),
+                Some(node) => self.render_node(node, stored)?,
                 None if ino == Ino::FIRST => self.render_lost_found(stored),
-                None => {}
+                None => {
+                    if let Some(number) = layout.content.value_of(ino) {
+                        self.render_value_inode(number, stored);
+                    }
+                }
             },
         }
         let is_reserved = ino < Ino::FIRST;
@@ -38,6 +47,7 @@ impl Image<'_> {
         {
             inode::set_checksum(stored, seed);
         }
+        Ok(())
     }
 
     /// The bad blocks inode: empty, and without the extra fields, which libext2fs leaves out.
@@ -115,6 +125,14 @@ impl Image<'_> {
             inode.i_mode = Le16::new(FileType::DIRECTORY.mode(0o700));
             inode.i_links_count = Le16::new(2);
             put(stored, &inode);
+            if self.has(Feature::InlineData) {
+                // libext2fs takes the attribute with the directory's first entries away again, and
+                // leaves the empty list behind.
+                let list = GOOD_OLD_SIZE + usize::from(EXTRA_ISIZE);
+                if let Some(magic) = stored.get_mut(list..list + 4) {
+                    magic.copy_from_slice(&xattr::MAGIC.to_le_bytes());
+                }
+            }
         }
     }
 
@@ -150,64 +168,125 @@ impl Image<'_> {
         split_time(Timestamp::from_seconds(seconds)).0
     }
 
-    fn render_node(&self, id: NodeId, stored: &mut [u8]) {
+    /// An inode that holds an attribute's value. It keeps the value's hash and the count of its
+    /// users where others keep times, as the kernel's `ext4_xattr_inode_set_hash` and
+    /// `ext4_xattr_inode_set_ref` do.
+    fn render_value_inode(&self, number: u32, stored: &mut [u8]) {
+        let content = &self.layout.content;
+        let plan = content.plan_of_value(number);
+        let value = &self.layout.xattrs.values()[usize::try_from(number).expect("fits memory")];
+        let (low, high) = halves(value.references);
+        let mut inode = Inode {
+            i_mode: Le16::new(FileType::REGULAR.mode(0o600)),
+            i_atime: Le32::new(value.hash),
+            i_ctime: high,
+            i_version: low,
+            i_links_count: Le16::new(plan.links),
+            i_extra_isize: Le16::new(EXTRA_ISIZE),
+            // Lustre kept the user's inode in i_mtime: 0 is none.
+            i_crtime: self.clock_32(),
+            i_block: content.map_of_value(number).render_inode(),
+            ..Inode::zeroed()
+        };
+        let mut flags = FLAG_EA_INODE;
+        if self.has(Feature::Extent) {
+            flags |= FLAG_EXTENTS;
+        }
+        inode.i_flags = Le32::new(flags);
+        inode.set_size(u64::try_from(value.bytes.len()).unwrap_or(u64::MAX));
+        inode.set_blocks(self.sectors(plan.all_blocks(self.layout.geometry.cluster_ratio())));
+        put(stored, &inode);
+    }
+
+    fn render_node(&self, id: NodeId, stored: &mut [u8]) -> Result<(), EmitError> {
         let node = self.tree.node(id);
         let plan = self.layout.content.plan_of(id);
         let metadata = &node.metadata;
         let mut inode = Inode::zeroed();
-        let (file_type, size) = self.type_and_size(id);
-        inode.i_mode = Le16::new(file_type.mode(metadata.permissions));
+        inode.i_mode = Le16::new(file_type(&node.kind).mode(metadata.permissions));
         inode.set_owner(metadata.uid, metadata.gid);
-        inode.set_size(size);
         self.set_times(id, &mut inode);
         inode.i_links_count = Le16::new(plan.links);
         let ratio = self.layout.geometry.cluster_ratio();
         inode.set_blocks(self.sectors(plan.all_blocks(ratio)));
-        let mut flags = metadata.flags;
-        let is_mapped = match &node.kind {
-            Kind::Directory(_) | Kind::File(_) => true,
-            Kind::Symlink(_) => plan.data_blocks > 0,
-            _ => false,
-        };
-        if is_mapped {
-            if self.has(Feature::Extent) {
-                flags |= FLAG_EXTENTS;
-            }
-            inode.i_block = self.layout.content.map_of(id).render_inode();
-        } else {
-            set_inline(&node.kind, &mut inode.i_block);
-        }
-        if matches!(node.kind, Kind::Directory(_))
-            && self.layout.content.directory(id).plan.shape() == Shape::Indexed
-        {
-            flags |= FLAG_INDEX;
-        }
-        inode.i_flags = Le32::new(flags);
         if let Some(number) = plan.xattr_block {
             inode.set_file_acl(self.layout.xattrs.place(number).get());
         }
         inode.i_extra_isize = Le16::new(EXTRA_ISIZE);
+        let mut tail = None;
+        let flags = if self.layout.xattrs.is_inline(id) {
+            let mut content = self.inline_content(id)?;
+            inode.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+            let head = content.len().min(HEAD_BYTES);
+            inode.i_block[..head].copy_from_slice(&content[..head]);
+            tail = Some(content.split_off(head));
+            FLAG_INLINE_DATA
+        } else {
+            inode.set_size(self.size_of(id));
+            self.set_map(id, &mut inode)
+        };
+        inode.i_flags = Le32::new(metadata.flags | flags);
         put(stored, &inode);
-        self.render_xattrs(id, stored);
+        self.render_xattrs(id, tail.as_deref(), stored);
+        Ok(())
     }
 
-    /// A node's type and its size in bytes.
-    fn type_and_size(&self, id: NodeId) -> (FileType, u64) {
+    /// The content of a node that lies in its inode.
+    fn inline_content(&self, id: NodeId) -> Result<Vec<u8>, EmitError> {
+        let content = &self.layout.content;
+        match &self.tree.node(id).kind {
+            Kind::Directory(_) => {
+                let entries = content.entries(self.tree, id);
+                let parent = content.ino_of(content.directory(id).parent);
+                let format = content.rules.format;
+                Ok(render_directory(&entries, parent, format))
+            }
+            Kind::File(file) => self.read_whole(file),
+            Kind::Symlink(_)
+            | Kind::CharDevice(_)
+            | Kind::BlockDevice(_)
+            | Kind::Fifo
+            | Kind::Socket => Ok(Vec::new()),
+        }
+    }
+
+    /// Sets `i_block` of a node whose content does not lie there, and gives the flags that say what
+    /// it is.
+    fn set_map(&self, id: NodeId, inode: &mut Inode) -> u32 {
+        let node = self.tree.node(id);
+        let content = &self.layout.content;
+        let is_mapped = match &node.kind {
+            Kind::Directory(_) | Kind::File(_) => true,
+            Kind::Symlink(_) => content.plan_of(id).data_blocks > 0,
+            _ => false,
+        };
+        if !is_mapped {
+            set_inline(&node.kind, &mut inode.i_block);
+            return 0;
+        }
+        inode.i_block = content.map_of(id).render_inode();
+        let mut flags = 0;
+        if self.has(Feature::Extent) {
+            flags |= FLAG_EXTENTS;
+        }
+        if matches!(node.kind, Kind::Directory(_))
+            && content.directory(id).plan.shape() == Shape::Indexed
+        {
+            flags |= FLAG_INDEX;
+        }
+        flags
+    }
+
+    /// The size in bytes of a node that does not lie in its inode.
+    fn size_of(&self, id: NodeId) -> u64 {
         match &self.tree.node(id).kind {
             Kind::Directory(_) => {
                 let blocks = self.layout.content.directory(id).plan.blocks();
-                let bytes = self.layout.geometry.block_size.bytes_u64();
-                (FileType::DIRECTORY, u64::from(blocks) * bytes)
+                u64::from(blocks) * self.layout.geometry.block_size.bytes_u64()
             }
-            Kind::File(content) => (FileType::REGULAR, content.size_bytes),
-            Kind::Symlink(target) => (
-                FileType::SYMLINK,
-                u64::try_from(target.len()).unwrap_or(u64::MAX),
-            ),
-            Kind::CharDevice(_) => (FileType::CHAR_DEVICE, 0),
-            Kind::BlockDevice(_) => (FileType::BLOCK_DEVICE, 0),
-            Kind::Fifo => (FileType::FIFO, 0),
-            Kind::Socket => (FileType::SOCKET, 0),
+            Kind::File(content) => content.size_bytes,
+            Kind::Symlink(target) => u64::try_from(target.len()).unwrap_or(u64::MAX),
+            Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::Fifo | Kind::Socket => 0,
         }
     }
 
@@ -229,13 +308,18 @@ impl Image<'_> {
         (inode.i_crtime, inode.i_crtime_extra) = split_time(made);
     }
 
-    fn render_xattrs(&self, id: NodeId, stored: &mut [u8]) {
-        let kept = self.layout.xattrs.in_inode(self.tree.node(id).xattrs);
-        if kept.is_empty() {
+    /// Renders the attributes in the inode, the one with the content's tail before all others.
+    fn render_xattrs(&self, id: NodeId, tail: Option<&[u8]>, stored: &mut [u8]) {
+        let kept = self.layout.xattrs.in_inode(id).iter();
+        let data = tail.map(data_attribute);
+        let entries: Vec<XattrEntry<'_>> = data
+            .into_iter()
+            .chain(kept.map(StoredXattr::entry))
+            .collect();
+        if entries.is_empty() {
             return;
         }
         let area = &mut stored[GOOD_OLD_SIZE + usize::from(EXTRA_ISIZE)..];
-        let entries: Vec<XattrEntry<'_>> = kept.iter().map(StoredXattr::entry).collect();
         let rendered =
             render_ibody(&entries, area.len()).expect("the layout chose what fits the inode");
         area.copy_from_slice(&rendered);
@@ -254,6 +338,18 @@ impl Image<'_> {
     /// Whether `feature` is in force.
     pub(super) fn has(&self, feature: Feature) -> bool {
         self.layout.geometry.features.has(feature)
+    }
+}
+
+fn file_type(kind: &Kind) -> FileType {
+    match kind {
+        Kind::Directory(_) => FileType::DIRECTORY,
+        Kind::File(_) => FileType::REGULAR,
+        Kind::Symlink(_) => FileType::SYMLINK,
+        Kind::CharDevice(_) => FileType::CHAR_DEVICE,
+        Kind::BlockDevice(_) => FileType::BLOCK_DEVICE,
+        Kind::Fifo => FileType::FIFO,
+        Kind::Socket => FileType::SOCKET,
     }
 }
 

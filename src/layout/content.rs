@@ -1,9 +1,9 @@
 //! Given a tree, numbers its nodes and places their blocks; never the filesystem's own files.
 //!
 //! Inodes are numbered directory by directory: all entries of one in the order of their names'
-//! bytes, then those of its first subdirectory, and so on. Directories, long symbolic links and
-//! attribute blocks come first, the files' data after them, both in the order of inodes, so that
-//! neighbours in the tree are neighbours on disk.
+//! bytes, then those of its first subdirectory, and so on. The inodes of attributes' values come
+//! last. Directories, long symbolic links and attribute blocks lie first, then those values, then the
+//! files' data, each in the order of inodes, so that neighbours in the tree are neighbours on disk.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::block_map::{self, BlockMap, MapNode, Reach};
 use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names, Shape};
 use super::extents::{Extent, ExtentTree, cut};
 use super::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
-use super::system::{LARGE_FILE, lost_found_blocks};
-use super::xattrs::XattrPlans;
+use super::system::{LARGE_FILE, lost_found_blocks, made_lost_found_blocks};
+use super::xattrs::{self, XattrPlans};
 use super::{LayoutError, LayoutWarning, Ledger, Owner, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
@@ -43,6 +43,8 @@ pub struct NodePlan {
     pub data_blocks: u64,
     /// Its attribute block, by number.
     pub xattr_block: Option<u32>,
+    /// The blocks of its attributes' values that have inodes of their own.
+    pub value_blocks: u64,
     /// `i_links_count`.
     pub links: u16,
 }
@@ -67,6 +69,8 @@ pub struct Content {
     /// By node.
     inos: Vec<Ino>,
     plans: Vec<NodePlan>,
+    /// By number, the inodes of attributes' values.
+    values: Vec<NodePlan>,
     directories: Vec<(NodeId, Directory)>,
     extents: Vec<Extent>,
     tree_nodes: Vec<Block>,
@@ -95,6 +99,27 @@ impl Content {
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         let in_place = std::iter::once(NodeId::ROOT).chain(self.lost_found);
         in_place.chain(self.order.iter().copied())
+    }
+
+    /// The number of the attribute's value that `ino` holds, if it is such an inode.
+    pub fn value_of(&self, ino: Ino) -> Option<u32> {
+        let number = ino.get().checked_sub(self.first_value_ino())?;
+        self.values.get(index(number)).map(|_| number)
+    }
+
+    /// The inode of the attribute's value `number`.
+    pub fn ino_of_value(&self, number: u32) -> Ino {
+        Ino::new(self.first_value_ino() + number)
+    }
+
+    fn first_value_ino(&self) -> u32 {
+        let count = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
+        self.first_ino + count
+    }
+
+    /// What was decided for the attribute's value `number`.
+    pub fn plan_of_value(&self, number: u32) -> &NodePlan {
+        &self.values[index(number)]
     }
 
     /// The inode of `node`.
@@ -138,7 +163,15 @@ impl Content {
 
     /// What says where the blocks of `node` are.
     pub fn map_of(&self, node: NodeId) -> MapOf<'_> {
-        let plan = self.plan_of(node);
+        self.map(self.plan_of(node))
+    }
+
+    /// What says where the blocks of the attribute's value `number` are.
+    pub fn map_of_value(&self, number: u32) -> MapOf<'_> {
+        self.map(self.plan_of_value(number))
+    }
+
+    fn map(&self, plan: &NodePlan) -> MapOf<'_> {
         let extents = &self.extents[range(&plan.extents)];
         let nodes = range(&plan.map_nodes);
         if self.has_extents {
@@ -153,8 +186,8 @@ impl Content {
 
     /// The last inode in use.
     pub fn last_ino(&self) -> Ino {
-        let count = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
-        Ino::new(self.first_ino - 1 + count)
+        let values = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        Ino::new(self.first_value_ino() - 1 + values)
     }
 }
 
@@ -194,11 +227,12 @@ impl NodePlan {
     pub fn all_blocks(&self, cluster_ratio: u64) -> u64 {
         let map_nodes = u64::try_from(self.map_nodes.len()).unwrap_or(u64::MAX);
         let single = map_nodes + u64::from(self.xattr_block.is_some());
-        self.data_blocks + single * cluster_ratio
+        self.data_blocks + self.value_blocks + single * cluster_ratio
     }
 }
 
-/// How many inodes a filesystem with `tree` in it needs whose own end with `last_own`.
+/// How many inodes a filesystem with `tree` in it needs whose own end with `last_own`, but for
+/// those of attributes' values.
 pub fn inodes_needed(tree: &Tree, last_own: Ino) -> u64 {
     let own = u64::from(last_own.get());
     let in_place = 1 + u64::from(lost_found_of(tree).is_some());
@@ -326,7 +360,7 @@ fn file_type(kind: &Kind) -> FileType {
     }
 }
 
-fn lost_found_of(tree: &Tree) -> Option<NodeId> {
+pub(super) fn lost_found_of(tree: &Tree) -> Option<NodeId> {
     let entries = tree.entries(NodeId::ROOT);
     let place = entries
         .binary_search_by(|entry| (*entry.name).cmp(LOST_FOUND))
@@ -339,6 +373,7 @@ pub(super) struct Draft<'a> {
     geometry: &'a Geometry,
     tree: &'a Tree,
     content: Content,
+    xattrs: XattrPlans,
 }
 
 impl<'a> Draft<'a> {
@@ -349,7 +384,10 @@ impl<'a> Draft<'a> {
         warnings: &mut Vec<LayoutWarning>,
     ) -> Result<Self, LayoutError> {
         let last_own = geometry.last_own_ino();
-        let needed = inodes_needed(tree, last_own);
+        let in_tree = inodes_needed(tree, last_own);
+        let first_value_ino = u32::try_from(in_tree + 1).unwrap_or(u32::MAX);
+        let xattrs = xattrs::plan(settings, tree, first_value_ino)?;
+        let needed = in_tree.saturating_add(count(xattrs.values()));
         if needed > u64::from(geometry.inodes_count) {
             return Err(LayoutError::TooFewInodes {
                 needed,
@@ -369,6 +407,7 @@ impl<'a> Draft<'a> {
                 first_ino: last_own.get() + 1,
                 inos: vec![Ino::default(); tree.len()],
                 plans: vec![NodePlan::default(); tree.len()],
+                values: vec![NodePlan::default(); xattrs.values().len()],
                 directories: Vec::new(),
                 extents: Vec::new(),
                 tree_nodes: Vec::new(),
@@ -378,6 +417,7 @@ impl<'a> Draft<'a> {
                 lost_found,
                 has_large_file: false,
             },
+            xattrs,
         };
         draft.number();
         draft.plan_directories(warnings)?;
@@ -448,7 +488,9 @@ impl<'a> Draft<'a> {
             let Kind::Directory(entries) = &node.kind else {
                 continue;
             };
-            let plan = if Some(id) == self.content.lost_found && entries.is_empty() {
+            let plan = if self.xattrs.is_inline(id) {
+                DirectoryPlan::inline()
+            } else if Some(id) == self.content.lost_found && entries.is_empty() {
                 let blocks = lost_found_blocks(self.geometry.block_size.bytes());
                 DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2))
             } else {
@@ -594,10 +636,9 @@ impl<'a> Draft<'a> {
         self,
         root: &[Run],
         ledger: &mut Ledger,
-        xattrs: XattrPlans,
     ) -> Result<(Content, XattrPlans), LayoutError> {
         let free = ledger.total_free();
-        let needed = self.blocks_needed(&xattrs);
+        let needed = self.blocks_needed();
         let too_big = |needed| LayoutError::ContentTooBig {
             needed,
             free,
@@ -611,7 +652,7 @@ impl<'a> Draft<'a> {
             block_size: self.geometry.block_size,
             ledger,
             content: self.content,
-            xattrs,
+            xattrs: self.xattrs,
             cluster_ratio: self.geometry.cluster_ratio(),
             cursor: Block::default(),
         };
@@ -637,7 +678,7 @@ impl<'a> Draft<'a> {
 
     /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
     /// how files are split.
-    fn blocks_needed(&self, xattrs: &XattrPlans) -> u64 {
+    fn blocks_needed(&self) -> u64 {
         let block_size = self.geometry.block_size;
         let ratio = self.geometry.cluster_ratio();
         let with_map = |blocks: u64, ranges: &mut dyn Iterator<Item = Range<u64>>| {
@@ -660,6 +701,7 @@ impl<'a> Draft<'a> {
         let rest: u64 = self
             .tree
             .nodes()
+            .filter(|(id, _)| !self.xattrs.is_inline(*id))
             .map(|(_, node)| match &node.kind {
                 Kind::File(file) => with_map(
                     data_blocks(node, block_size, ratio),
@@ -668,8 +710,19 @@ impl<'a> Draft<'a> {
                 _ => data_blocks(node, block_size, ratio),
             })
             .sum();
-        let sets = self.tree.nodes().map(|(_, node)| node.xattrs);
-        directories + rest + xattrs.blocks_needed(sets) * ratio
+        let values: u64 = self
+            .xattrs
+            .values()
+            .iter()
+            .map(|value| {
+                let blocks = block_size.blocks_for(count(&value.bytes));
+                with_map(
+                    blocks.next_multiple_of(ratio),
+                    &mut std::iter::once(0..blocks),
+                )
+            })
+            .sum();
+        directories + rest + values + self.xattrs.blocks_needed() * ratio
     }
 }
 
@@ -689,11 +742,10 @@ impl Demand {
     /// # Errors
     /// Where a filesystem of this kind cannot hold it at any size.
     pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        let xattrs = super::xattrs::plan(settings, tree)?;
         let draft = Draft::new(settings, geometry, tree, &mut Vec::new())?;
         let ratio = geometry.cluster_ratio();
         let made_lost_found = if draft.has_lost_found() {
-            lost_found_blocks(geometry.block_size.bytes())
+            made_lost_found_blocks(geometry)
         } else {
             0
         };
@@ -703,7 +755,7 @@ impl Demand {
         let made_quota = u64::try_from(made_quota).unwrap_or(0) * least.next_multiple_of(ratio);
         Ok(Self {
             blocks: draft.root_blocks().next_multiple_of(ratio)
-                + draft.blocks_needed(&xattrs)
+                + draft.blocks_needed()
                 + draft.quota_blocks()?,
             made_blocks: ratio + made_lost_found.next_multiple_of(ratio) + made_quota,
         })
@@ -747,6 +799,37 @@ fn block_ranges(
     })
 }
 
+/// Whose blocks are placed.
+#[derive(Clone, Copy)]
+enum Holder {
+    /// A node of the tree.
+    Node(NodeId),
+    /// An attribute's value, by its number.
+    Value(u32),
+}
+
+impl Holder {
+    /// The owner of its blocks from `at` on.
+    fn data(self, tree: &Tree, at: LogicalBlock) -> Owner {
+        match self {
+            Self::Value(number) => Owner::Value(number, at),
+            Self::Node(id) => match tree.node(id).kind {
+                Kind::Directory(_) => Owner::Directory(id, at),
+                Kind::Symlink(_) => Owner::Symlink(id),
+                _ => Owner::File(id, at),
+            },
+        }
+    }
+
+    /// The owner of a node of its extent tree or block map.
+    fn map_node(self, number: u32) -> Owner {
+        match self {
+            Self::Node(id) => Owner::MapNode(id, number),
+            Self::Value(value) => Owner::ValueMapNode(value, number),
+        }
+    }
+}
+
 struct Placer<'a> {
     tree: &'a Tree,
     block_size: BlockSize,
@@ -772,22 +855,26 @@ impl Placer<'_> {
                 Kind::Directory(_) => {
                     let blocks = u64::from(self.content.directory(*id).plan.blocks());
                     let whole = blocks.next_multiple_of(self.cluster_ratio);
-                    self.place_data(*id, whole, std::iter::once(0..blocks), Owner::Directory)?;
+                    let ranges = std::iter::once(0..blocks);
+                    self.place_data(Holder::Node(*id), whole, ranges)?;
                 }
                 Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
-                    let owner = |id, _| Owner::Symlink(id);
-                    self.place_data(*id, self.cluster_ratio, std::iter::once(0..1), owner)?;
+                    let ranges = std::iter::once(0..1);
+                    self.place_data(Holder::Node(*id), self.cluster_ratio, ranges)?;
                 }
                 _ => {}
             }
             self.place_xattrs(*id)?;
         }
+        self.place_values()?;
         for id in &nodes {
             let node = self.tree.node(*id);
-            if let Kind::File(file) = &node.kind {
+            if let Kind::File(file) = &node.kind
+                && !self.xattrs.is_inline(*id)
+            {
                 let blocks = data_blocks(node, self.block_size, self.cluster_ratio);
                 let ranges = block_ranges(file, self.block_size);
-                self.place_data(*id, blocks, ranges, Owner::File)?;
+                self.place_data(Holder::Node(*id), blocks, ranges)?;
             }
         }
         Ok((self.content, self.xattrs))
@@ -795,6 +882,7 @@ impl Placer<'_> {
 
     /// The root directory's blocks are claimed already.
     fn place_root(&mut self, root: &[Run]) -> Result<(), LayoutError> {
+        let root_node = Holder::Node(NodeId::ROOT);
         let (first, first_node) = self.marks();
         let mut growing = block_map::Growing::new(self.block_size);
         let mut blocks = 0;
@@ -802,27 +890,41 @@ impl Placer<'_> {
             let end = blocks + run.len;
             self.content.extents.extend(cut(logical(blocks), *run));
             while blocks < end {
-                let most = self.make_room(NodeId::ROOT, blocks, first_node, &mut growing)?;
+                let most = self.make_room(root_node, blocks, first_node, &mut growing)?;
                 blocks = end.min(blocks.saturating_add(most));
             }
         }
         let whole = blocks.next_multiple_of(self.cluster_ratio);
-        self.finish_node(NodeId::ROOT, (first, first_node), whole)
+        self.finish_node(root_node, (first, first_node), whole)
     }
 
     fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
-        let set = self.tree.node(id).xattrs;
-        let number = self.xattrs.share(set, self.cursor, self.ledger)?;
-        self.content.plans[id.index()].xattr_block = number;
+        let number = self.xattrs.share(id, self.cursor, self.ledger)?;
+        let (_, value_blocks) = self.xattrs.charged(id);
+        let plan = &mut self.content.plans[id.index()];
+        plan.xattr_block = number;
+        plan.value_blocks = value_blocks;
+        Ok(())
+    }
+
+    /// The values of attributes that have inodes of their own.
+    fn place_values(&mut self) -> Result<(), LayoutError> {
+        for number in 0..self.content.values.len() {
+            let bytes = count(&self.xattrs.values()[number].bytes);
+            let blocks = self.block_size.blocks_for(bytes);
+            let whole = blocks.next_multiple_of(self.cluster_ratio);
+            let holder = Holder::Value(u32::try_from(number).unwrap_or(u32::MAX));
+            self.place_data(holder, whole, std::iter::once(0..blocks))?;
+            self.content.values[number].links = 1;
+        }
         Ok(())
     }
 
     fn place_data(
         &mut self,
-        id: NodeId,
+        holder: Holder,
         total: u64,
         ranges: impl Iterator<Item = Range<u64>>,
-        owner: impl Fn(NodeId, LogicalBlock) -> Owner,
     ) -> Result<(), LayoutError> {
         let (first, first_node) = self.marks();
         let mut growing = block_map::Growing::new(self.block_size);
@@ -837,18 +939,17 @@ impl Placer<'_> {
             while let Some(next) = ranges.next_if(|next| next.start < end) {
                 parts.push(next);
             }
-            self.place_parts(id, &parts, (first_node, &mut growing), &owner)?;
+            self.place_parts(holder, &parts, (first_node, &mut growing))?;
         }
-        self.finish_node(id, (first, first_node), total)
+        self.finish_node(holder, (first, first_node), total)
     }
 
     /// Places ranges of logical blocks that lie in neighbouring clusters.
     fn place_parts(
         &mut self,
-        id: NodeId,
+        holder: Holder,
         parts: &[Range<u64>],
         map: (usize, &mut block_map::Growing),
-        owner: &impl Fn(NodeId, LogicalBlock) -> Owner,
     ) -> Result<(), LayoutError> {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
             return Ok(());
@@ -857,8 +958,8 @@ impl Placer<'_> {
         let mut at = first.start - first.start % self.cluster_ratio;
         let end = last.end.next_multiple_of(self.cluster_ratio);
         while at < end {
-            let most = self.make_room(id, at, first_node, growing)?;
-            let run = self.next_run(most.min(end - at), owner(id, logical(at)))?;
+            let most = self.make_room(holder, at, first_node, growing)?;
+            let run = self.next_run(most.min(end - at), holder.data(self.tree, logical(at)))?;
             let mut claimed = at;
             for part in parts {
                 let from = part.start.max(at);
@@ -872,7 +973,8 @@ impl Placer<'_> {
                     self.ledger.claim(slack, Owner::ClusterSlack)?;
                 }
                 let part = Run::new(place(from), to - from);
-                self.ledger.claim(part, owner(id, logical(from)))?;
+                self.ledger
+                    .claim(part, holder.data(self.tree, logical(from)))?;
                 self.content.extents.extend(cut(logical(from), part));
                 claimed = to;
             }
@@ -894,12 +996,12 @@ impl Placer<'_> {
         (self.content.extents.len(), nodes)
     }
 
-    /// Claims the nodes of a block map that lead to block `at` of `id`, and gives how many blocks
+    /// Claims the nodes of a block map that lead to block `at` of `holder`, and gives how many blocks
     /// from there on they name. They lie right before the data they name; an extent tree has its
     /// nodes behind the data.
     fn make_room(
         &mut self,
-        id: NodeId,
+        holder: Holder,
         at: u64,
         first_node: usize,
         growing: &mut block_map::Growing,
@@ -911,7 +1013,7 @@ impl Placer<'_> {
         let mut failure = None;
         let most = growing.ensure(at, &mut nodes, |number| {
             let number = u32::try_from(number - first_node).unwrap_or(u32::MAX);
-            match self.claim_next(Owner::MapNode(id, number)) {
+            match self.claim_next(holder.map_node(number)) {
                 Ok(run) => Some(run.start),
                 Err(error) => {
                     failure = Some(error);
@@ -964,7 +1066,7 @@ impl Placer<'_> {
     /// before the node was placed.
     fn finish_node(
         &mut self,
-        id: NodeId,
+        holder: Holder,
         marks: (usize, usize),
         blocks: u64,
     ) -> Result<(), LayoutError> {
@@ -973,17 +1075,29 @@ impl Placer<'_> {
         if self.content.has_extents {
             for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
-                let run = self.claim_next(Owner::MapNode(id, number))?;
+                let run = self.claim_next(holder.map_node(number))?;
                 self.content.tree_nodes.push(run.start);
             }
         }
         let (_, next_node) = self.marks();
-        let plan = &mut self.content.plans[id.index()];
+        let plan = match holder {
+            Holder::Node(id) => &mut self.content.plans[id.index()],
+            Holder::Value(number) => &mut self.content.values[index(number)],
+        };
         plan.extents = span(first, extents);
         plan.map_nodes = span(first_node, next_node - first_node);
         plan.data_blocks = blocks;
         Ok(())
     }
+}
+
+/// How many `items` there are.
+fn count<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).expect("32 bits fit any usize")
 }
 
 fn span(first: usize, len: usize) -> Range<u32> {
@@ -992,6 +1106,5 @@ fn span(first: usize, len: usize) -> Range<u32> {
 }
 
 fn range(numbers: &Range<u32>) -> Range<usize> {
-    let index = |number| usize::try_from(number).expect("32 bits fit any usize");
     index(numbers.start)..index(numbers.end)
 }

@@ -77,6 +77,8 @@ pub enum Shape {
     /// Entries one after another, since no hash tree of this filesystem can hold them: every
     /// look-up reads the directory from its start.
     Overgrown,
+    /// Entries in the directory's own inode, and no blocks (`inline_data`).
+    Inline,
 }
 
 /// A directory with more blocks than the filesystem can number.
@@ -110,7 +112,20 @@ pub struct DirectoryPlan {
     leaves: Box<[Leaf]>,
     /// The hash tree above the leaves.
     tree: Option<Box<HashTree>>,
-    overgrown: bool,
+    origin: Origin,
+}
+
+/// What there is to a directory beside its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Nothing.
+    Made,
+    /// No hash tree could hold it.
+    Overgrown,
+    /// It is in its inode.
+    Inline,
+    /// It was in its inode when it was empty: an unused entry follows `..`.
+    MovedOut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +174,7 @@ impl DirectoryPlan {
             order: Box::default(),
             leaves: Box::default(),
             tree: None,
-            overgrown: false,
+            origin: Origin::Made,
         };
         if fits_one_block(names, rules) {
             return Ok(plan);
@@ -178,7 +193,7 @@ impl DirectoryPlan {
                 plan.tree = Some(Box::new(HashTree { version, levels }));
                 return plan.checked(rules);
             }
-            plan.overgrown = true;
+            plan.origin = Origin::Overgrown;
         }
         plan.leaves = fill_linear(names, rules.format.entry_space());
         plan.checked(rules)
@@ -199,7 +214,24 @@ impl DirectoryPlan {
             order: Box::default(),
             leaves: vec![leaf; blocks].into_boxed_slice(),
             tree: None,
-            overgrown: false,
+            origin: Origin::Made,
+        }
+    }
+
+    /// Plans a directory of `blocks` blocks without names that began inside its inode, as libext2fs
+    /// leaves it when it grows (`ext2fs_inline_data_convert_dir`).
+    pub fn moved_out(blocks: u32) -> Self {
+        Self {
+            origin: Origin::MovedOut,
+            ..Self::empty(blocks)
+        }
+    }
+
+    /// Plans a directory that lies in its inode, whatever its names.
+    pub fn inline() -> Self {
+        Self {
+            origin: Origin::Inline,
+            ..Self::empty(0)
         }
     }
 
@@ -217,8 +249,11 @@ impl DirectoryPlan {
     pub fn shape(&self) -> Shape {
         match self.tree {
             Some(_) => Shape::Indexed,
-            None if self.overgrown => Shape::Overgrown,
-            None => Shape::Linear,
+            None => match self.origin {
+                Origin::Made | Origin::MovedOut => Shape::Linear,
+                Origin::Overgrown => Shape::Overgrown,
+                Origin::Inline => Shape::Inline,
+            },
         }
     }
 
@@ -250,6 +285,9 @@ impl DirectoryPlan {
     }
 
     fn block_count(&self) -> usize {
+        if self.origin == Origin::Inline {
+            return 0;
+        }
         let index = self.tree.as_ref();
         index.map_or(0, |tree| 1 + tree.levels.total()) + self.leaves.len().max(1)
     }
@@ -314,17 +352,12 @@ impl DirectoryPlan {
             writer.entry(dot.entry, b".");
             let dotdot = format.dot_entry(b"..", directory.parent, DOT_BYTES);
             writer.entry(dotdot.entry, b"..");
+            if self.origin == Origin::MovedOut {
+                writer.entry(DirEntry::default(), b"");
+            }
         }
         for place in self.places(leaf) {
-            let index = self.index(place);
-            let name = directory.entries.name(index);
-            let entry = DirEntry {
-                inode: Le32::new(directory.entries.ino(index).get()),
-                rec_len: Le16::default(),
-                name_len: u8::try_from(name.len()).expect("a name is at most 255 bytes"),
-                file_type: format.file_type(directory.entries.file_type(index)),
-            };
-            writer.entry(entry, name);
+            writer.entry_of(directory.entries, self.index(place), format);
         }
         writer.finish();
         format.seal_entries(block, directory.inode_seed);
@@ -400,7 +433,7 @@ impl Index<'_> {
 }
 
 /// Writes entries one after another; the last one spans what is left.
-struct EntryWriter<'a> {
+pub(super) struct EntryWriter<'a> {
     space: &'a mut [u8],
     /// Where the last entry begins, and where its name ends.
     last: usize,
@@ -408,12 +441,29 @@ struct EntryWriter<'a> {
 }
 
 impl<'a> EntryWriter<'a> {
-    fn new(block: &'a mut [u8], entry_space: usize) -> Self {
+    pub(super) fn new(block: &'a mut [u8], entry_space: usize) -> Self {
         Self {
             space: &mut block[..entry_space],
             last: 0,
             end: 0,
         }
+    }
+
+    /// The entry at `index` of `entries`.
+    pub(super) fn entry_of<E: Entries + ?Sized>(
+        &mut self,
+        entries: &E,
+        index: usize,
+        format: BlockFormat,
+    ) {
+        let name = entries.name(index);
+        let entry = DirEntry {
+            inode: Le32::new(entries.ino(index).get()),
+            rec_len: Le16::default(),
+            name_len: u8::try_from(name.len()).expect("a name is at most 255 bytes"),
+            file_type: format.file_type(entries.file_type(index)),
+        };
+        self.entry(entry, name);
     }
 
     fn entry(&mut self, entry: DirEntry, name: &[u8]) {
@@ -431,7 +481,7 @@ impl<'a> EntryWriter<'a> {
     }
 
     /// Without any entry, an unused one spans the whole.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         let bytes = rec_len(self.space.len() - self.last);
         let at = self.last + offset_of!(DirEntry, rec_len);
         self.space[at..at + size_of::<Le16>()].copy_from_slice(bytes_of(&bytes));

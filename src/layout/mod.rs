@@ -15,12 +15,15 @@
 //! | 8 | quota files of users, groups, projects | the first free block, then each after the last; with 1 KiB blocks the second one last of the first six |
 //! | 9 | orphan file | the first free block, then each after the last |
 //! | 10 | directories, long symbolic links, attribute blocks | the first free block on |
-//! | 11 | files, in the order of their inodes | behind those |
+//! | 11 | values of attributes in inodes of their own | behind those |
+//! | 12 | files, in the order of their inodes | behind those |
 
 pub mod block_map;
 mod content;
 pub mod directory;
+mod ea_inodes;
 pub mod extents;
+pub mod inline;
 mod ledger;
 mod levels;
 mod quota;
@@ -34,11 +37,12 @@ use std::fmt;
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
 };
+pub use ea_inodes::ValueInode;
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use quota::{QuotaFile, Usage};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
-pub use xattrs::{StoredXattr, XattrFault, XattrPlan, XattrPlans};
+pub use xattrs::{StoredXattr, XattrFault, XattrPlans};
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
@@ -101,6 +105,11 @@ pub enum Owner {
     MapNode(NodeId, u32),
     /// A block of extended attributes, by its number in [`XattrPlans`].
     Xattrs(u32),
+    /// An attribute's value that has an inode of its own, by its number in [`XattrPlans`], from a
+    /// block of it on.
+    Value(u32, LogicalBlock),
+    /// A node of such a value's extent tree or block map.
+    ValueMapNode(u32, u32),
 }
 
 /// Where everything is.
@@ -349,10 +358,9 @@ impl Layout {
             + geometry.first_data_block;
 
         let mut warnings = Vec::new();
-        let xattrs = xattrs::plan(settings, tree)?;
         let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
-        let (content, xattrs) = draft.claim(&system.root, &mut ledger, xattrs)?;
+        let (content, xattrs) = draft.claim(&system.root, &mut ledger)?;
         let mut system = system;
         quota::count(&geometry, &mut system, &content, tree);
         let mut geometry = geometry;
@@ -424,6 +432,18 @@ impl Layout {
     pub fn tables_of(&self, group: Group) -> GroupTables {
         self.tables[usize::try_from(group.get()).expect("a group's number fits any usize")]
     }
+}
+
+/// How many inodes the values of attributes need in a filesystem with `tree` in it.
+///
+/// # Errors
+/// Where an attribute cannot be stored.
+pub fn value_inodes_needed(settings: &Settings, tree: &Tree) -> Result<u64, LayoutError> {
+    if !settings.features.has(Feature::EaInode) {
+        return Ok(0);
+    }
+    let plans = xattrs::plan(settings, tree, 0)?;
+    Ok(u64::try_from(plans.values().len()).unwrap_or(u64::MAX))
 }
 
 /// `count` as a logical block, which every caller has bounded.

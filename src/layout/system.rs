@@ -169,6 +169,13 @@ pub(super) fn claim(
     })
 }
 
+/// The length in blocks of the lost+found that mke2fs makes. With inline_data it begins inside its
+/// inode, and the first block that it grows by is only moved there.
+pub(super) fn made_lost_found_blocks(geometry: &Geometry) -> u64 {
+    let moved = u64::from(geometry.features.has(Feature::InlineData));
+    lost_found_blocks(geometry.block_size.bytes()) - moved
+}
+
 /// lost+found's length in blocks: 16 KiB, and at least two and at most twelve blocks.
 pub(super) fn lost_found_blocks(block_bytes: u32) -> u64 {
     u64::from((16 * 1024 / block_bytes).clamp(2, 12))
@@ -237,8 +244,14 @@ impl Claims<'_> {
     }
 
     fn lost_found(&mut self) -> Result<AppendedFile, LayoutError> {
-        let blocks = lost_found_blocks(self.geometry.block_size.bytes());
-        self.append_by_blocks(blocks, self.inode_goal(Ino::FIRST), LOST_FOUND)
+        let blocks = made_lost_found_blocks(self.geometry);
+        let goal = if self.geometry.features.has(Feature::InlineData) {
+            // ext2fs_inline_data_dir_expand has no goal.
+            Block::default()
+        } else {
+            self.inode_goal(Ino::FIRST)
+        };
+        self.append_by_blocks(blocks, goal, LOST_FOUND)
     }
 
     fn resize_inode(&mut self) -> Result<Block, LayoutError> {
@@ -355,7 +368,9 @@ impl Claims<'_> {
                 | Owner::Symlink(_)
                 | Owner::File(_, _)
                 | Owner::MapNode(_, _)
-                | Owner::Xattrs(_) => blocks.div_ceil(ratio),
+                | Owner::Xattrs(_)
+                | Owner::Value(_, _)
+                | Owner::ValueMapNode(_, _) => blocks.div_ceil(ratio),
             };
             free = free.saturating_sub(counted);
         }

@@ -23,6 +23,10 @@ pub const FLAG_INDEX: u32 = 0x1000;
 pub const FLAG_HUGE_FILE: u32 = 0x4_0000;
 /// `EXT4_EXTENTS_FL`: the inode maps its blocks by extents.
 pub const FLAG_EXTENTS: u32 = 0x8_0000;
+/// `EXT4_EA_INODE_FL`: the inode holds the value of an extended attribute.
+pub const FLAG_EA_INODE: u32 = 0x20_0000;
+/// `EXT4_INLINE_DATA_FL`: the inode holds its content itself.
+pub const FLAG_INLINE_DATA: u32 = 0x1000_0000;
 
 /// The type bits of `i_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

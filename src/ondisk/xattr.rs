@@ -154,6 +154,11 @@ impl<'a> XattrEntry<'a> {
         (ENTRY_HEADER + self.name.len()).next_multiple_of(4)
     }
 
+    /// Bytes it takes in an area that holds others too.
+    pub fn stored_bytes(&self) -> usize {
+        self.entry_len() + self.value.stored_len()
+    }
+
     /// What a block's entries are sorted by (kernel: `xattr_find_entry`).
     fn order(&self) -> (u8, usize, &'a [u8]) {
         (self.name_index, self.name.len(), self.name)
@@ -396,9 +401,7 @@ pub fn block_size_needed(entries: &[XattrEntry<'_>]) -> usize {
 }
 
 fn contents_size(entries: &[XattrEntry<'_>]) -> usize {
-    let sizes = entries
-        .iter()
-        .map(|entry| entry.entry_len() + entry.value.stored_len());
+    let sizes = entries.iter().map(XattrEntry::stored_bytes);
     TERMINATOR + sizes.sum::<usize>()
 }
 

@@ -138,6 +138,8 @@ pub(crate) enum Refusal {
     },
     /// A checksum seed without checksums.
     SeedWithoutMetadataCsum,
+    /// inline_data in inodes of 128 bytes.
+    InlineDataInSmallInodes,
     /// Neither continue, remount-ro nor panic, in the configuration.
     ErrorsInConf(String),
     /// Something that a later version takes.
@@ -223,6 +225,7 @@ impl fmt::Display for Refusal {
             | Self::MetaBgWithResizeInode
             | Self::ResizeInodeWithoutSparseSuper
             | Self::FlexSizeWithoutFlexBg
+            | Self::InlineDataInSmallInodes
             | Self::SeedWithoutMetadataCsum => f.write_str(self.of_features()),
         }
     }
@@ -348,6 +351,9 @@ impl Refusal {
             }
             Self::FlexSizeWithoutFlexBg => {
                 "the number of groups in a flex group needs the flex_bg feature"
+            }
+            Self::InlineDataInSmallInodes => {
+                "the inline_data feature needs inodes of at least 256 bytes"
             }
             _ => "the metadata_csum_seed feature needs the metadata_csum feature",
         }

@@ -22,6 +22,7 @@ use crate::units::BlockSize;
 /// The features that this version makes.
 const SUPPORTED: &[Feature] = &[
     Feature::Bigalloc,
+    Feature::InlineData,
     Feature::SparseSuper2,
     Feature::StableInodes,
     Feature::MetaBg,
@@ -1069,6 +1070,9 @@ fn size_inodes(
             .filter(fits)
             .ok_or(Refusal::InodeSize { asked: bytes, most })?,
     };
+    if asked == Some(128) && settings.features.has(Feature::InlineData) {
+        return Err(Refusal::InlineDataInSmallInodes);
+    }
     let warns = || rules.find(|rules| rules.warn_y2038_dates) != Some(false);
     if asked == Some(128) && warns() {
         remark(Remark::TimesEndIn2038);

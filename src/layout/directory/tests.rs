@@ -234,7 +234,7 @@ impl Rendered {
         assert_eq!(dots[1], (PARENT.get(), 2, b"..".to_vec()));
         let mut found = match self.shape {
             Shape::Indexed => self.check_tree(),
-            Shape::Linear | Shape::Overgrown => self.check_linear(),
+            Shape::Linear | Shape::Overgrown | Shape::Inline => self.check_linear(),
         };
         found.sort_by(|a, b| a.2.cmp(&b.2));
         let asked = (0..listing.count()).map(|index| {
