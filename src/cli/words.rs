@@ -239,6 +239,11 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             "Extents MUST be enabled for a 64-bit filesystem.  Pass -O extents to rectify.\n"
                 .to_owned(),
         ),
+        Refusal::VerityWithoutExtents => (
+            Stream::Out,
+            "Extents MUST be enabled for fs-verity support.  Pass -O extents to rectify.\n"
+                .to_owned(),
+        ),
         Refusal::BlockAbovePage {
             block_size,
             page_size,

@@ -324,7 +324,6 @@ mod tests {
         QuotaShape::new(ids.to_vec()).expect("few ids").blocks
     }
 
-    /// As many blocks as debugfs finds `dqi_blocks` in files that e2fsprogs writes.
     #[test]
     fn ids_share_nodes_as_far_as_they_begin_alike() {
         assert_eq!(blocks(&[0]), 6);

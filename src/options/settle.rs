@@ -127,6 +127,9 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
         return Err(Refusal::SixtyFourBitWithoutExtents);
     }
+    if features.has(Feature::Verity) && !features.has(Feature::Extent) {
+        return Err(Refusal::VerityWithoutExtents);
+    }
     let mut settings = start(&Start {
         options,
         host,
