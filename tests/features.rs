@@ -16,6 +16,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use common::mount::mount_ro;
 use common::tools::{self, Need, Result, Which, ready};
 
@@ -51,6 +53,7 @@ const EMPTY: &[(&str, &str)] = &[
         ",root_owner=7:8",
     ),
     ("-t ext4 -b 1024 -C 16384 -O quota,mmp,bigalloc", ""),
+    ("-t ext4 -b 4096 -O quota,inline_data", ""),
     ("-t ext4 -O quota,project,mmp,^flex_bg -g 1024 -b 1024", ""),
     // Journals.
     ("-t ext4 -O fast_commit", ""),
@@ -216,18 +219,55 @@ fn filled_filesystems_are_sound() {
     let source = tempfile::tempdir().expect("a temporary directory");
     fill(source.path()).expect("the tree is made");
     for words in FILLED {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let image = image(directory.path(), "ours").expect("a new file");
-        let mut all: Vec<&str> = words.split_whitespace().collect();
-        let path = source.path().to_str().expect("a plain path");
-        all.extend(["-d", path]);
-        format(ours(), &image, &all).unwrap_or_else(|error| panic!("{words}: {error}"));
-        let said = tools::e2fsck(&image, Which::Reference)
-            .unwrap_or_else(|error| panic!("{words}: {error}"));
-        assert!(!said.contains("QUOTA"), "{words}: {said}");
-        if words.contains("quota") {
-            check_quota(&image, words).unwrap_or_else(|error| panic!("{words}: {error}"));
-        }
+        check_filled(source.path(), words);
+    }
+}
+
+/// Values that fill more than a block of 1 KiB, some of them alike.
+#[test]
+fn inodes_of_values_are_charged_to_whoever_names_them() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let source = tempfile::tempdir().expect("a temporary directory");
+    fill(source.path()).expect("the tree is made");
+    for number in (0..400).step_by(9) {
+        let path = source.path().join(format!("below/{number}"));
+        let value = vec![u8::try_from(number % 4).expect("a digit"); 1500];
+        xattr::set(&path, "user.long", &value).expect("an attribute is set");
+    }
+    for words in [
+        "-t ext4 -b 1024 -O quota,project,ea_inode",
+        "-t ext4 -b 1024 -C 4096 -O quota,ea_inode,inline_data,bigalloc",
+    ] {
+        check_sound(source.path(), words);
+    }
+}
+
+/// Fills a filesystem from `source`, and gives it and the directory it is in.
+fn filled(source: &Path, words: &str) -> Result<(TempDir, PathBuf)> {
+    let directory = tempfile::tempdir()?;
+    let image = image(directory.path(), "ours")?;
+    let mut all: Vec<&str> = words.split_whitespace().collect();
+    all.extend(["-d", source.to_str().expect("a plain path")]);
+    format(ours(), &image, &all)?;
+    Ok((directory, image))
+}
+
+/// e2fsck finds nothing in a filesystem filled from `source`, the usage by owners included.
+fn check_sound(source: &Path, words: &str) -> (TempDir, PathBuf) {
+    let (directory, image) =
+        filled(source, words).unwrap_or_else(|error| panic!("{words}: {error}"));
+    let said =
+        tools::e2fsck(&image, Which::Reference).unwrap_or_else(|error| panic!("{words}: {error}"));
+    assert!(!said.contains("QUOTA"), "{words}: {said}");
+    (directory, image)
+}
+
+fn check_filled(source: &Path, words: &str) {
+    let (_directory, image) = check_sound(source, words);
+    if words.contains("quota") {
+        check_quota(&image, words).unwrap_or_else(|error| panic!("{words}: {error}"));
     }
 }
 

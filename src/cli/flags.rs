@@ -772,8 +772,8 @@ mod tests {
                 assert_eq!(fault, Some(Fault::Line(text)));
             }
         }
-        let fault = given(Manner::Mke4fs, &[("J", "location=4")]).err();
-        assert_eq!(fault, Some(Fault::Line(words::not_yet("-J location"))));
+        let fault = given(Manner::Mke4fs, &[("J", "device=x")]).err();
+        assert_eq!(fault, Some(Fault::Line(words::not_yet("-J device"))));
     }
 
     /// getopt's string in mke2fs 1.47.2.

@@ -362,7 +362,13 @@ impl Layout {
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
         let (content, xattrs) = draft.claim(&system.root, &mut ledger)?;
         let mut system = system;
-        quota::count(&geometry, &mut system, &content, tree);
+        let counted = quota::Counted {
+            geometry: &geometry,
+            tree,
+            content: &content,
+            xattrs: &xattrs,
+        };
+        counted.count(&mut system);
         let mut geometry = geometry;
         if system.has_large_file(&geometry) || content.has_large_file {
             geometry.features = geometry.features.with(Feature::LargeFile);

@@ -9,6 +9,7 @@ use bytemuck::{Zeroable, bytes_of};
 
 use super::content::{Content, Draft};
 use super::system::{AppendedFile, SystemFiles};
+use super::xattrs::XattrPlans;
 use crate::geometry::Geometry;
 use crate::ondisk::int::{Le16, Le32, Le64};
 use crate::ondisk::quota::{
@@ -249,13 +250,13 @@ impl QuotaFile {
         }
     }
 
-    /// Adds the blocks of one inode.
-    fn count(&mut self, owner: Owners, bytes: u64) {
+    /// Adds what one inode has.
+    fn count(&mut self, owner: Owners, more: Usage) {
         let id = owner.id(self.quota_type);
         if let Ok(place) = self.shape.ids.binary_search(&id) {
             let usage = &mut self.usage[place];
-            usage.bytes = usage.bytes.saturating_add(bytes);
-            usage.inodes += 1;
+            usage.bytes = usage.bytes.saturating_add(more.bytes);
+            usage.inodes = usage.inodes.saturating_add(more.inodes);
         }
     }
 }
@@ -293,26 +294,55 @@ fn ids(quota_type: QuotaType, owners: impl Iterator<Item = Owners>) -> Vec<u32> 
     ids
 }
 
-/// Counts what each id uses, as e2fsck does: the blocks of the root directory and of all inodes
-/// that are not the filesystem's own, lost+found's among them, with their maps and attribute blocks.
-pub(super) fn count(geometry: &Geometry, system: &mut SystemFiles, content: &Content, tree: &Tree) {
-    if system.quota_files.is_empty() {
-        return;
-    }
-    let ratio = geometry.cluster_ratio();
-    let block_bytes = geometry.block_size.bytes_u64();
-    let made = system.lost_found.as_ref().map(|file| {
-        let blocks = file.blocks.next_multiple_of(ratio) + file.node_blocks() * ratio;
-        (Owners::default(), blocks)
-    });
-    let node = |id: NodeId| {
-        let owners = Owners::of(&tree.node(id).metadata);
-        (owners, content.plan_of(id).all_blocks(ratio))
-    };
-    for (owners, blocks) in content.nodes().map(node).chain(made) {
-        for file in &mut system.quota_files {
-            file.count(owners, blocks * block_bytes);
+/// What the totals are taken of.
+pub(super) struct Counted<'a> {
+    pub(super) geometry: &'a Geometry,
+    pub(super) tree: &'a Tree,
+    pub(super) content: &'a Content,
+    pub(super) xattrs: &'a XattrPlans,
+}
+
+impl Counted<'_> {
+    /// Counts what each id uses, as e2fsck does: the root directory and all inodes that are not the
+    /// filesystem's own, lost+found among them, with the blocks of their maps and attributes. An
+    /// inode that holds an attribute's value is charged to each that names it.
+    pub(super) fn count(&self, system: &mut SystemFiles) {
+        if system.quota_files.is_empty() {
+            return;
         }
+        let made = system.lost_found.as_ref().map(|file| self.made(file));
+        let nodes = self.content.nodes().map(|id| self.node(id));
+        for (owners, usage) in nodes.chain(made) {
+            for file in &mut system.quota_files {
+                file.count(owners, usage);
+            }
+        }
+    }
+
+    fn node(&self, id: NodeId) -> (Owners, Usage) {
+        let owners = Owners::of(&self.tree.node(id).metadata);
+        let ratio = self.geometry.cluster_ratio();
+        let (values, _) = self.xattrs.charged(id);
+        let usage = Usage {
+            bytes: self.content.plan_of(id).all_blocks(ratio) * self.block_bytes(),
+            inodes: 1 + u64::from(values),
+        };
+        (owners, usage)
+    }
+
+    /// The lost+found that the tree does not have.
+    fn made(&self, file: &AppendedFile) -> (Owners, Usage) {
+        let ratio = self.geometry.cluster_ratio();
+        let blocks = file.blocks.next_multiple_of(ratio) + file.node_blocks() * ratio;
+        let usage = Usage {
+            bytes: blocks * self.block_bytes(),
+            inodes: 1,
+        };
+        (Owners::default(), usage)
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.geometry.block_size.bytes_u64()
     }
 }
 
