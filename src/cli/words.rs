@@ -347,6 +347,13 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
     }
 }
 
+/// What mke2fs calls the operating system of this number.
+fn os_name(number: u32) -> &'static str {
+    let names = ["Linux", "Hurd", "Masix", "FreeBSD", "Lites"];
+    let known = usize::try_from(number).ok().and_then(|at| names.get(at));
+    known.copied().unwrap_or("(unknown os)")
+}
+
 pub(super) fn bad_revision(text: &str) -> String {
     format!("bad revision level - {text}")
 }
@@ -608,10 +615,11 @@ fn details(stats: &Stats<'_>) -> String {
     let plural = if geometry.groups > 1 { "s" } else { "" };
     let has_clusters = geometry.features.has(Feature::Bigalloc);
     let mut text = format!(
-        "Filesystem label={label}\nOS type: Linux\nBlock size={block_bytes} (log={log})\n\
+        "Filesystem label={label}\nOS type: {}\nBlock size={block_bytes} (log={log})\n\
          {cluster} size={cluster_bytes} (log={cluster_log})\nStride={} blocks, Stripe width={} blocks\n\
          {} inodes, {} blocks\n{} blocks ({:.2}%) reserved for the super user\n\
          First data block={}\n",
+        os_name(settings.creator_os),
         settings.raid_stride,
         settings.raid_stripe_width,
         geometry.inodes_count,
