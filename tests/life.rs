@@ -24,8 +24,6 @@ use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Fit, Plan};
 use tempfile::TempDir;
 
-const MIB: u64 = 1 << 20;
-
 /// Where the primary superblock lies in an image.
 const SUPERBLOCK: u64 = 1024;
 
@@ -119,8 +117,10 @@ fn a_sink_that_is_too_small_is_left_alone() {
     assert_eq!(sink.operations(), 0);
 }
 
+type Change = fn(&Path) -> io::Result<()>;
+
 /// What may happen to a file between the plan and its reading.
-const CHANGES: [(&str, fn(&Path) -> io::Result<()>); 6] = [
+const CHANGES: [(&str, Change); 6] = [
     ("rewritten", |file| fs::write(file, vec![7; 100_000])),
     ("grown", |file| {
         File::options().append(true).open(file)?.set_len(100_001)
@@ -191,7 +191,9 @@ fn a_run_that_is_cancelled_leaves_nothing() {
     let plan = plan("", &tree(&dir, &[3_000_000; 20])).expect("it fits");
     let written = AtomicU64::new(0);
     let all = AtomicU64::new(0);
-    let count = |bytes| drop(all.fetch_add(bytes, Ordering::Relaxed));
+    let count = |bytes| {
+        all.fetch_add(bytes, Ordering::Relaxed);
+    };
     let never = AtomicBool::new(false);
     let threads = NonZero::new(2).expect("two");
     let memory = Memory::new(plan.size_bytes());

@@ -31,8 +31,6 @@ const LOST_FOUND: &[u8] = b"lost+found";
 const INLINE_TARGET: usize = 60;
 /// The largest numbers of a device that the format stores.
 const DEVICE_MAX: (u32, u32) = (0xfff, 0xf_ffff);
-/// How many gaps further on a file is placed whole rather than split.
-const GAPS_TO_TRY: usize = 8;
 
 /// What was decided for one node.
 #[derive(Clone, Debug, Default)]
@@ -655,6 +653,7 @@ impl<'a> Draft<'a> {
             xattrs: self.xattrs,
             cluster_ratio: self.geometry.cluster_ratio(),
             cursor: Block::default(),
+            longest_gap: u64::MAX,
         };
         placer.place(root).map_err(|error| match error {
             // Extent trees are the only blocks not counted before: all that was free is full.
@@ -839,6 +838,8 @@ struct Placer<'a> {
     cluster_ratio: u64,
     /// Where the next free block is sought.
     cursor: Block,
+    /// No gap is longer, in blocks.
+    longest_gap: u64,
 }
 
 impl Placer<'_> {
@@ -1028,20 +1029,16 @@ impl Placer<'_> {
         }
     }
 
-    /// Moves on to a gap that holds `blocks` blocks, if one is near: what is left behind is filled
-    /// once the end is reached. Only a file larger than all of them is split.
+    /// Moves on to the next gap that holds `blocks` blocks, round the end if need be: what is left
+    /// behind is filled then. Only a file larger than all gaps is split.
     fn seek_gap(&mut self, blocks: u64) {
-        let mut at = self.cursor;
-        for _ in 0..GAPS_TO_TRY {
-            let Some(start) = self.ledger.free_from(at) else {
-                return;
-            };
-            let gap = self.ledger.free_run(start, blocks);
-            if gap.len == blocks {
-                self.cursor = start;
-                return;
-            }
-            at = gap.end();
+        // Gaps only shrink: what no gap held, none will.
+        if blocks > self.longest_gap {
+            return;
+        }
+        match self.ledger.find(self.cursor, self.cursor, blocks) {
+            Some(start) => self.cursor = start,
+            None => self.longest_gap = blocks - 1,
         }
     }
 
