@@ -77,6 +77,8 @@ pub(crate) enum Refusal {
     TooManyBlocks { blocks: u64, block_size: u32 },
     /// 64bit without extents.
     SixtyFourBitWithoutExtents,
+    /// Verified content without extents.
+    VerityWithoutExtents,
     /// Blocks larger than a page, in bytes, without force.
     BlockAbovePage { block_size: u32, page_size: u32 },
     /// Extended options, and the last of them that is unknown or has no value.
@@ -214,6 +216,7 @@ impl fmt::Display for Refusal {
             | Self::TooManyInodes(_)
             | Self::InodesFillAll { .. } => self.of_fit(f),
             Self::SixtyFourBitWithoutExtents
+            | Self::VerityWithoutExtents
             | Self::ClusterBelowBlock
             | Self::ClusterWithoutBigalloc
             | Self::BigallocWithoutExtents
@@ -332,6 +335,7 @@ impl Refusal {
 
     fn of_features(&self) -> &'static str {
         match self {
+            Self::VerityWithoutExtents => "the verity feature needs the extent feature",
             Self::SixtyFourBitWithoutExtents => "the 64bit feature needs the extent feature",
             Self::ClusterBelowBlock => "a cluster cannot be smaller than a block",
             Self::ClusterWithoutBigalloc => "a cluster size needs the bigalloc feature",

@@ -76,7 +76,7 @@ impl Choice {
             Some(TypeWish::ByConf) => by_device()
                 .or_else(by_hurd)
                 .or_else(|| own(&profile.defaults.fs_type))
-                .unwrap_or_else(|| match options.journal_mebibytes {
+                .unwrap_or_else(|| match options.journal {
                     Some(_) => "ext3".to_owned(),
                     None => "ext2".to_owned(),
                 }),

@@ -96,13 +96,16 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     let blocks = Blocks::new(asked, &length, &rules, remark)?;
     let features = blocks.check_count(features, &rules)?;
     remark(Remark::Types(rules.types.clone()));
-    let features = match options.journal_mebibytes {
+    let features = match options.journal {
         Some(_) => features.with(Feature::HasJournal),
         None => features,
     };
     let reserved_percent = rules.reserved_percent(options)?;
     if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
         return Err(Refusal::SixtyFourBitWithoutExtents);
+    }
+    if features.has(Feature::Verity) && !features.has(Feature::Extent) {
+        return Err(Refusal::VerityWithoutExtents);
     }
     let mut settings = start(asked, &rules, &blocks)?;
     settings.features = features;
@@ -219,7 +222,7 @@ fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Refu
     if !options.features.is_empty() {
         return Err(Refusal::FeaturesWithRevision0);
     }
-    if options.journal_mebibytes.is_some() {
+    if options.journal.is_some() {
         return Err(Refusal::JournalWithRevision0);
     }
     settings.features = FeatureSet::EMPTY;

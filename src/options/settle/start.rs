@@ -50,10 +50,7 @@ pub(super) fn start(
         reserved_gdt_blocks: None,
         num_backup_sb: backups(rules),
         packed_meta_blocks,
-        journal_length: match options.journal_mebibytes {
-            Some(mebibytes) => JournalLength::Mebibytes(mebibytes),
-            None => JournalLength::ByFilesystem,
-        },
+        journal_length: options.journal.unwrap_or(JournalLength::ByFilesystem),
         fast_commit_kibibytes: options.fast_commit_kibibytes,
         journal_v1: options.journal_v1,
         journal_location: match packed_meta_blocks {
@@ -85,7 +82,7 @@ pub(super) fn start(
         latest_time: host.latest_time,
         lazy_itable_init: truth(|rules| rules.lazy_itable_init).unwrap_or(true),
         lazy_journal_init: truth(|rules| rules.lazy_journal_init).unwrap_or(false),
-        discard: truth(|rules| rules.discard).unwrap_or(true),
+        discard: truth(|rules| rules.discard).unwrap_or(!options.keep_old_data),
         assume_storage_prezeroed: false,
         offset_bytes: 0,
         no_copy_xattrs: false,
