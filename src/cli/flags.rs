@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use super::request::{Manner, Request, SizeWish};
 use super::words;
 use crate::Fit;
-use crate::options::{Errors, Size, number, parse_uuid};
+use crate::options::{Errors, JournalLength, Size, number, parse_uuid};
 
 /// A flag.
 pub(super) struct Flag {
@@ -102,7 +102,7 @@ macro_rules! not_yet {
 }
 
 /// Every flag, in the order of `--help`.
-pub(super) static FLAGS: [Flag; 40] = [
+pub(super) static FLAGS: &[Flag] = &[
     letter(
         'd',
         Some("DIR"),
@@ -183,6 +183,10 @@ pub(super) static FLAGS: [Flag; 40] = [
         "Make the journal so long; also location=BLOCK and more",
         journal,
     ),
+    letter('j', None, "Make a journal", |request, _| {
+        request.journal = request.journal.or(Some(JournalLength::ByFilesystem));
+        Ok(())
+    }),
     letter(
         'C',
         Some("BYTES"),
@@ -300,14 +304,53 @@ pub(super) static FLAGS: [Flag; 40] = [
             Ok(())
         },
     ),
-    not_yet!('c', None),
-    not_yet!('D', None),
-    not_yet!('j', None),
-    not_yet!('K', None),
-    not_yet!('l', Some("FILE")),
-    not_yet!('R', Some("OPTIONS")),
-    not_yet!('s', Some("FLAG")),
+    letter(
+        'D',
+        None,
+        "Leave nothing that was written in the page cache",
+        |request, _| {
+            request.uncached = true;
+            Ok(())
+        },
+    ),
+    letter(
+        'K',
+        None,
+        "Discard nothing; the same as -E nodiscard",
+        |request, _| {
+            if request.manner == Manner::Mke2fs {
+                request.warnings.push(words::K_IS_DEPRECATED.to_owned());
+            }
+            request.options.keep_old_data();
+            Ok(())
+        },
+    ),
+    letter(
+        'R',
+        Some("NAME[=VALUE],..."),
+        "The same as -E, by its old name",
+        |request, value| {
+            if request.manner == Manner::Mke2fs {
+                let program = &request.program;
+                request.warnings.push(words::r_is_deprecated(program));
+            }
+            extended(request, value)
+        },
+    ),
+    letter(
+        's',
+        Some("FLAG"),
+        "Was for sparse_super, which -O takes now",
+        |request, _| {
+            line(match request.manner {
+                Manner::Mke2fs => words::S_IS_REMOVED.to_owned(),
+                Manner::Mke4fs => words::s_is_removed(),
+            })
+        },
+    ),
     not_yet!('S', None),
+    not_yet!('c', None),
+    not_yet!('l', Some("FILE")),
     not_yet!('z', Some("FILE")),
 ];
 
@@ -498,7 +541,12 @@ fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
             "size" => {
                 let mebibytes = value.and_then(number).ok_or_else(fault)?;
                 // More than 32 bits is too long for any journal, and refused as that.
-                request.journal = Some(u32::try_from(mebibytes).unwrap_or(u32::MAX));
+                let mebibytes = u32::try_from(mebibytes).unwrap_or(u32::MAX);
+                // 0 takes back what was asked for before.
+                request.journal = match mebibytes {
+                    0 => None,
+                    mebibytes => Some(JournalLength::Mebibytes(mebibytes)),
+                };
             }
             "fast_commit_size" => {
                 let kibibytes = value.and_then(number).ok_or_else(fault)?;
@@ -599,7 +647,7 @@ mod tests {
     }
 
     fn given(manner: Manner, flags: &[(&str, &str)]) -> Result<Request, Fault> {
-        let mut request = Request::new(manner);
+        let mut request = Request::new(manner, "mke2fs");
         for (name, value) in flags {
             (flag(name).read)(&mut request, OsStr::new(value))?;
         }
@@ -764,9 +812,9 @@ mod tests {
 
     #[test]
     fn what_a_later_version_takes_is_refused_by_name() {
-        for flag in &FLAGS {
+        for flag in FLAGS {
             if matches!(flag.help, Help::NotYet) {
-                let mut request = Request::new(Manner::Mke4fs);
+                let mut request = Request::new(Manner::Mke4fs, "mke4fs");
                 let fault = (flag.read)(&mut request, OsStr::new("1")).err();
                 let text = words::not_yet(&format!("-{}", flag.name()));
                 assert_eq!(fault, Some(Fault::Line(text)));

@@ -149,13 +149,17 @@ fn write_until(
     output: Output,
     (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
 ) -> Result<(), Failure> {
+    let mut output = output;
+    if request.uncached {
+        output.leave_uncached();
+    }
     let draft = output.begin(plan.settings.offset_bytes..plan.size_bytes())?;
     let writing = Writing {
         threads: threads(request),
         progress,
         cancel: cancel.flag(),
         // mke2fs leaves a device synced, and so do we; a file only on demand.
-        sync: request.sync || draft.file().is_block_device(),
+        sync: request.sync || request.uncached || draft.file().is_block_device(),
     };
     plan.write(draft.file(), &writing)?;
     draft.keep();

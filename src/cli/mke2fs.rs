@@ -20,7 +20,7 @@ use crate::error::Kind;
 use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
-use crate::options::{Host, Notice, Options, Refusal, Settings, Size, TargetKind};
+use crate::options::{Host, JournalLength, Notice, Options, Refusal, Settings, Size, TargetKind};
 use crate::sink::{self, Output};
 use crate::sys;
 
@@ -63,7 +63,10 @@ fn read(
     name: &str,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(Request, Vec<OsString>), Failed> {
-    let mut request = Request::new(Manner::Mke2fs);
+    let mut request = Request::new(Manner::Mke2fs, name);
+    if name == "mkfs.ext3" {
+        request.journal = Some(JournalLength::ByFilesystem);
+    }
     let parsed = getopt::parse(arguments);
     for (flag, value) in parsed.given {
         let read = (flag.read)(&mut request, &value);

@@ -130,7 +130,7 @@ fn arg(flag: &'static Flag) -> Arg {
 /// Reads the flags in the order in which they were given.
 fn read(matches: &ArgMatches) -> Result<Request, Failed> {
     let mut given = Vec::new();
-    for flag in &FLAGS {
+    for flag in FLAGS {
         let name = flag.name();
         if flag.value.is_none() {
             let times = match flag.letter {
@@ -147,7 +147,7 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
         }
     }
     given.sort_by_key(|(index, ..)| *index);
-    let mut request = Request::new(Manner::Mke4fs);
+    let mut request = Request::new(Manner::Mke4fs, "mke4fs");
     for (_, flag, value) in given {
         match (flag.read)(&mut request, &value) {
             Ok(()) => {}

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZero;
 
 use crate::Fit;
-use crate::options::{Options, Size};
+use crate::options::{JournalLength, Options, Size};
 
 /// Whose way of talking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) enum SizeWish {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) manner: Manner,
+    /// The last part of the name it was called by.
+    pub(super) program: String,
     /// What the options take at once; [`finished`](Self::finished) adds the rest.
     pub(super) options: Options,
     /// What came up while reading the flags, in lines.
@@ -44,8 +46,7 @@ pub(super) struct Request {
     pub(super) inode_size: Option<u32>,
     /// 0 takes back what was asked for before.
     pub(super) inodes_count: Option<u64>,
-    /// In MiB; 0 takes back what was asked for before.
-    pub(super) journal: Option<u32>,
+    pub(super) journal: Option<JournalLength>,
     /// In KiB; 0 takes back what was asked for before.
     pub(super) fast_commit: Option<u32>,
     pub(super) journal_location: Option<String>,
@@ -55,6 +56,8 @@ pub(super) struct Request {
     pub(super) cluster_size: Option<u32>,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
+    /// Nothing that was written stays in the page cache.
+    pub(super) uncached: bool,
     pub(super) dry_run: bool,
     /// How often it is asked for.
     pub(super) force: u8,
@@ -68,9 +71,10 @@ pub(super) struct Request {
 
 impl Request {
     /// Nothing is asked for yet.
-    pub(super) fn new(manner: Manner) -> Self {
+    pub(super) fn new(manner: Manner, program: &str) -> Self {
         Self {
             manner,
+            program: program.to_owned(),
             options: Options::new(),
             warnings: Vec::new(),
             source: None,
@@ -90,6 +94,7 @@ impl Request {
             cluster_size: None,
             threads: None,
             keep_root: false,
+            uncached: false,
             dry_run: false,
             force: 0,
             sync: false,
@@ -122,8 +127,14 @@ impl Request {
         if let Some(count) = self.inodes_count.filter(|count| *count != 0) {
             options.inodes_count(count);
         }
-        if let Some(mebibytes) = self.journal.filter(|mebibytes| *mebibytes != 0) {
-            options.journal_mebibytes(mebibytes);
+        match self.journal {
+            Some(JournalLength::Mebibytes(mebibytes)) => {
+                options.journal_mebibytes(mebibytes);
+            }
+            Some(JournalLength::ByFilesystem) => {
+                options.with_journal();
+            }
+            None => {}
         }
         if let Some(kibibytes) = self.fast_commit.filter(|kibibytes| *kibibytes != 0) {
             options.fast_commit_kibibytes(kibibytes);

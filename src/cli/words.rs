@@ -140,6 +140,20 @@ pub(super) fn in_use(device: &str, mounted: bool) -> String {
     format!("{device} is {how}; will not make a filesystem here!\n")
 }
 
+pub(super) const K_IS_DEPRECATED: &str = "Warning: -K option is deprecated and should not be \
+    used anymore. Use '-E nodiscard' extended option instead!\n";
+pub(super) const S_IS_REMOVED: &str = "the -s option has been removed.\n\n\
+    Use the -O option to set or clear the sparse_super feature.\n";
+
+/// Ours: the same in one line.
+pub(super) fn s_is_removed() -> String {
+    "-s was for sparse_super; -O sparse_super and -O ^sparse_super say it now".to_owned()
+}
+
+pub(super) fn r_is_deprecated(program: &str) -> String {
+    format!("{program}: '-R' is deprecated, use '-E' instead\n")
+}
+
 pub(super) const ILLEGAL_BLOCKS_PER_GROUP: &str = "Illegal number for blocks per group";
 pub(super) const BLOCKS_PER_GROUP_MULTIPLE: &str = "blocks per group must be multiple of 8";
 pub(super) const ILLEGAL_FLEX_SIZE: &str = "Illegal number for flex_bg size";

@@ -77,7 +77,7 @@ pub(crate) enum Refusal {
     TooManyBlocks { blocks: u64, block_size: u32 },
     /// 64bit without extents.
     SixtyFourBitWithoutExtents,
-    /// verity without extents.
+    /// Verified content without extents.
     VerityWithoutExtents,
     /// Blocks larger than a page, in bytes, without force.
     BlockAbovePage { block_size: u32, page_size: u32 },

@@ -2,7 +2,8 @@
 //!
 //! The grammar is that of e2fsprogs' `e2p_edit_feature` and `e2p_edit_mntopts`: words divided by a
 //! comma or white space, `^` or `-` before a word takes it away, `+` is allowed before one that
-//! is added, and of features `none` or `clear` empties the set.
+//! is added, and of features `none` or `clear` empties the set. `no-` before a feature takes it
+//! away too, which mke2fs does not know.
 
 use crate::feature::{Feature, FeatureSet, Word};
 
@@ -47,8 +48,13 @@ pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Option<FeatureSe
             set = FeatureSet::EMPTY;
             continue;
         }
-        let feature = feature(&edit.name.to_ascii_lowercase())?;
-        set = match edit.adds {
+        let name = edit.name.to_ascii_lowercase();
+        let (name, adds) = match name.strip_prefix("no-") {
+            Some(name) if edit.adds => (name, false),
+            _ => (name.as_str(), edit.adds),
+        };
+        let feature = feature(name)?;
+        set = match adds {
             true => set.with(feature),
             false => set.without(feature),
         };
@@ -128,6 +134,9 @@ mod tests {
             ("", Some(start)),
             ("extent", Some(start.with(Feature::Extent))),
             ("^has_journal,+extents", Some(set(&[Feature::Extent]))),
+            ("no-has_journal", Some(FeatureSet::EMPTY)),
+            ("^no-has_journal", None),
+            ("no-no-has_journal", None),
             ("-has_journal 64BIT", Some(set(&[Feature::SixtyFourBit]))),
             ("none,mmp,", Some(set(&[Feature::Mmp]))),
             ("FEATURE_I6", Some(start.with(Feature::Extent))),

@@ -65,7 +65,8 @@ pub struct Options {
     groups_per_flex: Option<u32>,
     blocks_per_group: Option<u32>,
     cluster_size: Option<u32>,
-    journal_mebibytes: Option<u32>,
+    journal: Option<JournalLength>,
+    keep_old_data: bool,
     fast_commit_kibibytes: Option<u32>,
     journal_location: Option<String>,
     journal_v1: bool,
@@ -287,7 +288,19 @@ impl Options {
 
     /// The journal's length in MiB. It brings a journal where there would be none.
     pub fn journal_mebibytes(&mut self, mebibytes: u32) -> &mut Self {
-        self.journal_mebibytes = Some(mebibytes);
+        self.journal = Some(JournalLength::Mebibytes(mebibytes));
+        self
+    }
+
+    /// A journal of the usual length, where there would be none.
+    pub fn with_journal(&mut self) -> &mut Self {
+        self.journal = Some(JournalLength::ByFilesystem);
+        self
+    }
+
+    /// Discards nothing, unless the rules or an extended option ask for it.
+    pub fn keep_old_data(&mut self) -> &mut Self {
+        self.keep_old_data = true;
         self
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::ranges::RangeSet;
@@ -13,6 +14,8 @@ use crate::sys;
 
 /// What a file keeps no room for where all of it is zero.
 const PAGE_BYTES: u64 = 4096;
+/// How much is left in the page cache where little shall be.
+const MOST_CACHED_BYTES: u64 = 32 << 20;
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A regular file or a block device as a sink.
@@ -26,6 +29,9 @@ pub struct File {
     path: PathBuf,
     medium: Medium,
     size_bytes: u64,
+    /// How many bytes were written since the page cache was emptied of them, where that is asked
+    /// for.
+    cached_bytes: Option<AtomicU64>,
     /// Bytes that surely read as zeros, but for those a write is on its way to.
     known_zero: Mutex<RangeSet>,
 }
@@ -58,6 +64,7 @@ impl File {
             path,
             medium,
             size_bytes,
+            cached_bytes: None,
             known_zero: Mutex::default(),
         })
     }
@@ -100,9 +107,27 @@ impl File {
             let written = sys::write_some_at(&self.file, offset, bytes)
                 .map_err(|error| self.cannot_write(offset..offset + length_of(bytes), error))?;
             bytes = &bytes[written..];
-            offset += u64::try_from(written).expect("a slice's length fits 64 bits");
+            let written = u64::try_from(written).expect("a slice's length fits 64 bits");
+            offset += written;
+            self.count_cached(written)?;
         }
         Ok(())
+    }
+
+    /// Leaves no more than some of what is written in the page cache.
+    pub(super) fn leave_uncached(&mut self) {
+        self.cached_bytes = Some(AtomicU64::new(0));
+    }
+
+    fn count_cached(&self, written: u64) -> io::Result<()> {
+        let Some(cached) = &self.cached_bytes else {
+            return Ok(());
+        };
+        if cached.fetch_add(written, Ordering::Relaxed) + written < MOST_CACHED_BYTES {
+            return Ok(());
+        }
+        cached.store(0, Ordering::Relaxed);
+        self.sync()
     }
 
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
@@ -253,7 +278,11 @@ impl Sink for File {
     fn sync(&self) -> io::Result<()> {
         self.file
             .sync_all()
-            .map_err(|error| StorageError::wrap(&self.path, "sync".into(), error))
+            .map_err(|error| StorageError::wrap(&self.path, "sync".into(), error))?;
+        if self.cached_bytes.is_some() {
+            sys::drop_cached(&self.file);
+        }
+        Ok(())
     }
 }
 

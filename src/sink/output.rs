@@ -107,6 +107,11 @@ impl Output {
         self.0.identity()
     }
 
+    /// Keeps what will be written out of the page cache, but for some of it at a time.
+    pub fn leave_uncached(&mut self) {
+        self.0.file.leave_uncached();
+    }
+
     /// Begins to write an image to the bytes of `image`.
     ///
     /// A regular file that ends before the image is grown to its end, never cut. Then the place of

@@ -53,6 +53,9 @@ pub(crate) fn discard_device(_device: &File, _offset: u64, _length: u64) -> io::
     unsupported()
 }
 
+/// Lets the page cache forget what it holds of a file.
+pub(crate) fn drop_cached(_file: &File) {}
+
 /// Makes some bytes of a block device read as zeros.
 pub(crate) fn zero_device(_device: &File, _offset: u64, _length: u64) -> io::Result<()> {
     unsupported()

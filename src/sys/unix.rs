@@ -396,6 +396,13 @@ mod linux {
         Ok(())
     }
 
+    /// Lets the page cache forget what it holds of a file, as far as that is on the disk.
+    pub(crate) fn drop_cached(file: &File) {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        // It is advice: a kernel that does not take it keeps the pages.
+        let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+
     /// Makes `length` bytes from `offset` on of a file a hole, which reads as zeros.
     ///
     /// `Unsupported` where the filesystem has no holes. The file keeps its size.

@@ -1,0 +1,268 @@
+//! Given options and the host, gives settings; never looks at the world itself.
+//!
+//! The rules, their arithmetic and their order are those of `PRS` in e2fsprogs' mke2fs.c, because
+//! each may read what those before it left. What mke2fs takes and this version does not is refused
+//! last, so that what mke2fs refuses is refused for the same reason.
+
+mod blocks;
+mod extend;
+mod inodes;
+mod kinds;
+mod start;
+
+use super::error::{Notice, Refusal, Remark, SettingsError};
+use super::settings::Settings;
+use super::{BlockSizeWish, Host, Options, Settled};
+use crate::feature::{Feature, FeatureSet};
+use crate::units::BlockSize;
+use blocks::{Blocks, Length, check_page, share, size_clusters, take_off_offset, topology};
+use extend::{encode, extend};
+use inodes::{check_project, count_inodes, size_inodes};
+use kinds::{Choice, creator};
+use start::start;
+
+/// The features that this version makes.
+const SUPPORTED: &[Feature] = &[
+    Feature::Bigalloc,
+    Feature::InlineData,
+    Feature::SparseSuper2,
+    Feature::StableInodes,
+    Feature::MetaBg,
+    Feature::LargeDir,
+    Feature::GdtCsum,
+    Feature::Verity,
+    Feature::EaInode,
+    Feature::HasJournal,
+    Feature::ExtAttr,
+    Feature::ResizeInode,
+    Feature::DirIndex,
+    Feature::OrphanFile,
+    Feature::Filetype,
+    Feature::Extent,
+    Feature::SixtyFourBit,
+    Feature::FastCommit,
+    Feature::Mmp,
+    Feature::Encrypt,
+    Feature::Casefold,
+    Feature::Project,
+    Feature::Quota,
+    Feature::FlexBg,
+    Feature::MetadataCsumSeed,
+    Feature::SparseSuper,
+    Feature::LargeFile,
+    Feature::HugeFile,
+    Feature::DirNlink,
+    Feature::ExtraIsize,
+    Feature::MetadataCsum,
+];
+
+/// The types that this version makes.
+const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
+
+/// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
+const MMP_UPDATE_INTERVAL: u16 = 5;
+
+pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, SettingsError> {
+    let mut notices = Vec::new();
+    let mut remark = |remark| notices.push(Notice(remark));
+    let settings = settings(options, host, &mut remark);
+    match settings {
+        Ok(settings) => Ok(Settled { settings, notices }),
+        Err(refusal) => Err(SettingsError {
+            refusal: Box::new(refusal),
+            notices,
+        }),
+    }
+}
+
+/// What is asked for, and the world it is asked in.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    options: &'a Options,
+    host: &'a Host,
+}
+
+/// Where to note what is remarkable.
+type Remarks<'a> = &'a mut dyn FnMut(Remark);
+
+fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Settings, Refusal> {
+    check_wishes(options)?;
+    let asked = Asked { options, host };
+    let profile = host.profile()?;
+    let length = Length::new(options, host)?;
+    let rules = Choice::new(asked, &length, profile, remark)?;
+    let features = rules.features(options)?;
+    let mount_options = rules.mount_options()?;
+    let blocks = Blocks::new(asked, &length, &rules, remark)?;
+    let features = blocks.check_count(features, &rules)?;
+    remark(Remark::Types(rules.types.clone()));
+    let features = match options.journal {
+        Some(_) => features.with(Feature::HasJournal),
+        None => features,
+    };
+    let reserved_percent = rules.reserved_percent(options)?;
+    if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
+        return Err(Refusal::SixtyFourBitWithoutExtents);
+    }
+    if features.has(Feature::Verity) && !features.has(Feature::Extent) {
+        return Err(Refusal::VerityWithoutExtents);
+    }
+    let mut settings = start(asked, &rules, &blocks)?;
+    settings.features = features;
+    size_clusters(&mut settings, options, &rules)?;
+    settings.default_mount_opts = mount_options;
+    if features.has(Feature::SixtyFourBit) {
+        settings.desc_size = Some(64);
+    }
+    topology(&mut settings, host, remark);
+    check_page(&settings, asked, remark)?;
+    encode(&mut settings, &rules)?;
+    extend(&mut settings, asked, &rules, remark)?;
+    check_revision(&mut settings, options)?;
+    take_off_offset(&mut settings, &length, remark)?;
+    check_project(&mut settings, options)?;
+    check_features(&mut settings)?;
+    check_groups(&mut settings, options, &rules)?;
+    size_inodes(&mut settings, options, &rules, remark)?;
+    count_inodes(&mut settings, options, &rules)?;
+    if settings.revision == 0 {
+        settings.inode_size = 128;
+    }
+    settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
+    settings.discard &= length.output_units > 0;
+    finish(settings, &rules)
+}
+
+/// Looks for wishes that no filesystem can grant: what a command line cannot even say.
+fn check_wishes(options: &Options) -> Result<(), Refusal> {
+    if let Some(BlockSizeWish::Exactly(bytes) | BlockSizeWish::AtLeast(bytes)) = options.block_size
+        && BlockSize::new(bytes).is_none()
+    {
+        return Err(Refusal::BlockSize(bytes.into()));
+    }
+    if let Some(label) = options.label.as_ref().filter(|label| label.len() > 16) {
+        return Err(Refusal::LabelTooLong(label.len()));
+    }
+    if let Some(path) = options.last_mounted.as_ref().filter(|path| path.len() > 64) {
+        return Err(Refusal::LastMountedTooLong(path.len()));
+    }
+    if let Some(percent) = options.reserved_percent {
+        check_percent(percent)?;
+    }
+    if let Some(bytes) = options.inode_ratio
+        && !(1024..=65536 * 1024).contains(&bytes)
+    {
+        return Err(Refusal::InodeRatio(bytes.into()));
+    }
+    if let Some(groups) = options.groups_per_flex
+        && !groups.is_power_of_two()
+    {
+        return Err(Refusal::GroupsPerFlex(groups.into()));
+    }
+    Ok(())
+}
+
+fn check_percent(percent: f64) -> Result<f64, Refusal> {
+    match (0.0..=50.0).contains(&percent) {
+        true => Ok(percent),
+        false => Err(Refusal::ReservedPercent(percent)),
+    }
+}
+
+/// What mke2fs finds out later than the rest, and what it takes and this version does not.
+fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
+    if settings.assume_storage_prezeroed {
+        settings.lazy_itable_init = true;
+        settings.lazy_journal_init = true;
+    }
+    if let Some(name) = &rules.creator_os {
+        settings.creator_os = creator(name).ok_or_else(|| Refusal::UnknownOs(name.clone()))?;
+    }
+    if settings.mmp_update_interval == 0 && settings.features.has(Feature::Mmp) {
+        settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
+    }
+    let has = |feature| settings.features.has(feature);
+    if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
+        return Err(Refusal::SeedWithoutMetadataCsum);
+    }
+    let not_yet = |what: String| Err(Refusal::NotYet(what));
+    if let Some(name) = rules.types.first()
+        && !SUPPORTED_TYPES.contains(&name.as_str())
+    {
+        return not_yet(format!("type {name}"));
+    }
+    let unsupported = |feature: &Feature| !SUPPORTED.contains(feature);
+    if let Some(feature) = settings.features.iter().find(unsupported) {
+        return not_yet(format!("feature {}", feature.name()));
+    }
+    for (asked, name) in [
+        (
+            rules.find(|rules| rules.make_hugefiles) == Some(true),
+            "make_hugefiles",
+        ),
+        (
+            rules
+                .text(|rules| rules.hash_alg.as_deref())
+                .is_some_and(|name| !name.eq_ignore_ascii_case("half_md4")),
+            "hash_alg",
+        ),
+    ] {
+        if asked {
+            return not_yet(format!("{name} in the configuration file"));
+        }
+    }
+    Ok(settings)
+}
+
+/// A filesystem of revision 0 has no features.
+fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+    if settings.revision > 0 {
+        return Ok(());
+    }
+    if !options.features.is_empty() {
+        return Err(Refusal::FeaturesWithRevision0);
+    }
+    if options.journal.is_some() {
+        return Err(Refusal::JournalWithRevision0);
+    }
+    settings.features = FeatureSet::EMPTY;
+    settings.default_mount_opts = 0;
+    Ok(())
+}
+
+fn check_features(settings: &mut Settings) -> Result<(), Refusal> {
+    let has = |feature| settings.features.has(feature);
+    if has(Feature::Bigalloc) && !has(Feature::Extent) {
+        return Err(Refusal::BigallocWithoutExtents);
+    }
+    if has(Feature::MetaBg) && has(Feature::ResizeInode) {
+        return Err(Refusal::MetaBgWithResizeInode);
+    }
+    if has(Feature::ResizeInode) && !has(Feature::SparseSuper) {
+        return Err(Refusal::ResizeInodeWithoutSparseSuper);
+    }
+    if has(Feature::MetadataCsum) {
+        settings.features = settings.features.without(Feature::GdtCsum);
+    }
+    Ok(())
+}
+
+fn check_groups(settings: &mut Settings, options: &Options, rules: &Choice) -> Result<(), Refusal> {
+    let most = 8 * settings.block_size.bytes();
+    if let Some(blocks) = options.blocks_per_group
+        && (!(256..=most).contains(&blocks) || blocks % 8 != 0)
+    {
+        let asked = blocks.into();
+        return Err(Refusal::BlocksPerGroup { asked, most });
+    }
+    let has_flex_bg = settings.features.has(Feature::FlexBg);
+    let groups = match options.groups_per_flex {
+        Some(_) if !has_flex_bg => return Err(Refusal::FlexSizeWithoutFlexBg),
+        Some(groups) => groups.into(),
+        None if has_flex_bg => rules.find(|rules| rules.flex_bg_size).unwrap_or(16),
+        None => 0,
+    };
+    let log = groups.checked_ilog2().unwrap_or_default();
+    settings.log_groups_per_flex = u8::try_from(log).unwrap_or_default();
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Given options and rules, gives the settings that they say outright; never one that another decides.
+
+use super::Asked;
+use super::blocks::Blocks;
+use super::kinds::Choice;
+use crate::feature::FeatureSet;
+use crate::options::error::Refusal;
+use crate::options::profile::Rules;
+use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings};
+use crate::options::size::Size;
+use crate::options::{Host, Options, UuidWish};
+use crate::units::BlockSize;
+
+/// Seconds between checks, and mounts between them at least, where a file asks for checks at all:
+/// EXT2_DFL_CHECKINTERVAL and EXT2_DFL_MAX_MNT_COUNT.
+const CHECK_INTERVAL: u32 = 180 * 86400;
+
+const MAX_MNT_COUNT: u16 = 20;
+
+/// The settings as far as options and rules say them outright.
+pub(super) fn start(
+    asked: Asked<'_>,
+    rules: &Choice,
+    blocks: &Blocks,
+) -> Result<Settings, Refusal> {
+    let Asked { options, host } = asked;
+    let truth = |relation: fn(&Rules) -> Option<bool>| rules.find(relation);
+    let packed_meta_blocks = truth(|rules| rules.packed_meta_blocks).unwrap_or(false);
+    let uuid = uuid(options, host);
+    let (max_mnt_count, check_interval) = match truth(|rules| rules.enable_periodic_fsck) {
+        Some(true) => (mounts_between_checks(&uuid), CHECK_INTERVAL),
+        _ => (u16::MAX, 0),
+    };
+    Ok(Settings {
+        block_size: blocks.size,
+        blocks_count: blocks.count,
+        reserved_blocks: 0,
+        features: FeatureSet::EMPTY,
+        inode_size: 0,
+        inodes_count: 0,
+        log_cluster_ratio: 0,
+        revision: 1,
+        creator_os: 0,
+        encoding: 0,
+        encoding_flags: 0,
+        test_fs: false,
+        blocks_per_group: None,
+        log_groups_per_flex: 0,
+        desc_size: None,
+        reserved_gdt_blocks: None,
+        num_backup_sb: backups(rules),
+        packed_meta_blocks,
+        journal_length: options.journal.unwrap_or(JournalLength::ByFilesystem),
+        fast_commit_kibibytes: options.fast_commit_kibibytes,
+        journal_v1: options.journal_v1,
+        journal_location: match packed_meta_blocks {
+            true => Some(0),
+            false => journal_location(options, rules, blocks.size),
+        },
+        orphan_file_blocks: None,
+        uuid,
+        hash_seed: random_uuid(host.random_hash_seed),
+        label: padded(options.label.as_deref()),
+        last_mounted: padded(options.last_mounted.as_deref()),
+        errors: errors(options, rules)?,
+        default_mount_opts: 0,
+        max_mnt_count,
+        check_interval,
+        raid_stride: 0,
+        raid_stripe_width: 0,
+        maker: Maker {
+            host_name: padded(Some(&host.name)),
+            device_name: padded(Some(host.target.path.as_os_str().as_encoded_bytes())),
+            time: host.real_clock.as_secs(),
+        },
+        mmp_update_interval: 0,
+        quota_types: QuotaTypes::USER_AND_GROUP,
+        root_uid: 0,
+        root_gid: 0,
+        root_perms: 0o755,
+        clock: host.clock,
+        latest_time: host.latest_time,
+        lazy_itable_init: truth(|rules| rules.lazy_itable_init).unwrap_or(true),
+        lazy_journal_init: truth(|rules| rules.lazy_journal_init).unwrap_or(false),
+        discard: truth(|rules| rules.discard).unwrap_or(!options.keep_old_data),
+        assume_storage_prezeroed: false,
+        offset_bytes: 0,
+        no_copy_xattrs: false,
+    })
+}
+
+fn backups(rules: &Choice) -> u8 {
+    let count = rules.find(|rules| rules.num_backup_sb).unwrap_or(2);
+    u8::try_from(count.clamp(0, 2)).unwrap_or(2)
+}
+
+fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) -> Option<u64> {
+    let by_rules = || rules.text(|rules| rules.journal_location.as_deref());
+    let text = options.journal_location.as_deref().or_else(by_rules)?;
+    let size = Size::parse(text).filter(|_| !text.is_empty());
+    (!text.is_empty()).then(|| size.map_or(0, |size| size.blocks(block_size.log())))
+}
+
+fn uuid(options: &Options, host: &Host) -> [u8; 16] {
+    match options.uuid {
+        Some(UuidWish::Exactly(uuid)) => uuid,
+        Some(UuidWish::OfTheTime) => uuid_of_the_time(host),
+        None => random_uuid(host.random_uuid),
+    }
+}
+
+/// A UUID of version 4, as libuuid marks it.
+fn random_uuid(bytes: [u8; 16]) -> [u8; 16] {
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .into_bytes()
+}
+
+/// A UUID of version 1 whose node is random, as libuuid makes it without a network card.
+fn uuid_of_the_time(host: &Host) -> [u8; 16] {
+    // Units of 100 ns since the Gregorian calendar began.
+    const GREGORIAN_TO_1970: u128 = 0x01b2_1dd2_1381_4000;
+    let ticks = host.real_clock.as_nanos() / 100 + GREGORIAN_TO_1970;
+    let [a, b, c, d, e, f, counter @ .., _, _, _, _, _, _, _, _] = host.random_uuid;
+    let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+    let node = [a | 1, b, c, d, e, f];
+    uuid::Builder::from_gregorian_timestamp(ticks, u16::from_be_bytes(counter), &node)
+        .into_uuid()
+        .into_bytes()
+}
+
+/// Mounts between checks, spread by the UUID so that not all filesystems are checked at once.
+fn mounts_between_checks(uuid: &[u8; 16]) -> u16 {
+    let sum: u16 = uuid.iter().copied().map(u16::from).sum();
+    MAX_MNT_COUNT + sum % MAX_MNT_COUNT
+}
+
+/// What to do about errors. The rules are read even where an option goes before them.
+fn errors(options: &Options, rules: &Choice) -> Result<Errors, Refusal> {
+    let by_rules = match rules.text(|rules| rules.errors.as_deref()) {
+        None | Some("continue") => Errors::Continue,
+        Some("remount-ro") => Errors::RemountReadOnly,
+        Some("panic") => Errors::Panic,
+        Some(other) => return Err(Refusal::ErrorsInConf(other.to_owned())),
+    };
+    Ok(options.errors.unwrap_or(by_rules))
+}
+
+fn padded<const N: usize>(bytes: Option<&[u8]>) -> [u8; N] {
+    let mut field = [0; N];
+    let bytes = bytes.unwrap_or_default();
+    let len = bytes.len().min(N);
+    field[..len].copy_from_slice(&bytes[..len]);
+    field
+}
