@@ -299,7 +299,7 @@ fn a_configuration_file_replaces_the_rules() {
 #[test]
 fn what_cannot_be_is_refused_in_a_sentence() {
     type Ask = fn(&mut Options) -> &mut Options;
-    let asks: [(Ask, &str); 20] = [
+    let asks: [(Ask, &str); 25] = [
         (
             |o| o.label(*b"seventeen bytes !"),
             "the label has 17 bytes; it can have 16",
@@ -383,8 +383,28 @@ fn what_cannot_be_is_refused_in_a_sentence() {
             "18014398509481983 blocks of 1024 bytes are more than a filesystem can have",
         ),
         (
-            |o| o.with_feature(Feature::Mmp),
-            "feature mmp is not supported yet",
+            |o| o.fs_type("ext3").with_feature(Feature::Verity),
+            "the verity feature needs the extent feature",
+        ),
+        (
+            |o| o.with_feature(Feature::Project).inode_size(128),
+            "inodes of 128 bytes have no room for a project's number; they need 256",
+        ),
+        (
+            |o| o.creator_os("plan9"),
+            "'plan9' is no operating system; there are linux, hurd, freebsd, lites and numbers",
+        ),
+        (
+            |o| o.creator_os("hurd").with_feature(Feature::Filetype),
+            "the Hurd has no filetype feature",
+        ),
+        (
+            |o| o.extended("revision=0").with_feature(Feature::Mmp),
+            "a filesystem of revision 0 has no features",
+        ),
+        (
+            |o| o.extended("encoding_flags=strict"),
+            "flags of an encoding need an encoding",
         ),
     ];
     for (ask, said) in asks {
