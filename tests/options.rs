@@ -299,7 +299,7 @@ fn a_configuration_file_replaces_the_rules() {
 #[test]
 fn what_cannot_be_is_refused_in_a_sentence() {
     type Ask = fn(&mut Options) -> &mut Options;
-    let asks: [(Ask, &str); 20] = [
+    let asks: [(Ask, &str); 25] = [
         (
             |o| o.label(*b"seventeen bytes !"),
             "the label has 17 bytes; it can have 16",
