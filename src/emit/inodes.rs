@@ -13,7 +13,7 @@ use crate::ondisk::inode::{
 };
 use crate::ondisk::int::{Le16, Le32};
 use crate::ondisk::superblock::halves;
-use crate::ondisk::xattr::{self, XattrEntry, render_ibody};
+use crate::ondisk::xattr::{MAGIC, XattrEntry, render_ibody};
 use crate::tree::{Device, Kind, NodeId};
 use crate::units::{Ino, Timestamp};
 
@@ -130,7 +130,7 @@ impl Image<'_> {
                 // leaves the empty list behind.
                 let list = GOOD_OLD_SIZE + usize::from(EXTRA_ISIZE);
                 if let Some(magic) = stored.get_mut(list..list + 4) {
-                    magic.copy_from_slice(&xattr::MAGIC.to_le_bytes());
+                    magic.copy_from_slice(&MAGIC.to_le_bytes());
                 }
             }
         }
