@@ -178,6 +178,7 @@ fn content_around_the_limits_of_inodes() {
         "-O inline_data,^filetype,^dir_index -b 4096",
         "-O inline_data,bigalloc -b 4096",
         "-O inline_data,ea_inode -b 4096",
+        "-O inline_data,quota -b 4096",
     ];
     prove(&rows, &tree, 64 << 20);
 }
@@ -199,6 +200,7 @@ fn content_competes_with_attributes() {
         "-O inline_data,^metadata_csum -b 1024 -I 256",
         "-O inline_data,ea_inode -b 1024 -I 256",
         "-O inline_data,bigalloc -b 1024 -C 8192",
+        "-O inline_data,quota,project -b 1024",
     ];
     prove(&rows, &tree, 64 << 20);
 }
@@ -285,6 +287,8 @@ fn values_of_up_to_64_kib() {
         "-O ea_inode,inline_data -b 1024 -I 256",
         "-O ea_inode,inline_data -b 4096 -I 512",
         "-O ea_inode,inline_data,bigalloc -b 4096 -I 1024",
+        "-O ea_inode,quota -b 4096",
+        "-O ea_inode,inline_data,bigalloc,quota -b 4096",
     ];
     prove(&rows, &source.tree(), 64 << 20);
 }
