@@ -80,24 +80,15 @@ fn sound(image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Both e2fsck find nothing, and no file in more than one piece but maybe the journal: it lies
-/// where mke2fs puts it, around the room that small filesystems keep for bitmaps of groups to come.
+/// Both e2fsck find nothing, and no file in more than one piece.
 fn contiguous(image: &Path) -> Result<()> {
-    sound(image)?;
-    let journal = tools::debugfs(image, &["stat <8>"])?;
-    let is_split = journal.matches("):").count() > 1;
-    let said = tools::e2fsck(image, Which::Reference)?;
-    let found = said.lines().find_map(|line| {
-        let (files, share) = line.split_once(" files (")?;
-        let files: f64 = files.split(['/', ' ']).rev().nth(1)?.parse().ok()?;
-        let percent: f64 = share.split('%').next()?.parse().ok()?;
-        Some(files * percent / 100.0)
-    });
-    let most = if is_split { 1.5 } else { 0.5 };
-    match found {
-        Some(pieces) if pieces < most => Ok(()),
-        _ => Err(format!("not contiguous:\n{said}").into()),
+    for which in Which::ALL {
+        let said = tools::e2fsck(image, which)?;
+        if !said.contains("(0.0% non-contiguous)") {
+            return Err(format!("not contiguous:\n{said}").into());
+        }
     }
+    Ok(())
 }
 
 /// The mounted image shows what the snapshot recorded.
