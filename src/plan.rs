@@ -8,12 +8,11 @@
 use std::ops::Range;
 
 use crate::error::{Error, Kind};
-use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::layout::{Demand, Layout, LayoutError};
-use crate::options::{Host, Options, QuotaType, Settings, Settled, Size};
+use crate::options::{Host, Options, Settings, Settled, Size};
 use crate::tree::{Metadata, Tree};
-use crate::units::{BlockSize, Ino, Timestamp};
+use crate::units::{BlockSize, Timestamp};
 
 /// How much larger than its content an image shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +62,16 @@ const KERNEL_RESERVE: u64 = 4096;
 pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Settled, Error> {
     let mut settled = options.settle(host)?;
     if !options.asks_for_inodes() && !tree.is_empty() {
-        let needed = inodes_needed(&settled.settings, tree)?;
+        let needed = needed_inodes(&settled.settings, tree)?;
         raise_inodes(&mut settled.settings, needed);
     }
     Ok(settled)
 }
 
 /// How many inodes a filesystem of these settings with `tree` in it needs.
-fn inodes_needed(settings: &Settings, tree: &Tree) -> Result<u32, Error> {
-    // An orphan file and a quota file of projects have inodes behind lost+found's.
-    let has_projects =
-        settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
-    let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
-    let own = crate::layout::inodes_needed(tree, last_own);
-    let values = crate::layout::value_inodes_needed(settings, tree)?;
-    Ok(u32::try_from(own.saturating_add(values)).unwrap_or(u32::MAX))
+fn needed_inodes(settings: &Settings, tree: &Tree) -> Result<u32, Error> {
+    let needed = crate::layout::inodes_needed_at_most(settings, tree)?;
+    Ok(u32::try_from(needed).unwrap_or(u32::MAX))
 }
 
 /// Asks for as many inodes as are needed. A group has a multiple of eight inodes, and a geometry
@@ -142,7 +136,7 @@ impl<'a> Search<'a> {
         let settings = probe(&options, host, tree)?;
         let inodes = match options.asks_for_inodes() || tree.is_empty() {
             true => 0,
-            false => inodes_needed(&settings, tree)?,
+            false => needed_inodes(&settings, tree)?,
         };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;

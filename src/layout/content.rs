@@ -19,7 +19,7 @@ use crate::geometry::Geometry;
 use crate::ondisk::dir::{BlockFormat, FileType};
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
-use crate::options::Settings;
+use crate::options::{QuotaType, Settings};
 use crate::tree::{self, Kind, Metadata, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, Ino, LogicalBlock, Run};
 
@@ -235,6 +235,19 @@ pub fn inodes_needed(tree: &Tree, last_own: Ino) -> u64 {
     let own = u64::from(last_own.get());
     let in_place = 1 + u64::from(lost_found_of(tree).is_some());
     own + u64::try_from(tree.len()).unwrap_or(u64::MAX) - in_place
+}
+
+/// How many inodes a filesystem of `settings` with `tree` in it needs; one too many where it is too
+/// small for an orphan file.
+///
+/// # Errors
+/// Where an attribute cannot be stored.
+pub fn inodes_needed_at_most(settings: &Settings, tree: &Tree) -> Result<u64, LayoutError> {
+    let has_projects =
+        settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
+    let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
+    let values = super::value_inodes_needed(settings, tree)?;
+    Ok(inodes_needed(tree, last_own).saturating_add(values))
 }
 
 /// How a filesystem of these settings keeps its directories.

@@ -36,6 +36,7 @@ use std::fmt;
 
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
+    inodes_needed_at_most,
 };
 pub use ea_inodes::ValueInode;
 pub use ledger::{Claim, ClaimError, Ledger};
