@@ -108,6 +108,13 @@ pub enum GeometryError {
         /// The seconds asked for.
         seconds: u16,
     },
+    /// An orphan file longer than the filesystem or than any file.
+    OrphanFileTooBig {
+        /// The blocks asked for.
+        blocks: u64,
+        /// The most there may be.
+        most: u64,
+    },
     /// An orphan file asked for without a journal.
     OrphanFileWithoutJournal,
 }
@@ -147,6 +154,10 @@ impl fmt::Display for GeometryError {
                 f,
                 "multiple mount protection would be updated every {seconds} seconds; {} is the most",
                 mmp::MAX_UPDATE_INTERVAL
+            ),
+            Self::OrphanFileTooBig { blocks, most } => write!(
+                f,
+                "the orphan file would have {blocks} blocks; this filesystem has room for {most}"
             ),
             Self::OrphanFileWithoutJournal => {
                 f.write_str("the orphan_file feature needs a journal")
@@ -447,6 +458,10 @@ impl Geometry {
         let blocks = settings.orphan_file_blocks.unwrap_or_else(|| {
             default_orphan_file_blocks(self.blocks_count).next_multiple_of(self.cluster_ratio())
         });
+        let most = self.blocks_count.min(u64::from(u32::MAX));
+        if blocks > most {
+            return Err(GeometryError::OrphanFileTooBig { blocks, most });
+        }
         self.orphan_file_blocks = Some(blocks);
         Ok(())
     }

@@ -537,6 +537,9 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
         GeometryError::MmpInterval { .. } => {
             "\nError while enabling multiple mount protection feature.".to_owned()
         }
+        GeometryError::OrphanFileTooBig { .. } => format!(
+            "{program}: Could not allocate block in ext2 filesystem while creating orphan file\n"
+        ),
         GeometryError::OrphanFileWithoutJournal => {
             format!("{program}: cannot set orphan_file feature without a journal.\n")
         }

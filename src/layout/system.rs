@@ -393,11 +393,35 @@ impl Claims<'_> {
         while file.blocks < blocks {
             goal = file.make_room(goal, self.ledger)?;
             goal = self.near(goal, (owners.data)(logical(file.blocks)))?;
-            // The rest of a cluster is taken before another one.
+            // The rest of a cluster is taken before another one. A block for the extent tree is
+            // sought after the first block of an extent, before the others.
             let at_once = self.geometry.cluster_ratio().min(blocks - file.blocks);
             file.append(Run::new(goal, at_once), self.ledger)?;
+            goal = self.append_neighbours(&mut file, goal.plus(at_once), blocks)?;
         }
         Ok(file.finish())
+    }
+
+    /// Appends what is free from `start` on without a gap, as one extent with the block before, and
+    /// gives the last block of the file.
+    fn append_neighbours(
+        &mut self,
+        file: &mut Growing,
+        start: Block,
+        blocks: u64,
+    ) -> Result<Block, LayoutError> {
+        let last = Block::new(start.get() - 1);
+        let whole = file.blocks == blocks || !self.geometry.features.has(Feature::Extent);
+        if whole || start.get() >= self.geometry.blocks_count {
+            return Ok(last);
+        }
+        let most = (blocks - file.blocks).min(NEIGHBOURS_AT_ONCE);
+        let run = match self.ledger.is_free(Run::one(start)) {
+            true => self.ledger.free_run(start, most),
+            false => return Ok(last),
+        };
+        file.append(run, self.ledger)?;
+        Ok(Block::new(run.end().get() - 1))
     }
 
     /// Claims a quota file, cluster by cluster in the order in which its blocks are written: each
@@ -475,6 +499,9 @@ enum Neighbours {
     /// As where whole runs are.
     Apart,
 }
+
+/// How many blocks join an extent at once: few enough for it to have a length ext4 can store.
+const NEIGHBOURS_AT_ONCE: u64 = 16384;
 
 /// A file while it grows.
 struct Growing {
