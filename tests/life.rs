@@ -366,7 +366,6 @@ fn a_killed_run_leaves_nothing_that_mounts() {
     let most = started.elapsed();
     let size = fs::metadata(&whole).expect("it is there").len();
     drop(Mount::read_only(&whole).expect("a run that was let be mounts"));
-    fs::remove_file(&whole).expect("it is removed");
     let image = dir.path().join("image");
     let (mut finished, mut begun) = (0, 0);
     for number in 0..kills() {
@@ -391,8 +390,13 @@ fn a_killed_run_leaves_nothing_that_mounts() {
             // Killed before it opened its output.
         } else {
             begun += 1;
-            let mounted = Mount::read_only(&image).map(drop);
-            mounted.expect_err("a killed run left what mounts");
+            if Mount::read_only(&image).is_ok() {
+                // The one thing that may mount is an image that was finished before the kill.
+                let mut cmp = Command::new("cmp");
+                tools::run(cmp.arg(&image).arg(&whole)).expect("a part of an image mounts");
+                begun -= 1;
+                finished += 1;
+            }
         }
     }
     tools::report(&format!(

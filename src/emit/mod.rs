@@ -37,8 +37,9 @@ pub struct Writing<'a> {
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Once this is true, writing ends with [`EmitError::Cancelled`].
     pub cancel: &'a AtomicBool,
-    /// Whether to wait for stable storage: all but the superblock gets there before it is written,
-    /// so that not even a power cut leaves one that leads to nothing.
+    /// Whether to wait for stable storage: the old superblock is gone from it before anything else is
+    /// written, and all but the new one is there before that is, so that not even a power cut leaves
+    /// one that leads to nothing.
     pub sync: bool,
 }
 
@@ -134,6 +135,7 @@ pub fn emit(
         });
     }
     out.zero(OLD_SUPERBLOCK)?;
+    out.sync(writing)?;
     let discarded = settings.discard && out.discard(length, writing.cancel)?;
     let storage = if discarded && sink.discard_zeroes() {
         Storage::Zeros
@@ -147,8 +149,10 @@ pub fn emit(
     image.write_batches(&out, writing)?;
     out.sync(writing)?;
     let primary = image.superblock(Group::new(0));
-    out.write(superblock::OFFSET, bytes_of(&primary))?;
-    out.sync(writing).inspect_err(|_| {
+    let written = out
+        .write(superblock::OFFSET, bytes_of(&primary))
+        .and_then(|()| out.sync(writing));
+    written.inspect_err(|_| {
         // Half a superblock might mount. Where the storage does not take this either, nobody is
         // left to be told.
         let _ = out.zero(OLD_SUPERBLOCK);
