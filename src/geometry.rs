@@ -46,6 +46,8 @@ pub struct Geometry {
     pub desc_size: u16,
     /// Blocks of one copy of all descriptors.
     pub desc_blocks: u32,
+    /// With meta_bg, how many of them lie together all the same.
+    pub first_meta_bg: u32,
     /// Descriptor blocks kept behind each copy for growing.
     pub reserved_gdt_blocks: u32,
     /// log2 of the groups per flex group; 0 for none.
@@ -330,21 +332,29 @@ impl Geometry {
             reserved: None,
             meta_bg: None,
         };
-        if self.features.has(Feature::MetaBg) {
+        let end = self.group_run(group).end().get();
+        let has_meta_bg = self.features.has(Feature::MetaBg);
+        let index = group.get() / self.descs_per_block();
+        let (together, kept) = if has_meta_bg {
+            let together = self.first_meta_bg.min(self.desc_blocks);
+            (together, self.first_meta_bg - together)
+        } else {
+            (self.desc_blocks, self.reserved_gdt_blocks)
+        };
+        if has_meta_bg && index >= self.first_meta_bg {
             let within = group.get() % self.descs_per_block();
             if within <= 1 || within == self.descs_per_block() - 1 {
                 let block = first.plus(u64::from(has_super));
-                backups.meta_bg = Some((block, group.get() / self.descs_per_block()));
+                backups.meta_bg = Some((block, index));
             }
         } else if has_super {
-            let end = self.group_run(group).end().get();
             let clipped = |start: Block, len: u32| {
                 let len = u64::from(len).min(end.saturating_sub(start.get()));
                 (len > 0).then_some(Run::new(start, len))
             };
-            backups.descriptors = clipped(first.plus(1), self.desc_blocks);
-            let behind = first.plus(1 + u64::from(self.desc_blocks));
-            backups.reserved = clipped(behind, self.reserved_gdt_blocks);
+            backups.descriptors = clipped(first.plus(1), together);
+            let behind = first.plus(1 + u64::from(together));
+            backups.reserved = clipped(behind, kept);
         }
         backups
     }
@@ -561,6 +571,7 @@ impl<'a> Draft<'a> {
             inodes_count: inodes.count,
             desc_size: self.desc_size(),
             desc_blocks,
+            first_meta_bg: self.settings.first_meta_bg,
             reserved_gdt_blocks: reserved,
             log_groups_per_flex: self.settings.log_groups_per_flex,
             backup_bgs: [0; 2],

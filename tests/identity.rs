@@ -190,6 +190,11 @@ const ROWS: &[(Before, &str)] = &[
     (Missing, "-E packed_meta_blocks=1 600M"),
     (Missing, "-E packed_meta_blocks=1 -b 1024 64M"),
     (Missing, "-E packed_meta_blocks=1 -J size=16 5G"),
+    (Missing, "-E packed_meta_blocks=1 -G 1 64M"),
+    (
+        Missing,
+        "-E packed_meta_blocks=1 -G 1 -b 1024 -i 1024 -I 512 300M",
+    ),
     (Missing, "-E orphan_file_size=64k 64M"),
     (Missing, "-E orphan_file_size=2M 1G"),
     (Missing, "-E no_copy_xattrs 64M"),

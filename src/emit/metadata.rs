@@ -62,7 +62,7 @@ impl Image<'_> {
         let mut desc = GroupDesc::zeroed();
         desc.set_places(tables.block_bitmap, tables.inode_bitmap, tables.inode_table);
         let used = layout.used_inodes(group);
-        let free_blocks = layout.ledger.count_free(geometry.group_run(group));
+        let free_blocks = layout.stated_free_blocks(group);
         let free_clusters = geometry.clusters_for(free_blocks);
         let unused = if geometry.features.has_group_desc_csum() {
             geometry.inodes_per_group - used
@@ -238,7 +238,7 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.s_inodes_count = Le32::new(geometry.inodes_count);
     sb.set_blocks_count(geometry.blocks_count);
     sb.set_reserved_blocks_count(geometry.reserved_blocks);
-    sb.set_free_blocks_count(layout.ledger.total_free());
+    sb.set_free_blocks_count(layout.stated_total_free());
     sb.s_free_inodes_count = Le32::new(geometry.inodes_count - layout.last_ino().get());
     sb.s_first_data_block = Le32::new(u32::from(geometry.first_data_block == 1));
     sb.s_log_block_size = Le32::new(geometry.block_size.log());
@@ -272,6 +272,7 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.s_last_mounted = settings.last_mounted;
     sb.s_reserved_gdt_blocks =
         Le16::new(u16::try_from(geometry.reserved_gdt_blocks).unwrap_or(u16::MAX));
+    sb.s_first_meta_bg = Le32::new(geometry.first_meta_bg);
     sb.s_hash_seed = settings.hash_seed;
     sb.s_def_hash_version = HashVersion::HalfMd4.number();
     sb.s_default_mount_opts = Le32::new(settings.default_mount_opts);

@@ -124,6 +124,8 @@ pub struct Layout {
     pub tables: Vec<GroupTables>,
     /// Whether each group has its own tables in it.
     tables_in_own_groups: bool,
+    /// Whether mke2fs takes every group's tables off its free blocks twice.
+    tables_counted_twice: bool,
     /// `s_overhead_clusters`.
     pub overhead_clusters: u64,
     /// The filesystem's own files.
@@ -379,17 +381,46 @@ impl Layout {
         }
         ledger.sort();
         let tables_in_own_groups = placement.is_in_own_groups(&geometry);
+        let tables_counted_twice = placement.counts_twice(&geometry);
         Ok(Self {
             geometry,
             ledger,
             tables,
             tables_in_own_groups,
+            tables_counted_twice,
             overhead_clusters,
             system,
             content,
             xattrs,
             warnings,
         })
+    }
+
+    /// The free blocks that `group`'s descriptor states.
+    ///
+    /// libext2fs counts tables as used before they are placed unless there are flex groups; a flex
+    /// group of one group is none to it, but mke2fs still packs the tables by the feature's rules
+    /// and counts them again.
+    pub fn stated_free_blocks(&self, group: Group) -> u64 {
+        let free = self.ledger.count_free(self.geometry.group_run(group));
+        free.wrapping_sub(self.counted_twice()) & u64::from(u32::MAX)
+    }
+
+    /// The free blocks that the superblock states.
+    pub fn stated_total_free(&self) -> u64 {
+        let twice = u64::from(self.geometry.groups) * self.counted_twice();
+        let free = self.ledger.total_free().wrapping_sub(twice);
+        match self.geometry.features.has(Feature::SixtyFourBit) {
+            true => free,
+            false => free & u64::from(u32::MAX),
+        }
+    }
+
+    fn counted_twice(&self) -> u64 {
+        match self.tables_counted_twice {
+            true => 2 + u64::from(self.geometry.inode_blocks_per_group),
+            false => 0,
+        }
     }
 
     /// The last inode in use; all before it are in use or reserved.

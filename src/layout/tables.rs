@@ -74,6 +74,15 @@ impl Placement {
         !packed && geometry.log_groups_per_flex == 0
     }
 
+    /// Whether mke2fs counts tables as used when it places them although it did so before.
+    pub(super) fn counts_twice(self, geometry: &Geometry) -> bool {
+        self == Self::Packed
+            && geometry.features.has(Feature::FlexBg)
+            && geometry.log_groups_per_flex == 0
+            // Clusters are counted anew in the end.
+            && geometry.log_cluster_ratio == 0
+    }
+
     fn stride(self) -> u32 {
         match self {
             Self::Packed => 0,

@@ -38,6 +38,9 @@ pub struct Host {
     pub sector_size: Option<u32>,
     /// The output's physical sector size in bytes, whatever [`Target`] says.
     pub physical_sector_size: Option<u32>,
+    /// How many blocks of descriptors lie together at the front although meta_bg spreads them:
+    /// 0 unless told otherwise.
+    pub first_meta_bg: Option<u32>,
     /// The output as it is before.
     pub target: Target,
 }
@@ -66,7 +69,8 @@ impl Host {
     /// `SOURCE_DATE_EPOCH`, or else `E2FSPROGS_FAKE_TIME` unless it is 0, replaces the clock; only
     /// the first also limits the times of the source, as in mke2fs. `MKE2FS_CONFIG` names a
     /// configuration file; one that is missing or may not be read counts as none.
-    /// `MKE2FS_DEVICE_SECTSIZE` and `MKE2FS_DEVICE_PHYS_SECTSIZE` state sector sizes.
+    /// `MKE2FS_DEVICE_SECTSIZE` and `MKE2FS_DEVICE_PHYS_SECTSIZE` state sector sizes, and
+    /// `MKE2FS_FIRST_META_BG` is [`first_meta_bg`](Self::first_meta_bg).
     pub fn detect() -> Self {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let real_clock = since_1970.unwrap_or_default();
@@ -84,9 +88,9 @@ impl Host {
             name: sys::host_name().unwrap_or_default(),
             user: sys::user(),
             conf: env::var_os("MKE2FS_CONFIG").and_then(|path| Conf::read(Path::new(&path))),
-            sector_size: environment_number("MKE2FS_DEVICE_SECTSIZE").and_then(narrow),
-            physical_sector_size: environment_number("MKE2FS_DEVICE_PHYS_SECTSIZE")
-                .and_then(narrow),
+            sector_size: environment_decimal("MKE2FS_DEVICE_SECTSIZE"),
+            physical_sector_size: environment_decimal("MKE2FS_DEVICE_PHYS_SECTSIZE"),
+            first_meta_bg: environment_decimal("MKE2FS_FIRST_META_BG"),
             target: Target::default(),
         }
     }
@@ -128,13 +132,16 @@ fn environment_number(name: &str) -> Option<u64> {
     Some(size::unsigned(&value.to_string_lossy(), 0).0)
 }
 
+/// The number that a variable begins with, as C's `atoi` reads it; 0 where it is negative.
+fn environment_decimal(name: &str) -> Option<u32> {
+    let value = env::var_os(name)?;
+    let (number, _) = size::unsigned(&value.to_string_lossy(), 10);
+    Some(u32::try_from(number).unwrap_or(0))
+}
+
 /// A `time_t` as C makes it from an `unsigned long`.
 fn wrap(seconds: u64) -> i64 {
     i64::from_ne_bytes(seconds.to_ne_bytes())
-}
-
-fn narrow(number: u64) -> Option<u32> {
-    u32::try_from(number).ok()
 }
 
 /// Sixteen random bytes.

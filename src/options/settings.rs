@@ -135,6 +135,8 @@ pub struct Settings {
     pub desc_size: Option<u16>,
     /// Descriptor blocks to keep for growing.
     pub reserved_gdt_blocks: Option<u16>,
+    /// `s_first_meta_bg`: with meta_bg, the blocks of descriptors that lie together all the same.
+    pub first_meta_bg: u32,
     /// Backups wanted with sparse_super2: 0 to 2.
     pub num_backup_sb: u8,
     /// Bitmaps and inode tables all at the front.

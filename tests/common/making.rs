@@ -52,6 +52,7 @@ pub(crate) fn memory_host() -> Host {
         conf: None,
         sector_size: None,
         physical_sector_size: None,
+        first_meta_bg: None,
         target: Target::default(),
     }
 }

@@ -111,6 +111,9 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     settings.features = features;
     size_clusters(&mut settings, options, &rules)?;
     settings.default_mount_opts = mount_options;
+    if features.has(Feature::MetaBg) {
+        settings.first_meta_bg = host.first_meta_bg.unwrap_or(0);
+    }
     if features.has(Feature::SixtyFourBit) {
         settings.desc_size = Some(64);
     }

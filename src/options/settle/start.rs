@@ -48,6 +48,7 @@ pub(super) fn start(
         log_groups_per_flex: 0,
         desc_size: None,
         reserved_gdt_blocks: None,
+        first_meta_bg: 0,
         num_backup_sb: backups(rules),
         packed_meta_blocks,
         journal_length: options.journal.unwrap_or(JournalLength::ByFilesystem),
