@@ -101,6 +101,11 @@ impl DirHasher {
         }
     }
 
+    /// Whether it hashes what names fold to.
+    pub const fn folds(&self) -> bool {
+        self.folds
+    }
+
     /// Which function it is.
     pub const fn version(&self) -> HashVersion {
         self.version
