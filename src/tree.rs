@@ -68,7 +68,8 @@ pub struct Metadata {
     pub mtime: Timestamp,
     /// Last changed.
     pub ctime: Timestamp,
-    /// `i_flags` as `chattr` sets them; only those that carry over.
+    /// `i_flags` as `chattr` sets them; only those that carry over. A filesystem keeps that of
+    /// casefolding on directories, where it has the feature.
     pub flags: u32,
 }
 

@@ -225,7 +225,7 @@ impl Image<'_> {
             inode.set_size(self.size_of(id));
             self.set_map(id, &mut inode)
         };
-        inode.i_flags = Le32::new(metadata.flags | flags);
+        inode.i_flags = Le32::new(plan.flags | flags);
         put(stored, &inode);
         self.render_xattrs(id, tail.as_deref(), stored);
         Ok(())

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::block_map::{self, BlockMap, MapNode, Reach};
+use super::casefold;
 use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names, Shape};
 use super::extents::{Extent, ExtentTree, cut};
 use super::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
@@ -18,7 +19,7 @@ use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::ondisk::dir::{BlockFormat, FileType};
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
-use crate::ondisk::inode::{GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
+use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
 use crate::options::{QuotaType, Settings};
 use crate::tree::{self, Kind, Metadata, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, Ino, LogicalBlock, Run};
@@ -45,6 +46,8 @@ pub struct NodePlan {
     pub value_blocks: u64,
     /// `i_links_count`.
     pub links: u16,
+    /// `i_flags` of the tree, those that this filesystem has for such a node.
+    pub flags: u32,
 }
 
 /// A directory of the tree.
@@ -59,7 +62,7 @@ pub struct Directory {
 /// Where the tree's nodes are.
 #[derive(Clone, Debug)]
 pub struct Content {
-    /// How directories are kept.
+    /// How directories are kept; one that folds case has a hasher of its own.
     pub rules: DirectoryRules,
     /// The nodes in the order of their inodes, from `first_ino` on.
     order: Vec<NodeId>,
@@ -431,7 +434,8 @@ impl<'a> Draft<'a> {
             xattrs,
         };
         draft.number();
-        draft.plan_directories(warnings)?;
+        draft.keep_flags(warnings);
+        draft.plan_directories(settings, warnings)?;
         draft.check_nodes()?;
         draft.warn_of_times(warnings);
         Ok(draft)
@@ -486,7 +490,32 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn plan_directories(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
+    /// Decides which flags nodes keep: casefolding is of directories, and needs its feature.
+    fn keep_flags(&mut self, warnings: &mut Vec<LayoutWarning>) {
+        let has_casefold = self.geometry.features.has(Feature::Casefold);
+        let mut dropped = None;
+        for (id, node) in self.tree.nodes() {
+            let flags = node.metadata.flags;
+            let is_directory = matches!(node.kind, Kind::Directory(_));
+            let keeps = has_casefold && is_directory;
+            let kept = if keeps { flags } else { flags & !FLAG_CASEFOLD };
+            self.content.plans[id.index()].flags = kept;
+            if is_directory && kept != flags {
+                let (_, nodes) = dropped.get_or_insert((id, 0));
+                *nodes += 1;
+            }
+        }
+        if let Some((first, nodes)) = dropped {
+            let first = self.tree.path(first);
+            warnings.push(LayoutWarning::CasefoldDropped { nodes, first });
+        }
+    }
+
+    fn plan_directories(
+        &mut self,
+        settings: &Settings,
+        warnings: &mut Vec<LayoutWarning>,
+    ) -> Result<(), LayoutError> {
         let mut parents = vec![NodeId::ROOT; self.tree.len()];
         for (id, node) in self.tree.nodes() {
             if let Kind::Directory(entries) = &node.kind {
@@ -499,23 +528,7 @@ impl<'a> Draft<'a> {
             let Kind::Directory(entries) = &node.kind else {
                 continue;
             };
-            let plan = if self.xattrs.is_inline(id) {
-                DirectoryPlan::inline()
-            } else if Some(id) == self.content.lost_found && entries.is_empty() {
-                let blocks = lost_found_blocks(self.geometry.block_size.bytes());
-                DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2))
-            } else {
-                let names = NamesIn {
-                    entries,
-                    lost_found: self.lists_lost_found(id),
-                };
-                DirectoryPlan::new(&names, &self.content.rules).map_err(|fault| {
-                    LayoutError::DirectoryTooLarge {
-                        path: self.tree.path(id),
-                        fault,
-                    }
-                })?
-            };
+            let plan = self.plan_directory(id, entries, settings.encoding_flags)?;
             if plan.shape() == Shape::Overgrown {
                 warnings.push(LayoutWarning::LinearDirectory(self.tree.path(id)));
             }
@@ -525,6 +538,37 @@ impl<'a> Draft<'a> {
                 .push((id, Directory { parent, plan }));
         }
         Ok(())
+    }
+
+    fn plan_directory(
+        &self,
+        id: NodeId,
+        entries: &[tree::Entry],
+        encoding_flags: u16,
+    ) -> Result<DirectoryPlan, LayoutError> {
+        let names = NamesIn {
+            entries,
+            lost_found: self.lists_lost_found(id),
+        };
+        let mut rules = self.content.rules;
+        if self.content.plan_of(id).flags & FLAG_CASEFOLD != 0 {
+            rules.hasher = rules.hasher.map(DirHasher::folding);
+            casefold::check(&names, encoding_flags).map_err(|fault| {
+                let path = self.tree.path(id);
+                LayoutError::Casefold { path, fault }
+            })?;
+        }
+        if self.xattrs.is_inline(id) {
+            return Ok(DirectoryPlan::inline());
+        }
+        if Some(id) == self.content.lost_found && entries.is_empty() {
+            let blocks = lost_found_blocks(self.geometry.block_size.bytes());
+            return Ok(DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2)));
+        }
+        DirectoryPlan::new(&names, &rules).map_err(|fault| {
+            let path = self.tree.path(id);
+            LayoutError::DirectoryTooLarge { path, fault }
+        })
     }
 
     /// Whether the directory `id` lists the lost+found that the tree does not have.

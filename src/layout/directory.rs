@@ -3,7 +3,8 @@
 //! A directory that fits one block is linear. One that does not is a hash tree where the filesystem
 //! has them (`dir_index`): block 0 is the root, index nodes follow from the top level down, then the
 //! leaves, all of them full, in the order of their names' hashes as `e2fsck -D` leaves them. One that
-//! not even the deepest hash tree can hold is linear.
+//! not even the deepest hash tree can hold is linear. So is one that folds case where no name of a leaf
+//! has a folded form.
 //!
 //! A plan holds one number per name and one pair per leaf, so that any block can be rendered alone,
 //! in any order and by any thread, once inode numbers are known.
@@ -15,6 +16,7 @@ use std::ops::Range;
 use bytemuck::bytes_of;
 
 use super::levels::{Fanout, Levels};
+use crate::ondisk::casefold::fold;
 use crate::ondisk::dir::{
     BlockFormat, DOT_BYTES, DirEntry, DxCountLimit, DxEntry, DxRoot, DxRootInfo, FileType,
     IndexExtent, entry_bytes, rec_len,
@@ -186,9 +188,14 @@ impl DirectoryPlan {
             let hashed = hash_all(names, hasher);
             let leaves = fill_leaves(names, &hashed, rules.format.entry_space());
             let levels = Levels::new(leaves.len(), fanout(rules.format));
+            let mut order: Box<[u32]> = hashed.into_iter().map(|(_, index)| index).collect();
+            if hasher.folds() && !lead_by_folded(names, &mut order, &leaves) {
+                plan.leaves = fill_linear(names, rules.format.entry_space());
+                return plan.checked(rules);
+            }
             if levels.depth() <= most_levels(rules) {
                 let version = hasher.version();
-                plan.order = hashed.into_iter().map(|(_, index)| index).collect();
+                plan.order = order;
                 plan.leaves = leaves;
                 plan.tree = Some(Box::new(HashTree { version, levels }));
                 return plan.checked(rules);
@@ -536,6 +543,27 @@ fn fill_leaves(
         previous = Some(major);
     }
     leaves.into_boxed_slice()
+}
+
+/// Brings a name that has a folded form to the front of each leaf, whose order is free; false where a
+/// leaf has none. To the kernel it is all one; e2fsck cannot hash the others, and takes them for what
+/// it hashed last, which a leaf that begins with one does not have (`check_dir_block`).
+fn lead_by_folded(names: &(impl Names + ?Sized), order: &mut [u32], leaves: &[Leaf]) -> bool {
+    let place = |leaf: &Leaf| usize::try_from(leaf.first).unwrap_or(usize::MAX);
+    let folds = |index: &u32| {
+        let index = usize::try_from(*index).unwrap_or(usize::MAX);
+        fold(names.name(index)).is_some()
+    };
+    let ends = leaves.iter().skip(1).map(place).chain([order.len()]);
+    let ends: Vec<usize> = ends.collect();
+    leaves.iter().zip(ends).all(|(leaf, end)| {
+        let leaf = &mut order[place(leaf)..end];
+        let first = leaf.iter().position(folds);
+        if let Some(first) = first {
+            leaf.swap(0, first);
+        }
+        first.is_some()
+    })
 }
 
 /// Packs names into blocks in their own order, the first block after `.` and `..`.

@@ -19,6 +19,7 @@
 //! | 12 | files, in the order of their inodes | behind those |
 
 pub mod block_map;
+mod casefold;
 mod content;
 pub mod directory;
 mod ea_inodes;
@@ -34,6 +35,7 @@ mod xattrs;
 
 use std::fmt;
 
+pub use casefold::CasefoldFault;
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
     inodes_needed_at_most,
@@ -157,6 +159,13 @@ pub enum LayoutWarning {
         /// The path of the first.
         first: Vec<u8>,
     },
+    /// Directories that find names whatever their case do so no more, for want of the feature.
+    CasefoldDropped {
+        /// How many directories.
+        nodes: u64,
+        /// The path of the first.
+        first: Vec<u8>,
+    },
 }
 
 /// Why a tree cannot be laid out.
@@ -225,6 +234,13 @@ pub enum LayoutError {
         path: Vec<u8>,
         /// How large it is.
         fault: directory::DirectoryTooLarge,
+    },
+    /// Names that a directory which finds them whatever their case cannot hold.
+    Casefold {
+        /// The directory's path.
+        path: Vec<u8>,
+        /// Which names, and why.
+        fault: CasefoldFault,
     },
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
@@ -296,6 +312,7 @@ impl fmt::Display for LayoutError {
             Self::DirectoryTooLarge { path, fault } => {
                 write!(f, "{}: {fault}", path.escape_ascii())
             }
+            Self::Casefold { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
             }
@@ -330,6 +347,11 @@ impl fmt::Display for LayoutWarning {
             Self::NanosecondsDropped { nodes, first } => write!(
                 f,
                 "{nodes} files lose the nanoseconds of their times in inodes of 128 bytes ({} is the first)",
+                first.escape_ascii()
+            ),
+            Self::CasefoldDropped { nodes, first } => write!(
+                f,
+                "{nodes} directories that find names whatever their case no longer do; the casefold feature would keep that ({} is the first)",
                 first.escape_ascii()
             ),
         }

@@ -1,9 +1,14 @@
-//! Given a directory entry's name, gives the hash that orders it in an htree; never a casefolded name.
+//! Given a directory entry's name, gives the hash that orders it in an htree; never what a casefolded
+//! and encrypted directory stores beside its entries.
 //!
 //! Half-MD4 is RFC 1320's MD4 cut down to eight steps a round over eight words; TEA is Wheeler and
 //! Needham's cipher with sixteen cycles; legacy is the hash of the first htree patches. What is
 //! taken from them, and the padding, is described in the kernel's documentation of hash tree
 //! directories; the end-of-file rule is that of the kernel's `ext4fs_dirhash`.
+
+use std::borrow::Cow;
+
+use super::casefold::fold;
 
 /// Where a hash tree ends, as a position in a directory; no name may hash to it.
 const END_OF_DIRECTORY: u32 = 0x7fff_ffff << 1;
@@ -64,6 +69,7 @@ pub struct DirHasher {
     version: HashVersion,
     signedness: Signedness,
     state: [u32; 4],
+    folds: bool,
 }
 
 impl DirHasher {
@@ -81,7 +87,23 @@ impl DirHasher {
             version,
             signedness,
             state,
+            folds: false,
         }
+    }
+
+    /// The hasher of casefolding directories (`EXT4_CASEFOLD_FL`): it hashes what names fold to, and
+    /// those that are not UTF-8 as they are (the kernel's `ext4fs_dirhash`).
+    #[must_use]
+    pub const fn folding(self) -> Self {
+        Self {
+            folds: true,
+            ..self
+        }
+    }
+
+    /// Whether it hashes what names fold to.
+    pub const fn folds(&self) -> bool {
+        self.folds
     }
 
     /// Which function it is.
@@ -100,6 +122,8 @@ impl DirHasher {
     /// assert_eq!(hasher.hash(b"a"), DirHash { major: 0xd5fa_7d7a, minor: 0xacb4_8187 });
     /// ```
     pub fn hash(&self, name: &[u8]) -> DirHash {
+        let folded = if self.folds { fold(name) } else { None };
+        let name = &*folded.map_or(Cow::Borrowed(name), Cow::Owned);
         let (hash, minor) = match (self.version, self.signedness) {
             (HashVersion::Legacy, Signedness::Signed) => (legacy(name, widen_signed), 0),
             (HashVersion::Legacy, Signedness::Unsigned) => (legacy(name, u32::from), 0),
@@ -276,6 +300,34 @@ mod tests {
             names += 1;
         }
         assert!(names >= 100, "the fixture has {names} names");
+    }
+
+    #[test]
+    fn hashes_of_casefolding_directories_are_those_of_debugfs() {
+        let fixture = include_str!("../../fixtures/ondisk/casefold.txt");
+        let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, SEED).folding();
+        let mut names = 0;
+        for line in fixture.lines() {
+            let (name, expected) = line.split_once(' ').expect("a name and its hash");
+            let name = from_hex(name);
+            if expected == "opaque" {
+                assert_eq!(fold(&name), None, "{}", name.escape_ascii());
+                continue;
+            }
+            let hash = hasher.hash(&name);
+            let hash = format!("{:08x}:{:08x}", hash.major, hash.minor);
+            assert_eq!(hash, expected, "{}", name.escape_ascii());
+            names += 1;
+        }
+        assert!(names >= 500, "the fixture has {names} names");
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_hashed_as_they_are() {
+        let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, SEED);
+        for name in [&b"\x80A"[..], b"A\xff", b"Z\xc3"] {
+            assert_eq!(hasher.folding().hash(name), hasher.hash(name));
+        }
     }
 
     #[test]

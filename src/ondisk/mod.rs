@@ -3,6 +3,8 @@
 //! Structs are `repr(C)` and Pod, in the order of the format, a blank line every 16 bytes.
 
 pub mod acl;
+pub mod casefold;
+mod casefold_tables;
 pub mod checksum;
 pub mod dir;
 pub mod dirhash;
