@@ -144,10 +144,11 @@ impl Content {
 
     /// The entries of the directory `node` of `tree`, the tree that was laid out.
     pub fn entries<'a>(&'a self, tree: &'a Tree, node: NodeId) -> EntriesIn<'a> {
+        let entries = tree.entries(node);
         EntriesIn {
-            names: NamesIn {
-                entries: tree.entries(node),
-                lost_found: node == NodeId::ROOT && self.lost_found.is_none(),
+            names: match node == NodeId::ROOT && self.lost_found.is_none() {
+                true => NamesIn::with_lost_found(entries),
+                false => NamesIn::new(entries),
             },
             tree,
             content: self,
@@ -269,21 +270,29 @@ fn directory_rules(settings: &Settings, geometry: &Geometry) -> DirectoryRules {
 #[derive(Clone, Copy, Debug)]
 struct NamesIn<'a> {
     entries: &'a [tree::Entry],
-    lost_found: bool,
+    /// Where the lost+found stands that the tree does not have.
+    lost_found: Option<usize>,
 }
 
-impl NamesIn<'_> {
-    /// Where lost+found stands among the names.
-    fn place_of_lost_found(&self) -> Option<usize> {
-        let place = self
-            .entries
-            .partition_point(|entry| &*entry.name < LOST_FOUND);
-        self.lost_found.then_some(place)
+impl<'a> NamesIn<'a> {
+    fn new(entries: &'a [tree::Entry]) -> Self {
+        Self {
+            entries,
+            lost_found: None,
+        }
+    }
+
+    fn with_lost_found(entries: &'a [tree::Entry]) -> Self {
+        let place = entries.partition_point(|entry| &*entry.name < LOST_FOUND);
+        Self {
+            entries,
+            lost_found: Some(place),
+        }
     }
 
     /// The entry at `index`, or `None` for the lost+found that the tree does not have.
-    fn entry(&self, index: usize) -> Option<&tree::Entry> {
-        match self.place_of_lost_found() {
+    fn entry(&self, index: usize) -> Option<&'a tree::Entry> {
+        match self.lost_found {
             Some(place) if index == place => None,
             Some(place) if index > place => Some(&self.entries[index - 1]),
             _ => Some(&self.entries[index]),
@@ -293,7 +302,7 @@ impl NamesIn<'_> {
 
 impl Names for NamesIn<'_> {
     fn count(&self) -> usize {
-        self.entries.len() + usize::from(self.lost_found)
+        self.entries.len() + usize::from(self.lost_found.is_some())
     }
 
     fn name(&self, index: usize) -> &[u8] {
@@ -505,9 +514,9 @@ impl<'a> Draft<'a> {
                 let blocks = lost_found_blocks(self.geometry.block_size.bytes());
                 DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2))
             } else {
-                let names = NamesIn {
-                    entries,
-                    lost_found: self.lists_lost_found(id),
+                let names = match self.lists_lost_found(id) {
+                    true => NamesIn::with_lost_found(entries),
+                    false => NamesIn::new(entries),
                 };
                 DirectoryPlan::new(&names, &self.content.rules).map_err(|fault| {
                     LayoutError::DirectoryTooLarge {
