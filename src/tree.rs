@@ -16,6 +16,16 @@ use crate::units::Timestamp;
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;
 
+/// The flags that `chattr` can set on an ext4 directory and that mean the same in a new filesystem,
+/// by the bits of the kernel's `Documentation/filesystems/ext4/inodes.rst`: s u c S i a d A j t D T x
+/// P F. Encryption, verity, inline data, extents and the index belong to the old one.
+pub const DIRECTORY_FLAGS: u32 = 0x6203_c0ff;
+/// As [`DIRECTORY_FLAGS`], for regular files: D, T, P and F are of directories only.
+pub const FILE_FLAGS: u32 = DIRECTORY_FLAGS & !0x6003_0000;
+/// As [`DIRECTORY_FLAGS`], for all other nodes: the kernel leaves them d and A alone
+/// (`EXT4_OTHER_FLMASK`), and fsck finds fault with i and a.
+pub const OTHER_FLAGS: u32 = 0xc0;
+
 /// A node of one [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
@@ -68,8 +78,8 @@ pub struct Metadata {
     pub mtime: Timestamp,
     /// Last changed.
     pub ctime: Timestamp,
-    /// `i_flags` as `chattr` sets them; only those that carry over. A filesystem keeps that of
-    /// casefolding on directories, where it has the feature.
+    /// `i_flags` as `chattr` sets them; a tree keeps those that its kind of node can have, and a
+    /// filesystem that of casefolding only where it has the feature.
     pub flags: u32,
 }
 
@@ -105,6 +115,21 @@ pub enum Kind {
     Fifo,
     /// A socket.
     Socket,
+}
+
+impl Kind {
+    /// `metadata` without the flags that a node of this kind cannot have.
+    fn keep(&self, metadata: Metadata) -> Metadata {
+        let possible = match self {
+            Self::Directory(_) => DIRECTORY_FLAGS,
+            Self::File(_) => FILE_FLAGS,
+            _ => OTHER_FLAGS,
+        };
+        Metadata {
+            flags: metadata.flags & possible,
+            ..metadata
+        }
+    }
 }
 
 /// A name in a directory.
@@ -146,7 +171,7 @@ pub trait ContentSource: Send + Sync {
 
 /// An open content.
 pub trait ContentReader {
-    /// Fills `buffer` from `offset`, both within the declared size.
+    /// Fills `buffer` from `offset`: bytes that were declared as data.
     ///
     /// # Errors
     /// Where the content cannot be read or ends early (`UnexpectedEof`).
@@ -211,6 +236,20 @@ impl Content {
             DataMap::Ranges(ranges) => (None, &ranges[..]),
         };
         whole.into_iter().chain(ranges.iter().cloned())
+    }
+
+    /// The parts of the data's byte ranges that lie in `within`.
+    pub fn data_in(&self, within: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = match &self.data {
+            DataMap::Whole => 0,
+            DataMap::Ranges(ranges) => ranges.partition_point(|range| range.end <= within.start),
+        };
+        let (start, end) = (within.start, within.end);
+        self.data_ranges()
+            .skip(first)
+            .take_while(move |range| range.start < end)
+            .map(move |range| range.start.max(start)..range.end.min(end))
+            .filter(|range| !range.is_empty())
     }
 
     fn check(&self) -> Result<(), TreeError> {
@@ -281,6 +320,8 @@ pub enum TreeError {
     },
     /// A symbolic link to nothing.
     EmptyTarget,
+    /// A symbolic link whose target has a NUL, where every reader would take it to end.
+    NulInTarget(Vec<u8>),
     /// More than 2^32 nodes.
     TooManyNodes,
 }
@@ -307,6 +348,11 @@ impl fmt::Display for TreeError {
                 "data from byte {start} to {end} is empty, out of order or past the end of its file"
             ),
             Self::EmptyTarget => f.write_str("a symbolic link needs a target"),
+            Self::NulInTarget(target) => write!(
+                f,
+                "\"{}\" cannot be a symbolic link's target: it needs to be without NUL",
+                target.escape_ascii()
+            ),
             Self::TooManyNodes => f.write_str("a filesystem holds fewer than 2^32 inodes"),
         }
     }
@@ -325,9 +371,10 @@ pub struct Tree {
 impl Tree {
     /// A tree of nothing but its root directory.
     pub fn new(root: Metadata) -> Self {
+        let kind = Kind::Directory(Vec::new());
         let node = Node {
-            kind: Kind::Directory(Vec::new()),
-            metadata: root,
+            metadata: kind.keep(root),
+            kind,
             xattrs: XattrSetId::EMPTY,
             names: 1,
         };
@@ -369,7 +416,7 @@ impl Tree {
     /// Declares a symbolic link.
     ///
     /// # Errors
-    /// Where the name cannot be stored, `parent` is no directory, or the target is empty.
+    /// Where the name or the target cannot be stored, or `parent` is no directory.
     pub fn symlink(
         &mut self,
         parent: NodeId,
@@ -379,6 +426,9 @@ impl Tree {
     ) -> Result<NodeId, TreeError> {
         if target.is_empty() {
             return Err(TreeError::EmptyTarget);
+        }
+        if target.contains(&0) {
+            return Err(TreeError::NulInTarget(target.to_vec()));
         }
         self.declare(parent, name, metadata, Kind::Symlink(target.into()))
     }
@@ -432,7 +482,8 @@ impl Tree {
 
     /// Gives `node` other metadata in place of its own.
     pub fn set_metadata(&mut self, node: NodeId, metadata: Metadata) {
-        self.nodes[node.index()].metadata = metadata;
+        let node = &mut self.nodes[node.index()];
+        node.metadata = node.kind.keep(metadata);
     }
 
     /// Puts every directory's entries in the order of their names' bytes.
@@ -521,8 +572,8 @@ impl Tree {
             .map_err(|_| TreeError::TooManyNodes)?;
         self.enter(parent, name, id)?;
         self.nodes.push(Node {
+            metadata: kind.keep(metadata),
             kind,
-            metadata,
             xattrs: XattrSetId::EMPTY,
             names: 1,
         });
@@ -637,6 +688,33 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_not_empty_and_has_no_nul() {
+        for (target, error) in [
+            (&b""[..], TreeError::EmptyTarget),
+            (b"a\0b", TreeError::NulInTarget(b"a\0b".to_vec())),
+        ] {
+            let declared = tree().symlink(NodeId::ROOT, b"l", Metadata::default(), target);
+            assert_eq!(declared, Err(error));
+        }
+    }
+
+    #[test]
+    fn nodes_keep_the_flags_that_their_kind_can_have() {
+        let all = Metadata {
+            flags: u32::MAX,
+            ..Metadata::default()
+        };
+        let mut tree = Tree::new(all);
+        let root = NodeId::ROOT;
+        let file = tree.file(root, b"a", all, Content::from_bytes(*b""));
+        let fifo = tree.special(root, b"b", Metadata::default(), Special::Fifo);
+        let (file, fifo) = (file.unwrap(), fifo.unwrap());
+        tree.set_metadata(fifo, all);
+        let flags = [root, file, fifo].map(|id| tree.node(id).metadata.flags);
+        assert_eq!(flags, [DIRECTORY_FLAGS, FILE_FLAGS, OTHER_FLAGS]);
+    }
+
+    #[test]
     fn data_past_the_end_is_refused() {
         for ranges in [
             &[(0, 11)][..],
@@ -652,6 +730,20 @@ mod tests {
             let declared = tree().file(NodeId::ROOT, b"f", Metadata::default(), content);
             assert!(matches!(declared, Err(TreeError::DataMap { .. })));
         }
+    }
+
+    #[test]
+    fn data_is_looked_up_by_place() {
+        let content = Content {
+            size_bytes: 100,
+            data: DataMap::Ranges([5..10, 20..30, 40..50].into()),
+            ..Content::from_bytes(*b"")
+        };
+        let found = |within| content.data_in(within).collect::<Vec<_>>();
+        assert_eq!(found(0..100), [5..10, 20..30, 40..50]);
+        assert_eq!(found(7..41), [7..10, 20..30, 40..41]);
+        assert_eq!(found(10..20), []);
+        assert_eq!(Content::from_bytes(*b"abc").data_in(1..9).count(), 1);
     }
 
     #[test]

@@ -357,6 +357,7 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         | Refusal::InodeRatio(_)
         | Refusal::GroupsPerFlex(_)
         | Refusal::OffsetPastEnd { .. }
+        | Refusal::EndPastOffsets { .. }
         | Refusal::NotYet(_) => line(refusal.to_string()),
     }
 }

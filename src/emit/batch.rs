@@ -417,13 +417,19 @@ impl<'a> Writer<'a> {
         };
         let start = u64::from(logical.get()) * self.out.block_bytes;
         let wanted = &mut self.pending.bytes[bytes];
-        let left = open.content.size_bytes.saturating_sub(start);
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(wanted.len());
-        open.reader
-            .read_exact_at(start, &mut wanted[..length])
-            .map_err(|error| unreadable(open.content, error))
+        let end = start.saturating_add(u64::try_from(wanted.len()).unwrap_or(u64::MAX));
+        // The rest of a block that data begins or ends in is a hole: it stays zero, whatever the
+        // source has there.
+        for data in open.content.data_in(start..end) {
+            let within = |place: u64| usize::try_from(place - start).expect("within a slice");
+            open.reader
+                .read_exact_at(
+                    data.start,
+                    &mut wanted[within(data.start)..within(data.end)],
+                )
+                .map_err(|error| unreadable(open.content, error))?;
+        }
+        Ok(())
     }
 
     fn close(&mut self) -> Result<(), EmitError> {

@@ -147,10 +147,11 @@ impl Content {
 
     /// The entries of the directory `node` of `tree`, the tree that was laid out.
     pub fn entries<'a>(&'a self, tree: &'a Tree, node: NodeId) -> EntriesIn<'a> {
+        let entries = tree.entries(node);
         EntriesIn {
-            names: NamesIn {
-                entries: tree.entries(node),
-                lost_found: node == NodeId::ROOT && self.lost_found.is_none(),
+            names: match node == NodeId::ROOT && self.lost_found.is_none() {
+                true => NamesIn::with_lost_found(entries),
+                false => NamesIn::new(entries),
             },
             tree,
             content: self,
@@ -272,21 +273,29 @@ fn directory_rules(settings: &Settings, geometry: &Geometry) -> DirectoryRules {
 #[derive(Clone, Copy, Debug)]
 struct NamesIn<'a> {
     entries: &'a [tree::Entry],
-    lost_found: bool,
+    /// Where the lost+found stands that the tree does not have.
+    lost_found: Option<usize>,
 }
 
-impl NamesIn<'_> {
-    /// Where lost+found stands among the names.
-    fn place_of_lost_found(&self) -> Option<usize> {
-        let place = self
-            .entries
-            .partition_point(|entry| &*entry.name < LOST_FOUND);
-        self.lost_found.then_some(place)
+impl<'a> NamesIn<'a> {
+    fn new(entries: &'a [tree::Entry]) -> Self {
+        Self {
+            entries,
+            lost_found: None,
+        }
+    }
+
+    fn with_lost_found(entries: &'a [tree::Entry]) -> Self {
+        let place = entries.partition_point(|entry| &*entry.name < LOST_FOUND);
+        Self {
+            entries,
+            lost_found: Some(place),
+        }
     }
 
     /// The entry at `index`, or `None` for the lost+found that the tree does not have.
-    fn entry(&self, index: usize) -> Option<&tree::Entry> {
-        match self.place_of_lost_found() {
+    fn entry(&self, index: usize) -> Option<&'a tree::Entry> {
+        match self.lost_found {
             Some(place) if index == place => None,
             Some(place) if index > place => Some(&self.entries[index - 1]),
             _ => Some(&self.entries[index]),
@@ -296,7 +305,7 @@ impl NamesIn<'_> {
 
 impl Names for NamesIn<'_> {
     fn count(&self) -> usize {
-        self.entries.len() + usize::from(self.lost_found)
+        self.entries.len() + usize::from(self.lost_found.is_some())
     }
 
     fn name(&self, index: usize) -> &[u8] {
@@ -382,6 +391,61 @@ pub(super) fn lost_found_of(tree: &Tree) -> Option<NodeId> {
     Some(entries[place].node)
 }
 
+/// A directory on the way through the tree.
+struct FoundDirectory {
+    id: NodeId,
+    parent: NodeId,
+    /// How many of its entries are directories.
+    subdirectories: u32,
+}
+
+/// Nodes whose times an inode cannot hold.
+struct LostTimes {
+    /// The last second that an inode holds.
+    last: i64,
+    keeps_nanoseconds: bool,
+    out_of_range: (u64, Option<NodeId>),
+    with_nanoseconds: (u64, Option<NodeId>),
+}
+
+impl LostTimes {
+    fn new(geometry: &Geometry) -> Self {
+        let is_small = usize::from(geometry.inode_size) == GOOD_OLD_SIZE;
+        Self {
+            last: if is_small { TIME_MAX_32 } else { TIME_MAX },
+            keeps_nanoseconds: !is_small,
+            out_of_range: (0, None),
+            with_nanoseconds: (0, None),
+        }
+    }
+
+    fn note(&mut self, id: NodeId, metadata: &Metadata) {
+        let times = [metadata.atime, metadata.mtime, metadata.ctime];
+        let held = TIME_MIN..=self.last;
+        let add = |(nodes, first): &mut (u64, Option<NodeId>)| {
+            *nodes += 1;
+            first.get_or_insert(id);
+        };
+        if times.iter().any(|time| !held.contains(&time.seconds)) {
+            add(&mut self.out_of_range);
+        }
+        if !self.keeps_nanoseconds && times.iter().any(|time| time.nanoseconds > 0) {
+            add(&mut self.with_nanoseconds);
+        }
+    }
+
+    fn warn(&self, tree: &Tree, warnings: &mut Vec<LayoutWarning>) {
+        if let (nodes, Some(first)) = self.out_of_range {
+            let first = tree.path(first);
+            warnings.push(LayoutWarning::TimesClamped { nodes, first });
+        }
+        if let (nodes, Some(first)) = self.with_nanoseconds {
+            let first = tree.path(first);
+            warnings.push(LayoutWarning::NanosecondsDropped { nodes, first });
+        }
+    }
+}
+
 /// The tree with its inodes numbered and its directories planned, before any block is claimed.
 pub(super) struct Draft<'a> {
     geometry: &'a Geometry,
@@ -433,11 +497,10 @@ impl<'a> Draft<'a> {
             },
             xattrs,
         };
-        draft.number();
+        let found = draft.number();
         draft.keep_flags(warnings);
-        draft.plan_directories(settings, warnings)?;
-        draft.check_nodes()?;
-        draft.warn_of_times(warnings);
+        draft.plan_directories(&found, settings.encoding_flags, warnings)?;
+        draft.check_nodes(warnings)?;
         Ok(draft)
     }
 
@@ -465,29 +528,39 @@ impl<'a> Draft<'a> {
         u64::from(self.content.directory(NodeId::ROOT).plan.blocks())
     }
 
-    /// Gives every node its inode's number.
-    fn number(&mut self) {
+    /// Gives every node its inode's number, and hands back the directories in their own order.
+    fn number(&mut self) -> Vec<FoundDirectory> {
         let tree = self.tree;
         let content = &mut self.content;
         content.inos[NodeId::ROOT.index()] = Ino::ROOT;
         if let Some(node) = content.lost_found {
             content.inos[node.index()] = Ino::FIRST;
         }
-        let mut directories = vec![NodeId::ROOT];
-        while let Some(directory) = directories.pop() {
-            let entries = tree.entries(directory);
-            for entry in entries {
+        let mut found = Vec::new();
+        let mut waiting = vec![(NodeId::ROOT, NodeId::ROOT)];
+        while let Some((id, parent)) = waiting.pop() {
+            let already_waiting = waiting.len();
+            for entry in tree.entries(id) {
                 let ino = &mut content.inos[entry.node.index()];
                 if ino.get() == 0 {
                     let place = u32::try_from(content.order.len()).unwrap_or(u32::MAX);
                     *ino = Ino::new(content.first_ino + place);
                     content.order.push(entry.node);
                 }
+                if matches!(tree.node(entry.node).kind, Kind::Directory(_)) {
+                    waiting.push((entry.node, id));
+                }
             }
-            let below = entries.iter().map(|entry| entry.node).rev();
-            directories
-                .extend(below.filter(|node| matches!(tree.node(*node).kind, Kind::Directory(_))));
+            let below = &mut waiting[already_waiting..];
+            below.reverse();
+            found.push(FoundDirectory {
+                id,
+                parent,
+                subdirectories: u32::try_from(below.len()).unwrap_or(u32::MAX),
+            });
         }
+        found.sort_unstable_by_key(|directory| directory.id);
+        found
     }
 
     /// Decides which flags nodes keep: casefolding is of directories, and needs its feature.
@@ -513,26 +586,18 @@ impl<'a> Draft<'a> {
 
     fn plan_directories(
         &mut self,
-        settings: &Settings,
+        found: &[FoundDirectory],
+        encoding_flags: u16,
         warnings: &mut Vec<LayoutWarning>,
     ) -> Result<(), LayoutError> {
-        let mut parents = vec![NodeId::ROOT; self.tree.len()];
-        for (id, node) in self.tree.nodes() {
-            if let Kind::Directory(entries) = &node.kind {
-                for entry in entries {
-                    parents[entry.node.index()] = id;
-                }
-            }
-        }
-        for (id, node) in self.tree.nodes() {
-            let Kind::Directory(entries) = &node.kind else {
-                continue;
-            };
-            let plan = self.plan_directory(id, entries, settings.encoding_flags)?;
+        for directory in found {
+            let id = directory.id;
+            let plan = self.plan_directory(id, encoding_flags)?;
             if plan.shape() == Shape::Overgrown {
                 warnings.push(LayoutWarning::LinearDirectory(self.tree.path(id)));
             }
-            let parent = parents[id.index()];
+            self.content.plans[id.index()].links = self.directory_links(directory)?;
+            let parent = directory.parent;
             self.content
                 .directories
                 .push((id, Directory { parent, plan }));
@@ -543,12 +608,12 @@ impl<'a> Draft<'a> {
     fn plan_directory(
         &self,
         id: NodeId,
-        entries: &[tree::Entry],
         encoding_flags: u16,
     ) -> Result<DirectoryPlan, LayoutError> {
-        let names = NamesIn {
-            entries,
-            lost_found: self.lists_lost_found(id),
+        let entries = self.tree.entries(id);
+        let names = match self.lists_lost_found(id) {
+            true => NamesIn::with_lost_found(entries),
+            false => NamesIn::new(entries),
         };
         let mut rules = self.content.rules;
         if self.content.plan_of(id).flags & FLAG_CASEFOLD != 0 {
@@ -576,14 +641,15 @@ impl<'a> Draft<'a> {
         id == NodeId::ROOT && self.content.lost_found.is_none()
     }
 
-    /// Refuses what the format cannot hold, and counts links.
-    fn check_nodes(&mut self) -> Result<(), LayoutError> {
+    /// Refuses what the format cannot hold, counts links and blocks, and warns of times that are
+    /// lost.
+    fn check_nodes(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
+        let (block_size, ratio) = (self.geometry.block_size, self.geometry.cluster_ratio());
+        let mut times = LostTimes::new(self.geometry);
         for (id, node) in self.tree.nodes() {
-            let links = match &node.kind {
-                Kind::Directory(entries) => self.directory_links(id, entries)?,
-                _ => self.links(id, node.names)?,
-            };
-            self.content.plans[id.index()].links = links;
+            if id != NodeId::ROOT {
+                times.note(id, &node.metadata);
+            }
             match &node.kind {
                 Kind::File(file) => self.check_size(id, file.size_bytes)?,
                 Kind::Symlink(target) => self.check_target(id, target.len())?,
@@ -596,9 +662,17 @@ impl<'a> Draft<'a> {
                         });
                     }
                 }
-                Kind::Directory(_) | Kind::Fifo | Kind::Socket => {}
+                Kind::Directory(_) => continue,
+                Kind::Fifo | Kind::Socket => {}
+            }
+            let links = self.links(id, node.names)?;
+            let plan = &mut self.content.plans[id.index()];
+            plan.links = links;
+            if !self.xattrs.is_inline(id) {
+                plan.data_blocks = data_blocks(node, block_size, ratio);
             }
         }
+        times.warn(self.tree, warnings);
         Ok(())
     }
 
@@ -614,12 +688,10 @@ impl<'a> Draft<'a> {
 
     /// A directory's links: its own two and one from each subdirectory; with dir_nlink, 1 where
     /// those are too many to count.
-    fn directory_links(&self, id: NodeId, entries: &[tree::Entry]) -> Result<u16, LayoutError> {
-        let is_directory =
-            |entry: &&tree::Entry| matches!(self.tree.node(entry.node).kind, Kind::Directory(_));
-        let below = u32::try_from(entries.iter().filter(is_directory).count()).unwrap_or(u32::MAX);
-        let made = u32::from(id == NodeId::ROOT && self.content.lost_found.is_none());
-        let links = below.saturating_add(2 + made);
+    fn directory_links(&self, directory: &FoundDirectory) -> Result<u16, LayoutError> {
+        let id = directory.id;
+        let made = u32::from(self.lists_lost_found(id));
+        let links = directory.subdirectories.saturating_add(2 + made);
         if links >= LINK_MAX && self.geometry.features.has(Feature::DirNlink) {
             return Ok(1);
         }
@@ -657,35 +729,6 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn warn_of_times(&self, warnings: &mut Vec<LayoutWarning>) {
-        let is_small = usize::from(self.geometry.inode_size) == GOOD_OLD_SIZE;
-        let last = if is_small { TIME_MAX_32 } else { TIME_MAX };
-        let times = |metadata: &Metadata| [metadata.atime, metadata.mtime, metadata.ctime];
-        let count = |lost: &dyn Fn(&Metadata) -> bool| {
-            let mut losing = self
-                .tree
-                .nodes()
-                .skip(1)
-                .filter(|(_, node)| lost(&node.metadata));
-            let (first, _) = losing.next()?;
-            let nodes = 1 + u64::try_from(losing.count()).unwrap_or(u64::MAX - 1);
-            Some((nodes, self.tree.path(first)))
-        };
-        let out_of_range = |metadata: &Metadata| {
-            times(metadata)
-                .iter()
-                .any(|time| time.seconds < TIME_MIN || time.seconds > last)
-        };
-        if let Some((nodes, first)) = count(&out_of_range) {
-            warnings.push(LayoutWarning::TimesClamped { nodes, first });
-        }
-        let has_nanoseconds =
-            |metadata: &Metadata| times(metadata).iter().any(|time| time.nanoseconds > 0);
-        if is_small && let Some((nodes, first)) = count(&has_nanoseconds) {
-            warnings.push(LayoutWarning::NanosecondsDropped { nodes, first });
-        }
-    }
-
     /// Claims every block of the tree; the root directory's are those in `root`.
     pub(super) fn claim(
         self,
@@ -711,6 +754,7 @@ impl<'a> Draft<'a> {
             cluster_ratio: self.geometry.cluster_ratio(),
             cursor: Block::default(),
             longest_gap: u64::MAX,
+            parts: Vec::new(),
         };
         placer.place(root).map_err(|error| match error {
             // Extent trees are the only blocks not counted before: all that was free is full.
@@ -754,18 +798,12 @@ impl<'a> Draft<'a> {
                 all - if *id == NodeId::ROOT { whole } else { 0 }
             })
             .sum();
-        let rest: u64 = self
-            .tree
-            .nodes()
-            .filter(|(id, _)| !self.xattrs.is_inline(*id))
-            .map(|(_, node)| match &node.kind {
-                Kind::File(file) => with_map(
-                    data_blocks(node, block_size, ratio),
-                    &mut block_ranges(file, block_size),
-                ),
-                _ => data_blocks(node, block_size, ratio),
-            })
-            .sum();
+        let plans = self.content.plans.iter();
+        let rest: u64 = plans.map(|plan| plan.data_blocks).sum();
+        let maps: u64 = match self.content.has_extents {
+            true => 0,
+            false => self.file_map_nodes(),
+        };
         let values: u64 = self
             .xattrs
             .values()
@@ -778,7 +816,22 @@ impl<'a> Draft<'a> {
                 )
             })
             .sum();
-        directories + rest + values + self.xattrs.blocks_needed() * ratio
+        directories + rest + maps + values + self.xattrs.blocks_needed() * ratio
+    }
+
+    /// The nodes of all files' block maps.
+    fn file_map_nodes(&self) -> u64 {
+        let block_size = self.geometry.block_size;
+        self.tree
+            .nodes()
+            .filter(|(id, _)| !self.xattrs.is_inline(*id))
+            .map(|(_, node)| match &node.kind {
+                Kind::File(file) => {
+                    block_map::nodes_needed(block_size, &mut block_ranges(file, block_size))
+                }
+                _ => 0,
+            })
+            .sum()
     }
 }
 
@@ -897,6 +950,8 @@ struct Placer<'a> {
     cursor: Block,
     /// No gap is longer, in blocks.
     longest_gap: u64,
+    /// Room for the parts of one file, kept from file to file.
+    parts: Vec<Range<u64>>,
 }
 
 impl Placer<'_> {
@@ -930,7 +985,7 @@ impl Placer<'_> {
             if let Kind::File(file) = &node.kind
                 && !self.xattrs.is_inline(*id)
             {
-                let blocks = data_blocks(node, self.block_size, self.cluster_ratio);
+                let blocks = self.content.plan_of(*id).data_blocks;
                 let ranges = block_ranges(file, self.block_size);
                 self.place_data(Holder::Node(*id), blocks, ranges)?;
             }
@@ -992,12 +1047,15 @@ impl Placer<'_> {
         let mut ranges = ranges.peekable();
         while let Some(range) = ranges.next() {
             let end = range.end.next_multiple_of(self.cluster_ratio);
-            let mut parts = vec![range];
+            let mut parts = std::mem::take(&mut self.parts);
+            parts.clear();
+            parts.push(range);
             // Parts of one cluster share it.
             while let Some(next) = ranges.next_if(|next| next.start < end) {
                 parts.push(next);
             }
             self.place_parts(holder, &parts, (first_node, &mut growing))?;
+            self.parts = parts;
         }
         self.finish_node(holder, (first, first_node), total)
     }

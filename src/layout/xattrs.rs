@@ -230,6 +230,7 @@ pub(super) fn plan(
         sets,
         plans: XattrPlans::default(),
         known_plans: HashMap::new(),
+        last: None,
         known_contents: HashMap::new(),
         values: ValueInodes::new(first_value_ino, filesystem_seed(settings.uuid)),
     };
@@ -268,6 +269,8 @@ struct Planner {
     sets: Vec<Vec<StoredXattr>>,
     plans: XattrPlans,
     known_plans: HashMap<PlanKey, u32>,
+    /// The plan of the node before, since neighbours are often alike.
+    last: Option<(PlanKey, u32)>,
     known_contents: HashMap<Box<[StoredXattr]>, usize>,
     values: ValueInodes,
 }
@@ -276,8 +279,10 @@ impl Planner {
     fn node(&mut self, node: &Node, wish: Option<InlineWish>) -> Result<(), XattrFault> {
         let is_fast = matches!(&node.kind, Kind::Symlink(target) if target.len() < HEAD_BYTES);
         let key = (node.xattrs, wish, is_fast);
-        let number = match self.known_plans.get(&key) {
-            Some(number) => *number,
+        let before = self.last.filter(|(last, _)| *last == key);
+        let known = before.map(|(_, number)| number);
+        let number = match known.or_else(|| self.known_plans.get(&key).copied()) {
+            Some(number) => number,
             None => {
                 let set = &self.sets[node.xattrs.index()];
                 let mut fit = fit_inode(&self.room, set, wish)?;
@@ -297,6 +302,7 @@ impl Planner {
                 number
             }
         };
+        self.last = Some((key, number));
         self.plans.of_node.push(number);
         let plan = &self.plans.plans[index(number)];
         if let Some(content) = plan.block {

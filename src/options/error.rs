@@ -110,6 +110,12 @@ pub(crate) enum Refusal {
     NotOnHurd(Feature),
     /// An operating system without a number.
     UnknownOs(String),
+    /// An image whose end no offset of 63 bits reaches.
+    EndPastOffsets {
+        offset: u64,
+        blocks: u64,
+        block_size: u32,
+    },
     /// Two ways to keep descriptors for growing.
     MetaBgWithResizeInode,
     /// Descriptors kept for growing in every group.
@@ -198,7 +204,8 @@ impl fmt::Display for Refusal {
             Self::NoBlocks
             | Self::NoOutputAndNoSize
             | Self::OutputIsEmpty
-            | Self::OffsetPastEnd { .. } => self.of_output(f),
+            | Self::OffsetPastEnd { .. }
+            | Self::EndPastOffsets { .. } => self.of_output(f),
             Self::LabelTooLong(_)
             | Self::LastMountedTooLong(_)
             | Self::ReservedPercent(_)
@@ -243,6 +250,16 @@ impl Refusal {
                 f,
                 "offset {offset} leaves no room in an output of {size} bytes; it needs to be \
                  smaller, or a size be given"
+            ),
+            Self::EndPastOffsets {
+                offset,
+                blocks,
+                block_size,
+            } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes from byte {offset} on end past the last \
+                 byte that an output can have, 2^63 - 1; fewer blocks or a smaller offset are \
+                 needed"
             ),
             _ => f.write_str("the size is less than a block; it needs to be larger"),
         }

@@ -270,9 +270,13 @@ fn num_backup_sb(value: &str) -> Option<Extended> {
 }
 
 fn desc_size(name: &'static str, value: &str) -> Option<Extended> {
-    let fits = |bytes: &u16| bytes.is_power_of_two() && (64..=1024).contains(bytes);
-    let bytes = number(value).filter(fits)?;
+    let bytes = number(value).filter(is_desc_size)?;
     Some(Extended::DescSize(DescSize { name, bytes }))
+}
+
+/// Whether descriptors can have so many bytes.
+pub(super) fn is_desc_size(bytes: &u16) -> bool {
+    bytes.is_power_of_two() && (64..=1024).contains(bytes)
 }
 
 /// `s_encoding` of the encoding called `name`.

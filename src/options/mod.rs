@@ -517,4 +517,42 @@ mod tests {
             assert_eq!(parse_uuid(text), None, "{text:?}");
         }
     }
+
+    fn refusal(options: &Options) -> Option<String> {
+        let settled = options.settle(&Host::detect());
+        settled.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn descriptors_of_no_size_are_refused() {
+        for bytes in [0, 32, 96, 2048] {
+            let mut options = Options::new();
+            options.size(Size::Kibibytes(65536)).desc_size(bytes);
+            let expected = format!("extended option desc_size cannot be '{bytes}'");
+            assert_eq!(refusal(&options), Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_image_ends_where_offsets_do() {
+        let refused = |block_size: u32, blocks: u64, offset: u64| {
+            let mut options = Options::new();
+            options.size(Size::Blocks(blocks)).block_size(block_size);
+            refusal(options.offset(offset).inodes_count(1).force())
+        };
+        let last = (1 << 63) - 1 - (4096 << 10);
+        assert_eq!(refused(4096, 1 << 10, last), None);
+        for (block_size, blocks, offset) in [
+            (4096, 1 << 10, last + 1),
+            (4096, 1 << 10, u64::MAX),
+            (65536, 1 << 48, 0),
+        ] {
+            let expected = format!(
+                "{blocks} blocks of {block_size} bytes from byte {offset} on end past the last \
+                 byte that an output can have, 2^63 - 1; fewer blocks or a smaller offset are \
+                 needed"
+            );
+            assert_eq!(refused(block_size, blocks, offset), Some(expected));
+        }
+    }
 }

@@ -22,16 +22,11 @@ use std::vec;
 use super::host_files::{FileNumber, HostContents, HostFiles, changed, means_changed, same_file};
 use super::{Declared, Notice, Source, SourceError};
 use crate::sys::{self, FileType, Stat};
-use crate::tree::{Content, DataMap, Device, Metadata, NodeId, Special, Tree, TreeError, Xattr};
+use crate::tree::{
+    Content, DIRECTORY_FLAGS, DataMap, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree,
+    TreeError, Xattr,
+};
 use crate::units::Timestamp;
-
-/// The flags that `chattr` can set on an ext4 directory and that mean the same in a new filesystem,
-/// by the bits of the kernel's `Documentation/filesystems/ext4/inodes.rst`: s u c S i a d A j t D T x
-/// P F. Encryption, verity, inline data, extents and the index belong to the old one.
-const DIRECTORY_FLAGS: u32 = 0x6203_c0ff;
-
-/// As [`DIRECTORY_FLAGS`], for regular files: D, T, P and F are of directories only.
-const FILE_FLAGS: u32 = DIRECTORY_FLAGS & !0x6003_0000;
 
 /// The longest path that the kernel takes, its NUL included.
 const PATH_MAX: usize = 4096;

@@ -270,6 +270,22 @@ pub(super) fn take_off_offset(
     Ok(())
 }
 
+/// An offset in a file has 63 bits: `off_t`.
+pub(super) fn check_end(settings: &Settings) -> Result<(), Refusal> {
+    let bytes = settings
+        .blocks_count
+        .checked_mul(settings.block_size.bytes_u64());
+    let end = bytes.and_then(|bytes| bytes.checked_add(settings.offset_bytes));
+    if end.is_some_and(|end| i64::try_from(end).is_ok()) {
+        return Ok(());
+    }
+    Err(Refusal::EndPastOffsets {
+        offset: settings.offset_bytes,
+        blocks: settings.blocks_count,
+        block_size: settings.block_size.bytes(),
+    })
+}
+
 /// `percent` of `count`, in the floating point of mke2fs, rounded down.
 #[expect(
     clippy::as_conversions,

@@ -137,6 +137,10 @@ fn flag_encoding(
 
 fn size_descriptors(settings: &mut Settings, wish: DescSize) -> Result<(), Complaint> {
     let DescSize { name, bytes } = wish;
+    if !extended::is_desc_size(&bytes) {
+        let value = bytes.to_string();
+        return Err(Complaint::Invalid { name, value });
+    }
     if !settings.features.has(Feature::SixtyFourBit) {
         return Err(Complaint::DescSizeWithout64Bit(name));
     }

@@ -15,7 +15,9 @@ use super::settings::Settings;
 use super::{BlockSizeWish, Host, Options, Settled};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
-use blocks::{Blocks, Length, check_page, share, size_clusters, take_off_offset, topology};
+use blocks::{
+    Blocks, Length, check_end, check_page, share, size_clusters, take_off_offset, topology,
+};
 use extend::{encode, extend};
 use inodes::{check_project, count_inodes, size_inodes};
 use kinds::{Choice, creator};
@@ -123,6 +125,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     extend(&mut settings, asked, &rules, remark)?;
     check_revision(&mut settings, options)?;
     take_off_offset(&mut settings, &length, remark)?;
+    check_end(&settings)?;
     check_project(&mut settings, options)?;
     check_features(&mut settings)?;
     check_groups(&mut settings, options, &rules)?;

@@ -1,0 +1,153 @@
+//! Given a place with room, times mke4fs against other builders of ext4 images and against the
+//! machine itself on the same trees; prints medians, ratios and spreads. Never keeps an image.
+//!
+//! `cargo bench --bench compare -- run [--dir DIR] [--work small,flat,big] [--scale PERCENT]
+//! [--runs N] [--warm GIB] [--sources DIR,DIR]`
+//!
+//! The trees are made once below DIR, `target/compare` unless told otherwise, the contenders are
+//! installed below `target/contenders`: mkext4 and arcbox-ext4 from crates.io, mke2fs, genext2fs and
+//! tar from the system. What is missing is named and left out. Each round runs every contender once,
+//! so that a machine that changes its pace does so for all; the outputs are new files each time, and
+//! nothing waits for a disk.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints"
+)]
+
+mod contenders;
+mod floor;
+mod table;
+mod workloads;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use contenders::Contender;
+use workloads::Workload;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Arguments {
+    dir: PathBuf,
+    work: Vec<String>,
+    sources: Vec<PathBuf>,
+    scale: u64,
+    runs: usize,
+    warm: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| *argument != "--bench")
+        .collect();
+    match &words[..] {
+        ["run", rest @ ..] => run(&parse(rest)?),
+        ["floor", source, output, threads] => floor::copy(source, output, threads.parse()?),
+        // `cargo bench` without a name runs every benchmark; this one takes long and needs room.
+        _ => {
+            println!("compare: cargo bench --bench compare -- run");
+            Ok(())
+        }
+    }
+}
+
+fn parse(words: &[&str]) -> Result<Arguments> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut arguments = Arguments {
+        dir: root.join("target/compare"),
+        work: ["small", "flat", "big"].map(String::from).to_vec(),
+        sources: Vec::new(),
+        scale: 100,
+        runs: 7,
+        warm: 4,
+    };
+    for pair in words.chunks(2) {
+        let [name, value] = pair else {
+            return Err(format!("{} needs a value", pair.concat()).into());
+        };
+        match *name {
+            "--dir" => arguments.dir = PathBuf::from(value),
+            "--work" => arguments.work = value.split(',').map(String::from).collect(),
+            "--sources" => arguments.sources = value.split(',').map(PathBuf::from).collect(),
+            "--scale" => arguments.scale = value.parse()?,
+            "--runs" => arguments.runs = value.parse::<usize>()?.max(1),
+            "--warm" => arguments.warm = value.parse()?,
+            _ => return Err(format!("there is no option {name}").into()),
+        }
+    }
+    Ok(arguments)
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    fs::create_dir_all(&arguments.dir)?;
+    let mut workloads = Vec::new();
+    for name in arguments.work.iter().filter(|name| !name.is_empty()) {
+        workloads.push(workloads::make(&arguments.dir, name, arguments.scale)?);
+    }
+    for source in &arguments.sources {
+        workloads.push(Workload::of(source)?);
+    }
+    let contenders = contenders::all()?;
+    println!("{}", table::machine());
+    for workload in &workloads {
+        workload.pack(&arguments.dir)?;
+        workload.warm()?;
+        touch(arguments.warm << 30);
+        let times = time_all(&contenders, workload, arguments)?;
+        table::print(workload, &contenders, &times);
+    }
+    Ok(())
+}
+
+/// Touches so many bytes of memory: fresh pages may cost a virtual machine ten times as much.
+fn touch(bytes: usize) {
+    let mut memory = vec![0_u8; bytes];
+    for page in memory.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    std::hint::black_box(memory);
+}
+
+/// The times of each contender, in the order of the rounds.
+fn time_all(
+    contenders: &[Contender],
+    workload: &Workload,
+    arguments: &Arguments,
+) -> Result<Vec<Vec<Duration>>> {
+    let mut times = vec![Vec::new(); contenders.len()];
+    // The first round only warms.
+    for round in 0..=arguments.runs {
+        for turn in 0..contenders.len() {
+            let place = (turn + round) % contenders.len();
+            let taken = time(&contenders[place], workload, arguments)?;
+            if round > 0 {
+                times[place].push(taken);
+            }
+        }
+    }
+    Ok(times)
+}
+
+fn time(contender: &Contender, workload: &Workload, arguments: &Arguments) -> Result<Duration> {
+    let output = arguments.dir.join("output");
+    let mut command = contender.command(workload, &arguments.dir, &output);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::piped());
+    let start = Instant::now();
+    let done = command.output()?;
+    let taken = start.elapsed();
+    fs::remove_file(&output)?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        return Err(format!("{}: {}: {said}", contender.name, done.status).into());
+    }
+    Ok(taken)
+}

@@ -1,0 +1,179 @@
+//! Given the corpora of the fuzz targets, checks each target's invariant by them, and by e2fsck that
+//! the images of trees are sound; never fuzzes.
+//!
+//! `MKE4FS_RANDOM_TREES=5000` checks as many random trees after the corpus; `MKE4FS_FUZZ_CORPUS`
+//! names a directory to take in place of `fuzz/corpus`.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use common::tools::{self, Need, Which, ready};
+use mke4fs::sink::{Memory, Sink};
+
+/// Random trees that are checked unless more are asked for.
+const RANDOM_TREES: u64 = 40;
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let all = std::env::var_os("MKE4FS_FUZZ_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus"),
+        PathBuf::from,
+    );
+    let entries = fs::read_dir(all.join(target)).expect("the target has a corpus");
+    let mut inputs: Vec<(PathBuf, Vec<u8>)> = entries
+        .map(|entry| {
+            let path = entry.expect("the corpus can be listed").path();
+            let bytes = fs::read(&path).expect("the corpus can be read");
+            (path, bytes)
+        })
+        .collect();
+    inputs.sort();
+    assert!(!inputs.is_empty());
+    inputs
+}
+
+/// Runs a target on its corpus; a panic is preceded by the name of the input.
+fn replay(target: &str, run: fn(&[u8])) {
+    for (path, bytes) in corpus(target) {
+        let named = Named(&path);
+        run(&bytes);
+        std::mem::forget(named);
+    }
+}
+
+/// Names an input when it is dropped: by the panic of a target.
+struct Named<'a>(&'a Path);
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        tools::report(&format!("input: {}", self.0.display()));
+    }
+}
+
+#[test]
+fn options() {
+    replay("options", targets::options::run);
+}
+
+#[test]
+fn xattr_parse() {
+    replay("xattr_parse", targets::xattr::run);
+}
+
+#[test]
+fn acl() {
+    replay("acl", targets::acl::run);
+}
+
+#[test]
+fn profile() {
+    replay("profile", targets::profile::run);
+}
+
+#[test]
+fn size() {
+    replay("size", targets::size::run);
+}
+
+#[test]
+fn tree() {
+    let checked = ready(&[
+        Need::E2fsprogs(Which::System),
+        Need::E2fsprogs(Which::Reference),
+    ]);
+    let mut images = 0;
+    for (path, bytes) in corpus("tree") {
+        let named = Named(&path);
+        images += check_tree(&bytes, checked);
+        std::mem::forget(named);
+    }
+    assert!(images > 0, "no input of the corpus gives an image");
+}
+
+#[test]
+fn random_trees() {
+    let checked = ready(&[
+        Need::E2fsprogs(Which::System),
+        Need::E2fsprogs(Which::Reference),
+    ]);
+    let asked = std::env::var("MKE4FS_RANDOM_TREES");
+    let wanted = asked.map_or(RANDOM_TREES, |text| text.parse().expect("a number"));
+    let (mut images, mut seed) = (0, 0);
+    while images < wanted {
+        seed += 1;
+        let name = PathBuf::from(format!("random tree {seed}"));
+        let named = Named(&name);
+        images += check_tree(&random_bytes(seed), checked);
+        std::mem::forget(named);
+    }
+    tools::report(&format!("random trees: {images} images of {seed} inputs"));
+}
+
+/// Checks one tree, and its image by e2fsck; 1 if there was an image.
+fn check_tree(bytes: &[u8], checked: bool) -> u64 {
+    let Some(image) = targets::tree::run(bytes) else {
+        return 0;
+    };
+    if checked {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        write_sparse(&image, file.as_file()).expect("the image can be written");
+        for which in Which::ALL {
+            let Err(error) = tools::e2fsck(file.path(), which) else {
+                continue;
+            };
+            let said = error.to_string();
+            let faults: Vec<&str> = said.lines().filter(|line| line.contains('?')).collect();
+            let known = orphan_file_fault(&image);
+            let is_known = faults.iter().all(|fault| fault.starts_with(&known));
+            assert!(is_known && !faults.is_empty(), "{said}");
+        }
+    }
+    1
+}
+
+/// How the one fault begins that e2fsck may find: mke2fs does not count the blocks of the orphan
+/// file's extent tree, where it has one, and the image is the one that mke2fs makes.
+fn orphan_file_fault(image: &Memory) -> String {
+    let mut ino = [0; 4];
+    let read = image.read_at(1024 + 0x280, &mut ino);
+    read.expect("memory does not fail");
+    format!("Inode {}, i_blocks is", u32::from_le_bytes(ino))
+}
+
+/// Writes all of an image that is not zero.
+fn write_sparse(image: &Memory, file: &File) -> io::Result<()> {
+    let size = image.size_bytes();
+    file.set_len(size)?;
+    let mut page = [0; 4096];
+    for offset in (0..size).step_by(page.len()) {
+        let left = usize::try_from(size - offset).unwrap_or(page.len());
+        let bytes = &mut page[..left.min(4096)];
+        image.read_at(offset, bytes)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            file.write_all_at(bytes, offset)?;
+        }
+    }
+    Ok(())
+}
+
+/// A few hundred bytes by splitmix64, so that a seed stands for the same tree everywhere.
+fn random_bytes(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    let words = 20 + next() % 200;
+    (0..words).flat_map(|_| next().to_le_bytes()).collect()
+}
