@@ -554,7 +554,10 @@ impl Comparison<'_> {
         let mut file = self.view.open(path).expect("a file");
         let near =
             |range: Range<u64>| range.start.saturating_sub(5000)..range.end.saturating_add(5000);
-        let parts = content.data_ranges().map(near).chain([0..9000]);
+        let parts = content
+            .data_ranges()
+            .map(near)
+            .chain(std::iter::once(0..9000));
         for part in parts {
             let end = part.end.min(content.size_bytes);
             let mut at = part.start;
