@@ -1,0 +1,518 @@
+//! Given a tree, numbers its nodes and plans its directories; never a block's place.
+
+use super::names::{NamesIn, lost_found_of};
+use super::placer::{Placer, block_ranges, data_blocks};
+use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed};
+use std::ops::Range;
+
+use crate::feature::Feature;
+use crate::geometry::Geometry;
+use crate::layout::block_map::{self, Reach};
+use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
+use crate::layout::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
+use crate::layout::system::{LARGE_FILE, lost_found_blocks, made_lost_found_blocks};
+use crate::layout::xattrs::{self, XattrPlans};
+use crate::layout::{LayoutError, LayoutWarning, Ledger, casefold};
+use crate::ondisk::dir::BlockFormat;
+use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
+use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
+use crate::options::Settings;
+use crate::tree::{Kind, Metadata, NodeId, Tree};
+use crate::units::{Block, Ino, Run};
+
+/// The largest numbers of a device that the format stores.
+const DEVICE_MAX: (u32, u32) = (0xfff, 0xf_ffff);
+
+/// How a filesystem of these settings keeps its directories.
+fn directory_rules(settings: &Settings, geometry: &Geometry) -> DirectoryRules {
+    let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, settings.hash_seed);
+    DirectoryRules {
+        format: BlockFormat {
+            block_size: geometry.block_size,
+            checksums: geometry.features.has(Feature::MetadataCsum),
+            file_types: geometry.features.has(Feature::Filetype),
+        },
+        hasher: geometry.features.has(Feature::DirIndex).then_some(hasher),
+        large_dir: geometry.features.has(Feature::LargeDir),
+    }
+}
+
+/// A directory on the way through the tree.
+struct FoundDirectory {
+    id: NodeId,
+    parent: NodeId,
+    /// How many of its entries are directories.
+    subdirectories: u32,
+}
+
+/// Nodes whose times an inode cannot hold.
+struct LostTimes {
+    /// The last second that an inode holds.
+    last: i64,
+    keeps_nanoseconds: bool,
+    out_of_range: (u64, Option<NodeId>),
+    with_nanoseconds: (u64, Option<NodeId>),
+}
+
+impl LostTimes {
+    fn new(geometry: &Geometry) -> Self {
+        let is_small = usize::from(geometry.inode_size) == GOOD_OLD_SIZE;
+        Self {
+            last: if is_small { TIME_MAX_32 } else { TIME_MAX },
+            keeps_nanoseconds: !is_small,
+            out_of_range: (0, None),
+            with_nanoseconds: (0, None),
+        }
+    }
+
+    fn note(&mut self, id: NodeId, metadata: &Metadata) {
+        let times = [metadata.atime, metadata.mtime, metadata.ctime];
+        let held = TIME_MIN..=self.last;
+        let add = |(nodes, first): &mut (u64, Option<NodeId>)| {
+            *nodes += 1;
+            first.get_or_insert(id);
+        };
+        if times.iter().any(|time| !held.contains(&time.seconds)) {
+            add(&mut self.out_of_range);
+        }
+        if !self.keeps_nanoseconds && times.iter().any(|time| time.nanoseconds > 0) {
+            add(&mut self.with_nanoseconds);
+        }
+    }
+
+    fn warn(&self, tree: &Tree, warnings: &mut Vec<LayoutWarning>) {
+        if let (nodes, Some(first)) = self.out_of_range {
+            let first = tree.path(first);
+            warnings.push(LayoutWarning::TimesClamped { nodes, first });
+        }
+        if let (nodes, Some(first)) = self.with_nanoseconds {
+            let first = tree.path(first);
+            warnings.push(LayoutWarning::NanosecondsDropped { nodes, first });
+        }
+    }
+}
+
+/// The tree with its inodes numbered and its directories planned, before any block is claimed.
+pub(in crate::layout) struct Draft<'a> {
+    geometry: &'a Geometry,
+    tree: &'a Tree,
+    content: Content,
+    xattrs: XattrPlans,
+}
+
+impl<'a> Draft<'a> {
+    pub(in crate::layout) fn new(
+        settings: &Settings,
+        geometry: &'a Geometry,
+        tree: &'a Tree,
+        warnings: &mut Vec<LayoutWarning>,
+    ) -> Result<Self, LayoutError> {
+        let last_own = geometry.last_own_ino();
+        let in_tree = inodes_needed(tree, last_own);
+        let first_value_ino = u32::try_from(in_tree + 1).unwrap_or(u32::MAX);
+        let xattrs = xattrs::plan(settings, tree, first_value_ino)?;
+        let needed = in_tree.saturating_add(count(xattrs.values()));
+        if needed > u64::from(geometry.inodes_count) {
+            return Err(LayoutError::TooFewInodes {
+                needed,
+                inodes: geometry.inodes_count,
+            });
+        }
+        let lost_found = lost_found_of(tree);
+        if lost_found.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
+            return Err(LayoutError::LostFoundNotADirectory);
+        }
+        let mut draft = Self {
+            geometry,
+            tree,
+            content: Content {
+                rules: directory_rules(settings, geometry),
+                order: Vec::with_capacity(tree.len()),
+                first_ino: last_own.get() + 1,
+                inos: vec![Ino::default(); tree.len()],
+                plans: vec![NodePlan::default(); tree.len()],
+                values: vec![NodePlan::default(); xattrs.values().len()],
+                directories: Vec::new(),
+                extents: Vec::new(),
+                tree_nodes: Vec::new(),
+                map_nodes: Vec::new(),
+                has_extents: geometry.features.has(Feature::Extent),
+                block_size: geometry.block_size,
+                lost_found,
+                has_large_file: false,
+            },
+            xattrs,
+        };
+        let found = draft.number();
+        draft.keep_flags(warnings);
+        draft.plan_directories(&found, settings.encoding_flags, warnings)?;
+        draft.check_nodes(warnings)?;
+        Ok(draft)
+    }
+
+    /// Whether the tree has a lost+found of its own.
+    pub(in crate::layout) fn has_lost_found(&self) -> bool {
+        self.content.lost_found.is_some()
+    }
+
+    /// Whether the tree has more than its root.
+    pub(in crate::layout) fn has_content(&self) -> bool {
+        !self.tree.is_empty()
+    }
+
+    /// Whom each inode belongs to that is not the filesystem's own.
+    pub(in crate::layout) fn owners(&self) -> impl Iterator<Item = Owners> + '_ {
+        let made = (!self.has_lost_found()).then(Owners::default);
+        let nodes = self.content.nodes();
+        nodes
+            .map(|node| Owners::of(&self.tree.node(node).metadata))
+            .chain(made)
+    }
+
+    /// The root directory's blocks.
+    pub(in crate::layout) fn root_blocks(&self) -> u64 {
+        u64::from(self.content.directory(NodeId::ROOT).plan.blocks())
+    }
+
+    /// Gives every node its inode's number, and hands back the directories in their own order.
+    fn number(&mut self) -> Vec<FoundDirectory> {
+        let tree = self.tree;
+        let content = &mut self.content;
+        content.inos[NodeId::ROOT.index()] = Ino::ROOT;
+        if let Some(node) = content.lost_found {
+            content.inos[node.index()] = Ino::FIRST;
+        }
+        let mut found = Vec::new();
+        let mut waiting = vec![(NodeId::ROOT, NodeId::ROOT)];
+        while let Some((id, parent)) = waiting.pop() {
+            let already_waiting = waiting.len();
+            for entry in tree.entries(id) {
+                let ino = &mut content.inos[entry.node.index()];
+                if ino.get() == 0 {
+                    let place = u32::try_from(content.order.len()).unwrap_or(u32::MAX);
+                    *ino = Ino::new(content.first_ino + place);
+                    content.order.push(entry.node);
+                }
+                if matches!(tree.node(entry.node).kind, Kind::Directory(_)) {
+                    waiting.push((entry.node, id));
+                }
+            }
+            let below = &mut waiting[already_waiting..];
+            below.reverse();
+            found.push(FoundDirectory {
+                id,
+                parent,
+                subdirectories: u32::try_from(below.len()).unwrap_or(u32::MAX),
+            });
+        }
+        found.sort_unstable_by_key(|directory| directory.id);
+        found
+    }
+
+    /// Decides which flags nodes keep: casefolding is of directories, and needs its feature.
+    fn keep_flags(&mut self, warnings: &mut Vec<LayoutWarning>) {
+        let has_casefold = self.geometry.features.has(Feature::Casefold);
+        let mut dropped = None;
+        for (id, node) in self.tree.nodes() {
+            let flags = node.metadata.flags;
+            let is_directory = matches!(node.kind, Kind::Directory(_));
+            let keeps = has_casefold && is_directory;
+            let kept = if keeps { flags } else { flags & !FLAG_CASEFOLD };
+            self.content.plans[id.index()].flags = kept;
+            if is_directory && kept != flags {
+                let (_, nodes) = dropped.get_or_insert((id, 0));
+                *nodes += 1;
+            }
+        }
+        if let Some((first, nodes)) = dropped {
+            let first = self.tree.path(first);
+            warnings.push(LayoutWarning::CasefoldDropped { nodes, first });
+        }
+    }
+
+    fn plan_directories(
+        &mut self,
+        found: &[FoundDirectory],
+        encoding_flags: u16,
+        warnings: &mut Vec<LayoutWarning>,
+    ) -> Result<(), LayoutError> {
+        for directory in found {
+            let id = directory.id;
+            let plan = self.plan_directory(id, encoding_flags)?;
+            if plan.shape() == Shape::Overgrown {
+                warnings.push(LayoutWarning::LinearDirectory(self.tree.path(id)));
+            }
+            self.content.plans[id.index()].links = self.directory_links(directory)?;
+            let parent = directory.parent;
+            self.content
+                .directories
+                .push((id, Directory { parent, plan }));
+        }
+        Ok(())
+    }
+
+    fn plan_directory(
+        &self,
+        id: NodeId,
+        encoding_flags: u16,
+    ) -> Result<DirectoryPlan, LayoutError> {
+        let entries = self.tree.entries(id);
+        let names = match self.lists_lost_found(id) {
+            true => NamesIn::with_lost_found(entries),
+            false => NamesIn::new(entries),
+        };
+        let mut rules = self.content.rules;
+        if self.content.plan_of(id).flags & FLAG_CASEFOLD != 0 {
+            rules.hasher = rules.hasher.map(DirHasher::folding);
+            casefold::check(&names, encoding_flags).map_err(|fault| {
+                let path = self.tree.path(id);
+                LayoutError::Casefold { path, fault }
+            })?;
+        }
+        if self.xattrs.is_inline(id) {
+            return Ok(DirectoryPlan::inline());
+        }
+        if Some(id) == self.content.lost_found && entries.is_empty() {
+            let blocks = lost_found_blocks(self.geometry.block_size.bytes());
+            return Ok(DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2)));
+        }
+        DirectoryPlan::new(&names, &rules).map_err(|fault| {
+            let path = self.tree.path(id);
+            LayoutError::DirectoryTooLarge { path, fault }
+        })
+    }
+
+    /// Whether the directory `id` lists the lost+found that the tree does not have.
+    fn lists_lost_found(&self, id: NodeId) -> bool {
+        id == NodeId::ROOT && self.content.lost_found.is_none()
+    }
+
+    /// Refuses what the format cannot hold, counts links and blocks, and warns of times that are
+    /// lost.
+    fn check_nodes(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
+        let (block_size, ratio) = (self.geometry.block_size, self.geometry.cluster_ratio());
+        let mut times = LostTimes::new(self.geometry);
+        for (id, node) in self.tree.nodes() {
+            if id != NodeId::ROOT {
+                times.note(id, &node.metadata);
+            }
+            match &node.kind {
+                Kind::File(file) => self.check_size(id, file.size_bytes)?,
+                Kind::Symlink(target) => self.check_target(id, target.len())?,
+                Kind::CharDevice(device) | Kind::BlockDevice(device) => {
+                    if device.major > DEVICE_MAX.0 || device.minor > DEVICE_MAX.1 {
+                        return Err(LayoutError::Device {
+                            path: self.tree.path(id),
+                            major: device.major,
+                            minor: device.minor,
+                        });
+                    }
+                }
+                Kind::Directory(_) => continue,
+                Kind::Fifo | Kind::Socket => {}
+            }
+            let links = self.links(id, node.names)?;
+            let plan = &mut self.content.plans[id.index()];
+            plan.links = links;
+            if !self.xattrs.is_inline(id) {
+                plan.data_blocks = data_blocks(node, block_size, ratio);
+            }
+        }
+        times.warn(self.tree, warnings);
+        Ok(())
+    }
+
+    fn links(&self, id: NodeId, links: u32) -> Result<u16, LayoutError> {
+        let fitting = u16::try_from(links).ok();
+        fitting
+            .filter(|_| links <= LINK_MAX)
+            .ok_or_else(|| LayoutError::TooManyLinks {
+                path: self.tree.path(id),
+                links: u64::from(links),
+            })
+    }
+
+    /// A directory's links: its own two and one from each subdirectory; with dir_nlink, 1 where
+    /// those are too many to count.
+    fn directory_links(&self, directory: &FoundDirectory) -> Result<u16, LayoutError> {
+        let id = directory.id;
+        let made = u32::from(self.lists_lost_found(id));
+        let links = directory.subdirectories.saturating_add(2 + made);
+        if links >= LINK_MAX && self.geometry.features.has(Feature::DirNlink) {
+            return Ok(1);
+        }
+        self.links(id, links)
+    }
+
+    fn check_size(&mut self, id: NodeId, size: u64) -> Result<(), LayoutError> {
+        let block_size = self.geometry.block_size;
+        let mut blocks = u64::from(u32::MAX);
+        if !self.content.has_extents {
+            blocks = blocks.min(Reach::new(block_size).most_blocks());
+        }
+        let most = blocks * block_size.bytes_u64();
+        if size > most {
+            return Err(LayoutError::FileTooBig {
+                path: self.tree.path(id),
+                size,
+                most,
+            });
+        }
+        self.content.has_large_file |= size >= LARGE_FILE;
+        Ok(())
+    }
+
+    fn check_target(&self, id: NodeId, length: usize) -> Result<(), LayoutError> {
+        // The kernel wants a NUL behind the target in its block.
+        let most = self.geometry.block_size.bytes() - 1;
+        if u32::try_from(length).is_ok_and(|length| length <= most) {
+            return Ok(());
+        }
+        Err(LayoutError::SymlinkTooLong {
+            path: self.tree.path(id),
+            length: u64::try_from(length).unwrap_or(u64::MAX),
+            most,
+        })
+    }
+
+    /// Claims every block of the tree; the root directory's are those in `root`.
+    pub(in crate::layout) fn claim(
+        self,
+        root: &[Run],
+        ledger: &mut Ledger,
+    ) -> Result<(Content, XattrPlans), LayoutError> {
+        let free = ledger.total_free();
+        let needed = self.blocks_needed();
+        let too_big = |needed| LayoutError::ContentTooBig {
+            needed,
+            free,
+            block_size: self.geometry.block_size.bytes(),
+        };
+        if needed > free {
+            return Err(too_big(needed));
+        }
+        let placer = Placer {
+            tree: self.tree,
+            block_size: self.geometry.block_size,
+            ledger,
+            content: self.content,
+            xattrs: self.xattrs,
+            cluster_ratio: self.geometry.cluster_ratio(),
+            cursor: Block::default(),
+            longest_gap: u64::MAX,
+            parts: Vec::new(),
+        };
+        placer.place(root).map_err(|error| match error {
+            // Extent trees are the only blocks not counted before: all that was free is full.
+            LayoutError::NoRoom { blocks, .. } => too_big(free + blocks),
+            other => other,
+        })
+    }
+
+    /// The blocks of the quota files, but for their maps.
+    fn quota_blocks(&self) -> Result<u64, LayoutError> {
+        let geometry = self.geometry;
+        let mut blocks = 0;
+        for quota_type in geometry.quota_types.iter() {
+            let shape = QuotaShape::of(quota_type, self)
+                .map_err(|owners| LayoutError::TooManyOwners { owners })?;
+            let own = shape.blocks_in(geometry.block_size);
+            blocks += own.next_multiple_of(geometry.cluster_ratio());
+        }
+        Ok(blocks)
+    }
+
+    /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
+    /// how files are split.
+    fn blocks_needed(&self) -> u64 {
+        let block_size = self.geometry.block_size;
+        let ratio = self.geometry.cluster_ratio();
+        let with_map = |blocks: u64, ranges: &mut dyn Iterator<Item = Range<u64>>| {
+            if self.content.has_extents {
+                blocks
+            } else {
+                blocks + block_map::nodes_needed(block_size, ranges)
+            }
+        };
+        let directories = self.content.directories.iter();
+        let directories: u64 = directories
+            .map(|(id, directory)| {
+                let blocks = u64::from(directory.plan.blocks());
+                let whole = blocks.next_multiple_of(ratio);
+                let all = with_map(whole, &mut std::iter::once(0..blocks));
+                // The root's own blocks are claimed before.
+                all - if *id == NodeId::ROOT { whole } else { 0 }
+            })
+            .sum();
+        let plans = self.content.plans.iter();
+        let rest: u64 = plans.map(|plan| plan.data_blocks).sum();
+        let maps: u64 = match self.content.has_extents {
+            true => 0,
+            false => self.file_map_nodes(),
+        };
+        let values: u64 = self
+            .xattrs
+            .values()
+            .iter()
+            .map(|value| {
+                let blocks = block_size.blocks_for(count(&value.bytes));
+                with_map(
+                    blocks.next_multiple_of(ratio),
+                    &mut std::iter::once(0..blocks),
+                )
+            })
+            .sum();
+        directories + rest + maps + values + self.xattrs.blocks_needed() * ratio
+    }
+
+    /// The nodes of all files' block maps.
+    fn file_map_nodes(&self) -> u64 {
+        let block_size = self.geometry.block_size;
+        self.tree
+            .nodes()
+            .filter(|(id, _)| !self.xattrs.is_inline(*id))
+            .map(|(_, node)| match &node.kind {
+                Kind::File(file) => {
+                    block_map::nodes_needed(block_size, &mut block_ranges(file, block_size))
+                }
+                _ => 0,
+            })
+            .sum()
+    }
+}
+
+/// What a tree needs of a filesystem, before it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The blocks of directories, files, long symbolic links and attributes; those of extent trees
+    /// depend on how files are split.
+    pub blocks: u64,
+    /// Those among them that a filesystem without content has as well.
+    pub made_blocks: u64,
+}
+
+impl Demand {
+    /// The demand of `tree` in a filesystem of `geometry`, whose size does not matter.
+    ///
+    /// # Errors
+    /// Where a filesystem of this kind cannot hold it at any size.
+    pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        let draft = Draft::new(settings, geometry, tree, &mut Vec::new())?;
+        let ratio = geometry.cluster_ratio();
+        let made_lost_found = if draft.has_lost_found() {
+            made_lost_found_blocks(geometry)
+        } else {
+            0
+        };
+        // An empty filesystem is all root's, in the least file there can be.
+        let made_quota = geometry.quota_types.iter().count();
+        let least = geometry.block_size.blocks_for(LEAST_QUOTA_FILE);
+        let made_quota = u64::try_from(made_quota).unwrap_or(0) * least.next_multiple_of(ratio);
+        Ok(Self {
+            blocks: draft.root_blocks().next_multiple_of(ratio)
+                + draft.blocks_needed()
+                + draft.quota_blocks()?,
+            made_blocks: ratio + made_lost_found.next_multiple_of(ratio) + made_quota,
+        })
+    }
+}

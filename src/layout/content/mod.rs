@@ -1,0 +1,271 @@
+//! Given a tree, numbers its nodes and places their blocks; never the filesystem's own files.
+//!
+//! Inodes are numbered directory by directory: all entries of one in the order of their names'
+//! bytes, then those of its first subdirectory, and so on. The inodes of attributes' values come
+//! last. Directories, long symbolic links and attribute blocks lie first, then those values, then the
+//! files' data, each in the order of inodes, so that neighbours in the tree are neighbours on disk.
+
+mod draft;
+mod names;
+mod placer;
+
+use std::ops::Range;
+
+pub use draft::Demand;
+pub(super) use draft::Draft;
+use names::NamesIn;
+pub(super) use names::lost_found_of;
+pub use names::{EntriesIn, NoEntries};
+
+use super::LayoutError;
+use super::block_map::{BlockMap, MapNode};
+use super::directory::{DirectoryPlan, DirectoryRules};
+use super::extents::{Extent, ExtentTree};
+use crate::feature::Feature;
+use crate::options::{QuotaType, Settings};
+use crate::tree::{NodeId, Tree};
+use crate::units::{Block, BlockSize, Ino};
+
+/// `EXT4_LINK_MAX`: the most names an inode counts.
+pub(super) const LINK_MAX: u32 = 65_000;
+/// Bytes of `i_block`: a shorter target is stored there.
+const INLINE_TARGET: usize = 60;
+
+/// What was decided for one node.
+#[derive(Clone, Debug, Default)]
+pub struct NodePlan {
+    extents: Range<u32>,
+    map_nodes: Range<u32>,
+    /// How many blocks its data takes, in whole clusters.
+    pub data_blocks: u64,
+    /// Its attribute block, by number.
+    pub xattr_block: Option<u32>,
+    /// The blocks of its attributes' values that have inodes of their own.
+    pub value_blocks: u64,
+    /// `i_links_count`.
+    pub links: u16,
+    /// `i_flags` of the tree, those that this filesystem has for such a node.
+    pub flags: u32,
+}
+
+/// A directory of the tree.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The directory above it; the root is above itself.
+    pub parent: NodeId,
+    /// Its blocks.
+    pub plan: DirectoryPlan,
+}
+
+/// Where the tree's nodes are.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// How directories are kept; one that folds case has a hasher of its own.
+    pub rules: DirectoryRules,
+    /// The nodes in the order of their inodes, from `first_ino` on.
+    order: Vec<NodeId>,
+    first_ino: u32,
+    /// By node.
+    inos: Vec<Ino>,
+    plans: Vec<NodePlan>,
+    /// By number, the inodes of attributes' values.
+    values: Vec<NodePlan>,
+    directories: Vec<(NodeId, Directory)>,
+    extents: Vec<Extent>,
+    tree_nodes: Vec<Block>,
+    map_nodes: Vec<MapNode>,
+    has_extents: bool,
+    block_size: BlockSize,
+    lost_found: Option<NodeId>,
+    /// Whether a file needs large_file.
+    pub has_large_file: bool,
+}
+
+impl Content {
+    /// The node that `ino` is, if it is one of the tree's.
+    pub fn node_of(&self, ino: Ino) -> Option<NodeId> {
+        if ino == Ino::ROOT {
+            return Some(NodeId::ROOT);
+        }
+        if ino == Ino::FIRST {
+            return self.lost_found;
+        }
+        let place = ino.get().checked_sub(self.first_ino)?;
+        self.order.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// Every node of the tree that has an inode.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let in_place = std::iter::once(NodeId::ROOT).chain(self.lost_found);
+        in_place.chain(self.order.iter().copied())
+    }
+
+    /// The number of the attribute's value that `ino` holds, if it is such an inode.
+    pub fn value_of(&self, ino: Ino) -> Option<u32> {
+        let number = ino.get().checked_sub(self.first_value_ino())?;
+        self.values.get(index(number)).map(|_| number)
+    }
+
+    /// The inode of the attribute's value `number`.
+    pub fn ino_of_value(&self, number: u32) -> Ino {
+        Ino::new(self.first_value_ino() + number)
+    }
+
+    fn first_value_ino(&self) -> u32 {
+        let count = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
+        self.first_ino + count
+    }
+
+    /// What was decided for the attribute's value `number`.
+    pub fn plan_of_value(&self, number: u32) -> &NodePlan {
+        &self.values[index(number)]
+    }
+
+    /// The inode of `node`.
+    pub fn ino_of(&self, node: NodeId) -> Ino {
+        self.inos[node.index()]
+    }
+
+    /// What was decided for `node`.
+    pub fn plan_of(&self, node: NodeId) -> &NodePlan {
+        &self.plans[node.index()]
+    }
+
+    /// The directory `node`.
+    ///
+    /// # Panics
+    /// Where it is none.
+    pub fn directory(&self, node: NodeId) -> &Directory {
+        let place = self
+            .directories
+            .binary_search_by_key(&node, |(id, _)| *id)
+            .expect("only directories of the tree are asked for");
+        &self.directories[place].1
+    }
+
+    /// The entries of the directory `node` of `tree`, the tree that was laid out.
+    pub fn entries<'a>(&'a self, tree: &'a Tree, node: NodeId) -> EntriesIn<'a> {
+        let entries = tree.entries(node);
+        EntriesIn {
+            names: match node == NodeId::ROOT && self.lost_found.is_none() {
+                true => NamesIn::with_lost_found(entries),
+                false => NamesIn::new(entries),
+            },
+            tree,
+            content: self,
+        }
+    }
+
+    /// Every directory, by node.
+    pub fn directories(&self) -> &[(NodeId, Directory)] {
+        &self.directories
+    }
+
+    /// What says where the blocks of `node` are.
+    pub fn map_of(&self, node: NodeId) -> MapOf<'_> {
+        self.map(self.plan_of(node))
+    }
+
+    /// What says where the blocks of the attribute's value `number` are.
+    pub fn map_of_value(&self, number: u32) -> MapOf<'_> {
+        self.map(self.plan_of_value(number))
+    }
+
+    fn map(&self, plan: &NodePlan) -> MapOf<'_> {
+        let extents = &self.extents[range(&plan.extents)];
+        let nodes = range(&plan.map_nodes);
+        if self.has_extents {
+            let tree = ExtentTree::new(extents, &self.tree_nodes[nodes], self.block_size)
+                .expect("as many nodes were claimed as the tree needs");
+            MapOf::Extents(tree)
+        } else {
+            let nodes = &self.map_nodes[nodes];
+            MapOf::Blocks(BlockMap::new(extents, nodes, self.block_size))
+        }
+    }
+
+    /// The last inode in use.
+    pub fn last_ino(&self) -> Ino {
+        let values = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        Ino::new(self.first_value_ino() - 1 + values)
+    }
+}
+
+/// A node's extent tree or block map.
+#[derive(Clone, Copy, Debug)]
+pub enum MapOf<'a> {
+    /// An extent tree.
+    Extents(ExtentTree<'a>),
+    /// A block map.
+    Blocks(BlockMap<'a>),
+}
+
+impl MapOf<'_> {
+    /// The inode's `i_block`.
+    pub fn render_inode(&self) -> [u8; 60] {
+        match self {
+            Self::Extents(tree) => tree.render_inode(),
+            Self::Blocks(map) => map.render_inode(),
+        }
+    }
+
+    /// Renders the `number`th block outside of the inode; `inode_seed` is that of the inode, where
+    /// the filesystem has checksums.
+    ///
+    /// # Panics
+    /// Where there is no such block.
+    pub fn render_node(&self, number: usize, block: &mut [u8], inode_seed: Option<u32>) {
+        match self {
+            Self::Extents(tree) => tree.render_block(number, block, inode_seed),
+            Self::Blocks(map) => map.render_block(number, block),
+        }
+    }
+}
+
+impl NodePlan {
+    /// All blocks the node's `i_blocks` counts, in whole clusters.
+    pub fn all_blocks(&self, cluster_ratio: u64) -> u64 {
+        let map_nodes = u64::try_from(self.map_nodes.len()).unwrap_or(u64::MAX);
+        let single = map_nodes + u64::from(self.xattr_block.is_some());
+        self.data_blocks + self.value_blocks + single * cluster_ratio
+    }
+}
+
+/// How many inodes a filesystem with `tree` in it needs whose own end with `last_own`, but for
+/// those of attributes' values.
+pub fn inodes_needed(tree: &Tree, last_own: Ino) -> u64 {
+    let own = u64::from(last_own.get());
+    let in_place = 1 + u64::from(lost_found_of(tree).is_some());
+    own + u64::try_from(tree.len()).unwrap_or(u64::MAX) - in_place
+}
+
+/// How many inodes a filesystem of `settings` with `tree` in it needs; one too many where it is too
+/// small for an orphan file.
+///
+/// # Errors
+/// Where an attribute cannot be stored.
+pub fn inodes_needed_at_most(settings: &Settings, tree: &Tree) -> Result<u64, LayoutError> {
+    let has_projects =
+        settings.features.has(Feature::Quota) && settings.quota_types.has(QuotaType::Project);
+    let last_own = Ino::new(Ino::FIRST.get() + 1 + u32::from(has_projects));
+    let values = super::value_inodes_needed(settings, tree)?;
+    Ok(inodes_needed(tree, last_own).saturating_add(values))
+}
+
+/// How many `items` there are.
+fn count<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).expect("32 bits fit any usize")
+}
+
+fn span(first: usize, len: usize) -> Range<u32> {
+    let number = |index| u32::try_from(index).expect("fewer than 2^32 extents");
+    number(first)..number(first + len)
+}
+
+fn range(numbers: &Range<u32>) -> Range<usize> {
+    index(numbers.start)..index(numbers.end)
+}

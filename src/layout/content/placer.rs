@@ -1,0 +1,343 @@
+//! Given numbered nodes, claims their blocks from the ledger; never a number.
+
+use std::ops::Range;
+
+use super::{Content, INLINE_TARGET, count, index, span};
+use crate::layout::block_map;
+use crate::layout::extents::{ExtentTree, cut};
+use crate::layout::xattrs::XattrPlans;
+use crate::layout::{LayoutError, Ledger, Owner, logical};
+use crate::tree::{self, Kind, Node, NodeId, Tree};
+use crate::units::{Block, BlockSize, LogicalBlock, Run};
+
+/// The blocks of a file's data or of a long symbolic link, in whole clusters.
+pub(super) fn data_blocks(node: &Node, block_size: BlockSize, cluster_ratio: u64) -> u64 {
+    match &node.kind {
+        Kind::File(file) => {
+            let mut counted = 0;
+            let mut blocks = 0;
+            for range in block_ranges(file, block_size) {
+                let start = (range.start - range.start % cluster_ratio).max(counted);
+                counted = range.end.next_multiple_of(cluster_ratio);
+                blocks += counted - start;
+            }
+            blocks
+        }
+        Kind::Symlink(target) if target.len() >= INLINE_TARGET => cluster_ratio,
+        _ => 0,
+    }
+}
+
+/// The logical blocks that hold a file's data, in ascending order, those that touch joined.
+pub(super) fn block_ranges(
+    file: &tree::Content,
+    block_size: BlockSize,
+) -> impl Iterator<Item = Range<u64>> + '_ {
+    let bytes = block_size.bytes_u64();
+    let mut ranges = file
+        .data_ranges()
+        .map(move |range| range.start / bytes..range.end.div_ceil(bytes))
+        .peekable();
+    std::iter::from_fn(move || {
+        let mut joined = ranges.next()?;
+        while let Some(next) = ranges.next_if(|next| next.start <= joined.end) {
+            joined.end = next.end;
+        }
+        Some(joined)
+    })
+}
+
+/// Whose blocks are placed.
+#[derive(Clone, Copy)]
+enum Holder {
+    /// A node of the tree.
+    Node(NodeId),
+    /// An attribute's value, by its number.
+    Value(u32),
+}
+
+impl Holder {
+    /// The owner of its blocks from `at` on.
+    fn data(self, tree: &Tree, at: LogicalBlock) -> Owner {
+        match self {
+            Self::Value(number) => Owner::Value(number, at),
+            Self::Node(id) => match tree.node(id).kind {
+                Kind::Directory(_) => Owner::Directory(id, at),
+                Kind::Symlink(_) => Owner::Symlink(id),
+                _ => Owner::File(id, at),
+            },
+        }
+    }
+
+    /// The owner of a node of its extent tree or block map.
+    fn map_node(self, number: u32) -> Owner {
+        match self {
+            Self::Node(id) => Owner::MapNode(id, number),
+            Self::Value(value) => Owner::ValueMapNode(value, number),
+        }
+    }
+}
+
+pub(super) struct Placer<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) block_size: BlockSize,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) content: Content,
+    pub(super) xattrs: XattrPlans,
+    pub(super) cluster_ratio: u64,
+    /// Where the next free block is sought.
+    pub(super) cursor: Block,
+    /// No gap is longer, in blocks.
+    pub(super) longest_gap: u64,
+    /// Room for the parts of one file, kept from file to file.
+    pub(super) parts: Vec<Range<u64>>,
+}
+
+impl Placer<'_> {
+    pub(super) fn place(mut self, root: &[Run]) -> Result<(Content, XattrPlans), LayoutError> {
+        self.place_root(root)?;
+        let lost_found = self.content.lost_found;
+        let nodes: Vec<NodeId> = lost_found
+            .into_iter()
+            .chain(self.content.order.iter().copied())
+            .collect();
+        self.place_xattrs(NodeId::ROOT)?;
+        for id in &nodes {
+            match &self.tree.node(*id).kind {
+                Kind::Directory(_) => {
+                    let blocks = u64::from(self.content.directory(*id).plan.blocks());
+                    let whole = blocks.next_multiple_of(self.cluster_ratio);
+                    let ranges = std::iter::once(0..blocks);
+                    self.place_data(Holder::Node(*id), whole, ranges)?;
+                }
+                Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
+                    let ranges = std::iter::once(0..1);
+                    self.place_data(Holder::Node(*id), self.cluster_ratio, ranges)?;
+                }
+                _ => {}
+            }
+            self.place_xattrs(*id)?;
+        }
+        self.place_values()?;
+        for id in &nodes {
+            let node = self.tree.node(*id);
+            if let Kind::File(file) = &node.kind
+                && !self.xattrs.is_inline(*id)
+            {
+                let blocks = self.content.plan_of(*id).data_blocks;
+                let ranges = block_ranges(file, self.block_size);
+                self.place_data(Holder::Node(*id), blocks, ranges)?;
+            }
+        }
+        Ok((self.content, self.xattrs))
+    }
+
+    /// The root directory's blocks are claimed already.
+    fn place_root(&mut self, root: &[Run]) -> Result<(), LayoutError> {
+        let root_node = Holder::Node(NodeId::ROOT);
+        let (first, first_node) = self.marks();
+        let mut growing = block_map::Growing::new(self.block_size);
+        let mut blocks = 0;
+        for run in root {
+            let end = blocks + run.len;
+            self.content.extents.extend(cut(logical(blocks), *run));
+            while blocks < end {
+                let most = self.make_room(root_node, blocks, first_node, &mut growing)?;
+                blocks = end.min(blocks.saturating_add(most));
+            }
+        }
+        let whole = blocks.next_multiple_of(self.cluster_ratio);
+        self.finish_node(root_node, (first, first_node), whole)
+    }
+
+    fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
+        let number = self.xattrs.share(id, self.cursor, self.ledger)?;
+        let (_, value_blocks) = self.xattrs.charged(id);
+        let plan = &mut self.content.plans[id.index()];
+        plan.xattr_block = number;
+        plan.value_blocks = value_blocks;
+        Ok(())
+    }
+
+    /// The values of attributes that have inodes of their own.
+    fn place_values(&mut self) -> Result<(), LayoutError> {
+        for number in 0..self.content.values.len() {
+            let bytes = count(&self.xattrs.values()[number].bytes);
+            let blocks = self.block_size.blocks_for(bytes);
+            let whole = blocks.next_multiple_of(self.cluster_ratio);
+            let holder = Holder::Value(u32::try_from(number).unwrap_or(u32::MAX));
+            self.place_data(holder, whole, std::iter::once(0..blocks))?;
+            self.content.values[number].links = 1;
+        }
+        Ok(())
+    }
+
+    fn place_data(
+        &mut self,
+        holder: Holder,
+        total: u64,
+        ranges: impl Iterator<Item = Range<u64>>,
+    ) -> Result<(), LayoutError> {
+        let (first, first_node) = self.marks();
+        let mut growing = block_map::Growing::new(self.block_size);
+        if total > 0 {
+            self.seek_gap(total);
+        }
+        let mut ranges = ranges.peekable();
+        while let Some(range) = ranges.next() {
+            let end = range.end.next_multiple_of(self.cluster_ratio);
+            let mut parts = std::mem::take(&mut self.parts);
+            parts.clear();
+            parts.push(range);
+            // Parts of one cluster share it.
+            while let Some(next) = ranges.next_if(|next| next.start < end) {
+                parts.push(next);
+            }
+            self.place_parts(holder, &parts, (first_node, &mut growing))?;
+            self.parts = parts;
+        }
+        self.finish_node(holder, (first, first_node), total)
+    }
+
+    /// Places ranges of logical blocks that lie in neighbouring clusters.
+    fn place_parts(
+        &mut self,
+        holder: Holder,
+        parts: &[Range<u64>],
+        map: (usize, &mut block_map::Growing),
+    ) -> Result<(), LayoutError> {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+            return Ok(());
+        };
+        let (first_node, growing) = map;
+        let mut at = first.start - first.start % self.cluster_ratio;
+        let end = last.end.next_multiple_of(self.cluster_ratio);
+        while at < end {
+            let most = self.make_room(holder, at, first_node, growing)?;
+            let run = self.next_run(most.min(end - at), holder.data(self.tree, logical(at)))?;
+            let mut claimed = at;
+            for part in parts {
+                let from = part.start.max(at);
+                let to = part.end.min(at + run.len);
+                if from >= to {
+                    continue;
+                }
+                let place = |logical: u64| run.start.plus(logical - at);
+                if claimed < from {
+                    let slack = Run::new(place(claimed), from - claimed);
+                    self.ledger.claim(slack, Owner::ClusterSlack)?;
+                }
+                let part = Run::new(place(from), to - from);
+                self.ledger
+                    .claim(part, holder.data(self.tree, logical(from)))?;
+                self.content.extents.extend(cut(logical(from), part));
+                claimed = to;
+            }
+            self.ledger
+                .claim_rest_of_cluster(run.start.plus(claimed - at))?;
+            self.cursor = run.end();
+            at += run.len;
+        }
+        Ok(())
+    }
+
+    /// Where the next node's extents and map nodes begin.
+    fn marks(&self) -> (usize, usize) {
+        let nodes = if self.content.has_extents {
+            self.content.tree_nodes.len()
+        } else {
+            self.content.map_nodes.len()
+        };
+        (self.content.extents.len(), nodes)
+    }
+
+    /// Claims the nodes of a block map that lead to block `at` of `holder`, and gives how many blocks
+    /// from there on they name. They lie right before the data they name; an extent tree has its
+    /// nodes behind the data.
+    fn make_room(
+        &mut self,
+        holder: Holder,
+        at: u64,
+        first_node: usize,
+        growing: &mut block_map::Growing,
+    ) -> Result<u64, LayoutError> {
+        if self.content.has_extents {
+            return Ok(u64::MAX);
+        }
+        let mut nodes = std::mem::take(&mut self.content.map_nodes);
+        let mut failure = None;
+        let most = growing.ensure(at, &mut nodes, |number| {
+            let number = u32::try_from(number - first_node).unwrap_or(u32::MAX);
+            match self.claim_next(holder.map_node(number)) {
+                Ok(run) => Some(run.start),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            }
+        });
+        self.content.map_nodes = nodes;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(most.unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Moves on to the next gap that holds `blocks` blocks, round the end if need be: what is left
+    /// behind is filled then. Only a file larger than all gaps is split.
+    fn seek_gap(&mut self, blocks: u64) {
+        // Gaps only shrink: what no gap held, none will.
+        if blocks > self.longest_gap {
+            return;
+        }
+        match self.ledger.find(self.cursor, self.cursor, blocks) {
+            Some(start) => self.cursor = start,
+            None => self.longest_gap = blocks - 1,
+        }
+    }
+
+    /// The next free blocks, at most `most` of them, for `owner`.
+    fn next_run(&self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
+        let start = self
+            .ledger
+            .free_near(self.cursor)
+            .ok_or(LayoutError::no_room(owner, most))?;
+        Ok(self.ledger.free_run(start, most))
+    }
+
+    /// Claims the next free block, and with it its cluster.
+    fn claim_next(&mut self, owner: Owner) -> Result<Run, LayoutError> {
+        let run = self.next_run(1, owner)?;
+        self.ledger.claim_clusters(run, owner)?;
+        self.cursor = run.end();
+        Ok(run)
+    }
+
+    /// Claims the blocks of the node's extent tree, if its extents need any. `marks` are those from
+    /// before the node was placed.
+    fn finish_node(
+        &mut self,
+        holder: Holder,
+        marks: (usize, usize),
+        blocks: u64,
+    ) -> Result<(), LayoutError> {
+        let (first, first_node) = marks;
+        let extents = self.content.extents.len() - first;
+        if self.content.has_extents {
+            for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                let run = self.claim_next(holder.map_node(number))?;
+                self.content.tree_nodes.push(run.start);
+            }
+        }
+        let (_, next_node) = self.marks();
+        let plan = match holder {
+            Holder::Node(id) => &mut self.content.plans[id.index()],
+            Holder::Value(number) => &mut self.content.values[index(number)],
+        };
+        plan.extents = span(first, extents);
+        plan.map_nodes = span(first_node, next_node - first_node);
+        plan.data_blocks = blocks;
+        Ok(())
+    }
+}
