@@ -26,7 +26,7 @@ use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
-use crate::units::{Block, Group, Ino};
+use crate::units::{Block, Group, Ino, Run};
 use batch::{Batch, Batches};
 
 /// How an image is written.
@@ -216,6 +216,11 @@ impl Out<'_> {
 
     fn offset(&self, block: Block) -> u64 {
         block.get() * self.block_bytes
+    }
+
+    /// Where the blocks of `run` are, in bytes from the image's first.
+    fn bytes(&self, run: Run) -> Range<u64> {
+        self.offset(run.start)..self.offset(run.end())
     }
 
     fn failed(&self, doing: &'static str, offset: u64, error: io::Error) -> EmitError {

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use super::{EmitError, Image, Out, Storage};
+use crate::feature::Feature;
 use crate::layout::{Claim, Owner};
 use crate::ondisk::superblock::{self, Superblock};
-use crate::units::{Block, Group};
+use crate::units::{Group, Run};
 
 /// Where a BSD disk label has its magic number, in bytes from the image's first.
 const BSD_LABEL: Range<usize> = 64..68;
@@ -24,6 +25,10 @@ impl Image<'_> {
             Storage::SaidToBeZeros => Vec::new(),
             Storage::OldData => self.stale_tables(out),
         };
+        // Where it allocates block by block, libext2fs zeroes in any case.
+        if !self.settings.lazy_journal_init || !self.has(Feature::Extent) {
+            stale.extend(self.stale_journal(out));
+        }
         stale.extend(self.tail(out));
         if !has_bsd_label(out)? {
             stale.push(0..superblock::OFFSET);
@@ -46,24 +51,19 @@ impl Image<'_> {
         (start > 0).then(|| start * out.block_bytes..blocks * out.block_bytes)
     }
 
-    /// Inode tables and the journal, unless those are left to the kernel.
+    /// Inode tables, as far as they are not left to the kernel.
     fn stale_tables(&self, out: &Out<'_>) -> Vec<Range<u64>> {
-        let bytes = |start: Block, blocks: u64| {
-            let start = out.offset(start);
-            start..start + blocks * out.block_bytes
-        };
-        let geometry = &self.layout.geometry;
-        let tables = geometry.all_groups().map(|group| {
+        let tables = self.layout.geometry.all_groups().map(|group| {
             let table = self.layout.tables_of(group).inode_table;
-            bytes(table, u64::from(self.stale_table_blocks(group)))
+            out.bytes(Run::new(table, u64::from(self.stale_table_blocks(group))))
         });
-        let mut stale: Vec<Range<u64>> = tables.collect();
-        if !self.settings.lazy_journal_init {
-            let claims = self.layout.ledger.claims().iter();
-            let journal = claims.filter(|claim| matches!(claim.owner, Owner::Journal(_)));
-            stale.extend(journal.map(|claim| bytes(claim.run.start, claim.run.len)));
-        }
-        stale
+        tables.collect()
+    }
+
+    fn stale_journal(&self, out: &Out<'_>) -> impl Iterator<Item = Range<u64>> {
+        let claims = self.layout.ledger.claims().iter();
+        let journal = claims.filter(|claim| matches!(claim.owner, Owner::Journal(_)));
+        journal.map(|claim| out.bytes(claim.run))
     }
 
     /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that
