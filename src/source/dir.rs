@@ -297,9 +297,9 @@ impl Walk<'_> {
             opened.map_err(|error| self.trouble(parent, name, error))?;
         let content = Content {
             size_bytes: stat.size_bytes,
+            key: number.key(&data),
             data,
             source: self.contents.clone(),
-            key: number.key(),
         };
         let metadata = self.options.metadata(stat, flags & FILE_FLAGS);
         let node = self

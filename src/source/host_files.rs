@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::sys::{self, FileType, Stat};
-use crate::tree::{ContentKey, ContentReader, ContentSource};
+use crate::tree::{ContentKey, ContentReader, ContentSource, DataMap};
 
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
+
+/// The bit of a key that says that the content has holes.
+const HAS_HOLES: ContentKey = 1 << 63;
 
 /// The number of a directory or file among those of one walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +29,17 @@ impl FileNumber {
     /// The directory the walk begins at.
     pub(super) const ROOT: Self = Self(0);
 
-    /// The number as content is called by.
-    pub(super) fn key(self) -> ContentKey {
-        u64::from(self.0)
+    /// The number as content is called by, with whether the content has holes.
+    pub(super) fn key(self, data: &DataMap) -> ContentKey {
+        let holes = match data {
+            DataMap::Whole => 0,
+            DataMap::Ranges(_) => HAS_HOLES,
+        };
+        u64::from(self.0) | holes
+    }
+
+    fn of_key(key: ContentKey) -> Option<Self> {
+        u32::try_from(key & !HAS_HOLES).ok().map(Self)
     }
 
     fn index(self) -> usize {
@@ -257,8 +268,11 @@ impl ContentSource for HostContents {
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let unfinished = || io::Error::other("its source was not declared to the end");
         let files = self.0.get().ok_or_else(unfinished)?;
-        let number = FileNumber(u32::try_from(key).map_err(|_| changed())?);
+        let number = FileNumber::of_key(key).ok_or_else(changed)?;
         let file = files.file(number)?;
+        if key & HAS_HOLES != 0 {
+            sys::read_no_further(&file);
+        }
         Ok(Box::new(HostReader {
             files,
             number,
@@ -267,7 +281,7 @@ impl ContentSource for HostContents {
     }
 
     fn describe(&self, key: ContentKey) -> Vec<u8> {
-        let number = u32::try_from(key).ok().map(FileNumber);
+        let number = FileNumber::of_key(key);
         match (self.0.get(), number) {
             (Some(files), Some(number)) if number.index() < files.records.len() => {
                 files.path(number)
