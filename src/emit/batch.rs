@@ -377,6 +377,16 @@ impl<'a> Writer<'a> {
                 owner => image.render(owner, at, place, block),
             }
         }
+        if let Owner::InodeTable(group) = piece.owner {
+            let table = self
+                .out
+                .offset(self.image.layout.tables_of(group).inode_table);
+            let excess = (offset + u64::try_from(length).expect("fits 64 bits"))
+                .saturating_sub(table + self.image.table_bytes(group));
+            let excess = usize::try_from(excess).expect("less than a block");
+            let written = self.pending.bytes.len() - excess;
+            self.pending.bytes.truncate(written);
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use bytemuck::{Zeroable, bytes_of};
 
 use super::Image;
-use crate::feature::{Feature, FeatureSet, Word};
+use crate::feature::{Feature, Word};
 use crate::layout::{AppendedFile, Layout};
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
@@ -257,8 +257,8 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
         Errors::Panic => 3,
     });
     sb.s_creator_os = Le32::new(settings.creator_os);
-    // What the content asks for may bring a feature, which revision 0 has not.
-    sb.s_rev_level = Le32::new(match geometry.features == FeatureSet::EMPTY {
+    // What the content asks for may bring a feature, and that a revision that has features.
+    sb.s_rev_level = Le32::new(match geometry.features == settings.features {
         true => settings.revision,
         false => 1,
     });

@@ -240,6 +240,33 @@ enum Storage {
     OldData,
 }
 
+/// What becomes of inodes that are not in use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StaleInodes {
+    /// They are zeroed, if only as far as their block is written.
+    Zeroed,
+    /// They are left as they were, but for those in a block with one of the first `reserved`.
+    Left {
+        /// How many inodes mke2fs reserves before it zeroes tables.
+        reserved: u32,
+    },
+}
+
+impl StaleInodes {
+    /// mke2fs zeroes tables as far as they hold reserved inodes, and reads and changes the blocks of
+    /// others. Unused inodes there come out as they were.
+    fn new(settings: &Settings, layout: &Layout, storage: Storage) -> Self {
+        let lazy = settings.lazy_itable_init && layout.geometry.features.has_group_desc_csum();
+        match storage {
+            Storage::OldData if lazy => Self::Left {
+                reserved: Ino::FIRST.get(),
+            },
+            Storage::SaidToBeZeros => Self::Left { reserved: 0 },
+            Storage::Zeros | Storage::OldData => Self::Zeroed,
+        }
+    }
+}
+
 /// All that rendering asks for.
 struct Image<'a> {
     settings: &'a Settings,
@@ -247,6 +274,8 @@ struct Image<'a> {
     tree: &'a Tree,
     /// The seed of metadata checksums.
     seed: u32,
+    /// Whether unused inodes are left as they were, from which inode's block on of each table.
+    stale_inodes: StaleInodes,
     /// Whether inode tables read as zeros past what is used, which descriptors say.
     tables_zeroed: bool,
     superblock_template: Superblock,
@@ -260,6 +289,7 @@ impl<'a> Image<'a> {
             layout,
             tree,
             seed: filesystem_seed(settings.uuid),
+            stale_inodes: StaleInodes::new(settings, layout, storage),
             tables_zeroed: storage != Storage::OldData || !settings.lazy_itable_init,
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
@@ -280,6 +310,24 @@ impl<'a> Image<'a> {
         let geometry = &self.layout.geometry;
         let bytes = self.layout.used_inodes(group) * u32::from(geometry.inode_size);
         bytes.div_ceil(geometry.block_size.bytes())
+    }
+
+    /// How many bytes of a group's inode table are written.
+    fn table_bytes(&self, group: Group) -> u64 {
+        let geometry = &self.layout.geometry;
+        let (inode_bytes, block_bytes) = (geometry.inode_size, geometry.block_size.bytes_u64());
+        let bytes = |inodes: u32| u64::from(inodes) * u64::from(inode_bytes);
+        let used = bytes(self.layout.used_inodes(group));
+        match self.stale_inodes {
+            StaleInodes::Zeroed => used.next_multiple_of(block_bytes),
+            StaleInodes::Left { reserved } => {
+                let before = group.get().saturating_mul(geometry.inodes_per_group);
+                let reserved = reserved
+                    .saturating_sub(before)
+                    .min(geometry.inodes_per_group);
+                used.max(bytes(reserved).next_multiple_of(block_bytes))
+            }
+        }
     }
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
