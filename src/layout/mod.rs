@@ -366,7 +366,9 @@ impl Layout {
     pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
         let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
         tables::claim_backups(&geometry, &mut ledger)?;
-        let placement = if settings.packed_meta_blocks {
+        // mke2fs packs tables only where flex_bg lets them leave their groups.
+        let packs = settings.packed_meta_blocks && geometry.features.has(Feature::FlexBg);
+        let placement = if packs {
             Placement::Packed
         } else {
             Placement::Spread {

@@ -5,7 +5,6 @@
 
 use super::ledger::Ledger;
 use super::{LayoutError, Owner};
-use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::units::{Block, Group, Run};
 
@@ -55,13 +54,15 @@ pub(super) fn claim_tables(
         ledger,
         placed: Vec::with_capacity(usize::try_from(geometry.groups).unwrap_or(0)),
     };
-    if placement.is_in_own_groups(geometry) {
-        tables.in_own_groups(placement.stride())?;
-    } else if placement == Placement::Packed && geometry.features.has(Feature::FlexBg) {
-        return tables.packed();
-    } else {
-        for group in geometry.all_groups() {
-            tables.in_flex_group(group)?;
+    match placement {
+        Placement::Packed => return tables.packed(),
+        Placement::Spread { stride } if placement.is_in_own_groups(geometry) => {
+            tables.in_own_groups(stride)?;
+        }
+        Placement::Spread { .. } => {
+            for group in geometry.all_groups() {
+                tables.in_flex_group(group)?;
+            }
         }
     }
     Ok(tables.placed)
@@ -70,24 +71,15 @@ pub(super) fn claim_tables(
 impl Placement {
     /// Whether each group has its own tables in it.
     pub(super) fn is_in_own_groups(self, geometry: &Geometry) -> bool {
-        let packed = self == Self::Packed && geometry.features.has(Feature::FlexBg);
-        !packed && geometry.log_groups_per_flex == 0
+        self != Self::Packed && geometry.log_groups_per_flex == 0
     }
 
     /// Whether mke2fs counts tables as used when it places them although it did so before.
     pub(super) fn counts_twice(self, geometry: &Geometry) -> bool {
         self == Self::Packed
-            && geometry.features.has(Feature::FlexBg)
             && geometry.log_groups_per_flex == 0
             // Clusters are counted anew in the end.
             && geometry.log_cluster_ratio == 0
-    }
-
-    fn stride(self) -> u32 {
-        match self {
-            Self::Packed => 0,
-            Self::Spread { stride } => stride,
-        }
     }
 }
 

@@ -30,13 +30,16 @@ impl Mount {
 
     fn with(image: &Path, options: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("mke4fs-mount-").tempdir()?;
-        let mut mount = Command::new("mount");
-        tools::run(
-            mount
-                .args(["-t", "ext4", "-o", options])
-                .arg(image)
-                .arg(directory.path()),
-        )?;
+        let attempt = || {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "ext4", "-o", options]);
+            tools::run(mount.arg(image).arg(directory.path()))
+        };
+        // Another test may take the loop device between its being found and its being set up.
+        if attempt().is_err() {
+            thread::sleep(Duration::from_millis(200));
+            attempt()?;
+        }
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
         tools::report(&format!("oracle: the ext4 of Linux {}", release.trim()));
         Ok(Self { directory })
