@@ -489,9 +489,15 @@ fn sparse(dir: &Path, _: &Options) -> Result<()> {
     )?;
     make("zeros-that-are-data", 65_536, &[(0, &[0; 65_536])])?;
     let preallocated = make("preallocated", 0, &[])?;
-    rustix::fs::fallocate(&preallocated, FallocateFlags::empty(), 0, 64 * PAGE)?;
     preallocated.write_all_at(&page, 16 * PAGE)?;
+    preallocated.set_len(64 * PAGE)?;
     // What is preallocated within the size is a hole only until somebody reads it.
+    rustix::fs::fallocate(
+        &preallocated,
+        FallocateFlags::KEEP_SIZE,
+        64 * PAGE,
+        64 * PAGE,
+    )?;
     let past_end = make("preallocated-past-the-end", 4096, &[(0, &page)])?;
     rustix::fs::fallocate(&past_end, FallocateFlags::KEEP_SIZE, 0, 64 * PAGE)?;
     Ok(())
