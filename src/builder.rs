@@ -83,7 +83,8 @@ impl Builder {
         }
     }
 
-    /// Adds what `source` holds.
+    /// Adds what `source` holds, over what the sources before it hold: a directory in the place of one
+    /// is merged with it, and all else replaces what has its name.
     #[must_use]
     pub fn source(mut self, source: impl Source + 'static) -> Self {
         self.sources.push(Box::new(source));
@@ -113,7 +114,10 @@ impl Builder {
         let mut notices = Vec::new();
         let mut tree = Tree::new(Metadata::default());
         let mut root = None;
-        for source in &mut self.sources {
+        for (number, source) in self.sources.iter_mut().enumerate() {
+            if number > 0 {
+                tree.overlay()?;
+            }
             let declared = source.declare(&mut tree, NodeId::ROOT)?;
             root = declared.root.or(root);
             notices.extend(declared.notices.into_iter().map(Notice::Source));

@@ -4,14 +4,22 @@
 //! are bytes. Two entries may lead to one node, which makes a hard link; a directory has one name.
 //! The tree has no I/O: a node's [`Content`] says how long it is, where its holes are, and who can
 //! read it later.
+//!
+//! Whoever declares each name once needs no more. Sources that lie over one another begin with
+//! [`Tree::overlay`], and what is declared later then replaces what has its name.
+
+mod content;
+mod error;
+mod names;
+mod order;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
-use std::ops::Range;
-use std::sync::Arc;
 
 use crate::units::Timestamp;
+use names::Names;
+
+pub use content::{Content, ContentKey, ContentReader, ContentSource, DataMap};
+pub use error::TreeError;
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;
@@ -150,215 +158,10 @@ pub struct Node {
     pub metadata: Metadata,
     /// Its extended attributes.
     pub xattrs: XattrSetId,
-    /// How many entries lead to it; for a directory that of its parent.
+    /// How many entries lead to it; for a directory that of its parent. 0 if it was removed and the
+    /// tree is not finished.
     pub names: u32,
 }
-
-/// Which content a [`ContentSource`] shall open; each source numbers its own.
-pub type ContentKey = u64;
-
-/// A source's promise to read a file's bytes when they are asked for.
-pub trait ContentSource: Send + Sync {
-    /// Opens the content `key`.
-    ///
-    /// # Errors
-    /// Where it cannot be read, or is not what was declared.
-    fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>>;
-
-    /// The content's name for people, for errors.
-    fn describe(&self, key: ContentKey) -> Vec<u8>;
-}
-
-/// An open content.
-pub trait ContentReader {
-    /// Fills `buffer` from `offset`: bytes that were declared as data.
-    ///
-    /// # Errors
-    /// Where the content cannot be read or ends early (`UnexpectedEof`).
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-
-    /// Says, once all was read, whether the content is still what was declared.
-    ///
-    /// # Errors
-    /// Where it changed meanwhile.
-    fn finish(&mut self) -> io::Result<()>;
-}
-
-/// A regular file's bytes: how many, which of them are data, and who reads them.
-#[derive(Clone)]
-pub struct Content {
-    /// The size in bytes, holes included.
-    pub size_bytes: u64,
-    /// The data as byte ranges in ascending order, none empty, none touching; the rest are holes.
-    pub data: DataMap,
-    /// Who reads it.
-    pub source: Arc<dyn ContentSource>,
-    /// What the source calls it.
-    pub key: ContentKey,
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content")
-            .field("size_bytes", &self.size_bytes)
-            .field("data", &self.data)
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Which bytes of a file are data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DataMap {
-    /// All of them.
-    Whole,
-    /// These ranges of bytes.
-    Ranges(Box<[Range<u64>]>),
-}
-
-impl Content {
-    /// The bytes `bytes`, held in memory.
-    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
-        let bytes = bytes.into();
-        Self {
-            size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            data: DataMap::Whole,
-            source: Arc::new(InMemory(bytes)),
-            key: 0,
-        }
-    }
-
-    /// The data's byte ranges.
-    pub fn data_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        let (whole, ranges) = match &self.data {
-            DataMap::Whole if self.size_bytes > 0 => (Some(0..self.size_bytes), &[][..]),
-            DataMap::Whole => (None, &[][..]),
-            DataMap::Ranges(ranges) => (None, &ranges[..]),
-        };
-        whole.into_iter().chain(ranges.iter().cloned())
-    }
-
-    /// The parts of the data's byte ranges that lie in `within`.
-    pub fn data_in(&self, within: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
-        let first = match &self.data {
-            DataMap::Whole => 0,
-            DataMap::Ranges(ranges) => ranges.partition_point(|range| range.end <= within.start),
-        };
-        let (start, end) = (within.start, within.end);
-        self.data_ranges()
-            .skip(first)
-            .take_while(move |range| range.start < end)
-            .map(move |range| range.start.max(start)..range.end.min(end))
-            .filter(|range| !range.is_empty())
-    }
-
-    fn check(&self) -> Result<(), TreeError> {
-        let DataMap::Ranges(ranges) = &self.data else {
-            return Ok(());
-        };
-        let mut at = None;
-        for range in ranges {
-            let ascending = at.is_none_or(|end| range.start > end);
-            if !ascending || range.start >= range.end || range.end > self.size_bytes {
-                return Err(TreeError::DataMap {
-                    start: range.start,
-                    end: range.end,
-                });
-            }
-            at = Some(range.end);
-        }
-        Ok(())
-    }
-}
-
-struct InMemory(Arc<[u8]>);
-
-struct InMemoryReader<'a>(&'a [u8]);
-
-impl ContentSource for InMemory {
-    fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
-        Ok(Box::new(InMemoryReader(&self.0)))
-    }
-
-    fn describe(&self, _key: ContentKey) -> Vec<u8> {
-        b"content in memory".to_vec()
-    }
-}
-
-impl ContentReader for InMemoryReader<'_> {
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let bytes = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.0.get(start..start.checked_add(buffer.len())?))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What cannot be declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TreeError {
-    /// A name that ext4 cannot store.
-    Name(Vec<u8>),
-    /// A name that the directory has already.
-    Duplicate(Vec<u8>),
-    /// A parent that is no directory.
-    NotADirectory,
-    /// A second name for a directory.
-    DirectoryLink(Vec<u8>),
-    /// A range of data that is empty, out of order or past the file's end.
-    DataMap {
-        /// The range's first byte.
-        start: u64,
-        /// The first byte after it.
-        end: u64,
-    },
-    /// A symbolic link to nothing.
-    EmptyTarget,
-    /// A symbolic link whose target has a NUL, where every reader would take it to end.
-    NulInTarget(Vec<u8>),
-    /// More than 2^32 nodes.
-    TooManyNodes,
-}
-
-impl fmt::Display for TreeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => write!(
-                f,
-                "\"{}\" cannot be a name: a name is 1 to {NAME_MAX} bytes without NUL and '/', and not '.' or '..'",
-                name.escape_ascii()
-            ),
-            Self::Duplicate(name) => {
-                write!(f, "\"{}\" is in its directory already", name.escape_ascii())
-            }
-            Self::NotADirectory => f.write_str("only a directory can hold entries"),
-            Self::DirectoryLink(name) => write!(
-                f,
-                "\"{}\" would be a second name for a directory",
-                name.escape_ascii()
-            ),
-            Self::DataMap { start, end } => write!(
-                f,
-                "data from byte {start} to {end} is empty, out of order or past the end of its file"
-            ),
-            Self::EmptyTarget => f.write_str("a symbolic link needs a target"),
-            Self::NulInTarget(target) => write!(
-                f,
-                "\"{}\" cannot be a symbolic link's target: it needs to be without NUL",
-                target.escape_ascii()
-            ),
-            Self::TooManyNodes => f.write_str("a filesystem holds fewer than 2^32 inodes"),
-        }
-    }
-}
-
-impl std::error::Error for TreeError {}
 
 /// What the filesystem shall contain.
 #[derive(Clone, Debug)]
@@ -366,6 +169,16 @@ pub struct Tree {
     nodes: Vec<Node>,
     xattr_sets: Vec<Box<[Xattr]>>,
     xattr_ids: HashMap<Box<[Xattr]>, XattrSetId>,
+    /// Where each name is, once somebody asked.
+    names: Option<Names>,
+    if_there: IfThere,
+}
+
+/// What becomes of a name that a directory has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfThere {
+    Refuse,
+    Replace,
 }
 
 impl Tree {
@@ -382,7 +195,62 @@ impl Tree {
             nodes: vec![node],
             xattr_sets: vec![Box::default()],
             xattr_ids: HashMap::from([(Box::default(), XattrSetId::EMPTY)]),
+            names: None,
+            if_there: IfThere::Refuse,
         }
+    }
+
+    /// From here on, what is declared replaces what has its name already.
+    ///
+    /// A directory in the place of one keeps the entries and takes the new metadata and attributes.
+    /// All else replaces, a directory with everything below it; a node that has other names lives on
+    /// by those. The tree then remembers where every name is, in about 12 bytes for each.
+    ///
+    /// ```
+    /// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+    ///
+    /// let mut tree = Tree::new(Metadata::default());
+    /// tree.overlay()?;
+    /// for text in [&b"lower"[..], b"upper"] {
+    ///     tree.file(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
+    /// }
+    /// tree.finish()?;
+    /// assert_eq!(tree.entries(NodeId::ROOT).len(), 1);
+    /// # Ok::<(), mke4fs::tree::TreeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where a directory has a name twice by now.
+    pub fn overlay(&mut self) -> Result<(), TreeError> {
+        self.index()?;
+        self.if_there = IfThere::Replace;
+        Ok(())
+    }
+
+    /// What `name` in `parent` leads to, if that is a directory and has it. The tree then remembers
+    /// where every name is, in about 12 bytes for each.
+    ///
+    /// # Errors
+    /// Where a directory has a name twice by now.
+    pub fn lookup(&mut self, parent: NodeId, name: &[u8]) -> Result<Option<NodeId>, TreeError> {
+        self.index()?;
+        let position = self.position(parent, name);
+        Ok(position.map(|position| self.entries(parent)[position].node))
+    }
+
+    /// Takes `name` out of `parent`, if it is there; of a directory, also everything below it. Says
+    /// whether it was there.
+    ///
+    /// # Errors
+    /// Where a directory has a name twice by now.
+    pub fn remove(&mut self, parent: NodeId, name: &[u8]) -> Result<bool, TreeError> {
+        self.index()?;
+        let Some(position) = self.position(parent, name) else {
+            return Ok(false);
+        };
+        let node = self.take(parent, position);
+        self.drop_name(node);
+        Ok(true)
     }
 
     /// Declares a directory.
@@ -395,6 +263,16 @@ impl Tree {
         name: &[u8],
         metadata: Metadata,
     ) -> Result<NodeId, TreeError> {
+        if self.if_there == IfThere::Replace
+            && let Some(position) = self.position(parent, name)
+        {
+            let node = self.entries(parent)[position].node;
+            if matches!(self.node(node).kind, Kind::Directory(_)) {
+                self.set_metadata(node, metadata);
+                self.set_xattrs(node, XattrSetId::EMPTY);
+                return Ok(node);
+            }
+        }
         self.declare(parent, name, metadata, Kind::Directory(Vec::new()))
     }
 
@@ -447,18 +325,31 @@ impl Tree {
         self.declare(parent, name, metadata, special.into())
     }
 
-    /// Declares a second name for `node`.
+    /// Declares a second name for `node`. Where the name leads to it already, nothing changes.
     ///
     /// # Errors
-    /// Where the name cannot be stored, `parent` is no directory, or `node` is one.
+    /// Where the name cannot be stored, `parent` is no directory, or `node` is one or was removed.
     pub fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
         if matches!(self.node(node).kind, Kind::Directory(_)) {
             return Err(TreeError::DirectoryLink(name.to_vec()));
         }
-        self.enter(parent, name, node)?;
+        if self.node(node).names == 0 {
+            return Err(TreeError::Removed(name.to_vec()));
+        }
+        if self.if_there == IfThere::Replace
+            && let Some(position) = self.position(parent, name)
+            && self.entries(parent)[position].node == node
+        {
+            return Ok(());
+        }
+        // First, since the name may be that of a directory that holds the node's only other one.
         let names = &mut self.nodes[node.index()].names;
         *names = names.saturating_add(1);
-        Ok(())
+        let entered = self.enter(parent, name, node);
+        if entered.is_err() {
+            self.nodes[node.index()].names -= 1;
+        }
+        entered
     }
 
     /// The id of the set of `xattrs`, in whatever order they come.
@@ -488,6 +379,10 @@ impl Tree {
 
     /// Puts every directory's entries in the order of their names' bytes.
     ///
+    /// A tree that remembered its names forgets them, along with what was removed, and gives every
+    /// node and set of attributes a new id: in the order of a walk that goes from each directory to
+    /// its entries, and from each entry at once to what is below it.
+    ///
     /// # Errors
     /// Where a directory has a name twice.
     pub fn finish(&mut self) -> Result<(), TreeError> {
@@ -499,6 +394,10 @@ impl Tree {
             if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
                 return Err(TreeError::Duplicate(pair[0].name.to_vec()));
             }
+        }
+        self.if_there = IfThere::Refuse;
+        if self.names.take().is_some() {
+            self.renumber();
         }
         Ok(())
     }
@@ -525,10 +424,7 @@ impl Tree {
 
     /// The entries of the directory `id`, or none if it is no directory.
     pub fn entries(&self, id: NodeId) -> &[Entry] {
-        match &self.node(id).kind {
-            Kind::Directory(entries) => entries,
-            _ => &[],
-        }
+        self.node(id).entries()
     }
 
     /// The attributes in the set `id`, in the order of their names' bytes.
@@ -584,14 +480,93 @@ impl Tree {
         if !is_name(name) {
             return Err(TreeError::Name(name.to_vec()));
         }
+        if let Some(position) = self.position(parent, name) {
+            if self.if_there == IfThere::Refuse {
+                return Err(TreeError::Duplicate(name.to_vec()));
+            }
+            let replaced = self.take(parent, position);
+            self.drop_name(replaced);
+        }
         let Kind::Directory(entries) = &mut self.nodes[parent.index()].kind else {
             return Err(TreeError::NotADirectory);
         };
+        let position = entries.len();
+        if u32::try_from(position).is_err() {
+            return Err(TreeError::TooManyNodes);
+        }
         entries.push(Entry {
             name: name.into(),
             node,
         });
+        if let Some(names) = &mut self.names {
+            names.add(&self.nodes, parent, position);
+        }
         Ok(())
+    }
+
+    /// Remembers from here on where every name is.
+    fn index(&mut self) -> Result<(), TreeError> {
+        if self.names.is_none() {
+            let duplicate = |name: Box<[u8]>| TreeError::Duplicate(name.into());
+            self.names = Some(Names::of(&self.nodes).map_err(duplicate)?);
+        }
+        Ok(())
+    }
+
+    /// Where `name` is among the entries of `parent`, in a tree that remembers.
+    fn position(&self, parent: NodeId, name: &[u8]) -> Option<usize> {
+        self.names.as_ref()?.find(&self.nodes, parent, name)
+    }
+
+    /// Takes an entry out of `parent`, whose last takes its place, and gives the node it led to.
+    fn take(&mut self, parent: NodeId, position: usize) -> NodeId {
+        let last = self.entries(parent).len() - 1;
+        let Some(names) = &mut self.names else {
+            unreachable!("a position is of a tree that remembers its names");
+        };
+        names.forget(&self.nodes, parent, position);
+        if position != last {
+            names.forget(&self.nodes, parent, last);
+        }
+        let Kind::Directory(entries) = &mut self.nodes[parent.index()].kind else {
+            unreachable!("a position is of a directory");
+        };
+        let node = entries.swap_remove(position).node;
+        if position != last {
+            names.add(&self.nodes, parent, position);
+        }
+        node
+    }
+
+    /// Counts one name of `node` less; what has none is gone, with what is below it.
+    fn drop_name(&mut self, node: NodeId) {
+        let mut dropped = vec![node];
+        while let Some(node) = dropped.pop() {
+            let count = &mut self.nodes[node.index()].names;
+            *count -= 1;
+            if *count > 0 {
+                continue;
+            }
+            if let Some(names) = &mut self.names {
+                let entries = self.nodes[node.index()].entries().len();
+                (0..entries).for_each(|position| names.forget(&self.nodes, node, position));
+            }
+            // Nothing is kept of it but its number.
+            let kind = std::mem::replace(&mut self.nodes[node.index()].kind, Kind::Fifo);
+            if let Kind::Directory(entries) = kind {
+                dropped.extend(entries.iter().map(|entry| entry.node));
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The entries of a directory; of all else, none.
+    fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Directory(entries) => entries,
+            _ => &[],
+        }
     }
 }
 
@@ -629,134 +604,4 @@ pub fn is_name(name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree() -> Tree {
-        Tree::new(Metadata::default())
-    }
-
-    #[test]
-    fn entries_come_in_byte_order() {
-        let mut tree = tree();
-        for name in [&b"b"[..], b"\xff", b"a", b"B", b"a0"] {
-            tree.directory(NodeId::ROOT, name, Metadata::default())
-                .unwrap();
-        }
-        tree.finish().unwrap();
-        let names: Vec<&[u8]> = tree
-            .entries(NodeId::ROOT)
-            .iter()
-            .map(|entry| &*entry.name)
-            .collect();
-        assert_eq!(names, [&b"B"[..], b"a", b"a0", b"b", b"\xff"]);
-    }
-
-    #[test]
-    fn a_name_twice_is_refused() {
-        let mut tree = tree();
-        for _ in 0..2 {
-            tree.special(NodeId::ROOT, b"same", Metadata::default(), Special::Fifo)
-                .unwrap();
-        }
-        assert_eq!(tree.finish(), Err(TreeError::Duplicate(b"same".to_vec())));
-    }
-
-    #[test]
-    fn names_that_cannot_be_stored_are_refused() {
-        for name in [&b""[..], b".", b"..", b"a/b", b"a\0b", &[b'x'; 256]] {
-            assert_eq!(
-                tree().directory(NodeId::ROOT, name, Metadata::default()),
-                Err(TreeError::Name(name.to_vec()))
-            );
-        }
-    }
-
-    #[test]
-    fn links_are_counted_and_directories_have_one_name() {
-        let mut tree = tree();
-        let fifo = tree
-            .special(NodeId::ROOT, b"a", Metadata::default(), Special::Fifo)
-            .unwrap();
-        tree.link(NodeId::ROOT, b"b", fifo).unwrap();
-        assert_eq!(tree.node(fifo).names, 2);
-        assert_eq!(
-            tree.link(NodeId::ROOT, b"c", NodeId::ROOT),
-            Err(TreeError::DirectoryLink(b"c".to_vec()))
-        );
-        assert_eq!(tree.link(fifo, b"d", fifo), Err(TreeError::NotADirectory));
-    }
-
-    #[test]
-    fn a_target_is_not_empty_and_has_no_nul() {
-        for (target, error) in [
-            (&b""[..], TreeError::EmptyTarget),
-            (b"a\0b", TreeError::NulInTarget(b"a\0b".to_vec())),
-        ] {
-            let declared = tree().symlink(NodeId::ROOT, b"l", Metadata::default(), target);
-            assert_eq!(declared, Err(error));
-        }
-    }
-
-    #[test]
-    fn nodes_keep_the_flags_that_their_kind_can_have() {
-        let all = Metadata {
-            flags: u32::MAX,
-            ..Metadata::default()
-        };
-        let mut tree = Tree::new(all);
-        let root = NodeId::ROOT;
-        let file = tree.file(root, b"a", all, Content::from_bytes(*b""));
-        let fifo = tree.special(root, b"b", Metadata::default(), Special::Fifo);
-        let (file, fifo) = (file.unwrap(), fifo.unwrap());
-        tree.set_metadata(fifo, all);
-        let flags = [root, file, fifo].map(|id| tree.node(id).metadata.flags);
-        assert_eq!(flags, [DIRECTORY_FLAGS, FILE_FLAGS, OTHER_FLAGS]);
-    }
-
-    #[test]
-    fn data_past_the_end_is_refused() {
-        for ranges in [
-            &[(0, 11)][..],
-            &[(4, 4)],
-            &[(4, 8), (6, 9)],
-            &[(0, 2), (2, 4)],
-        ] {
-            let content = Content {
-                size_bytes: 10,
-                data: DataMap::Ranges(ranges.iter().map(|(start, end)| *start..*end).collect()),
-                ..Content::from_bytes(*b"0123456789")
-            };
-            let declared = tree().file(NodeId::ROOT, b"f", Metadata::default(), content);
-            assert!(matches!(declared, Err(TreeError::DataMap { .. })));
-        }
-    }
-
-    #[test]
-    fn data_is_looked_up_by_place() {
-        let content = Content {
-            size_bytes: 100,
-            data: DataMap::Ranges([5..10, 20..30, 40..50].into()),
-            ..Content::from_bytes(*b"")
-        };
-        let found = |within| content.data_in(within).collect::<Vec<_>>();
-        assert_eq!(found(0..100), [5..10, 20..30, 40..50]);
-        assert_eq!(found(7..41), [7..10, 20..30, 40..41]);
-        assert_eq!(found(10..20), []);
-        assert_eq!(Content::from_bytes(*b"abc").data_in(1..9).count(), 1);
-    }
-
-    #[test]
-    fn equal_xattr_sets_are_one() {
-        let mut tree = tree();
-        let xattr = |name: &str| Xattr {
-            name: name.into(),
-            value: b"v".to_vec(),
-        };
-        let a = tree.xattr_set(vec![xattr("user.a"), xattr("user.b")]);
-        let b = tree.xattr_set(vec![xattr("user.b"), xattr("user.a")]);
-        assert_eq!(a, b);
-        assert_eq!(tree.xattr_set(Vec::new()), XattrSetId::EMPTY);
-        assert_eq!(tree.xattrs(a).len(), 2);
-    }
-}
+mod tests;

@@ -483,6 +483,48 @@ fn a_source_can_be_declared_below_the_root() {
 }
 
 #[test]
+fn a_directory_over_another_replaces_and_merges() {
+    let (lower, upper) = (tempdir(), tempdir());
+    let mode = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    for (at, mark) in [(&lower, "lower"), (&upper, "upper")] {
+        let at = at.path();
+        fs::create_dir(at.join("both")).unwrap();
+        fs::write(at.join("both").join(mark), mark).unwrap();
+        fs::write(at.join("file"), mark).unwrap();
+    }
+    fs::hard_link(lower.path().join("file"), lower.path().join("link")).unwrap();
+    fs::create_dir(lower.path().join("directory")).unwrap();
+    fs::write(lower.path().join("directory/lost"), "").unwrap();
+    fs::write(upper.path().join("directory"), "").unwrap();
+    fs::write(lower.path().join("plain"), "").unwrap();
+    fs::create_dir(upper.path().join("plain")).unwrap();
+    mode(upper.path().join("both"), 0o711).unwrap();
+
+    let mut tree = Tree::new(Metadata::default());
+    let mut first = Directory::new(lower.path());
+    first.declare(&mut tree, NodeId::ROOT).unwrap();
+    tree.overlay().unwrap();
+    let mut second = Directory::new(upper.path());
+    second.declare(&mut tree, NodeId::ROOT).unwrap();
+    tree.finish().unwrap();
+
+    let text = |path: &[u8]| read(&content(&tree, path)).unwrap();
+    assert_eq!(text(b"both/lower"), b"lower");
+    assert_eq!(text(b"both/upper"), b"upper");
+    assert_eq!(text(b"file"), b"upper");
+    assert_eq!(text(b"link"), b"lower");
+    assert_eq!(tree.node(find(&tree, b"link")).names, 1);
+    let both = tree.node(find(&tree, b"both"));
+    assert_eq!(both.metadata.permissions, 0o711);
+    assert!(matches!(
+        tree.node(find(&tree, b"directory")).kind,
+        Kind::File(_)
+    ));
+    assert_eq!(tree.entries(find(&tree, b"plain")), []);
+    assert_eq!(tree.len(), 8);
+}
+
+#[test]
 fn the_source_stays_as_it_was() {
     let dir = tempdir();
     let path = |name: &str| dir.path().join(name);

@@ -106,9 +106,13 @@ pub(super) static FLAGS: &[Flag] = &[
     letter(
         'd',
         Some("DIR"),
-        "Fill the filesystem with the files under DIR",
+        "Fill the filesystem with the files under DIR; again, lay others over them",
         |request, value| {
-            request.source = Some(value.to_owned());
+            // mke2fs fills from the last alone.
+            if request.manner == Manner::Mke2fs {
+                request.sources.clear();
+            }
+            request.sources.push(value.to_owned());
             Ok(())
         },
     ),
@@ -719,7 +723,7 @@ mod tests {
             ],
         )
         .expect("the flags can be read");
-        assert_eq!(request.source.as_deref(), Some(OsStr::new("dir")));
+        assert_eq!(request.sources, ["dir"]);
         assert_eq!(request.threads.map(std::num::NonZero::get), Some(3));
         assert_eq!(request.force, 2);
         let noted = [
@@ -732,6 +736,16 @@ mod tests {
             request.help,
         ];
         assert!(noted.iter().all(|noted| *noted));
+    }
+
+    #[test]
+    fn sources_add_up_but_for_mke2fs() {
+        let sources = |manner| given(manner, &[("d", "a"), ("d", "b")]).map(|r| r.sources);
+        assert_eq!(
+            sources(Manner::Mke4fs).ok(),
+            Some(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(sources(Manner::Mke2fs).ok(), Some(vec!["b".into()]));
     }
 
     #[test]

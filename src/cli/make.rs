@@ -54,7 +54,7 @@ pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<F
         Some(SizeWish::By(fit)) => Some(fit),
         None => {
             let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
-            (is_open && request.source.is_some()).then_some(Fit::Auto)
+            (is_open && !request.sources.is_empty()).then_some(Fit::Auto)
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, Settings
     Ok(options.settle(host)?.settings)
 }
 
-/// Reads the source and decides every block.
+/// Reads the sources and decides every block.
 pub(super) fn plan(
     request: &Request,
     options: Options,
@@ -75,7 +75,7 @@ pub(super) fn plan(
 ) -> Result<Plan, Failure> {
     let fit = fit(request, &options, host);
     let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
-    if let Some(source) = &request.source {
+    for source in &request.sources {
         builder = add_source(builder, Path::new(source), host, settings)?;
     }
     if let Some(fit) = fit {

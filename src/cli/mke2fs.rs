@@ -250,13 +250,13 @@ impl Command {
         if geometry.features.has(Feature::Mmp) {
             self.tell(&words::mmp_enabled(settings.mmp_update_interval));
         }
-        if self.request.source.is_some() {
+        if !self.request.sources.is_empty() {
             self.tell(words::COPYING);
         }
     }
 
     fn tell_end(&self, settings: &Settings, geometry: &Geometry) {
-        if self.request.source.is_some() {
+        if !self.request.sources.is_empty() {
             self.tell(words::DONE);
         }
         self.tell(words::WRITING_SUPERBLOCKS);

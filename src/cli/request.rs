@@ -34,7 +34,8 @@ pub(super) struct Request {
     pub(super) options: Options,
     /// What came up while reading the flags, in lines.
     pub(super) warnings: Vec<String>,
-    pub(super) source: Option<OsString>,
+    /// What is laid over one another, the last on top.
+    pub(super) sources: Vec<OsString>,
     pub(super) size: Option<SizeWish>,
     pub(super) fs_type: Option<String>,
     pub(super) usage_types: Option<String>,
@@ -77,7 +78,7 @@ impl Request {
             program: program.to_owned(),
             options: Options::new(),
             warnings: Vec::new(),
-            source: None,
+            sources: Vec::new(),
             size: None,
             fs_type: None,
             usage_types: None,

@@ -399,10 +399,9 @@ impl Walk<'_> {
                 }
             }
         }
-        if !kept.is_empty() {
-            let set = self.tree.xattr_set(kept);
-            self.tree.set_xattrs(node, set);
-        }
+        // The root may have those of a source below.
+        let set = self.tree.xattr_set(kept);
+        self.tree.set_xattrs(node, set);
         Ok(())
     }
 

@@ -1,0 +1,155 @@
+//! Given what a source knows of a file's bytes, says how many they are, where they are and who reads
+//! them; never reads one itself.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::TreeError;
+
+/// Which content a [`ContentSource`] shall open; each source numbers its own.
+pub type ContentKey = u64;
+
+/// A source's promise to read a file's bytes when they are asked for.
+pub trait ContentSource: Send + Sync {
+    /// Opens the content `key`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not what was declared.
+    fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>>;
+
+    /// The content's name for people, for errors.
+    fn describe(&self, key: ContentKey) -> Vec<u8>;
+}
+
+/// An open content.
+pub trait ContentReader {
+    /// Fills `buffer` from `offset`: bytes that were declared as data.
+    ///
+    /// # Errors
+    /// Where the content cannot be read or ends early (`UnexpectedEof`).
+    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Says, once all was read, whether the content is still what was declared.
+    ///
+    /// # Errors
+    /// Where it changed meanwhile.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// A regular file's bytes: how many, which of them are data, and who reads them.
+#[derive(Clone)]
+pub struct Content {
+    /// The size in bytes, holes included.
+    pub size_bytes: u64,
+    /// The data as byte ranges in ascending order, none empty, none touching; the rest are holes.
+    pub data: DataMap,
+    /// Who reads it.
+    pub source: Arc<dyn ContentSource>,
+    /// What the source calls it.
+    pub key: ContentKey,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("size_bytes", &self.size_bytes)
+            .field("data", &self.data)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which bytes of a file are data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataMap {
+    /// All of them.
+    Whole,
+    /// These ranges of bytes.
+    Ranges(Box<[Range<u64>]>),
+}
+
+impl Content {
+    /// The bytes `bytes`, held in memory.
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            data: DataMap::Whole,
+            source: Arc::new(InMemory(bytes)),
+            key: 0,
+        }
+    }
+
+    /// The data's byte ranges.
+    pub fn data_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let (whole, ranges) = match &self.data {
+            DataMap::Whole if self.size_bytes > 0 => (Some(0..self.size_bytes), &[][..]),
+            DataMap::Whole => (None, &[][..]),
+            DataMap::Ranges(ranges) => (None, &ranges[..]),
+        };
+        whole.into_iter().chain(ranges.iter().cloned())
+    }
+
+    /// The parts of the data's byte ranges that lie in `within`.
+    pub fn data_in(&self, within: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = match &self.data {
+            DataMap::Whole => 0,
+            DataMap::Ranges(ranges) => ranges.partition_point(|range| range.end <= within.start),
+        };
+        let (start, end) = (within.start, within.end);
+        self.data_ranges()
+            .skip(first)
+            .take_while(move |range| range.start < end)
+            .map(move |range| range.start.max(start)..range.end.min(end))
+            .filter(|range| !range.is_empty())
+    }
+
+    pub(super) fn check(&self) -> Result<(), TreeError> {
+        let DataMap::Ranges(ranges) = &self.data else {
+            return Ok(());
+        };
+        let mut at = None;
+        for range in ranges {
+            let ascending = at.is_none_or(|end| range.start > end);
+            if !ascending || range.start >= range.end || range.end > self.size_bytes {
+                return Err(TreeError::DataMap {
+                    start: range.start,
+                    end: range.end,
+                });
+            }
+            at = Some(range.end);
+        }
+        Ok(())
+    }
+}
+
+struct InMemory(Arc<[u8]>);
+
+struct InMemoryReader<'a>(&'a [u8]);
+
+impl ContentSource for InMemory {
+    fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
+        Ok(Box::new(InMemoryReader(&self.0)))
+    }
+
+    fn describe(&self, _key: ContentKey) -> Vec<u8> {
+        b"content in memory".to_vec()
+    }
+}
+
+impl ContentReader for InMemoryReader<'_> {
+    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.0.get(start..start.checked_add(buffer.len())?))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
