@@ -9,6 +9,7 @@ use super::request::{Manner, Request, SizeWish};
 use super::words;
 use crate::Fit;
 use crate::options::{Errors, JournalLength, Size, number, parse_uuid};
+use crate::source::patterns::Patterns;
 
 /// A flag.
 pub(super) struct Flag {
@@ -245,6 +246,21 @@ pub(super) static FLAGS: &[Flag] = &[
             Ok(())
         },
     ),
+    long(
+        "exclude",
+        Some("GLOB"),
+        "Leave out what GLOB matches: /path/in/image/* or a name; ** crosses slashes",
+        exclude,
+    ),
+    long(
+        "one-file-system",
+        None,
+        "Keep directories empty on which another filesystem is mounted",
+        |request, _| {
+            request.one_file_system = true;
+            Ok(())
+        },
+    ),
     letter(
         'n',
         None,
@@ -396,6 +412,15 @@ fn available(more: &str) -> Option<Fit> {
         Size::Blocks(_) => None,
         size => Some(Fit::Available(size.bytes())),
     }
+}
+
+fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    let pattern = bytes(value);
+    if let Err(error) = Patterns::new([&pattern]) {
+        return line(format!("--exclude: {error}"));
+    }
+    request.exclude.push(pattern);
+    Ok(())
 }
 
 fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {

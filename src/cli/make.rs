@@ -11,7 +11,9 @@ use crate::cancel::Cancel;
 use crate::emit::Writing;
 use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
 use crate::sink::{IfBusy, OpenError, Output};
-use crate::{Builder, Error, Fit, Plan};
+use crate::source::patterns::Patterns;
+use crate::source::{self, SourceError};
+use crate::{Builder, Error, Fit, Notice, Plan};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
@@ -75,43 +77,57 @@ pub(super) fn plan(
 ) -> Result<Plan, Failure> {
     let fit = fit(request, &options, host);
     let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    let patterns =
+        Patterns::new(&request.exclude).map_err(|error| Error::from(SourceError::other(error)))?;
+    let asked = Asked {
+        request,
+        patterns: &patterns,
+        host,
+        settings,
+    };
     for source in &request.sources {
-        builder = add_source(builder, Path::new(source), host, settings)?;
+        builder = asked.add_source(builder, Path::new(source))?;
     }
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
-    Ok(builder.plan()?)
+    let mut plan = builder.plan()?;
+    let unmatched = patterns.unmatched().map(<[u8]>::to_vec);
+    let unmatched = unmatched.map(source::Notice::PatternUnmatched);
+    plan.notices.extend(unmatched.map(Notice::Source));
+    Ok(plan)
 }
 
-#[cfg(unix)]
-fn add_source(
-    builder: Builder,
-    source: &Path,
-    host: &Host,
-    settings: &Settings,
-) -> Result<Builder, Failure> {
-    use std::os::unix::fs::MetadataExt;
+/// What is asked of every source.
+struct Asked<'a> {
+    request: &'a Request,
+    patterns: &'a Patterns,
+    host: &'a Host,
+    settings: &'a Settings,
+}
 
-    let mut directory = crate::source::dir::Directory::new(source)
-        .keep_xattrs(!settings.no_copy_xattrs)
-        .latest_time(settings.latest_time);
-    if let Ok(output) = std::fs::metadata(&host.target.path) {
-        directory = directory.exclude_inode(output.dev(), output.ino());
+impl Asked<'_> {
+    #[cfg(unix)]
+    fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        use std::os::unix::fs::MetadataExt;
+
+        let mut directory = source::dir::Directory::new(source)
+            .keep_xattrs(!self.settings.no_copy_xattrs)
+            .exclude(self.patterns.clone())
+            .one_file_system(self.request.one_file_system)
+            .latest_time(self.settings.latest_time);
+        if let Ok(output) = std::fs::metadata(&self.host.target.path) {
+            directory = directory.exclude_inode(output.dev(), output.ino());
+        }
+        Ok(builder.source(directory))
     }
-    Ok(builder.source(directory))
-}
 
-#[cfg(not(unix))]
-fn add_source(
-    _builder: Builder,
-    source: &Path,
-    _host: &Host,
-    _settings: &Settings,
-) -> Result<Builder, Failure> {
-    let path = source.as_os_str().as_encoded_bytes();
-    let unsupported = io::Error::from(io::ErrorKind::Unsupported);
-    Err(Error::from(crate::source::SourceError::read(path, unsupported)).into())
+    #[cfg(not(unix))]
+    fn add_source(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        let path = source.as_os_str().as_encoded_bytes();
+        let unsupported = io::Error::from(io::ErrorKind::Unsupported);
+        Err(Error::from(SourceError::read(path, unsupported)).into())
+    }
 }
 
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.

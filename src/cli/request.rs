@@ -57,6 +57,9 @@ pub(super) struct Request {
     pub(super) cluster_size: Option<u32>,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
+    /// Patterns of what is left out.
+    pub(super) exclude: Vec<Vec<u8>>,
+    pub(super) one_file_system: bool,
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
     pub(super) dry_run: bool,
@@ -95,6 +98,8 @@ impl Request {
             cluster_size: None,
             threads: None,
             keep_root: false,
+            exclude: Vec::new(),
+            one_file_system: false,
             uncached: false,
             dry_run: false,
             force: 0,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::vec;
 
 use super::host_files::{FileNumber, HostContents, HostFiles, changed, means_changed, same_file};
+use super::patterns::{Leaf, Patterns};
 use super::{Declared, Notice, Source, SourceError};
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
@@ -52,6 +53,8 @@ pub struct Directory {
     path: PathBuf,
     keep_xattrs: bool,
     excluded: Vec<(u64, u64)>,
+    patterns: Patterns,
+    one_file_system: bool,
     latest_time: Option<i64>,
 }
 
@@ -62,6 +65,8 @@ impl Directory {
             path: path.into(),
             keep_xattrs: true,
             excluded: Vec::new(),
+            patterns: Patterns::default(),
+            one_file_system: false,
             latest_time: None,
         }
     }
@@ -77,6 +82,22 @@ impl Directory {
     #[must_use]
     pub fn exclude_inode(mut self, dev: u64, ino: u64) -> Self {
         self.excluded.push((dev, ino));
+        self
+    }
+
+    /// Leaves out, without a word and without opening it, what `patterns` say, by its path below
+    /// this directory.
+    #[must_use]
+    pub fn exclude(mut self, patterns: Patterns) -> Self {
+        self.patterns = patterns;
+        self
+    }
+
+    /// Whether directories on which something is mounted are kept empty, as `tar --one-file-system`
+    /// and `rsync -x` keep them; their contents are kept unless told otherwise.
+    #[must_use]
+    pub fn one_file_system(mut self, one: bool) -> Self {
+        self.one_file_system = one;
         self
     }
 
@@ -117,6 +138,7 @@ impl Source for Directory {
             files,
             contents: Arc::default(),
             links: HashMap::new(),
+            device: stat.dev,
             left_out: Vec::new(),
             skipped: BTreeMap::new(),
         };
@@ -138,6 +160,17 @@ struct Level {
     rest: vec::IntoIter<Found>,
 }
 
+impl Level {
+    /// A directory of which nothing is declared.
+    fn nothing(number: FileNumber, node: NodeId) -> Self {
+        Self {
+            number,
+            node,
+            rest: Vec::new().into_iter(),
+        }
+    }
+}
+
 struct Walk<'a> {
     options: &'a Directory,
     tree: &'a mut Tree,
@@ -145,6 +178,8 @@ struct Walk<'a> {
     contents: Arc<HostContents>,
     /// The nodes of files with several names, by device and inode number.
     links: HashMap<(u64, u64), NodeId>,
+    /// The device that the walk began on.
+    device: u64,
     left_out: Vec<Vec<u8>>,
     /// Attributes that were skipped: the first file's path and the count, by name.
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
@@ -202,6 +237,7 @@ impl Walk<'_> {
     ) -> Result<Level, SourceError> {
         let mut names = sys::names_in(directory)
             .map_err(|error| SourceError::read(self.files.path(number), error))?;
+        names.retain(|name| !self.is_excluded((number, name), Leaf::Other));
         names.sort_unstable();
         let found: Result<Vec<Found>, SourceError> = names
             .into_iter()
@@ -231,6 +267,9 @@ impl Walk<'_> {
             return Ok(None);
         }
         if stat.file_type == FileType::Directory {
+            if self.is_excluded((parent, name), Leaf::Directory) {
+                return Ok(None);
+            }
             return self.directory(parent, at, found).map(Some);
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
@@ -276,9 +315,18 @@ impl Walk<'_> {
             .files
             .add(parent, name, stat)
             .map_err(|error| self.trouble(parent, name, error))?;
-        let level = self.level(number, node, &directory)?;
+        let is_mounted = self.options.one_file_system && stat.dev != self.device;
+        let level = match is_mounted {
+            true => Level::nothing(number, node),
+            false => self.level(number, node, &directory)?,
+        };
         self.files.remember(number, Arc::new(directory));
         Ok(level)
+    }
+
+    fn is_excluded(&self, (parent, name): (FileNumber, &[u8]), leaf: Leaf) -> bool {
+        let patterns = &self.options.patterns;
+        !patterns.is_empty() && patterns.exclude(&self.files.path_below(parent, name), leaf)
     }
 
     fn file(

@@ -131,14 +131,26 @@ impl HostFiles {
         path
     }
 
+    /// The path of `name` in `parent` from the walk's root, without a slash in front.
+    pub(super) fn path_below(&self, parent: FileNumber, name: &[u8]) -> Vec<u8> {
+        let mut path = Vec::new();
+        self.push_line(&mut path, parent);
+        push_name(&mut path, name);
+        path.strip_prefix(b"/").map(<[u8]>::to_vec).unwrap_or(path)
+    }
+
     /// The path of a directory or file.
     pub(super) fn path(&self, number: FileNumber) -> Vec<u8> {
         let mut path = self.root_path.as_os_str().as_bytes().to_vec();
+        self.push_line(&mut path, number);
+        path
+    }
+
+    fn push_line(&self, path: &mut Vec<u8>, number: FileNumber) {
         let line: Vec<FileNumber> = self.line(number).collect();
         for number in line.into_iter().rev() {
-            push_name(&mut path, self.name(number));
+            push_name(path, self.name(number));
         }
-        path
     }
 
     /// The directory `number`, open.

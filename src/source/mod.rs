@@ -14,6 +14,7 @@ use crate::tree::{Metadata, NodeId, Tree, TreeError};
 pub mod dir;
 #[cfg(unix)]
 mod host_files;
+pub mod patterns;
 
 /// What can declare files.
 ///
@@ -74,12 +75,21 @@ pub enum Notice {
         /// How many files have it.
         files: u64,
     },
+    /// A pattern of what to leave out that no file matched.
+    PatternUnmatched(Vec<u8>),
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LeftOut { path } => write!(f, "{} is left out", Readable(path)),
+            Self::PatternUnmatched(pattern) => {
+                write!(
+                    f,
+                    "nothing matches {}, which was to be left out",
+                    Readable(pattern)
+                )
+            }
             Self::AttributeSkipped { name, path, files } => {
                 let (name, path) = (Readable(name), Readable(path));
                 write!(f, "attribute {name} of {path} is left out: ")?;
