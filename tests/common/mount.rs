@@ -68,20 +68,6 @@ impl Drop for Mount {
     }
 }
 
-/// Whether this process may let the kernel grow a mounted filesystem: that takes CAP_SYS_RESOURCE,
-/// which root in a container often has not. Says so where it may not.
-pub(crate) fn may_grow() -> Result<bool> {
-    const CAP_SYS_RESOURCE: u32 = 24;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let capabilities = u64::from_str_radix(line.unwrap_or_default().trim(), 16)?;
-    let may = capabilities >> CAP_SYS_RESOURCE & 1 == 1;
-    if !may {
-        tools::report("oracle missing: growth while mounted needs CAP_SYS_RESOURCE");
-    }
-    Ok(may)
-}
-
 /// Calls `look` with the root of `image`, mounted read-only.
 pub(crate) fn mount_ro<T>(image: &Path, look: impl FnOnce(&Path) -> T) -> Result<T> {
     let mount = Mount::read_only(image)?;

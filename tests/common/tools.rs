@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use super::machine;
+
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The version whose output the formatter must equal.
@@ -58,6 +60,8 @@ pub(crate) enum Need {
     Root,
     /// The tools of e2fsprogs.
     E2fsprogs(Which),
+    /// What a machine of another kernel is made of.
+    Machine,
 }
 
 impl Need {
@@ -68,6 +72,7 @@ impl Need {
             Self::E2fsprogs(which) => ["mke2fs", "e2fsck", "dumpe2fs", "debugfs"]
                 .iter()
                 .try_for_each(|name| find(which, name).map(drop)),
+            Self::Machine => machine::check(),
         }
     }
 }
