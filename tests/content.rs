@@ -19,7 +19,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use common::attrs::{Field, Kind, Options, Snapshot, TimeRule};
-use common::mount::{Mount, Scratch, mount_ro};
+use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{awkward, machine, making};
 use mke4fs::layout::LayoutWarning;
