@@ -64,6 +64,8 @@ pub struct Geometry {
     pub orphan_file_blocks: Option<u64>,
     /// Whether a journal was asked for and the filesystem is too small for it.
     pub too_small_for_journal: bool,
+    /// Whether only superblocks and descriptors are made, and no lost+found either.
+    pub super_only: bool,
 }
 
 /// Why no filesystem can have the geometry asked for.
@@ -189,6 +191,17 @@ impl Geometry {
     /// # Errors
     /// Where no filesystem can be made of them.
     pub fn new(settings: &Settings) -> Result<Self, GeometryError> {
+        let (geometry, fault) = Self::until_written(settings)?;
+        fault.map_or(Ok(geometry), Err)
+    }
+
+    /// The geometry of `settings`, with what is wrong with it that mke2fs finds only once it writes.
+    ///
+    /// # Errors
+    /// Where mke2fs does not begin to write.
+    pub fn until_written(
+        settings: &Settings,
+    ) -> Result<(Self, Option<GeometryError>), GeometryError> {
         let mut draft = Draft::new(settings)?;
         let mut geometry = loop {
             match draft.attempt()? {
@@ -197,10 +210,10 @@ impl Geometry {
             }
         };
         geometry.place_sparse_super2(settings);
-        geometry.size_journal(settings)?;
-        geometry.check_mmp(settings)?;
-        geometry.size_orphan_file(settings)?;
-        Ok(geometry)
+        let journal = geometry.size_journal(settings)?;
+        let mmp = geometry.check_mmp(settings).err();
+        let orphan_file = geometry.size_orphan_file(settings).err();
+        Ok((geometry, journal.or(mmp).or(orphan_file)))
     }
 
     /// The first block of `group`.
@@ -270,7 +283,7 @@ impl Geometry {
         let ino = match quota_type {
             QuotaType::User => Ino::USER_QUOTA,
             QuotaType::Group => Ino::GROUP_QUOTA,
-            QuotaType::Project => Ino::new(Ino::FIRST.get() + 1),
+            QuotaType::Project => self.first_new_ino(),
         };
         self.quota_types.has(quota_type).then_some(ino)
     }
@@ -278,15 +291,38 @@ impl Geometry {
     /// The orphan file's inode, if there is one.
     pub fn orphan_ino(&self) -> Option<Ino> {
         self.orphan_file_blocks?;
-        let before = self.quota_ino(QuotaType::Project).unwrap_or(Ino::FIRST);
-        Some(Ino::new(before.get() + 1))
+        let first = self.first_new_ino();
+        Some(match self.quota_ino(QuotaType::Project) {
+            Some(before) => Ino::new(before.get() + 1),
+            None => first,
+        })
+    }
+
+    /// The inodes of quota files and of the orphan file.
+    pub fn quota_and_orphan_inos(&self) -> impl Iterator<Item = Ino> {
+        let quota_types = self.quota_types.iter();
+        let quota = quota_types.filter_map(|quota_type| self.quota_ino(quota_type));
+        quota.chain(self.orphan_ino())
+    }
+
+    /// The first inode that is not reserved and that no lost+found has.
+    fn first_new_ino(&self) -> Ino {
+        Ino::new(Ino::FIRST.get() + u32::from(!self.super_only))
     }
 
     /// The last inode that the filesystem has for itself; lost+found counts as such.
     pub fn last_own_ino(&self) -> Ino {
         self.orphan_ino()
             .or(self.quota_ino(QuotaType::Project))
-            .unwrap_or(Ino::FIRST)
+            .unwrap_or(Ino::new(self.first_new_ino().get() - 1))
+    }
+
+    /// The first inode that the bitmaps state to be in use; those in use are without gaps.
+    pub fn first_used_ino(&self) -> Ino {
+        match self.super_only {
+            true => Ino::FIRST,
+            false => Ino::new(1),
+        }
     }
 
     /// How many groups a flex group has; 1 for none.
@@ -402,17 +438,24 @@ impl Geometry {
         free - free % self.cluster_ratio()
     }
 
-    fn size_journal(&mut self, settings: &Settings) -> Result<(), GeometryError> {
+    /// Chooses the journal's length. One too short for itself is found last.
+    fn size_journal(
+        &mut self,
+        settings: &Settings,
+    ) -> Result<Option<GeometryError>, GeometryError> {
         if !self.features.has(Feature::HasJournal) {
-            return Ok(());
+            return Ok(None);
         }
         let Some(default) = default_journal_blocks(self.blocks_count) else {
             self.too_small_for_journal = true;
+            if self.super_only {
+                return Ok(None);
+            }
             self.features = self
                 .features
                 .without(Feature::HasJournal)
                 .without(Feature::OrphanFile);
-            return Ok(());
+            return Ok(None);
         };
         let has_fast_commit = self.features.has(Feature::FastCommit);
         let fast_commit_kibibytes = settings.fast_commit_kibibytes.filter(|_| has_fast_commit);
@@ -430,11 +473,9 @@ impl Geometry {
         let blocks = plain + fast_commit;
         let is_asked = kibibytes.is_some() || fast_commit_kibibytes.is_some();
         self.journal_blocks = Some(self.checked_journal(blocks, is_asked)?);
-        if plain < u64::from(jbd2::MIN_BLOCKS) {
-            return Err(GeometryError::JournalTooShort { blocks: plain });
-        }
         self.fast_commit_blocks = u32::try_from(fast_commit).unwrap_or(u32::MAX);
-        Ok(())
+        let is_short = plain < u64::from(jbd2::MIN_BLOCKS) && !self.super_only;
+        Ok(is_short.then_some(GeometryError::JournalTooShort { blocks: plain }))
     }
 
     /// `blocks` as the journal's length, which is checked only where one was asked for.
@@ -452,7 +493,8 @@ impl Geometry {
 
     fn check_mmp(&self, settings: &Settings) -> Result<(), GeometryError> {
         let seconds = settings.mmp_update_interval;
-        if self.features.has(Feature::Mmp) && seconds > mmp::MAX_UPDATE_INTERVAL {
+        let is_made = self.features.has(Feature::Mmp) && !self.super_only;
+        if is_made && seconds > mmp::MAX_UPDATE_INTERVAL {
             return Err(GeometryError::MmpInterval { seconds });
         }
         Ok(())
@@ -583,6 +625,7 @@ impl<'a> Draft<'a> {
             },
             orphan_file_blocks: None,
             too_small_for_journal: false,
+            super_only: self.settings.super_only,
         };
         let rest = data_blocks % u64::from(self.blocks_per_group);
         let needed = self.last_group_metadata(&mut geometry);

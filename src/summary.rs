@@ -92,7 +92,7 @@ impl Summary {
             reserved_blocks: geometry.reserved_blocks,
             inode_size: geometry.inode_size,
             inodes_count: geometry.inodes_count,
-            free_inodes: geometry.inodes_count - layout.last_ino().get(),
+            free_inodes: layout.free_inodes(),
             journal_blocks: geometry.journal_blocks.unwrap_or(0),
             features: geometry.features,
             nodes: NodeCounts::of(tree),

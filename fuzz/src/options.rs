@@ -404,9 +404,9 @@ pub fn check_layout(settings: &Settings, layout: &Layout) {
     assert!(layout.last_ino().get() <= geometry.inodes_count);
     let used_inodes: u32 = geometry
         .all_groups()
-        .map(|group| layout.used_inodes(group))
+        .map(|group| u32::try_from(layout.used_inodes(group).len()).expect("32 bits"))
         .sum();
-    assert_eq!(used_inodes, layout.last_ino().get());
+    assert_eq!(used_inodes, geometry.inodes_count - layout.free_inodes());
     let count = |is: fn(Owner) -> Option<Group>| {
         let claims = layout.ledger.claims().iter();
         claims.filter(|claim| is(claim.owner).is_some()).count()

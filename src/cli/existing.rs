@@ -61,6 +61,20 @@ pub(super) fn look(path: &Path) -> io::Result<Option<Existing>> {
     Ok(recognise(&bytes))
 }
 
+/// The same, but for what lies where a filesystem of the ext family has its superblock.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(super) fn look_beside_ext(path: &Path) -> io::Result<Option<Existing>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LENGTH).read_to_end(&mut bytes)?;
+    let end = bytes.len().min(4096);
+    if let Some(superblock) = bytes.get_mut(1024..end) {
+        superblock.fill(0);
+    }
+    Ok(recognise(&bytes))
+}
+
 fn recognise(bytes: &[u8]) -> Option<Existing> {
     let has = |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark));
     if let Some(existing) = bytes.get(1024..2048).and_then(ext) {

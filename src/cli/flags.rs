@@ -325,6 +325,19 @@ pub(super) static FLAGS: &[Flag] = &[
         },
     ),
     letter(
+        'S',
+        None,
+        "Write superblocks and descriptors alone, to rescue what is there",
+        |request, _| {
+            request.options.super_only();
+            if request.manner == Manner::Mke4fs {
+                // mke2fs discards what shall be rescued.
+                request.options.keep_old_data();
+            }
+            Ok(())
+        },
+    ),
+    letter(
         'D',
         None,
         "Leave nothing that was written in the page cache",
@@ -368,7 +381,6 @@ pub(super) static FLAGS: &[Flag] = &[
             })
         },
     ),
-    not_yet!('S', None),
     not_yet!('c', None),
     not_yet!('l', Some("FILE")),
     not_yet!('z', Some("FILE")),

@@ -22,6 +22,10 @@ pub(super) enum Failure {
     Declined,
     Error(Error),
     Io(io::Error),
+    /// The output has not even the inode tables of the filesystem to rescue.
+    TooShortToRescue {
+        needed: u64,
+    },
     Open(OpenError),
 }
 
@@ -31,6 +35,10 @@ impl fmt::Display for Failure {
             Self::Declined => f.write_str("nothing was written"),
             Self::Error(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
+            Self::TooShortToRescue { needed } => write!(
+                f,
+                "the output ends before what is to be rescued; -S needs {needed} bytes of it"
+            ),
             Self::Open(error) => error.fmt(f),
         }
     }
@@ -169,6 +177,10 @@ fn write_until(
     if request.uncached {
         output.leave_uncached();
     }
+    let needed = plan.layout.old_bytes_needed();
+    if needed > 0 && output.size_bytes() < plan.settings.offset_bytes + needed {
+        return Err(Failure::TooShortToRescue { needed });
+    }
     let draft = output.begin(plan.settings.offset_bytes..plan.size_bytes())?;
     let writing = Writing {
         threads: threads(request),
@@ -178,7 +190,10 @@ fn write_until(
         sync: request.sync || request.uncached || draft.file().is_block_device(),
     };
     plan.write(draft.file(), &writing)?;
-    draft.keep();
+    match plan.settings.super_only {
+        true => draft.keep_written()?,
+        false => draft.keep(),
+    }
     Ok(())
 }
 

@@ -13,11 +13,11 @@ use super::flags::Fault;
 use super::getopt::{self, Unreadable};
 use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
-use super::words::{self, Names, Stats, Stream};
-use super::{Failed, existing, mke4fs, tell, warn};
+use super::telling::{Step, Telling};
+use super::words::{self, Names};
+use super::{Failed, existing, mke4fs, proceed, say, tell, warn};
 use crate::Plan;
 use crate::error::Kind;
-use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
 use crate::options::{Host, JournalLength, Notice, Options, Refusal, Settings, Size, TargetKind};
@@ -99,13 +99,6 @@ fn fail<T>(text: &str) -> Result<T, Failed> {
     Err(Failed)
 }
 
-fn say((stream, text): (Stream, String)) {
-    match stream {
-        Stream::Out => tell(&text),
-        Stream::Err => warn(&text),
-    }
-}
-
 /// One run.
 struct Command {
     /// The last part of the name it was called by.
@@ -174,12 +167,18 @@ impl Command {
         };
         let (settings, options) = self.settle(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
+        let kind = host.target.kind;
         let fits = make::fit(&self.request, &options, host).is_some();
         if !fits {
-            let geometry = self.geometry(&settings)?;
+            let (geometry, fault) = self.geometry(&settings)?;
             if self.request.dry_run && self.request.bad_uuid.is_none() {
-                self.tell_stats(&settings, &geometry);
+                self.telling(&settings, &geometry, kind).stats();
                 return Ok(());
+            }
+            if let Some(fault) = fault.filter(|_| self.request.bad_uuid.is_none()) {
+                let telling = self.telling(&settings, &geometry, kind);
+                telling.until(Step::of_fault(&fault))?;
+                return fail(&words::geometry_error(&fault, self.names()));
             }
         }
         if let Some(text) = &self.request.bad_uuid {
@@ -188,100 +187,48 @@ impl Command {
         }
         let plan = self.plan(options, host, &settings)?;
         if self.request.dry_run {
-            self.tell_stats(&plan.settings, &plan.layout.geometry);
+            self.telling(&plan.settings, &plan.layout.geometry, kind)
+                .stats();
             return Ok(());
         }
         let output = match opened {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(&plan, output, host.target.kind)
+        self.write(&plan, output, kind)
     }
 
     /// Writes, and tells of it as mke2fs does.
     fn write(&self, plan: &Plan, output: Output, kind: TargetKind) -> Result<(), Failed> {
-        self.tell_beginning(&plan.settings, &plan.layout.geometry, kind);
+        let telling = self.telling(&plan.settings, &plan.layout.geometry, kind);
+        telling.until(Step::Content)?;
+        telling.copying();
         if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
+            if matches!(failure, Failure::TooShortToRescue { .. }) {
+                return self.fail(words::SHORT_READ);
+            }
             self.tell("\n");
             return self.fail(&failure.to_string());
         }
-        self.tell_end(&plan.settings, &plan.layout.geometry);
+        telling.end();
         Ok(())
     }
 
-    /// Tells what mke2fs does before it copies files, all of which comes from the layout here.
-    fn tell_beginning(&self, settings: &Settings, geometry: &Geometry, kind: TargetKind) {
-        let verbose = |text: &str| {
-            if self.request.verbose {
-                tell(text);
-            }
-        };
-        if settings.assume_storage_prezeroed {
-            verbose(words::ASSUMING_PREZEROED);
+    fn telling<'a>(
+        &'a self,
+        settings: &'a Settings,
+        geometry: &'a Geometry,
+        kind: TargetKind,
+    ) -> Telling<'a> {
+        Telling {
+            request: &self.request,
+            device: &self.device,
+            device_name: &self.device_name,
+            tells_progress: self.tells_progress,
+            settings,
+            geometry,
+            kind,
         }
-        if settings.discard {
-            self.tell(words::DISCARDING);
-            self.tell(&self.numbers(geometry.blocks_count));
-            self.tell(words::DONE_PADDED);
-            // No kernel since 4.12 promises that of a device.
-            if !matches!(kind, TargetKind::Device(_)) {
-                verbose(words::DISCARD_ZEROES);
-            }
-        }
-        self.tell_stats(settings, geometry);
-        self.tell(words::ALLOCATING);
-        if !settings.packed_meta_blocks || !geometry.features.has(Feature::FlexBg) {
-            self.tell(&self.numbers(geometry.groups.into()));
-        }
-        self.tell(words::DONE_PADDED);
-        self.tell(words::WRITING_TABLES);
-        self.tell(&self.numbers(geometry.groups.into()));
-        self.tell(words::DONE_PADDED);
-        if let Some(blocks) = geometry.journal_blocks {
-            self.tell(&words::creating_journal(blocks));
-            let before_first = |block: &u64| *block < geometry.first_data_block;
-            if let Some(block) = settings.journal_location.filter(before_first)
-                && geometry.features.has(Feature::Extent)
-            {
-                warn(&words::no_block_for_journal(block, &self.device_name));
-            }
-            self.tell(words::DONE);
-        }
-        if geometry.features.has(Feature::Mmp) {
-            self.tell(&words::mmp_enabled(settings.mmp_update_interval));
-        }
-        if !self.request.sources.is_empty() {
-            self.tell(words::COPYING);
-        }
-    }
-
-    fn tell_end(&self, settings: &Settings, geometry: &Geometry) {
-        if !self.request.sources.is_empty() {
-            self.tell(words::DONE);
-        }
-        self.tell(words::WRITING_SUPERBLOCKS);
-        self.tell(&self.numbers(geometry.groups.into()));
-        self.tell(words::DONE_AND_EMPTY_LINE);
-        if env::var_os("MKE2FS_SKIP_CHECK_MSG").is_none() {
-            self.tell(&words::check_message(settings));
-        }
-    }
-
-    /// What stands for the numbers up to `most` that mke2fs counts.
-    fn numbers(&self, most: u64) -> String {
-        words::numeric_progress(most, self.tells_progress)
-    }
-
-    /// Tells the numbers of the filesystem, even if quiet where nothing else is done.
-    fn tell_stats(&self, settings: &Settings, geometry: &Geometry) {
-        if self.request.quiet && !self.request.dry_run {
-            return;
-        }
-        let stats = Stats { geometry, settings };
-        if self.request.verbose {
-            warn(&words::unused_blocks(&stats));
-        }
-        tell(&words::stats(&stats, self.request.verbose));
     }
 
     /// The options, with the size and with the type that the program's name stands for.
@@ -420,17 +367,18 @@ impl Command {
         }
     }
 
-    fn geometry(&self, settings: &Settings) -> Result<Geometry, Failed> {
+    /// The geometry, and a fault of it that mke2fs finds while it writes.
+    fn geometry(&self, settings: &Settings) -> Result<(Geometry, Option<GeometryError>), Failed> {
         let advise = |geometry: &Geometry| {
             self.tell(&words::checksum_advice(geometry.features));
             if geometry.too_small_for_journal {
                 warn(words::TOO_SMALL_FOR_JOURNAL);
             }
         };
-        let failed = match Geometry::new(settings) {
-            Ok(geometry) => {
+        let failed = match Geometry::until_written(settings) {
+            Ok((geometry, fault)) => {
                 advise(&geometry);
-                return Ok(geometry);
+                return Ok((geometry, fault));
             }
             Err(error) => error,
         };
@@ -471,24 +419,16 @@ impl Command {
             }
             Kind::Geometry(error) => fail(&words::geometry_error(error, self.names())),
             Kind::Layout(LayoutError::NoRoom { owner, .. }) => {
-                match words::no_room(*owner, &self.program) {
-                    Some(text) => fail(&text),
-                    None => self.fail(&failure.to_string()),
+                let Some(text) = words::no_room(*owner, &self.program) else {
+                    return self.fail(&failure.to_string());
+                };
+                if let (false, Ok(geometry)) = (fits, Geometry::new(settings)) {
+                    let telling = self.telling(settings, &geometry, host.target.kind);
+                    telling.until(Step::of_owner(*owner))?;
                 }
+                fail(&text)
             }
             _ => self.fail(&failure.to_string()),
         }
     }
-}
-
-/// Asks whether to go on; no answer is no.
-fn proceed() -> Result<(), Failed> {
-    tell(words::PROCEED);
-    let mut answer = String::new();
-    let asked = io::stdin().read_line(&mut answer);
-    if asked.is_ok() && answer.starts_with(['y', 'Y']) {
-        return Ok(());
-    }
-    tell("\n");
-    Err(Failed)
 }

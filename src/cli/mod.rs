@@ -11,6 +11,7 @@ mod make;
 mod mke2fs;
 mod mke4fs;
 mod request;
+mod telling;
 mod words;
 
 use std::ffi::{OsStr, OsString};
@@ -44,6 +45,26 @@ fn tell(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes());
     let _ = out.flush();
+}
+
+/// Writes what stands with its stream.
+fn say((stream, text): (words::Stream, String)) {
+    match stream {
+        words::Stream::Out => tell(&text),
+        words::Stream::Err => warn(&text),
+    }
+}
+
+/// Asks whether to go on, in mke2fs's words; no answer is no.
+fn proceed() -> Result<(), Failed> {
+    tell(words::PROCEED);
+    let mut answer = String::new();
+    let asked = io::stdin().read_line(&mut answer);
+    if asked.is_ok() && answer.starts_with(['y', 'Y']) {
+        return Ok(());
+    }
+    tell("\n");
+    Err(Failed)
 }
 
 /// Writes to standard error. Nobody listens if that fails, so nothing is done about it.

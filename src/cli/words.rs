@@ -3,8 +3,6 @@
 //! These lines are an interface: scripts read them. All were recorded by running that program, and
 //! all are in this file. Lines of ours that stand beside them say so.
 
-use std::fmt::Write;
-
 use super::existing::Existing;
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
@@ -711,15 +709,27 @@ fn backups(geometry: &Geometry) -> String {
 ///
 /// mke2fs tells the first number at once and others as seconds pass; then it rubs them out.
 pub(super) fn numeric_progress(most: u64, told: bool) -> String {
-    let digits = most.checked_ilog10().map_or(0, |log| log + 1);
-    let digits = usize::try_from(digits).unwrap_or_default();
-    let width = 2 * digits + 1;
+    let width = 2 * digits(most) + 1;
     let (spaces, back) = (" ".repeat(width), "\u{8}".repeat(width));
-    let mut text = String::new();
-    if told {
-        let _ = write!(text, "{:>digits$}/{most:>digits$}{back}", 0);
+    numeric_progress_begun(most, told) + &spaces + &back
+}
+
+/// The same, of a step that is not done.
+pub(super) fn numeric_progress_begun(most: u64, told: bool) -> String {
+    let digits = digits(most);
+    match told {
+        true => format!(
+            "{:>digits$}/{most:>digits$}{}",
+            0,
+            "\u{8}".repeat(2 * digits + 1)
+        ),
+        false => String::new(),
     }
-    text + &spaces + &back
+}
+
+fn digits(most: u64) -> usize {
+    let digits = most.checked_ilog10().map_or(0, |log| log + 1);
+    usize::try_from(digits).unwrap_or_default()
 }
 
 pub(super) const DONE_PADDED: &str = "done                            \n";
@@ -750,6 +760,16 @@ pub(super) fn no_block_for_journal(block: u64, device: &str) -> String {
 
 pub(super) fn mmp_enabled(seconds: u16) -> String {
     format!("Multiple mount protection is enabled with update interval {seconds} seconds.\n")
+}
+
+/// The output ends before the inode that `-S` must change.
+pub(super) const SHORT_READ: &str = "Attempt to read block from filesystem resulted in short read \
+     while creating orphan file";
+pub(super) const SKIPPING_JOURNAL: &str = "Skipping journal creation in super-only mode\n";
+
+/// What `-S` is told to do is a last resort.
+pub(super) fn further_corrupted(device: &str) -> String {
+    format!("{device} may be further corrupted by superblock rewrite\n")
 }
 
 /// When the filesystem will be checked, where it will be at all.

@@ -170,8 +170,14 @@ impl Image<'_> {
                     0
                 }
             }
-            Owner::BlockBitmap(group) => u64::from(!self.layout.block_bitmap_uninit(group)),
-            Owner::InodeBitmap(group) => u64::from(!self.layout.inode_bitmap_uninit(group)),
+            Owner::BlockBitmap(group) => {
+                let layout = self.layout;
+                u64::from(layout.writes_block_bitmaps() && !layout.block_bitmap_uninit(group))
+            }
+            Owner::InodeBitmap(group) => {
+                let layout = self.layout;
+                u64::from(layout.writes_inode_bitmaps() && !layout.inode_bitmap_uninit(group))
+            }
             Owner::InodeTable(group) => u64::from(self.used_table_blocks(group)),
             Owner::Journal(block) => u64::from(block.get() == 0),
             Owner::Superblock(_)

@@ -15,7 +15,7 @@ use crate::ondisk::jbd2::{BLOCK_TYPE_SUPERBLOCK_V1, JournalSuperblock};
 use crate::ondisk::mmp::MmpBlock;
 use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, ENCRYPTION_MODES, FLAG_SIGNED_HASH, FLAG_TEST_FILESYSTEM,
-    JOURNAL_BACKUP_BLOCKS, STATE_VALID, Superblock,
+    JOURNAL_BACKUP_BLOCKS, STATE_ERROR, STATE_VALID, Superblock,
 };
 use crate::ondisk::{dirhash::HashVersion, inode, orphan};
 use crate::options::{Errors, QuotaType};
@@ -27,7 +27,12 @@ impl Image<'_> {
     pub(super) fn superblock(&self, group: Group) -> Superblock {
         let mut sb = self.superblock_template;
         sb.s_block_group_nr = Le16::new(u16::try_from(group.get()).unwrap_or(u16::MAX));
-        sb.s_state = Le16::new(if group.get() == 0 { STATE_VALID } else { 0 });
+        let damaged = match self.settings.super_only {
+            true => STATE_ERROR,
+            false => 0,
+        };
+        let clean = if group.get() == 0 { STATE_VALID } else { 0 };
+        sb.s_state = Le16::new(clean | damaged);
         if self.has(Feature::MetadataCsum) {
             sb.s_checksum = Le32::new(sb.checksum());
         }
@@ -61,10 +66,12 @@ impl Image<'_> {
         let tables = layout.tables_of(group);
         let mut desc = GroupDesc::zeroed();
         desc.set_places(tables.block_bitmap, tables.inode_bitmap, tables.inode_table);
-        let used = layout.used_inodes(group);
+        let used = u32::try_from(layout.used_inodes(group).len()).unwrap_or(u32::MAX);
         let free_blocks = layout.stated_free_blocks(group);
         let free_clusters = geometry.clusters_for(free_blocks);
-        let unused = if geometry.features.has_group_desc_csum() {
+        let counts_unused = geometry.features.has_group_desc_csum() && !geometry.super_only;
+        // Every inode may hold something to rescue.
+        let unused = if counts_unused {
             geometry.inodes_per_group - used
         } else {
             0
@@ -78,20 +85,35 @@ impl Image<'_> {
         let mut flags = if self.tables_zeroed { INODE_ZEROED } else { 0 };
         if layout.block_bitmap_uninit(group) {
             flags |= BLOCK_UNINIT;
-        } else if self.has(Feature::MetadataCsum) {
+        } else if self.has(Feature::MetadataCsum) && layout.writes_block_bitmaps() {
             self.render_block_bitmap(group, scratch);
             let bytes = bitmap_bytes(geometry.clusters_per_group());
             desc.set_block_bitmap_checksum(crc32c(self.seed, &scratch[..bytes]));
         }
         if layout.inode_bitmap_uninit(group) {
             flags |= INODE_UNINIT;
-        } else if self.has(Feature::MetadataCsum) {
+        } else if self.has(Feature::MetadataCsum) && layout.writes_inode_bitmaps() {
             self.render_inode_bitmap(group, scratch);
             let bytes = bitmap_bytes(geometry.inodes_per_group);
             desc.set_inode_bitmap_checksum(crc32c(self.seed, &scratch[..bytes]));
         }
         desc.bg_flags = Le16::new(flags);
         let known = stored.len().min(size_of::<GroupDesc>());
+        if layout.has_early_checksum(group) {
+            let before = group.get() * geometry.inodes_per_group;
+            let reserved = Ino::FIRST
+                .get()
+                .saturating_sub(before)
+                .min(geometry.inodes_per_group);
+            desc.set_unused_inodes(geometry.inodes_per_group - reserved);
+            stored[..known].copy_from_slice(&bytes_of(&desc)[..known]);
+            self.seal_descriptor(group, stored);
+            let checksum = [stored[SIZE_32 - 2], stored[SIZE_32 - 1]];
+            desc.set_unused_inodes(0);
+            desc.bg_checksum = Le16::new(u16::from_le_bytes(checksum));
+            stored[..known].copy_from_slice(&bytes_of(&desc)[..known]);
+            return;
+        }
         stored[..known].copy_from_slice(&bytes_of(&desc)[..known]);
         self.seal_descriptor(group, stored);
     }
@@ -111,6 +133,9 @@ impl Image<'_> {
     fn directories_by_group(&self) -> Vec<u32> {
         let layout = self.layout;
         let mut counts = vec![0_u32; usize::try_from(layout.geometry.groups).expect("fits memory")];
+        if layout.geometry.super_only {
+            return counts;
+        }
         let made = layout.system.lost_found.as_ref().map(|_| Ino::FIRST);
         let own = layout.content.directories().iter();
         let inos = own.map(|(node, _)| layout.content.ino_of(*node));
@@ -138,9 +163,10 @@ impl Image<'_> {
     /// A group's inode bitmap; bits past the group are set.
     pub(super) fn render_inode_bitmap(&self, group: Group, block: &mut [u8]) {
         let per_group = index(u64::from(self.layout.geometry.inodes_per_group));
-        let used = index(u64::from(self.layout.used_inodes(group)));
+        let used = self.layout.used_inodes(group);
         block.fill(0xff);
-        clear_bits(block, used..per_group);
+        clear_bits(block, 0..per_group);
+        set_bits(block, index(used.start.into())..index(used.end.into()));
     }
 
     /// The resize inode's double indirect block: the primary descriptor blocks kept for growing.
@@ -239,7 +265,7 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.set_blocks_count(geometry.blocks_count);
     sb.set_reserved_blocks_count(geometry.reserved_blocks);
     sb.set_free_blocks_count(layout.stated_total_free());
-    sb.s_free_inodes_count = Le32::new(geometry.inodes_count - layout.last_ino().get());
+    sb.s_free_inodes_count = Le32::new(layout.free_inodes());
     sb.s_first_data_block = Le32::new(u32::from(geometry.first_data_block == 1));
     sb.s_log_block_size = Le32::new(geometry.block_size.log());
     let log_cluster = geometry.block_size.log() + u32::from(geometry.log_cluster_ratio);
@@ -338,6 +364,10 @@ fn set_features(image: &Image<'_>, sb: &mut Superblock) {
 
 /// Repeats the journal's inode, from which fsck restores it.
 fn set_journal(layout: &Layout, sb: &mut Superblock) {
+    if layout.geometry.super_only && layout.geometry.features.has(Feature::HasJournal) {
+        // The journal that was there is kept.
+        sb.s_journal_inum = Le32::new(Ino::JOURNAL.get());
+    }
     let Some(journal) = &layout.system.journal else {
         return;
     };

@@ -77,6 +77,8 @@ pub enum EmitError {
         /// Why.
         error: io::Error,
     },
+    /// Quota files for an old filesystem that has some, or something else in their place.
+    QuotaInUse,
     /// The caller asked to stop.
     Cancelled,
 }
@@ -95,6 +97,10 @@ impl fmt::Display for EmitError {
             Self::Content { name, error } => {
                 write!(f, "cannot read {}: {error}", name.escape_ascii())
             }
+            Self::QuotaInUse => f.write_str(
+                "the old filesystem's quota inodes are in use; its superblocks can be made without \
+                 the quota feature, and tune2fs can add it once e2fsck is done",
+            ),
             Self::Cancelled => f.write_str("interrupted"),
         }
     }
@@ -104,7 +110,7 @@ impl std::error::Error for EmitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sink { error, .. } | Self::Content { error, .. } => Some(error),
-            Self::SinkTooSmall { .. } | Self::Cancelled => None,
+            Self::SinkTooSmall { .. } | Self::QuotaInUse | Self::Cancelled => None,
         }
     }
 }
@@ -134,6 +140,9 @@ pub fn emit(
             needed,
         });
     }
+    if settings.super_only && !settings.discard {
+        out.check_quota_inodes(layout)?;
+    }
     out.zero(OLD_SUPERBLOCK)?;
     out.sync(writing)?;
     let discarded = settings.discard && out.discard(length, writing.cancel)?;
@@ -145,7 +154,10 @@ pub fn emit(
         Storage::OldData
     };
     let image = Image::new(settings, layout, tree, storage);
-    image.zero_stale(storage, &out)?;
+    match settings.super_only {
+        true => image.write_own_inodes(&out)?,
+        false => image.zero_stale(storage, &out)?,
+    }
     image.write_batches(&out, writing)?;
     out.sync(writing)?;
     let primary = image.superblock(Group::new(0));
@@ -182,6 +194,34 @@ impl Out<'_> {
         self.sink
             .zero(self.base + range.start, range.end - range.start)
             .map_err(|error| self.failed("zeroing", range.start, error))
+    }
+
+    /// Looks whether the inodes of quota files are free in a filesystem that is kept.
+    fn check_quota_inodes(&self, layout: &Layout) -> Result<(), EmitError> {
+        let geometry = &layout.geometry;
+        let mut stored = vec![0; usize::from(geometry.inode_size)];
+        for quota_type in geometry.quota_types.iter() {
+            let Some(ino) = geometry.quota_ino(quota_type) else {
+                continue;
+            };
+            let offset = self.inode_offset(layout, ino);
+            self.sink
+                .read_at(self.base + offset, &mut stored)
+                .map_err(|error| self.failed("reading", offset, error))?;
+            if stored.iter().any(|byte| *byte != 0) {
+                return Err(EmitError::QuotaInUse);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the inode `ino` is, in bytes from the image's first.
+    fn inode_offset(&self, layout: &Layout, ino: Ino) -> u64 {
+        let geometry = &layout.geometry;
+        let group = geometry.group_of_ino(ino);
+        let before = ino.get() - geometry.group_first_ino(group).get();
+        self.offset(layout.tables_of(group).inode_table)
+            + u64::from(before) * u64::from(geometry.inode_size)
     }
 
     fn sync(&self, writing: &Writing<'_>) -> Result<(), EmitError> {
@@ -290,7 +330,8 @@ impl<'a> Image<'a> {
             tree,
             seed: filesystem_seed(settings.uuid),
             stale_inodes: StaleInodes::new(settings, layout, storage),
-            tables_zeroed: storage != Storage::OldData || !settings.lazy_itable_init,
+            tables_zeroed: !settings.super_only
+                && (storage != Storage::OldData || !settings.lazy_itable_init),
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
         };
@@ -308,7 +349,10 @@ impl<'a> Image<'a> {
     /// How many blocks of a group's inode table hold inodes in use.
     fn used_table_blocks(&self, group: Group) -> u32 {
         let geometry = &self.layout.geometry;
-        let bytes = self.layout.used_inodes(group) * u32::from(geometry.inode_size);
+        if geometry.super_only {
+            return 0;
+        }
+        let bytes = self.layout.used_inodes(group).end * u32::from(geometry.inode_size);
         bytes.div_ceil(geometry.block_size.bytes())
     }
 
@@ -317,7 +361,7 @@ impl<'a> Image<'a> {
         let geometry = &self.layout.geometry;
         let (inode_bytes, block_bytes) = (geometry.inode_size, geometry.block_size.bytes_u64());
         let bytes = |inodes: u32| u64::from(inodes) * u64::from(inode_bytes);
-        let used = bytes(self.layout.used_inodes(group));
+        let used = bytes(self.layout.used_inodes(group).end);
         match self.stale_inodes {
             StaleInodes::Zeroed => used.next_multiple_of(block_bytes),
             StaleInodes::Left { reserved } => {
@@ -328,6 +372,17 @@ impl<'a> Image<'a> {
                 used.max(bytes(reserved).next_multiple_of(block_bytes))
             }
         }
+    }
+
+    /// Writes the inodes of quota and orphan files, each by itself: what lies around them stays.
+    fn write_own_inodes(&self, out: &Out<'_>) -> Result<(), EmitError> {
+        let geometry = &self.layout.geometry;
+        let mut stored = vec![0; usize::from(geometry.inode_size)];
+        for ino in geometry.quota_and_orphan_inos() {
+            self.render_inode(ino, &mut stored)?;
+            out.write(out.inode_offset(self.layout, ino), &stored)?;
+        }
+        Ok(())
     }
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {

@@ -34,6 +34,7 @@ mod tables;
 mod xattrs;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use casefold::CasefoldFault;
 pub use content::{
@@ -49,7 +50,7 @@ pub use xattrs::{StoredXattr, XattrFault, XattrPlans};
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::options::{QuotaType, Settings};
+use crate::options::{QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeId, Tree};
 use crate::units::{Group, Ino, LogicalBlock};
 use tables::Placement;
@@ -242,6 +243,8 @@ pub enum LayoutError {
         /// Which names, and why.
         fault: CasefoldFault,
     },
+    /// Content for a filesystem of which only superblocks and descriptors are written.
+    ContentWithSuperOnly,
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
     /// More users, groups or projects than a quota file holds.
@@ -313,6 +316,9 @@ impl fmt::Display for LayoutError {
                 write!(f, "{}: {fault}", path.escape_ascii())
             }
             Self::Casefold { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
+            Self::ContentWithSuperOnly => f.write_str(
+                "where only superblocks and descriptors are written there is no place for content",
+            ),
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
             }
@@ -364,6 +370,9 @@ impl Layout {
     /// # Errors
     /// Where something does not fit or cannot be stored.
     pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        if settings.super_only && tree.len() > 1 {
+            return Err(LayoutError::ContentWithSuperOnly);
+        }
         let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
         tables::claim_backups(&geometry, &mut ledger)?;
         // mke2fs packs tables only where flex_bg lets them leave their groups.
@@ -380,14 +389,20 @@ impl Layout {
         let metadata_blocks =
             geometry.blocks_count - geometry.first_data_block - ledger.total_free();
         let journal_blocks = geometry.journal_blocks.map_or(0, u64::from);
-        let overhead_clusters = geometry.clusters_for(metadata_blocks)
+        let mut overhead_clusters = geometry.clusters_for(metadata_blocks)
             + geometry.clusters_for(journal_blocks)
             + geometry.first_data_block;
+        if settings.super_only {
+            overhead_clusters = 0;
+        }
 
         let mut warnings = Vec::new();
         let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
-        let (content, xattrs) = draft.claim(&system.root, &mut ledger)?;
+        let (content, xattrs) = match settings.super_only {
+            true => draft.without_places(),
+            false => draft.claim(&system.root, &mut ledger)?,
+        };
         let mut system = system;
         let counted = quota::Counted {
             geometry: &geometry,
@@ -452,13 +467,19 @@ impl Layout {
         self.content.last_ino()
     }
 
-    /// The inodes in use in `group`, which are its first ones.
-    pub fn used_inodes(&self, group: Group) -> u32 {
-        let before = group.get() * self.geometry.inodes_per_group;
-        self.last_ino()
-            .get()
-            .saturating_sub(before)
-            .min(self.geometry.inodes_per_group)
+    /// The inodes that `group`'s bitmap states to be in use, counted from the group's first.
+    pub fn used_inodes(&self, group: Group) -> Range<u32> {
+        let per_group = self.geometry.inodes_per_group;
+        let before = group.get() * per_group;
+        let within = |ino: u32| ino.saturating_sub(before).min(per_group);
+        let first = self.geometry.first_used_ino().get();
+        within(first - 1)..within(self.last_ino().get())
+    }
+
+    /// The inodes that are free.
+    pub fn free_inodes(&self) -> u32 {
+        let used = self.last_ino().get() + 1 - self.geometry.first_used_ino().get();
+        self.geometry.inodes_count - used
     }
 
     /// Whether the block bitmap of `group` need not be written: no block of it is in use but for
@@ -471,8 +492,9 @@ impl Layout {
     /// clears the flag in the first case alone).
     pub fn block_bitmap_uninit(&self, group: Group) -> bool {
         if !self.geometry.features.has_group_desc_csum()
+            || self.initialises_bitmaps(group)
             || group == self.geometry.last_group()
-            || self.used_inodes(group) > 0
+            || !self.used_inodes(group).is_empty()
         {
             return false;
         }
@@ -487,7 +509,56 @@ impl Layout {
 
     /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.
     pub fn inode_bitmap_uninit(&self, group: Group) -> bool {
-        self.geometry.features.has_group_desc_csum() && self.used_inodes(group) == 0
+        self.geometry.features.has_group_desc_csum()
+            && self.used_inodes(group).is_empty()
+            && !self.initialises_bitmaps(group)
+    }
+
+    /// Where only superblocks and descriptors are made: how many bytes of the old filesystem must be
+    /// there, for its inode tables get the inodes of quota and orphan files.
+    pub fn old_bytes_needed(&self) -> u64 {
+        if !self.geometry.super_only {
+            return 0;
+        }
+        let geometry = &self.geometry;
+        let ends = geometry.quota_and_orphan_inos().map(|ino| {
+            let group = geometry.group_of_ino(ino);
+            let before = ino.get() - geometry.group_first_ino(group).get();
+            let bytes = u64::from(before) * u64::from(geometry.inode_size);
+            let block = bytes / geometry.block_size.bytes_u64();
+            let table = self.tables_of(group).inode_table;
+            (table.get() + block + 1) * geometry.block_size.bytes_u64()
+        });
+        ends.max().unwrap_or(0)
+    }
+
+    /// Whether the bitmaps of `group` count as initialised although nothing of them is in use:
+    /// libext2fs does that to all groups from that of a new inode on.
+    fn initialises_bitmaps(&self, group: Group) -> bool {
+        self.geometry.super_only
+            && self.writes_inode_bitmaps()
+            && group >= self.geometry.group_of_ino(self.geometry.first_used_ino())
+    }
+
+    /// Whether `group`'s descriptor has the checksum that it had before its inodes were stated to be
+    /// in use, one and all: nothing changed it since.
+    pub fn has_early_checksum(&self, group: Group) -> bool {
+        let writes = self.writes_block_bitmaps() && !self.block_bitmap_uninit(group)
+            || self.writes_inode_bitmaps() && !self.inode_bitmap_uninit(group);
+        self.geometry.super_only && !writes && self.geometry.log_cluster_ratio == 0
+    }
+
+    /// Whether block bitmaps are written: in any case but where nothing claimed a block that is
+    /// not a group's own.
+    pub fn writes_block_bitmaps(&self) -> bool {
+        !self.geometry.super_only
+            || self.geometry.quota_types != QuotaTypes::NONE
+            || self.writes_inode_bitmaps()
+    }
+
+    /// Whether inode bitmaps are written: in any case but where no inode was taken.
+    pub fn writes_inode_bitmaps(&self) -> bool {
+        !self.geometry.super_only || self.last_ino() >= self.geometry.first_used_ino()
     }
 
     /// The tables of `group`.

@@ -26,6 +26,9 @@ const MAX_BLOCKS: u64 = 1 << 21;
 /// The bytes of a quota file of a single id.
 pub(super) const LEAST_QUOTA_FILE: u64 = 6 * 1024;
 
+/// The bytes of a quota file without an id: its header.
+const EMPTY_QUOTA_FILE: u64 = 32;
+
 /// A quota file.
 #[derive(Clone, Debug)]
 pub struct QuotaFile {
@@ -117,14 +120,20 @@ impl QuotaShape {
 
     /// The shape of the file for what `draft` will hold, or else how many ids are too many.
     pub(super) fn of(quota_type: QuotaType, draft: &Draft<'_>) -> Result<Self, usize> {
-        let ids = ids(quota_type, draft.owners());
+        let ids = match draft.is_written() {
+            true => ids(quota_type, draft.owners()),
+            false => Vec::new(),
+        };
         let count = ids.len();
         Self::new(ids).ok_or(count)
     }
 
-    /// The file's size in bytes.
+    /// The file's size in bytes: without an id, e2fsprogs writes no root of the tree.
     fn size_bytes(&self) -> u64 {
-        u64::from(self.blocks) * 1024
+        match self.ids.is_empty() {
+            true => EMPTY_QUOTA_FILE,
+            false => u64::from(self.blocks) * 1024,
+        }
     }
 
     /// The blocks of the filesystem that the file fills, in the order in which e2fsprogs writes

@@ -15,7 +15,7 @@ use crate::tree::NodeId;
 use crate::units::{Block, BlockSize, Group, Ino, LogicalBlock, Run};
 
 /// The filesystem's own files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SystemFiles {
     /// The root directory's blocks, in their order in it.
     pub root: Vec<Run>,
@@ -131,42 +131,31 @@ pub(super) fn claim(
         ledger,
         keep_whole: draft.has_content(),
     };
-    let root = claims.root_directory(draft.root_blocks())?;
-    let lost_found = if draft.has_lost_found() {
-        None
-    } else {
-        Some(claims.lost_found()?)
-    };
-    let resize = if geometry.features.has(Feature::ResizeInode) {
-        Some(claims.resize_inode()?)
-    } else {
-        None
-    };
-    let journal = match geometry.journal_blocks {
-        Some(blocks) => Some(claims.journal(u64::from(blocks), settings.journal_location)?),
-        None => None,
-    };
-    let mmp = match geometry.features.has(Feature::Mmp) {
-        true => Some(claims.first_free(Owner::Mmp)?),
-        false => None,
-    };
-    let mut quota_files = Vec::new();
-    for quota_type in geometry.quota_types.iter() {
-        quota_files.push(claims.quota_file(quota_type, draft)?);
+    let mut files = SystemFiles::default();
+    if draft.is_written() {
+        files.root = claims.root_directory(draft.root_blocks())?;
+        if !draft.has_lost_found() {
+            files.lost_found = Some(claims.lost_found()?);
+        }
+        if geometry.features.has(Feature::ResizeInode) {
+            files.resize = Some(claims.resize_inode()?);
+        }
+        if let Some(blocks) = geometry.journal_blocks {
+            files.journal = Some(claims.journal(u64::from(blocks), settings.journal_location)?);
+        }
+        if geometry.features.has(Feature::Mmp) {
+            files.mmp = Some(claims.first_free(Owner::Mmp)?);
+        }
     }
-    let orphan_file = match geometry.orphan_file_blocks {
-        Some(blocks) => Some(claims.append_by_blocks(blocks, Block::default(), ORPHAN_FILE)?),
-        None => None,
-    };
-    Ok(SystemFiles {
-        root,
-        lost_found,
-        resize,
-        journal,
-        mmp,
-        quota_files,
-        orphan_file,
-    })
+    for quota_type in geometry.quota_types.iter() {
+        files
+            .quota_files
+            .push(claims.quota_file(quota_type, draft)?);
+    }
+    if let Some(blocks) = geometry.orphan_file_blocks {
+        files.orphan_file = Some(claims.append_by_blocks(blocks, Block::default(), ORPHAN_FILE)?);
+    }
+    Ok(files)
 }
 
 /// The length in blocks of the lost+found that mke2fs makes. With inline_data it begins inside its

@@ -74,6 +74,11 @@ impl GroupDesc {
         (self.bg_free_blocks_count_lo, self.bg_free_blocks_count_hi) = halves_16(free_blocks);
         (self.bg_free_inodes_count_lo, self.bg_free_inodes_count_hi) = halves_16(free_inodes);
         (self.bg_used_dirs_count_lo, self.bg_used_dirs_count_hi) = halves_16(dirs);
+        self.set_unused_inodes(unused);
+    }
+
+    /// Sets the count of inodes at the end of the table that were never used.
+    pub fn set_unused_inodes(&mut self, unused: u32) {
         (self.bg_itable_unused_lo, self.bg_itable_unused_hi) = halves_16(unused);
     }
 

@@ -14,6 +14,8 @@ pub const MAGIC: u16 = 0xef53;
 pub const OFFSET: u64 = 1024;
 /// `EXT2_VALID_FS`: cleanly unmounted.
 pub const STATE_VALID: u16 = 0x1;
+/// `s_state`: errors are known (`EXT2_ERROR_FS`).
+pub const STATE_ERROR: u16 = 0x2;
 /// `EXT2_FLAGS_SIGNED_HASH`: directory hashes read names as signed bytes.
 pub const FLAG_SIGNED_HASH: u32 = 0x1;
 /// `EXT2_FLAGS_TEST_FILESYS`: to try what is not finished.

@@ -74,6 +74,7 @@ pub struct Options {
     extended: Vec<ExtendedWish>,
     force: bool,
     dry_run: bool,
+    super_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -333,6 +334,14 @@ impl Options {
     /// Goes on where mke2fs would ask whether to.
     pub fn force(&mut self) -> &mut Self {
         self.force = true;
+        self
+    }
+
+    /// Writes superblocks and descriptors alone, as a last resort where all of a filesystem's own are
+    /// lost: the options must be those that it was made with. What was there is kept only if it is
+    /// not discarded.
+    pub fn super_only(&mut self) -> &mut Self {
+        self.super_only = true;
         self
     }
 

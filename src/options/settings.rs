@@ -206,4 +206,7 @@ pub struct Settings {
     pub offset_bytes: u64,
     /// Extended attributes of the source are left behind.
     pub no_copy_xattrs: bool,
+    /// Only superblocks and descriptors are written, beside what features ask of a file of its own;
+    /// bitmaps, inodes and everything else stay as they are, for a rescue.
+    pub super_only: bool,
 }

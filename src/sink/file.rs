@@ -95,6 +95,12 @@ impl File {
         Ok(())
     }
 
+    /// The bytes up to the last that was written or was there before.
+    pub(super) fn written_bytes(&self) -> u64 {
+        let unwritten = self.known_zero().missing_from(0..self.size_bytes);
+        unwritten.last().map_or(0, |last| last.end)
+    }
+
     fn known_zero(&self) -> MutexGuard<'_, RangeSet> {
         // Nothing panics between two changes that belong together.
         self.known_zero

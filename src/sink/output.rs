@@ -144,6 +144,26 @@ impl Draft {
         &self.0.file
     }
 
+    /// Leaves the output as it is now, but for what it was grown by and nothing was written to at
+    /// its end.
+    ///
+    /// # Errors
+    /// Where it cannot be cut.
+    pub fn keep_written(self) -> io::Result<()> {
+        let was = match self.0.origin {
+            Origin::Nothing => 0,
+            Origin::Existing { size_bytes } => size_bytes,
+        };
+        let image = self.0.image.as_ref();
+        let superblock_end = image.map_or(0, |image| image.start.saturating_add(SUPERBLOCK.end));
+        let length = self.0.file.written_bytes().max(was).max(superblock_end);
+        if length < self.0.file.size_bytes() {
+            self.0.file.handle().set_len(length)?;
+        }
+        self.keep();
+        Ok(())
+    }
+
     /// Leaves the output as it is now: it is finished.
     pub fn keep(mut self) {
         self.0.kept = true;

@@ -375,6 +375,16 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// What was decided, where nothing of it is written and so nothing has a place.
+    pub(in crate::layout) fn without_places(self) -> (Content, XattrPlans) {
+        (self.content, self.xattrs)
+    }
+
+    /// Whether anything of the tree is written at all.
+    pub(in crate::layout) fn is_written(&self) -> bool {
+        !self.geometry.super_only
+    }
+
     /// Claims every block of the tree; the root directory's are those in `root`.
     pub(in crate::layout) fn claim(
         self,

@@ -184,7 +184,8 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if let Some(name) = &rules.creator_os {
         settings.creator_os = creator(name).ok_or_else(|| Refusal::UnknownOs(name.clone()))?;
     }
-    if settings.mmp_update_interval == 0 && settings.features.has(Feature::Mmp) {
+    let makes_mmp = settings.features.has(Feature::Mmp) && !settings.super_only;
+    if settings.mmp_update_interval == 0 && makes_mmp {
         settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
     }
     let has = |feature| settings.features.has(feature);

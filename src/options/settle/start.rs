@@ -87,6 +87,7 @@ pub(super) fn start(
         assume_storage_prezeroed: false,
         offset_bytes: 0,
         no_copy_xattrs: false,
+        super_only: options.super_only,
     })
 }
 

@@ -1,0 +1,199 @@
+//! Given what is being made, tells it in mke2fs's words and order; never makes it.
+//!
+//! All of it comes from settings and geometry, so it is told before anything is written.
+
+use std::env;
+use std::path::Path;
+
+use super::request::Request;
+use super::words::{self, Stats};
+use super::{Failed, existing, proceed, say, tell, warn};
+use crate::feature::Feature;
+use crate::geometry::{Geometry, GeometryError};
+use crate::layout::Owner;
+use crate::options::{Settings, TargetKind};
+
+/// A run of mke2fs, as far as it is told.
+pub(super) struct Telling<'a> {
+    pub(super) request: &'a Request,
+    pub(super) device: &'a Path,
+    /// The device's name, for people.
+    pub(super) device_name: &'a str,
+    /// Whether numbers are told while something goes on.
+    pub(super) tells_progress: bool,
+    pub(super) settings: &'a Settings,
+    pub(super) geometry: &'a Geometry,
+    pub(super) kind: TargetKind,
+}
+
+/// A step of mke2fs that may fail after others were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Placing the groups' tables.
+    Tables,
+    /// Making the journal.
+    Journal,
+    /// Enabling multiple mount protection.
+    Mmp,
+    /// Making files, the filesystem's own or others.
+    Content,
+}
+
+impl Step {
+    /// The step that finds `fault`.
+    pub(super) fn of_fault(fault: &GeometryError) -> Self {
+        match fault {
+            GeometryError::JournalTooShort { .. } => Self::Journal,
+            GeometryError::MmpInterval { .. } => Self::Mmp,
+            _ => Self::Content,
+        }
+    }
+
+    /// The step that finds no room for what `owner` has.
+    pub(super) fn of_owner(owner: Owner) -> Self {
+        match owner {
+            Owner::BlockBitmap(_) | Owner::InodeBitmap(_) | Owner::InodeTable(_) => Self::Tables,
+            Owner::Journal(_) | Owner::JournalNode(_) => Self::Journal,
+            _ => Self::Content,
+        }
+    }
+}
+
+impl Telling<'_> {
+    /// Tells what `-q` keeps quiet.
+    fn tell(&self, text: &str) {
+        if !self.request.quiet {
+            tell(text);
+        }
+    }
+
+    /// What stands for the numbers up to `most` that mke2fs counts.
+    fn numbers(&self, most: u64) -> String {
+        words::numeric_progress(most, self.tells_progress)
+    }
+
+    /// Tells the numbers of the filesystem, even if quiet where nothing else is done.
+    pub(super) fn stats(&self) {
+        if self.request.quiet && !self.request.dry_run {
+            return;
+        }
+        let stats = Stats {
+            geometry: self.geometry,
+            settings: self.settings,
+        };
+        if self.request.verbose {
+            warn(&words::unused_blocks(&stats));
+        }
+        tell(&words::stats(&stats, self.request.verbose));
+    }
+
+    /// Tells all that comes before `step` is done.
+    ///
+    /// # Errors
+    /// Where a person does not want it.
+    pub(super) fn until(&self, step: Step) -> Result<(), Failed> {
+        self.discarding();
+        self.stats();
+        self.tell(words::ALLOCATING);
+        let groups = self.geometry.groups.into();
+        if !self.settings.packed_meta_blocks || !self.geometry.features.has(Feature::FlexBg) {
+            self.tell(&match step {
+                Step::Tables => words::numeric_progress_begun(groups, self.tells_progress),
+                _ => self.numbers(groups),
+            });
+        }
+        if step == Step::Tables {
+            return Ok(());
+        }
+        self.tell(words::DONE_PADDED);
+        if self.settings.super_only {
+            return self.rescue();
+        }
+        self.tell(words::WRITING_TABLES);
+        self.tell(&self.numbers(groups));
+        self.tell(words::DONE_PADDED);
+        self.files(step);
+        Ok(())
+    }
+
+    fn discarding(&self) {
+        let verbose = |text: &str| {
+            if self.request.verbose {
+                tell(text);
+            }
+        };
+        if self.settings.assume_storage_prezeroed {
+            verbose(words::ASSUMING_PREZEROED);
+        }
+        if self.settings.discard {
+            self.tell(words::DISCARDING);
+            self.tell(&self.numbers(self.geometry.blocks_count));
+            self.tell(words::DONE_PADDED);
+            // No kernel since 4.12 promises that of a device.
+            if !matches!(self.kind, TargetKind::Device(_)) {
+                verbose(words::DISCARD_ZEROES);
+            }
+        }
+    }
+
+    /// Tells what `-S` does, once it may: what is there may be lost by it.
+    fn rescue(&self) -> Result<(), Failed> {
+        if !self.settings.discard
+            && let Ok(Some(existing)) = existing::look_beside_ext(self.device)
+        {
+            say(words::contains(self.device_name, &existing));
+        }
+        tell(&words::further_corrupted(self.device_name));
+        if self.request.force == 0 {
+            proceed()?;
+        }
+        if self.geometry.features.has(Feature::HasJournal) {
+            tell(words::SKIPPING_JOURNAL);
+        }
+        Ok(())
+    }
+
+    /// Tells of the filesystem's own files.
+    fn files(&self, step: Step) {
+        let (settings, geometry) = (self.settings, self.geometry);
+        if let Some(blocks) = geometry.journal_blocks {
+            self.tell(&words::creating_journal(blocks));
+            let before_first = |block: &u64| *block < geometry.first_data_block;
+            if let Some(block) = settings.journal_location.filter(before_first)
+                && geometry.features.has(Feature::Extent)
+            {
+                warn(&words::no_block_for_journal(block, self.device_name));
+            }
+            if step == Step::Journal {
+                return;
+            }
+            self.tell(words::DONE);
+        }
+        if step <= Step::Mmp {
+            return;
+        }
+        if geometry.features.has(Feature::Mmp) {
+            self.tell(&words::mmp_enabled(settings.mmp_update_interval));
+        }
+    }
+
+    /// Tells that files are being copied.
+    pub(super) fn copying(&self) {
+        if !self.request.sources.is_empty() {
+            self.tell(words::COPYING);
+        }
+    }
+
+    /// Tells the end.
+    pub(super) fn end(&self) {
+        if !self.request.sources.is_empty() {
+            self.tell(words::DONE);
+        }
+        self.tell(words::WRITING_SUPERBLOCKS);
+        self.tell(&self.numbers(self.geometry.groups.into()));
+        self.tell(words::DONE_AND_EMPTY_LINE);
+        if env::var_os("MKE2FS_SKIP_CHECK_MSG").is_none() {
+            self.tell(&words::check_message(self.settings));
+        }
+    }
+}
