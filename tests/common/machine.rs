@@ -62,7 +62,15 @@ pub(crate) fn run(disks: &[&Path], script: &str) -> Result<String> {
     let mut machine = Command::new("timeout");
     machine.args([PATIENCE, "qemu-system-x86_64"]);
     machine.args(["-machine", "q35", "-accel", "tcg"]);
-    machine.args(["-cpu", "max", "-m", "512", "-nodefaults", "-no-reboot"]);
+    // Without KVM, QEMU 7.2 breaks the flags in CMPXCHG16B, and newer kernels end in a double fault.
+    machine.args([
+        "-cpu",
+        "max,cx16=off",
+        "-m",
+        "512",
+        "-nodefaults",
+        "-no-reboot",
+    ]);
     machine.args(["-display", "none", "-serial", "stdio"]);
     machine.args(["-append", "console=ttyS0 quiet panic=-1"]);
     machine.arg("-kernel").arg(kernel()?);
