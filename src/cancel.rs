@@ -63,3 +63,15 @@ impl Cancel {
         crate::sys::die_of_caught_signal()
     }
 }
+
+/// Lets an abort, such as where memory ends, end the process with status 1.
+///
+/// It is for commands: it installs a handler for the whole process. What an abort undoes first,
+/// [`Output::undo_on_abort`](crate::sink::Output::undo_on_abort) says.
+///
+/// # Errors
+/// Where the system lets no handler be installed.
+#[cfg(all(unix, feature = "cli"))]
+pub fn fail_on_abort() -> std::io::Result<()> {
+    crate::sys::fail_on_abort()
+}

@@ -658,7 +658,7 @@ fn a_root_that_cannot_be_read_is_named() {
 type Change = fn(&Path);
 
 /// What may be done to a file between its declaration and its reading.
-const CHANGES: [(&str, Change); 7] = [
+const CHANGES: [(&str, Change); 9] = [
     ("rewritten with the times it had", |file| {
         let host = fs::metadata(file).unwrap();
         let before = metadata_of(&host);
@@ -686,6 +686,14 @@ const CHANGES: [(&str, Change); 7] = [
     ("replaced by a pipe", |file| {
         fs::remove_file(file).unwrap();
         fifo(file);
+    }),
+    ("replaced by a directory", |file| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    }),
+    ("replaced by a socket", |file| {
+        fs::remove_file(file).unwrap();
+        std::os::unix::net::UnixListener::bind(file).unwrap();
     }),
     ("removed", |file| fs::remove_file(file).unwrap()),
 ];

@@ -13,6 +13,7 @@ use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
 use crate::sink::{IfBusy, OpenError, Output};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
+use crate::sys;
 use crate::{Builder, Error, Fit, Notice, Plan};
 
 /// Why no filesystem was made.
@@ -27,6 +28,8 @@ pub(super) enum Failure {
         needed: u64,
     },
     Open(OpenError),
+    /// What was made could not be told; it is made.
+    Untold(io::Error),
 }
 
 impl fmt::Display for Failure {
@@ -40,6 +43,9 @@ impl fmt::Display for Failure {
                 "the output ends before what is to be rescued; -S needs {needed} bytes of it"
             ),
             Self::Open(error) => error.fmt(f),
+            Self::Untold(error) => {
+                write!(f, "cannot write to standard output: {}", sys::reason(error))
+            }
         }
     }
 }
@@ -147,6 +153,32 @@ pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError
     Output::open(output, if_busy)
 }
 
+/// An output that no signal and no abort leaves half written.
+pub(super) struct Guarded {
+    output: Output,
+    stop: Stop,
+}
+
+/// The wish to stop that signals have. It comes before a new output does.
+pub(super) struct Stop(Cancel);
+
+impl Stop {
+    pub(super) fn by_signals() -> Self {
+        #[cfg(unix)]
+        if let Ok(cancel) = Cancel::by_signals() {
+            return Self(cancel);
+        }
+        Self(Cancel::new())
+    }
+
+    pub(super) fn guard(self, output: Output) -> Guarded {
+        // Where the system does not help, what is left has no superblock still.
+        #[cfg(unix)]
+        let _ = output.undo_on_abort();
+        Guarded { output, stop: self }
+    }
+}
+
 /// Writes the image and leaves the output finished, or as if nothing had been begun.
 ///
 /// `progress` is called with bytes as they are written. A signal to end ends the process, after
@@ -154,10 +186,11 @@ pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError
 pub(super) fn write(
     request: &Request,
     plan: &Plan,
-    output: Output,
+    guarded: Guarded,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), Failure> {
-    let cancel = cancel();
+    let Guarded { output, stop } = guarded;
+    let Stop(cancel) = stop;
     let written = write_until(request, plan, output, (progress, &cancel));
     if let Err(Failure::Error(error)) = &written
         && error.is_cancelled()
@@ -195,15 +228,6 @@ fn write_until(
         false => draft.keep(),
     }
     Ok(())
-}
-
-/// A wish to stop that the signals to end have, where there are signals.
-fn cancel() -> Cancel {
-    #[cfg(unix)]
-    if let Ok(cancel) = Cancel::by_signals() {
-        return cancel;
-    }
-    Cancel::new()
 }
 
 /// Ends the process by the signal that asked for it.

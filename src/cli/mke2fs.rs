@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
-use super::make::{self, Failure};
+use super::make::{self, Failure, Guarded};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
@@ -191,15 +191,16 @@ impl Command {
                 .stats();
             return Ok(());
         }
+        let stop = make::Stop::by_signals();
         let output = match opened {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(&plan, output, kind)
+        self.write(&plan, stop.guard(output), kind)
     }
 
     /// Writes, and tells of it as mke2fs does.
-    fn write(&self, plan: &Plan, output: Output, kind: TargetKind) -> Result<(), Failed> {
+    fn write(&self, plan: &Plan, output: Guarded, kind: TargetKind) -> Result<(), Failed> {
         let telling = self.telling(&plan.settings, &plan.layout.geometry, kind);
         telling.until(Step::Content)?;
         telling.copying();

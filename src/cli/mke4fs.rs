@@ -16,7 +16,7 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, existing, tell, warn, words};
+use super::{Failed, existing, tell, tell_surely, warn, words};
 use crate::options::{Host, Options, Size, TargetKind};
 use crate::sink::Output;
 use crate::source::Readable;
@@ -232,18 +232,20 @@ impl Run {
             self.remark(notice);
         }
         if !self.request.dry_run {
+            // Whoever is asked may still end it by a signal.
+            self.confirm()?;
+            let stop = make::Stop::by_signals();
             let output = match opened {
                 Some(output) => output,
                 None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
             };
-            self.confirm()?;
             let bar = self.bar(&plan.summary());
+            let output = stop.guard(output);
             let written = make::write(&self.request, plan, output, &|bytes| bar.inc(bytes));
             bar.finish_and_clear();
             written?;
         }
-        self.summarise(plan);
-        Ok(())
+        self.summarise(plan).map_err(Failure::Untold)
     }
 
     fn remark(&self, notice: &crate::Notice) {
@@ -293,7 +295,7 @@ impl Run {
         }
     }
 
-    fn summarise(&self, plan: &Plan) {
+    fn summarise(&self, plan: &Plan) -> io::Result<()> {
         let made = Made {
             path: &self.output,
             dry_run: self.request.dry_run,
@@ -301,14 +303,16 @@ impl Run {
             summary: plan.summary(),
             took: self.begun.elapsed(),
         };
+        let mut text = String::new();
         if self.request.json {
-            tell(&made.json());
+            text = made.json();
         } else if !self.request.quiet {
-            tell(&made.text());
+            text = made.text();
             if self.request.verbose {
-                tell(&made.details());
+                text += &made.details();
             }
         }
+        tell_surely(&text)
     }
 }
 

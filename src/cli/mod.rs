@@ -21,6 +21,9 @@ use std::process::ExitCode;
 
 /// Runs the command: its name first, then its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Without it the status of an abort is another, and a new output would be left.
+    #[cfg(unix)]
+    let _ = crate::cancel::fail_on_abort();
     let mut arguments = arguments.into_iter();
     let called = arguments.next().unwrap_or_else(|| "mke4fs".into());
     let name = Path::new(&called).file_name().unwrap_or(OsStr::new(""));
@@ -42,9 +45,17 @@ struct Failed;
 
 /// Writes to standard output. Nobody listens if that fails, so nothing is done about it.
 fn tell(text: &str) {
+    let _ = tell_surely(text);
+}
+
+/// Writes to standard output what somebody waits for. Whoever closed a pipe does not.
+fn tell_surely(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// Writes what stands with its stream.

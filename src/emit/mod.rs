@@ -16,6 +16,7 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use bytemuck::{Zeroable, bytes_of};
 
@@ -160,6 +161,10 @@ pub fn emit(
     }
     image.write_batches(&out, writing)?;
     out.sync(writing)?;
+    // The last moment at which a wish to stop can be heard.
+    if writing.cancel.load(Ordering::Relaxed) {
+        return Err(EmitError::Cancelled);
+    }
     let primary = image.superblock(Group::new(0));
     let written = out
         .write(superblock::OFFSET, bytes_of(&primary))
@@ -401,9 +406,12 @@ impl<'a> Image<'a> {
                 }
             }
         };
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 1..writing.threads.get() {
-                scope.spawn(work);
+                // Where the system has no more threads, fewer do all the work.
+                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
             work();
         });

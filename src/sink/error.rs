@@ -61,6 +61,8 @@ pub enum Refusal {
     DanglingSymlink,
     /// It is a block device that is set read-only.
     ReadOnly,
+    /// It belongs to another user and lies where anybody may put it, such as in `/tmp`.
+    Anothers,
     /// The system does not let it be opened or created.
     Io(io::ErrorKind),
 }
@@ -81,6 +83,7 @@ pub(super) enum Cause {
     Directory,
     DanglingSymlink,
     ReadOnly,
+    Anothers,
     Io(io::Error),
 }
 
@@ -100,6 +103,7 @@ impl OpenError {
             Cause::Directory => Refusal::Directory,
             Cause::DanglingSymlink => Refusal::DanglingSymlink,
             Cause::ReadOnly => Refusal::ReadOnly,
+            Cause::Anothers => Refusal::Anothers,
             Cause::Io(error) => Refusal::Io(error.kind()),
         }
     }
@@ -129,6 +133,10 @@ impl fmt::Display for OpenError {
                 "{path} is a symbolic link to a file that does not exist; name that file instead"
             ),
             Cause::ReadOnly => write!(f, "{path} is a read-only device"),
+            Cause::Anothers => write!(
+                f,
+                "{path} is another user's, in a directory where anybody may put it; name another file"
+            ),
             Cause::Io(error) => write!(f, "cannot open {path} for writing: {error}"),
         }
     }
@@ -151,6 +159,7 @@ impl From<OpenError> for io::Error {
             Refusal::NotStorage => io::ErrorKind::InvalidInput,
             Refusal::DanglingSymlink => io::ErrorKind::NotFound,
             Refusal::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            Refusal::Anothers => io::ErrorKind::PermissionDenied,
             Refusal::Io(kind) => kind,
         };
         Self::new(kind, error)

@@ -107,6 +107,24 @@ impl Output {
         self.0.identity()
     }
 
+    /// Lets an abort of the process undo what was begun, as dropping it does.
+    ///
+    /// It is for commands, after [`fail_on_abort`](crate::cancel::fail_on_abort), and for one output
+    /// at a time.
+    ///
+    /// # Errors
+    /// Where the system does not tell which file it is.
+    #[cfg(all(unix, feature = "cli"))]
+    pub fn undo_on_abort(&self) -> io::Result<()> {
+        let Guard { file, origin, .. } = &self.0;
+        let before = match *origin {
+            Origin::Nothing => None,
+            Origin::Existing { .. } if file.is_block_device() => return Ok(()),
+            Origin::Existing { size_bytes } => Some(size_bytes),
+        };
+        sys::undo_on_abort(file.handle(), file.path(), before)
+    }
+
     /// Keeps what will be written out of the page cache, but for some of it at a time.
     pub fn leave_uncached(&mut self) {
         self.0.file.leave_uncached();
@@ -195,9 +213,16 @@ impl Guard {
 impl Drop for Guard {
     /// Undoes what was begun; where that fails there is nobody left to tell.
     fn drop(&mut self) {
-        if self.kept {
-            return;
+        if !self.kept {
+            self.undo();
         }
+        #[cfg(all(unix, feature = "cli"))]
+        sys::undo_nothing();
+    }
+}
+
+impl Guard {
+    fn undo(&self) {
         match self.origin {
             Origin::Nothing => {
                 if self.still_named() {
@@ -248,13 +273,18 @@ fn create(path: &Path) -> Result<Option<File>, Cause> {
     };
     // Another run that found it before it was locked holds it now: the file is that run's.
     lock(&file)?;
-    File::new(file, path.to_owned())
-        .map(Some)
-        .map_err(Cause::Io)
+    let file = File::new(file, path.to_owned()).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    });
+    file.map(Some).map_err(Cause::Io)
 }
 
 /// Opens what is at `path` and locks it; `None` if that changes meanwhile.
 fn open_existing(path: &Path, named: &Metadata, if_busy: IfBusy) -> Result<Option<File>, Cause> {
+    // Its owner could read what is written, or have it written over another's file.
+    if if_busy == IfBusy::Refuse && sys::is_anothers_in_shared_directory(path, named) {
+        return Err(Cause::Anothers);
+    }
     let before = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_symlink() => {
             return Err(Cause::DanglingSymlink);

@@ -403,6 +403,15 @@ impl Walk<'_> {
                 file: None,
             },
         )?;
+        // It was asked by name each time, so another may have come between.
+        let still = self
+            .files
+            .directory(parent)
+            .and_then(|directory| sys::stat_at(&*directory, name))
+            .map_err(|error| self.trouble(parent, name, error))?;
+        if !same_file(&still, stat) {
+            return Err(self.trouble(parent, name, changed()));
+        }
         Ok(node)
     }
 
@@ -457,12 +466,15 @@ impl Walk<'_> {
         if let Some(file) = place.file {
             return Ok(XattrsOf::Open(file));
         }
+        let directory = self.files.directory(place.parent)?;
+        if path_below(&directory, b".").exists() {
+            return Ok(XattrsOf::Below(directory, place.name));
+        }
         let path = self.files.path_of(place.parent, place.name);
         if path.len() < PATH_MAX {
             return Ok(XattrsOf::Path(OsString::from_vec(path).into()));
         }
-        let directory = self.files.directory(place.parent)?;
-        Ok(XattrsOf::Below(directory, place.name))
+        Err(io::Error::other("so long a path needs /proc"))
     }
 
     fn skip(&mut self, attribute: Vec<u8>, place: &Place<'_>) {
@@ -496,9 +508,9 @@ struct Place<'a> {
 enum XattrsOf<'a> {
     /// Through the file.
     Open(&'a File),
-    /// By its path.
+    /// By its path, where there is no /proc: a directory on the way may be replaced by a link.
     Path(PathBuf),
-    /// By a name in an open directory, where the path is too long.
+    /// By a name in an open directory, which no replaced directory leads elsewhere.
     Below(Arc<File>, &'a [u8]),
 }
 
@@ -507,13 +519,7 @@ impl XattrsOf<'_> {
         match self {
             Self::Open(file) => sys::xattr_names(file),
             Self::Path(path) => sys::xattr_names_at(path),
-            Self::Below(directory, name) => {
-                let names = sys::xattr_names_at(&path_below(directory, name));
-                names.map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => io::Error::other("so long a path needs /proc"),
-                    _ => error,
-                })
-            }
+            Self::Below(directory, name) => sys::xattr_names_at(&path_below(directory, name)),
         }
     }
 

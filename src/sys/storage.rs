@@ -63,6 +63,7 @@ pub(crate) use on_unix::*;
 mod on_unix {
     use std::fs::Metadata;
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::path::Path;
 
     use super::Identity;
 
@@ -95,6 +96,27 @@ mod on_unix {
         }
     }
 
+    /// Whether another user may have put `named`, a file or link that is at `path`, in the way: it
+    /// lies in a sticky directory that all may write to, and belongs neither to this user nor to the
+    /// directory's owner.
+    ///
+    /// It is the kernel's rule of `protected_symlinks` and `protected_regular` (sysctl fs), which
+    /// few systems leave off, but which does not cover regular files that are merely opened.
+    pub(crate) fn is_anothers_in_shared_directory(path: &Path, named: &Metadata) -> bool {
+        const STICKY_AND_WRITABLE: u32 = 0o1002;
+        let kind = named.file_type();
+        let Some(directory) = path
+            .parent()
+            .and_then(|parent| std::fs::metadata(parent).ok())
+        else {
+            return false;
+        };
+        (kind.is_file() || kind.is_symlink())
+            && directory.mode() & STICKY_AND_WRITABLE == STICKY_AND_WRITABLE
+            && named.uid() != crate::sys::effective_user()
+            && named.uid() != directory.uid()
+    }
+
     /// How many bytes of storage the file takes.
     pub(crate) fn allocated_bytes(metadata: &Metadata) -> u64 {
         // st_blocks counts units of 512 bytes, whatever the filesystem's block size.
@@ -108,6 +130,7 @@ pub(crate) use elsewhere::*;
 #[cfg(not(unix))]
 mod elsewhere {
     use std::fs::Metadata;
+    use std::path::Path;
 
     use super::Identity;
 
@@ -118,6 +141,11 @@ mod elsewhere {
 
     /// Whether this is a block device.
     pub(crate) fn is_block_device(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// Whether another user may have put a file in the way: that cannot be told.
+    pub(crate) fn is_anothers_in_shared_directory(_path: &Path, _named: &Metadata) -> bool {
         false
     }
 

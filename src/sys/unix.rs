@@ -29,6 +29,11 @@ pub(crate) fn page_size() -> u64 {
         .unwrap_or(4096)
 }
 
+/// The user that the kernel takes this process for.
+pub(crate) fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 /// The host's name, as the kernel has it.
 pub(crate) fn host_name() -> io::Result<Vec<u8>> {
     Ok(nix::unistd::gethostname()?.into_vec())
@@ -454,12 +459,22 @@ pub(crate) fn device_number(device: u64) -> (u64, u64) {
 
 #[cfg(feature = "cli")]
 mod signals {
+    use std::ffi::CString;
+    use std::fs::File;
     use std::io;
-    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+    use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::ptr;
+    use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
     use std::sync::{Arc, OnceLock};
 
-    use nix::libc::c_int;
+    use nix::libc::{self, c_int, off_t};
     use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+    use nix::sys::stat::{FileStat, fstat, lstat};
+    use nix::unistd::{ftruncate, unlink};
+
+    use super::number;
 
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     static CAUGHT: AtomicI32 = AtomicI32::new(0);
@@ -485,6 +500,7 @@ mod signals {
             // SAFETY: the handler is async-signal-safe; an action that was there is put back as is.
             let before = unsafe { signal::sigaction(number, &stopping)? };
             if matches!(before.handler(), SigHandler::SigIgn) {
+                // SAFETY: what is put back was there before.
                 unsafe { signal::sigaction(number, &before)? };
             }
         }
@@ -503,6 +519,82 @@ mod signals {
         // SAFETY: the default action is no handler.
         unsafe { signal::signal(caught, SigHandler::SigDfl)? };
         Ok(signal::raise(caught)?)
+    }
+
+    /// How an output becomes what it was before, without the help of a destructor.
+    struct Undo {
+        /// The name of a file that was created, and which file that is.
+        created: Option<(CString, FileStat)>,
+        descriptor: RawFd,
+        size_bytes: off_t,
+    }
+
+    /// What an abort undoes. It is never freed: a handler may be at it.
+    static UNDO: AtomicPtr<Undo> = AtomicPtr::new(ptr::null_mut());
+
+    extern "C" fn fail(_number: c_int) {
+        let undo = UNDO.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: what is stored there was leaked, so it lives on.
+        if let Some(undo) = unsafe { undo.as_ref() } {
+            // Nothing below allocates, and each is one system call that a handler may make.
+            match &undo.created {
+                Some((path, created)) => {
+                    let named = lstat(path.as_c_str());
+                    let is_same = |named: &FileStat| {
+                        (named.st_dev, named.st_ino) == (created.st_dev, created.st_ino)
+                    };
+                    if named.as_ref().is_ok_and(is_same) {
+                        let _ = unlink(path.as_c_str());
+                    }
+                }
+                None => {
+                    // SAFETY: the output is open as long as its undoing is stored.
+                    let file = unsafe { BorrowedFd::borrow_raw(undo.descriptor) };
+                    let _ = ftruncate(file, undo.size_bytes);
+                }
+            }
+        }
+        // SAFETY: it ends the process without running anything of it.
+        unsafe { libc::_exit(1) }
+    }
+
+    /// Lets an abort end the process with the status of a failure, after what [`undo_on_abort`] was
+    /// told last.
+    ///
+    /// Where memory ends, the standard library says so and aborts: no destructor runs then.
+    pub(crate) fn fail_on_abort() -> io::Result<()> {
+        let action = SigAction::new(
+            SigHandler::Handler(fail),
+            SaFlags::SA_ONSTACK,
+            SigSet::empty(),
+        );
+        // SAFETY: the handler makes async-signal-safe calls only.
+        unsafe { signal::sigaction(Signal::SIGABRT, &action)? };
+        Ok(())
+    }
+
+    /// Lets an abort give `file` back the size that it had before, or remove it from `path` if it
+    /// was not there.
+    pub(crate) fn undo_on_abort(file: &File, path: &Path, before: Option<u64>) -> io::Result<()> {
+        let undo = match before {
+            None => Undo {
+                created: Some((CString::new(path.as_os_str().as_bytes())?, fstat(file)?)),
+                descriptor: file.as_raw_fd(),
+                size_bytes: 0,
+            },
+            Some(size_bytes) => Undo {
+                created: None,
+                descriptor: file.as_raw_fd(),
+                size_bytes: number(size_bytes)?,
+            },
+        };
+        UNDO.store(Box::into_raw(Box::new(undo)), Ordering::Release);
+        Ok(())
+    }
+
+    /// Lets an abort undo nothing.
+    pub(crate) fn undo_nothing() {
+        UNDO.store(ptr::null_mut(), Ordering::Release);
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum Need {
     E2fsprogs(Which),
     /// What a machine of another kernel is made of.
     Machine,
+    /// A program in $PATH.
+    Program(&'static str),
 }
 
 impl Need {
@@ -73,6 +75,13 @@ impl Need {
                 .iter()
                 .try_for_each(|name| find(which, name).map(drop)),
             Self::Machine => machine::check(),
+            Self::Program(name) => {
+                let places = Which::System.directories();
+                let is_there = places.iter().any(|place| place.join(name).is_file());
+                is_there
+                    .then_some(())
+                    .ok_or_else(|| format!("{name} is needed: install it").into())
+            }
         }
     }
 }
