@@ -1,5 +1,7 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
+mod stream;
+
 use std::fmt;
 
 use crate::emit::{Writing, emit};
@@ -9,9 +11,11 @@ use crate::layout::{Layout, LayoutWarning};
 use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::Sink;
-use crate::source::{self, Source};
+use crate::source::{self, ContentStore, Source};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree};
+
+pub use stream::{Built, Ready};
 
 /// Collects options and sources for an image.
 pub struct Builder {
@@ -111,51 +115,107 @@ impl Builder {
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(mut self) -> Result<Plan, Error> {
-        let mut notices = Vec::new();
-        let mut tree = Tree::new(Metadata::default());
-        let mut root = None;
-        for (number, source) in self.sources.iter_mut().enumerate() {
-            if number > 0 {
-                tree.overlay()?;
-            }
-            let declared = source.declare(&mut tree, NodeId::ROOT)?;
-            root = declared.root.or(root);
-            notices.extend(declared.notices.into_iter().map(Notice::Source));
-        }
-        tree.finish()?;
-        let mut set_root = |tree: &mut Tree, settings: &Settings| {
-            let made = plan::made_root(settings);
-            let kept = root.take().filter(|_| self.keep_root);
-            tree.set_metadata(NodeId::ROOT, kept.unwrap_or(made));
-        };
+        let mut found = declare(&mut self.sources, None)?;
+        let mut notices = std::mem::take(&mut found.notices);
         let (settled, layout) = match self.fit {
             Some(fit) => {
                 // No size changes the root directory's owner, which a quota file counts.
-                let probed = plan::probe(&self.options, &self.host, &tree)?;
-                set_root(&mut tree, &probed);
-                let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
+                let probed = plan::probe(&self.options, &self.host, &found.tree)?;
+                found.set_root(&probed, self.keep_root);
+                let planned = plan::fit(&self.options, &self.host, &found.tree, fit)?;
                 (planned.settled, planned.layout)
             }
             None => {
-                let settled = plan::settle(&self.options, &self.host, &tree)?;
-                set_root(&mut tree, &settled.settings);
+                let settled = plan::settle(&self.options, &self.host, &found.tree)?;
+                found.set_root(&settled.settings, self.keep_root);
                 let geometry = Geometry::new(&settled.settings)?;
-                let layout = Layout::new(&settled.settings, geometry, &tree)?;
+                let layout = Layout::new(&settled.settings, geometry, &found.tree)?;
                 (settled, layout)
             }
         };
         notices.extend(settled.notices.into_iter().map(Notice::Options));
-        if layout.geometry.too_small_for_journal {
-            notices.push(Notice::TooSmallForJournal);
-        }
-        notices.extend(layout.warnings.iter().cloned().map(Notice::Layout));
+        notices.extend(of_layout(&layout));
         Ok(Plan {
             settings: settled.settings,
-            tree,
+            tree: found.tree,
             layout,
             notices,
         })
     }
+
+    /// Decides all that can be decided before the first byte is written: every block, unless a source
+    /// is a stream and the size is known. Then what arrives is written at once, and the rest decided
+    /// behind it.
+    ///
+    /// # Errors
+    /// As those of [`Builder::plan`]; of a stream's content, [`Ready::write`] tells.
+    pub fn ready(self) -> Result<Ready, Error> {
+        let streams = self.sources.iter().any(|source| source.is_stream());
+        if self.fit.is_some() || !streams {
+            return self.plan().map(Ready::planned);
+        }
+        Ready::streaming(self)
+    }
+
+    /// Makes the image in `sink`, which holds as many bytes as the options say.
+    ///
+    /// # Errors
+    /// As those of [`Builder::ready`] and [`Ready::write`].
+    pub fn build(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        self.ready()?.write(sink, writing)
+    }
+}
+
+/// What sources declared.
+struct Found {
+    tree: Tree,
+    root: Option<Metadata>,
+    notices: Vec<Notice>,
+}
+
+impl Found {
+    /// Gives the root directory its own metadata, or that of the source.
+    fn set_root(&mut self, settings: &Settings, keep_root: bool) {
+        let made = plan::made_root(settings);
+        let kept = self.root.filter(|_| keep_root);
+        self.tree.set_metadata(NodeId::ROOT, kept.unwrap_or(made));
+    }
+}
+
+/// Asks every source for what it holds, one over the other. Contents of streams go to `store`, if
+/// there is one.
+fn declare(
+    sources: &mut [Box<dyn Source>],
+    mut store: Option<&mut dyn ContentStore>,
+) -> Result<Found, Error> {
+    let mut found = Found {
+        tree: Tree::new(Metadata::default()),
+        root: None,
+        notices: Vec::new(),
+    };
+    for (number, source) in sources.iter_mut().enumerate() {
+        if number > 0 {
+            found.tree.overlay()?;
+        }
+        let (tree, root) = (&mut found.tree, NodeId::ROOT);
+        let declared = match &mut store {
+            Some(store) if source.is_stream() => source.declare_stream(tree, root, *store)?,
+            _ => source.declare(tree, root)?,
+        };
+        found.root = declared.root.or(found.root);
+        let notices = declared.notices.into_iter();
+        found.notices.extend(notices.map(Notice::Source));
+    }
+    found.tree.finish()?;
+    Ok(found)
+}
+
+/// What a person may want to know of `layout`.
+fn of_layout(layout: &Layout) -> Vec<Notice> {
+    let no_journal = layout.geometry.too_small_for_journal;
+    let no_journal = no_journal.then_some(Notice::TooSmallForJournal);
+    let warnings = layout.warnings.iter().cloned().map(Notice::Layout);
+    no_journal.into_iter().chain(warnings).collect()
 }
 
 impl Plan {

@@ -81,7 +81,7 @@ mod sys;
 pub mod tree;
 pub mod units;
 
-pub use builder::{Builder, Notice, Plan};
+pub use builder::{Builder, Built, Notice, Plan, Ready};
 pub use error::Error;
 pub use plan::Fit;
 pub use summary::{NodeCounts, Summary};

@@ -10,7 +10,7 @@ use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use bytemuck::bytes_of;
 
 /// How many bytes a batch holds, about.
-const BATCH_BYTES: u64 = 2 << 20;
+pub(super) const BATCH_BYTES: u64 = 2 << 20;
 
 /// Blocks that are rendered and written together.
 pub(super) struct Batch {
@@ -42,7 +42,10 @@ impl<'a> Batches<'a> {
     fn piece(&mut self, most: u64) -> Option<Claim> {
         loop {
             let claim = self.image.layout.ledger.claims().get(self.claim)?;
-            let blocks = self.image.blocks_to_write(claim);
+            let blocks = match self.image.is_in_place(claim) {
+                true => 0,
+                false => self.image.blocks_to_write(claim),
+            };
             if self.dealt >= blocks {
                 self.claim += 1;
                 self.dealt = 0;
@@ -156,7 +159,15 @@ impl Image<'_> {
         Ok(writer.written)
     }
 
-    /// How many blocks of a claim, from its first on, are written. The primary superblock is
+    /// Whether what `claim` is for was written as it arrived.
+    pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
+        let Owner::File(node, _) = claim.owner else {
+            return false;
+        };
+        matches!(&self.tree.node(node).kind, Kind::File(content) if content.placed().is_some())
+    }
+
+    /// How many blocks of a claim, from its first on, are written, now or as they arrived. The primary superblock is
     /// written by itself, and what reads as zeros or is left as it was is not written.
     pub(super) fn blocks_to_write(&self, claim: &Claim) -> u64 {
         let len = claim.run.len;

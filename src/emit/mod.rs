@@ -5,6 +5,7 @@
 //! several workers render batches and write them. The result does not depend on how many there are,
 //! and of several errors the one lowest in the image is reported.
 
+mod arriving;
 mod batch;
 mod inodes;
 mod metadata;
@@ -21,13 +22,15 @@ use std::thread;
 use bytemuck::{Zeroable, bytes_of};
 
 use crate::feature::Feature;
+use crate::geometry::Geometry;
 use crate::layout::Layout;
 use crate::ondisk::checksum::{filesystem_seed, inode_seed};
 use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
-use crate::units::{Block, Group, Ino, Run};
+use crate::units::{Block, BlockSize, Group, Ino, Run};
+pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches};
 
 /// How an image is written.
@@ -128,52 +131,103 @@ pub fn emit(
     sink: &dyn Sink,
     writing: &Writing<'_>,
 ) -> Result<(), EmitError> {
-    let out = Out {
-        sink,
-        base: settings.offset_bytes,
-        block_bytes: layout.geometry.block_size.bytes_u64(),
-    };
-    let length = layout.geometry.blocks_count * out.block_bytes;
-    let needed = out.base.saturating_add(length);
-    if sink.size_bytes() < needed {
-        return Err(EmitError::SinkTooSmall {
-            size: sink.size_bytes(),
-            needed,
-        });
-    }
+    let out = Out::new(settings, &layout.geometry, sink)?;
     if settings.super_only && !settings.discard {
         out.check_quota_inodes(layout)?;
     }
-    out.zero(OLD_SUPERBLOCK)?;
-    out.sync(writing)?;
-    let discarded = settings.discard && out.discard(length, writing.cancel)?;
-    let storage = if discarded && sink.discard_zeroes() {
-        Storage::Zeros
-    } else if settings.assume_storage_prezeroed {
-        Storage::SaidToBeZeros
-    } else {
-        Storage::OldData
-    };
-    let image = Image::new(settings, layout, tree, storage);
-    match settings.super_only {
-        true => image.write_own_inodes(&out)?,
-        false => image.zero_stale(storage, &out)?,
+    Begun::in_place(out, settings, writing)?.finish(layout, tree, &[])
+}
+
+/// An image that is being written: the old superblock is gone, and the storage discarded.
+///
+/// Contents whose places are known may be written now, each once, with [`Begun::arriving`]. The rest
+/// comes with [`Begun::finish`], and the new superblock last of all.
+pub struct Begun<'a> {
+    settings: &'a Settings,
+    writing: &'a Writing<'a>,
+    out: Out<'a>,
+    storage: Storage,
+}
+
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").finish_non_exhaustive()
     }
-    image.write_batches(&out, writing)?;
-    out.sync(writing)?;
-    // The last moment at which a wish to stop can be heard.
-    if writing.cancel.load(Ordering::Relaxed) {
-        return Err(EmitError::Cancelled);
+}
+
+impl<'a> Begun<'a> {
+    /// Begins an image of `geometry`, made from `settings`, in `sink`.
+    ///
+    /// # Errors
+    /// Where the sink is too small or fails, or the caller cancels.
+    pub fn new(
+        settings: &'a Settings,
+        geometry: &Geometry,
+        sink: &'a dyn Sink,
+        writing: &'a Writing<'a>,
+    ) -> Result<Self, EmitError> {
+        Self::in_place(Out::new(settings, geometry, sink)?, settings, writing)
     }
-    let primary = image.superblock(Group::new(0));
-    let written = out
-        .write(superblock::OFFSET, bytes_of(&primary))
-        .and_then(|()| out.sync(writing));
-    written.inspect_err(|_| {
-        // Half a superblock might mount. Where the storage does not take this either, nobody is
-        // left to be told.
-        let _ = out.zero(OLD_SUPERBLOCK);
-    })
+
+    fn in_place(
+        out: Out<'a>,
+        settings: &'a Settings,
+        writing: &'a Writing<'a>,
+    ) -> Result<Self, EmitError> {
+        out.zero(OLD_SUPERBLOCK)?;
+        out.sync(writing)?;
+        let discarded = settings.discard && out.discard(out.length, writing.cancel)?;
+        let storage = if discarded && out.sink.discard_zeroes() {
+            Storage::Zeros
+        } else if settings.assume_storage_prezeroed {
+            Storage::SaidToBeZeros
+        } else {
+            Storage::OldData
+        };
+        Ok(Self {
+            settings,
+            writing,
+            out,
+            storage,
+        })
+    }
+
+    /// What writes contents as they arrive.
+    pub fn arriving(&self) -> Arriving<'_> {
+        Arriving::new(&self.out, self.writing)
+    }
+
+    /// Writes all but the contents that are in their places, and ends with the superblock. `used` are
+    /// the blocks that ever held one, in ascending order: those among them that hold none any more
+    /// are cleared.
+    ///
+    /// # Errors
+    /// Where the sink fails, content cannot be read, or the caller cancels. The sink then holds no
+    /// superblock.
+    pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<(), EmitError> {
+        let (out, writing) = (&self.out, self.writing);
+        let image = Image::new(self.settings, layout, tree, self.storage);
+        image.clear_left(used, self.storage, out)?;
+        match self.settings.super_only {
+            true => image.write_own_inodes(out)?,
+            false => image.zero_stale(self.storage, out)?,
+        }
+        image.write_batches(out, writing)?;
+        out.sync(writing)?;
+        // The last moment at which a wish to stop can be heard.
+        if writing.cancel.load(Ordering::Relaxed) {
+            return Err(EmitError::Cancelled);
+        }
+        let primary = image.superblock(Group::new(0));
+        let written = out
+            .write(superblock::OFFSET, bytes_of(&primary))
+            .and_then(|()| out.sync(writing));
+        written.inspect_err(|_| {
+            // Half a superblock might mount. Where the storage does not take this either, nobody is
+            // left to be told.
+            let _ = out.zero(OLD_SUPERBLOCK);
+        })
+    }
 }
 
 /// The bytes that can hold an old superblock and what lies behind it: sectors 2 to 7.
@@ -183,10 +237,34 @@ const OLD_SUPERBLOCK: Range<u64> = 1024..4096;
 struct Out<'a> {
     sink: &'a dyn Sink,
     base: u64,
+    block_size: BlockSize,
     block_bytes: u64,
+    /// The image's bytes.
+    length: u64,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    /// The place in `sink`, if it is large enough.
+    fn new(
+        settings: &Settings,
+        geometry: &Geometry,
+        sink: &'a dyn Sink,
+    ) -> Result<Self, EmitError> {
+        let block_bytes = geometry.block_size.bytes_u64();
+        let out = Self {
+            sink,
+            base: settings.offset_bytes,
+            block_size: geometry.block_size,
+            block_bytes,
+            length: geometry.blocks_count * block_bytes,
+        };
+        let needed = out.base.saturating_add(out.length);
+        match sink.size_bytes() {
+            size if size < needed => Err(EmitError::SinkTooSmall { size, needed }),
+            _ => Ok(out),
+        }
+    }
+
     /// Writes `bytes` at `offset` from the image's first byte.
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), EmitError> {
         self.sink
@@ -257,6 +335,15 @@ impl Out<'_> {
             offset += step;
         }
         Ok(true)
+    }
+
+    /// Discards a range of bytes, if the storage can.
+    fn discard_range(&self, range: Range<u64>) -> Result<(), EmitError> {
+        let length = range.end - range.start;
+        let discarded = self.sink.discard(self.base + range.start, length);
+        discarded
+            .map(drop)
+            .map_err(|error| self.failed("discarding", range.start, error))
     }
 
     fn offset(&self, block: Block) -> u64 {

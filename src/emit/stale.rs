@@ -40,6 +40,31 @@ impl Image<'_> {
         left.into_iter().try_for_each(|range| out.zero(range))
     }
 
+    /// Clears the blocks of `used`, in ascending order, in which contents came to lie, but for those
+    /// where one still does: they shall read as zeros where free blocks do, and take no room.
+    pub(super) fn clear_left(
+        &self,
+        used: &[Run],
+        storage: Storage,
+        out: &Out<'_>,
+    ) -> Result<(), EmitError> {
+        let used: Vec<Range<u64>> = used.iter().map(|run| out.bytes(*run)).collect();
+        let claims = self.layout.ledger.claims().iter();
+        let in_place = claims.filter(|claim| self.is_in_place(claim));
+        let left = without(&used, in_place.map(|claim| out.bytes(claim.run)));
+        for range in left {
+            match storage {
+                Storage::Zeros | Storage::SaidToBeZeros => out.zero(range)?,
+                // It may stay, as old data does; but a file or a device may have its blocks back.
+                Storage::OldData if self.settings.discard || out.sink.discard_zeroes() => {
+                    out.discard_range(range)?;
+                }
+                Storage::OldData => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The last one or two stretches of 64 KiB, where RAID metadata would begin.
     fn tail(&self, out: &Out<'_>) -> Option<Range<u64>> {
         let blocks = self.layout.geometry.blocks_count;

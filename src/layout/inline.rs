@@ -8,8 +8,10 @@
 
 use super::directory::{Entries, EntryWriter};
 use super::xattrs::{Room, Split, StoredXattr, XattrFault, split};
+use crate::feature::Feature;
 use crate::ondisk::dir::{BlockFormat, entry_bytes};
 use crate::ondisk::xattr::{Value, XattrEntry, ibody_size};
+use crate::options::Settings;
 use crate::tree::{Entry, Kind, Node};
 use crate::units::Ino;
 
@@ -46,12 +48,23 @@ pub fn data_attribute(tail: &[u8]) -> XattrEntry<'_> {
     }
 }
 
+/// The most bytes of content that an inode of these settings may hold.
+pub fn most_content_bytes(settings: &Settings) -> u64 {
+    if !settings.features.has(Feature::InlineData) {
+        return 0;
+    }
+    let list = ibody_size(&[data_attribute(&[])]);
+    let bytes = HEAD_BYTES + Room::new(settings).inode.saturating_sub(list);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 impl InlineWish {
     /// The wish of `node`, if its content would fit an inode with `room` bytes for attributes.
     pub(super) fn of(node: &Node, room: usize) -> Option<Self> {
         // A list of nothing but the attribute, with an empty value.
         let tail_room = room.checked_sub(ibody_size(&[data_attribute(&[])]))?;
         let (tail, saves) = match &node.kind {
+            Kind::File(content) if content.placed().is_some() => return None,
             Kind::File(content) => {
                 let size = usize::try_from(content.size_bytes).ok()?;
                 let has_data = content.data_ranges().next().is_some();

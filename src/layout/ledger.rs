@@ -3,10 +3,10 @@
 //! Every block is claimed at most once. Bitmaps, free counts and the order of emission are views
 //! of the ledger, so they cannot disagree with it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Owner;
+use super::space::Space;
 use crate::units::{Block, Run};
 
 /// One claim: a run of blocks and its owner.
@@ -21,12 +21,7 @@ pub struct Claim {
 /// Which blocks are in use, and by whom.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    first_block: u64,
-    end: u64,
-    /// Blocks per cluster: what is free begins and ends at a cluster's border.
-    cluster_ratio: u64,
-    /// Runs in use by their first block, to the first block after them; neighbours are joined.
-    used: BTreeMap<u64, u64>,
+    space: Space,
     claims: Vec<Claim>,
 }
 
@@ -55,10 +50,7 @@ impl Ledger {
     /// A ledger of the blocks from `first_block` to before `end`, all free.
     pub fn new(first_block: u64, end: u64) -> Self {
         Self {
-            first_block,
-            end,
-            cluster_ratio: 1,
-            used: BTreeMap::new(),
+            space: Space::new(first_block, end),
             claims: Vec::new(),
         }
     }
@@ -68,12 +60,9 @@ impl Ledger {
     /// # Errors
     /// Where the run is empty, leaves the filesystem, or has a block that is claimed.
     pub fn claim(&mut self, run: Run, owner: Owner) -> Result<(), ClaimError> {
-        let (start, end) = (run.start.get(), run.end().get());
-        let inside = start >= self.first_block && end <= self.end && start < end;
-        if !inside || !self.is_free(run) {
+        if !self.space.take(run) {
             return Err(ClaimError { run, owner });
         }
-        self.mark(start, end);
         self.claims.push(Claim { run, owner });
         Ok(())
     }
@@ -84,16 +73,17 @@ impl Ledger {
     /// # Errors
     /// Where a cluster leaves the filesystem.
     pub fn form_clusters(&mut self, ratio: u64) -> Result<(), ClaimError> {
-        self.cluster_ratio = ratio;
-        let used: Vec<(u64, u64)> = self.used.iter().map(|(from, to)| (*from, *to)).collect();
-        for (from, to) in used {
+        self.space.set_cluster_ratio(ratio);
+        let used: Vec<Run> = self.space.used().collect();
+        for run in used {
+            let from = run.start.get();
             // What lies between two runs of one cluster was filled from the first of them.
             let free = self.free_from(Block::new(from - from % ratio));
             if let Some(free) = free.filter(|free| free.get() < from) {
                 let slack = Run::new(free, from - free.get());
                 self.claim(slack, Owner::ClusterSlack)?;
             }
-            self.claim_rest_of_cluster(Block::new(to))?;
+            self.claim_rest_of_cluster(run.end())?;
         }
         Ok(())
     }
@@ -104,7 +94,7 @@ impl Ledger {
     /// # Errors
     /// Where the cluster leaves the filesystem.
     pub fn claim_rest_of_cluster(&mut self, end: Block) -> Result<(), ClaimError> {
-        let rest = end.get().next_multiple_of(self.cluster_ratio) - end.get();
+        let rest = end.get().next_multiple_of(self.space.cluster_ratio()) - end.get();
         if rest == 0 || !self.is_free(Run::one(end)) {
             return Ok(());
         }
@@ -121,78 +111,6 @@ impl Ledger {
         self.claim_rest_of_cluster(run.end())
     }
 
-    /// Whether no block of `run` is claimed.
-    pub fn is_free(&self, run: Run) -> bool {
-        self.used
-            .range(..run.end().get())
-            .next_back()
-            .is_none_or(|(_, end)| *end <= run.start.get())
-    }
-
-    /// The first free block at or after `goal`.
-    pub fn free_from(&self, goal: Block) -> Option<Block> {
-        let goal = goal.get().max(self.first_block);
-        let free = match self.used.range(..=goal).next_back() {
-            Some((_, end)) if *end > goal => *end,
-            _ => goal,
-        };
-        (free < self.end).then_some(Block::new(free))
-    }
-
-    /// The first free block at or after `goal`, or else the first one before it, as
-    /// `ext2fs_new_block` searches.
-    pub fn free_near(&self, goal: Block) -> Option<Block> {
-        let in_range = goal.get() >= self.first_block && goal.get() < self.end;
-        let goal = if in_range { goal } else { self.first() };
-        let goal = Block::new(goal.get() - goal.get() % self.cluster_ratio);
-        self.free_from(goal).or_else(|| {
-            let free = self.free_from(self.first())?;
-            (free < goal).then_some(free)
-        })
-    }
-
-    /// The free blocks from `start`, itself free, up to the next claimed one, at most `most`.
-    pub fn free_run(&self, start: Block, most: u64) -> Run {
-        let next = self.used.range(start.get()..).next();
-        let end = next.map_or(self.end, |(used, _)| *used);
-        Run::new(start, (end - start.get()).min(most))
-    }
-
-    /// The first place for `len` free blocks in a row that `ext2fs_get_free_blocks2` finds between
-    /// `start` and `finish`: first blocks from `start` to before `finish`, round the end if
-    /// `finish` is not above `start`.
-    pub fn find(&self, start: Block, finish: Block, len: u64) -> Option<Block> {
-        let from = start.max(self.first());
-        if finish > start {
-            return self.find_between(from, finish, len);
-        }
-        self.find_between(from, Block::new(self.end), len)
-            .or_else(|| self.find_between(self.first(), finish, len))
-    }
-
-    /// The free blocks of `run`.
-    pub fn count_free(&self, run: Run) -> u64 {
-        run.len - self.used_in(run).map(|used| used.len).sum::<u64>()
-    }
-
-    /// All free blocks.
-    pub fn total_free(&self) -> u64 {
-        let used: u64 = self.used.iter().map(|(start, end)| end - start).sum();
-        self.end - self.first_block - used
-    }
-
-    /// The parts of `run` in use, in ascending order, neighbours joined.
-    pub fn used_in(&self, run: Run) -> impl Iterator<Item = Run> + '_ {
-        let (start, end) = (run.start.get(), run.end().get());
-        let before = self.used.range(..start).next_back();
-        before
-            .into_iter()
-            .chain(self.used.range(start..end))
-            .map(move |(from, to)| ((*from).max(start), (*to).min(end)))
-            .filter(|(from, to)| from < to)
-            .map(|(from, to)| Run::new(Block::new(from), to - from))
-    }
-
     /// Puts the claims in ascending order of blocks.
     pub fn sort(&mut self) {
         self.claims.sort_unstable_by_key(|claim| claim.run.start);
@@ -203,36 +121,52 @@ impl Ledger {
         &self.claims
     }
 
-    fn first(&self) -> Block {
-        Block::new(self.first_block)
+    /// Which blocks are free, and which are in use.
+    pub(super) fn space(&self) -> &Space {
+        &self.space
     }
 
-    fn find_between(&self, from: Block, before: Block, len: u64) -> Option<Block> {
-        let mut candidate = self.free_from(from)?;
-        loop {
-            let fits = candidate.plus(len).get() <= self.end;
-            if candidate >= before || !fits {
-                return None;
-            }
-            let run = self.free_run(candidate, len);
-            if run.len == len {
-                return Some(candidate);
-            }
-            candidate = self.free_from(run.end())?;
-        }
+    /// Whether no block of `run` is claimed.
+    pub fn is_free(&self, run: Run) -> bool {
+        self.space.is_free(run)
     }
 
-    fn mark(&mut self, start: u64, end: u64) {
-        let (mut start, mut end) = (start, end);
-        if let Some((&before, &before_end)) = self.used.range(..start).next_back()
-            && before_end == start
-        {
-            start = before;
-        }
-        if let Some(after_end) = self.used.remove(&end) {
-            end = after_end;
-        }
-        self.used.insert(start, end);
+    /// The first free block at or after `goal`.
+    pub fn free_from(&self, goal: Block) -> Option<Block> {
+        self.space.free_from(goal)
+    }
+
+    /// The first free block at or after `goal`, or else the first one before it, as
+    /// `ext2fs_new_block` searches.
+    pub fn free_near(&self, goal: Block) -> Option<Block> {
+        self.space.free_near(goal)
+    }
+
+    /// The free blocks from `start`, itself free, up to the next claimed one, at most `most`.
+    pub fn free_run(&self, start: Block, most: u64) -> Run {
+        self.space.free_run(start, most)
+    }
+
+    /// The first place for `len` free blocks in a row that `ext2fs_get_free_blocks2` finds between
+    /// `start` and `finish`: first blocks from `start` to before `finish`, round the end if
+    /// `finish` is not above `start`.
+    pub fn find(&self, start: Block, finish: Block, len: u64) -> Option<Block> {
+        self.space.find(start, finish, len)
+    }
+
+    /// The free blocks of `run`.
+    pub fn count_free(&self, run: Run) -> u64 {
+        self.space.count_free(run)
+    }
+
+    /// All free blocks.
+    pub fn total_free(&self) -> u64 {
+        self.space.total_free()
+    }
+
+    /// The parts of `run` in use, in ascending order, neighbours joined.
+    pub fn used_in(&self, run: Run) -> impl Iterator<Item = Run> + '_ {
+        self.space.used_in(run)
     }
 }
 
@@ -268,7 +202,7 @@ mod tests {
             );
         }
         ledger.claim(run(15, 5), OWNER).unwrap();
-        assert_eq!(ledger.used, BTreeMap::from([(10, 25)]));
+        assert_eq!(ledger.space.used().collect::<Vec<_>>(), [run(10, 15)]);
         assert_eq!(ledger.total_free(), 99 - 15);
     }
 

@@ -17,7 +17,11 @@
 //! | 10 | directories, long symbolic links, attribute blocks | the first free block on |
 //! | 11 | values of attributes in inodes of their own | behind those |
 //! | 12 | files, in the order of their inodes | behind those |
+//!
+//! Contents that were written as they arrived ([`Arrivals`]) are claimed between rows 2 and 3, where
+//! they are.
 
+mod arrivals;
 pub mod block_map;
 mod casefold;
 mod content;
@@ -29,6 +33,7 @@ mod ledger;
 mod levels;
 mod quota;
 mod scattered;
+mod space;
 mod system;
 mod tables;
 mod xattrs;
@@ -36,6 +41,7 @@ mod xattrs;
 use std::fmt;
 use std::ops::Range;
 
+pub use arrivals::{Arrivals, Place, placed_pieces};
 pub use casefold::CasefoldFault;
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
@@ -364,17 +370,18 @@ impl fmt::Display for LayoutWarning {
     }
 }
 
-impl Layout {
-    /// The layout of `tree` in a filesystem of `geometry`.
-    ///
-    /// # Errors
-    /// Where something does not fit or cannot be stored.
-    pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        if settings.super_only && tree.len() > 1 {
-            return Err(LayoutError::ContentWithSuperOnly);
-        }
+/// What every filesystem of a geometry has, whatever its content.
+struct Front {
+    ledger: Ledger,
+    placement: Placement,
+    tables: Vec<GroupTables>,
+    overhead_clusters: u64,
+}
+
+impl Front {
+    fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
         let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
-        tables::claim_backups(&geometry, &mut ledger)?;
+        tables::claim_backups(geometry, &mut ledger)?;
         // mke2fs packs tables only where flex_bg lets them leave their groups.
         let packs = settings.packed_meta_blocks && geometry.features.has(Feature::FlexBg);
         let placement = if packs {
@@ -384,7 +391,7 @@ impl Layout {
                 stride: u32::from(settings.raid_stride),
             }
         };
-        let tables = tables::claim_tables(&geometry, placement, &mut ledger)?;
+        let tables = tables::claim_tables(geometry, placement, &mut ledger)?;
         ledger.form_clusters(geometry.cluster_ratio())?;
         let metadata_blocks =
             geometry.blocks_count - geometry.first_data_block - ledger.total_free();
@@ -395,9 +402,33 @@ impl Layout {
         if settings.super_only {
             overhead_clusters = 0;
         }
+        Ok(Self {
+            ledger,
+            placement,
+            tables,
+            overhead_clusters,
+        })
+    }
+}
 
+impl Layout {
+    /// The layout of `tree` in a filesystem of `geometry`.
+    ///
+    /// # Errors
+    /// Where something does not fit or cannot be stored.
+    pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        if settings.super_only && tree.len() > 1 {
+            return Err(LayoutError::ContentWithSuperOnly);
+        }
+        let Front {
+            mut ledger,
+            placement,
+            tables,
+            overhead_clusters,
+        } = Front::new(settings, &geometry)?;
         let mut warnings = Vec::new();
-        let draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
+        let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
+        draft.claim_placed(&mut ledger)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
         let (content, xattrs) = match settings.super_only {
             true => draft.without_places(),

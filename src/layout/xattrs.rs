@@ -71,7 +71,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         let fields = GOOD_OLD_SIZE + usize::from(EXTRA_ISIZE);
         Self {
             inode: usize::from(settings.inode_size).saturating_sub(fields),

@@ -15,6 +15,9 @@ pub mod dir;
 #[cfg(unix)]
 mod host_files;
 pub mod patterns;
+mod store;
+
+pub use store::ContentStore;
 
 /// What can declare files.
 ///
@@ -46,6 +49,27 @@ pub trait Source {
     /// # Errors
     /// Where something cannot be read or stored. The tree is then of no use.
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError>;
+
+    /// Whether contents can be read only in their order and only once, while they are declared. Then
+    /// [`declare_stream`](Self::declare_stream) is asked for them where that spares keeping them.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Declares the same as [`declare`](Self::declare), with contents that `store` keeps.
+    ///
+    /// # Errors
+    /// As those of [`declare`](Self::declare), and where `store` fails: its error may be wrapped in
+    /// any other.
+    fn declare_stream(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        store: &mut dyn ContentStore,
+    ) -> Result<Declared, SourceError> {
+        let _ = store;
+        self.declare(tree, at)
+    }
 }
 
 /// What a source says once it has declared its files.

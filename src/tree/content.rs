@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::TreeError;
+use crate::units::Run;
 
 /// Which content a [`ContentSource`] shall open; each source numbers its own.
 pub type ContentKey = u64;
@@ -21,6 +22,12 @@ pub trait ContentSource: Send + Sync {
 
     /// The content's name for people, for errors.
     fn describe(&self, key: ContentKey) -> Vec<u8>;
+
+    /// Where the content `key` lies in the image, if it was written there when it was declared: the
+    /// blocks of its data in the order of the file. It is then never opened.
+    fn placed(&self, _key: ContentKey) -> Option<&[Run]> {
+        None
+    }
 }
 
 /// An open content.
@@ -82,6 +89,12 @@ impl Content {
         }
     }
 
+    /// Where the blocks of its data lie in the image, in the order of the file, if they are written
+    /// already.
+    pub fn placed(&self) -> Option<&[Run]> {
+        self.source.placed(self.key)
+    }
+
     /// The data's byte ranges.
     pub fn data_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let (whole, ranges) = match &self.data {
@@ -106,7 +119,11 @@ impl Content {
             .filter(|range| !range.is_empty())
     }
 
-    pub(super) fn check(&self) -> Result<(), TreeError> {
+    /// Refuses a map of data that contradicts itself or the size.
+    ///
+    /// # Errors
+    /// Where a range is empty, touches the one before it, or ends past the size.
+    pub fn check(&self) -> Result<(), TreeError> {
         let DataMap::Ranges(ranges) = &self.data else {
             return Ok(());
         };

@@ -7,12 +7,13 @@ use std::ops::Range;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
+use crate::layout::arrivals::placed_pieces;
 use crate::layout::block_map::{self, Reach};
 use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
 use crate::layout::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
 use crate::layout::system::{LARGE_FILE, lost_found_blocks, made_lost_found_blocks};
 use crate::layout::xattrs::{self, XattrPlans};
-use crate::layout::{LayoutError, LayoutWarning, Ledger, casefold};
+use crate::layout::{LayoutError, LayoutWarning, Ledger, Owner, casefold};
 use crate::ondisk::dir::BlockFormat;
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
@@ -98,6 +99,10 @@ pub(in crate::layout) struct Draft<'a> {
     tree: &'a Tree,
     content: Content,
     xattrs: XattrPlans,
+    /// Whether there is, or will be, more than the root.
+    has_content: bool,
+    /// The blocks of contents that are in their places, in whole clusters.
+    placed_blocks: u64,
 }
 
 impl<'a> Draft<'a> {
@@ -142,6 +147,8 @@ impl<'a> Draft<'a> {
                 has_large_file: false,
             },
             xattrs,
+            has_content: !tree.is_empty(),
+            placed_blocks: 0,
         };
         let found = draft.number();
         draft.keep_flags(warnings);
@@ -155,9 +162,40 @@ impl<'a> Draft<'a> {
         self.content.lost_found.is_some()
     }
 
-    /// Whether the tree has more than its root.
+    /// Whether there is, or will be, more than the root.
     pub(in crate::layout) fn has_content(&self) -> bool {
-        !self.tree.is_empty()
+        self.has_content
+    }
+
+    /// The same for a tree that is not known yet.
+    pub(in crate::layout) fn expecting_content(self) -> Self {
+        Self {
+            has_content: true,
+            ..self
+        }
+    }
+
+    /// Claims the blocks of contents that are in their places already.
+    pub(in crate::layout) fn claim_placed(
+        &mut self,
+        ledger: &mut Ledger,
+    ) -> Result<(), LayoutError> {
+        for id in self.content.nodes() {
+            let Kind::File(file) = &self.tree.node(id).kind else {
+                continue;
+            };
+            let Some(runs) = file.placed() else {
+                continue;
+            };
+            for (at, run) in placed_pieces(file, runs, self.geometry.block_size) {
+                ledger.claim(run, Owner::File(id, at))?;
+            }
+            self.placed_blocks += self.content.plan_of(id).data_blocks;
+        }
+        if self.placed_blocks > 0 {
+            ledger.form_clusters(self.geometry.cluster_ratio())?;
+        }
+        Ok(())
     }
 
     /// Whom each inode belongs to that is not the filesystem's own.
@@ -392,10 +430,11 @@ impl<'a> Draft<'a> {
         ledger: &mut Ledger,
     ) -> Result<(Content, XattrPlans), LayoutError> {
         let free = ledger.total_free();
+        let placed = self.placed_blocks;
         let needed = self.blocks_needed();
         let too_big = |needed| LayoutError::ContentTooBig {
-            needed,
-            free,
+            needed: needed + placed,
+            free: free + placed,
             block_size: self.geometry.block_size.bytes(),
         };
         if needed > free {
@@ -432,8 +471,8 @@ impl<'a> Draft<'a> {
         Ok(blocks)
     }
 
-    /// The blocks the content needs, but for the nodes of extent trees, whose number depends on
-    /// how files are split.
+    /// The blocks that the content still needs, but for the nodes of extent trees, whose number depends
+    /// on how files are split.
     fn blocks_needed(&self) -> u64 {
         let block_size = self.geometry.block_size;
         let ratio = self.geometry.cluster_ratio();
@@ -456,6 +495,7 @@ impl<'a> Draft<'a> {
             .sum();
         let plans = self.content.plans.iter();
         let rest: u64 = plans.map(|plan| plan.data_blocks).sum();
+        let rest = rest - self.placed_blocks;
         let maps: u64 = match self.content.has_extents {
             true => 0,
             false => self.file_map_nodes(),

@@ -16,6 +16,7 @@ pub(super) use draft::Draft;
 use names::NamesIn;
 pub(super) use names::lost_found_of;
 pub use names::{EntriesIn, NoEntries};
+pub(super) use placer::{block_ranges, content_blocks};
 
 use super::LayoutError;
 use super::block_map::{BlockMap, MapNode};

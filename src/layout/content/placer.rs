@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Content, INLINE_TARGET, count, index, span};
+use crate::layout::arrivals::placed_pieces;
 use crate::layout::block_map;
 use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::xattrs::XattrPlans;
@@ -13,23 +14,30 @@ use crate::units::{Block, BlockSize, LogicalBlock, Run};
 /// The blocks of a file's data or of a long symbolic link, in whole clusters.
 pub(super) fn data_blocks(node: &Node, block_size: BlockSize, cluster_ratio: u64) -> u64 {
     match &node.kind {
-        Kind::File(file) => {
-            let mut counted = 0;
-            let mut blocks = 0;
-            for range in block_ranges(file, block_size) {
-                let start = (range.start - range.start % cluster_ratio).max(counted);
-                counted = range.end.next_multiple_of(cluster_ratio);
-                blocks += counted - start;
-            }
-            blocks
-        }
+        Kind::File(file) => content_blocks(file, block_size, cluster_ratio),
         Kind::Symlink(target) if target.len() >= INLINE_TARGET => cluster_ratio,
         _ => 0,
     }
 }
 
+/// The blocks of a file's data, in whole clusters.
+pub(in crate::layout) fn content_blocks(
+    file: &tree::Content,
+    block_size: BlockSize,
+    cluster_ratio: u64,
+) -> u64 {
+    let mut counted = 0;
+    let mut blocks = 0;
+    for range in block_ranges(file, block_size) {
+        let start = (range.start - range.start % cluster_ratio).max(counted);
+        counted = range.end.next_multiple_of(cluster_ratio);
+        blocks += counted - start;
+    }
+    blocks
+}
+
 /// The logical blocks that hold a file's data, in ascending order, those that touch joined.
-pub(super) fn block_ranges(
+pub(in crate::layout) fn block_ranges(
     file: &tree::Content,
     block_size: BlockSize,
 ) -> impl Iterator<Item = Range<u64>> + '_ {
@@ -126,7 +134,14 @@ impl Placer<'_> {
             {
                 let blocks = self.content.plan_of(*id).data_blocks;
                 let ranges = block_ranges(file, self.block_size);
-                self.place_data(Holder::Node(*id), blocks, ranges)?;
+                let holder = Holder::Node(*id);
+                match file.placed() {
+                    Some(runs) => {
+                        let pieces = placed_pieces(file, runs, self.block_size);
+                        self.map_placed(holder, blocks, pieces)?;
+                    }
+                    None => self.place_data(holder, blocks, ranges)?,
+                }
             }
         }
         Ok((self.content, self.xattrs))
@@ -195,6 +210,27 @@ impl Placer<'_> {
             }
             self.place_parts(holder, &parts, (first_node, &mut growing))?;
             self.parts = parts;
+        }
+        self.finish_node(holder, (first, first_node), total)
+    }
+
+    /// Maps data that is in its place, and claimed.
+    fn map_placed(
+        &mut self,
+        holder: Holder,
+        total: u64,
+        pieces: impl Iterator<Item = (LogicalBlock, Run)>,
+    ) -> Result<(), LayoutError> {
+        let (first, first_node) = self.marks();
+        let mut growing = block_map::Growing::new(self.block_size);
+        for (start, run) in pieces {
+            self.content.extents.extend(cut(start, run));
+            let mut at = u64::from(start.get());
+            let end = at + run.len;
+            while at < end {
+                let most = self.make_room(holder, at, first_node, &mut growing)?;
+                at = at.saturating_add(most);
+            }
         }
         self.finish_node(holder, (first, first_node), total)
     }

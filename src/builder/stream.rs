@@ -1,0 +1,321 @@
+//! Given sources that may be streams, writes an image in one go; never keeps a content that arrives
+//! while its image's size is known.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Builder, Found, Notice, Plan, declare, of_layout};
+use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Writing};
+use crate::error::Error;
+use crate::geometry::Geometry;
+use crate::layout::inline::most_content_bytes;
+use crate::layout::{Arrivals, Layout, Place};
+use crate::options::Settings;
+use crate::sink::Sink;
+use crate::source::{ContentStore, Source};
+use crate::summary::Summary;
+use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
+use crate::units::Run;
+
+/// An image decided as far as that goes before its first byte is written.
+#[derive(Debug)]
+pub struct Ready(Way);
+
+#[derive(Debug)]
+enum Way {
+    Planned(Box<Plan>),
+    Streaming(Box<Streaming>),
+}
+
+/// An image of which the settings are known, and whose content is still to come.
+struct Streaming {
+    settings: Settings,
+    geometry: Geometry,
+    arrivals: Arrivals,
+    notices: Vec<Notice>,
+    sources: Vec<Box<dyn Source>>,
+    keep_root: bool,
+}
+
+impl fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("settings", &self.settings)
+            .field("sources", &self.sources.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was made, and how.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What was asked of it.
+    pub settings: Settings,
+    /// Its counts and sizes.
+    pub geometry: Geometry,
+    /// What it is.
+    pub summary: Summary,
+    /// What a person may want to know and was not told before it was written.
+    pub notices: Vec<Notice>,
+}
+
+impl Ready {
+    pub(super) fn planned(plan: Plan) -> Self {
+        Self(Way::Planned(Box::new(plan)))
+    }
+
+    pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
+        let settled = builder.options.settle(&builder.host)?;
+        let geometry = Geometry::new(&settled.settings)?;
+        let arrivals = Arrivals::new(&settled.settings, &geometry)?;
+        Ok(Self(Way::Streaming(Box::new(Streaming {
+            settings: settled.settings,
+            geometry,
+            arrivals,
+            notices: settled.notices.into_iter().map(Notice::Options).collect(),
+            sources: builder.sources,
+            keep_root: builder.keep_root,
+        }))))
+    }
+
+    /// What is asked of the image.
+    pub fn settings(&self) -> &Settings {
+        match &self.0 {
+            Way::Planned(plan) => &plan.settings,
+            Way::Streaming(streaming) => &streaming.settings,
+        }
+    }
+
+    /// Its counts and sizes.
+    pub fn geometry(&self) -> &Geometry {
+        match &self.0 {
+            Way::Planned(plan) => &plan.layout.geometry,
+            Way::Streaming(streaming) => &streaming.geometry,
+        }
+    }
+
+    /// What a person may want to know, as far as it is known.
+    pub fn notices(&self) -> &[Notice] {
+        match &self.0 {
+            Way::Planned(plan) => &plan.notices,
+            Way::Streaming(streaming) => &streaming.notices,
+        }
+    }
+
+    /// What the image will be, if its content is known.
+    pub fn summary(&self) -> Option<Summary> {
+        match &self.0 {
+            Way::Planned(plan) => Some(plan.summary()),
+            Way::Streaming(_) => None,
+        }
+    }
+
+    /// How many bytes a sink must hold.
+    pub fn size_bytes(&self) -> u64 {
+        let geometry = self.geometry();
+        let length = geometry.blocks_count * geometry.block_size.bytes_u64();
+        self.settings().offset_bytes + length
+    }
+
+    /// Writes the image to `sink`.
+    ///
+    /// # Errors
+    /// Where `sink` is too small or fails, content cannot be read or changed since it was declared,
+    /// or `writing` is cancelled; for a stream also where content cannot be stored or does not fit.
+    /// The sink then holds no superblock.
+    pub fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        match self.0 {
+            Way::Streaming(streaming) => streaming.write(sink, writing),
+            Way::Planned(plan) => {
+                plan.write(sink, writing)?;
+                Ok(Built {
+                    summary: plan.summary(),
+                    settings: plan.settings,
+                    geometry: plan.layout.geometry,
+                    notices: Vec::new(),
+                })
+            }
+        }
+    }
+}
+
+impl Streaming {
+    fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        let Self {
+            settings,
+            geometry,
+            arrivals,
+            mut sources,
+            ..
+        } = self;
+        let begun = Begun::new(&settings, &geometry, sink, writing)?;
+        let mut store = Placing {
+            arrivals,
+            arriving: begun.arriving(),
+            most_inline: most_content_bytes(&settings),
+            released: Arc::default(),
+            failure: None,
+        };
+        let found = declare(&mut sources, Some(&mut store));
+        if writing.cancel.load(Ordering::Relaxed) {
+            return Err(EmitError::Cancelled.into());
+        }
+        let used = store.finish()?;
+        let mut found = found?;
+        found.set_root(&settings, self.keep_root);
+        let Found { tree, notices, .. } = found;
+        let layout = Layout::new(&settings, geometry, &tree)?;
+        begun.finish(&layout, &tree, &used)?;
+        let mut notices = notices;
+        notices.extend(of_layout(&layout));
+        Ok(Built {
+            summary: Summary::new(&settings, &layout, &tree),
+            settings,
+            geometry: layout.geometry,
+            notices,
+        })
+    }
+}
+
+/// Writes each content to its final place.
+struct Placing<'a> {
+    arrivals: Arrivals,
+    arriving: Arriving<'a>,
+    /// What an inode may hold is kept in memory until it is known whether it does.
+    most_inline: u64,
+    released: Arc<Mutex<Vec<Place>>>,
+    /// Why a content could not be kept. What the source makes of that is of no interest.
+    failure: Option<Error>,
+}
+
+impl Placing<'_> {
+    /// The blocks that ever held a content, once all of them are written.
+    fn finish(mut self) -> Result<Vec<Run>, Error> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        self.arriving.flush()?;
+        self.release();
+        Ok(self.arrivals.ever_used())
+    }
+
+    /// Takes back the places of contents that were replaced.
+    fn release(&mut self) {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in released.drain(..) {
+            self.arrivals.release(&place);
+        }
+    }
+
+    /// Writes `content` to its final place.
+    fn place(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), Fault> {
+        self.release();
+        let place = self.arrivals.place(content).map_err(Error::from)?;
+        self.arriving.write(content, &place.runs, bytes)?;
+        content.source = Arc::new(Placed {
+            place,
+            released: Arc::clone(&self.released),
+        });
+        Ok(())
+    }
+
+    fn keep_or_fail(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), Fault> {
+        content
+            .check()
+            .map_err(|error| Fault::Read(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        if content.data_ranges().next().is_none() {
+            return Ok(());
+        }
+        if content.size_bytes > self.most_inline {
+            return self.place(content, bytes);
+        }
+        content.source = Content::from_bytes(read_whole(content, bytes)?).source;
+        Ok(())
+    }
+}
+
+/// All bytes of `content`, which an inode may hold.
+fn read_whole(content: &Content, bytes: &mut dyn Read) -> Result<Vec<u8>, Fault> {
+    let place = |at: u64| usize::try_from(at).expect("an inode's content fits memory");
+    let mut whole = vec![0; place(content.size_bytes)];
+    for range in content.data_ranges() {
+        let wanted = &mut whole[place(range.start)..place(range.end)];
+        bytes.read_exact(wanted).map_err(Fault::Read)?;
+    }
+    Ok(whole)
+}
+
+/// Why a content was not kept.
+enum Fault {
+    /// It cannot be read: the source knows what to say of that.
+    Read(io::Error),
+    Kept(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Kept(error)
+    }
+}
+
+impl From<ArrivalError> for Fault {
+    fn from(error: ArrivalError) -> Self {
+        match error {
+            ArrivalError::Read(error) => Self::Read(error),
+            ArrivalError::Write(error) => Self::Kept(error.into()),
+        }
+    }
+}
+
+impl ContentStore for Placing<'_> {
+    fn keep(
+        &mut self,
+        size_bytes: u64,
+        data: DataMap,
+        bytes: &mut dyn Read,
+    ) -> io::Result<Content> {
+        let mut content = Content {
+            size_bytes,
+            data,
+            ..Content::from_bytes(*b"")
+        };
+        match self.keep_or_fail(&mut content, bytes) {
+            Ok(()) => Ok(content),
+            Err(Fault::Read(error)) => Err(error),
+            Err(Fault::Kept(error)) => {
+                let text = error.to_string();
+                self.failure = Some(error);
+                Err(io::Error::other(text))
+            }
+        }
+    }
+}
+
+/// A content in its place. Once nobody has it any more, the place is free again.
+struct Placed {
+    place: Place,
+    released: Arc<Mutex<Vec<Place>>>,
+}
+
+impl ContentSource for Placed {
+    fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
+        Err(io::Error::other("the content was written as it arrived"))
+    }
+
+    fn describe(&self, _key: ContentKey) -> Vec<u8> {
+        b"content that was written as it arrived".to_vec()
+    }
+
+    fn placed(&self, _key: ContentKey) -> Option<&[Run]> {
+        Some(&self.place.runs)
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        released.push(std::mem::take(&mut self.place));
+    }
+}

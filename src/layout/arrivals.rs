@@ -1,0 +1,291 @@
+//! Given contents one by one, before the tree is known, decides where each goes; never writes a byte.
+//!
+//! A filesystem without content shows where its own files will be; they keep their places. Behind
+//! the tables some blocks are set aside, so that directories, attribute blocks and the nodes of maps
+//! come to lie together and early. What is left takes the contents in the order in which they
+//! arrive. The layout of the finished tree claims those blocks first and goes its usual way then, so
+//! nothing that is decided here binds it but the runs that nodes carry.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::block_map;
+use super::content::{block_ranges, content_blocks};
+use super::extents::{ExtentTree, cut};
+use super::space::Space;
+use super::{Front, LayoutError, content, logical, system};
+use crate::feature::Feature;
+use crate::geometry::Geometry;
+use crate::options::Settings;
+use crate::tree::{Content, Metadata, Tree};
+use crate::units::{Block, BlockSize, LogicalBlock, Run};
+
+/// What is set aside for each inode, in bytes: its entry in a directory, which is some 32 bytes long,
+/// and as much again for directories that do not fill their last block, attribute blocks and maps.
+const RESERVE_PER_INODE: u64 = 64;
+/// No more than one block in so many is set aside: a filesystem may have far more inodes than it
+/// will ever hold files.
+const RESERVE_SHARE: u64 = 32;
+
+/// Places for contents whose tree is not known yet.
+#[derive(Debug)]
+pub struct Arrivals {
+    space: Space,
+    /// What the filesystem itself has in use.
+    own: Space,
+    block_size: BlockSize,
+    has_extents: bool,
+    /// Free blocks set aside. They go to contents once there are no others.
+    reserve: VecDeque<Run>,
+    /// Where the next free block is sought.
+    cursor: Block,
+    /// No gap is longer, in blocks.
+    longest_gap: u64,
+    /// The blocks there were for content.
+    room: u64,
+    /// Those that contents have or their maps will need.
+    used: u64,
+    /// How many contents have blocks, each of which is an inode's.
+    contents: u64,
+    /// The inodes of the filesystem's own, and all.
+    inodes: (u32, u32),
+    /// Everything that was given back.
+    released: Vec<Run>,
+}
+
+impl Arrivals {
+    /// The places that a filesystem of `geometry` has.
+    ///
+    /// # Errors
+    /// Where it has none for its own files.
+    pub fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
+        if settings.super_only {
+            return Err(LayoutError::ContentWithSuperOnly);
+        }
+        let Front { mut ledger, .. } = Front::new(settings, geometry)?;
+        let empty = Tree::new(Metadata::default());
+        let draft = content::Draft::new(settings, geometry, &empty, &mut Vec::new())?;
+        system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;
+        let own = ledger.space().clone();
+        let mut arrivals = Self {
+            space: own.clone(),
+            own,
+            block_size: geometry.block_size,
+            has_extents: geometry.features.has(Feature::Extent),
+            reserve: VecDeque::new(),
+            cursor: Block::default(),
+            longest_gap: u64::MAX,
+            room: ledger.total_free(),
+            used: 0,
+            contents: 0,
+            inodes: (geometry.last_own_ino().get(), geometry.inodes_count),
+            released: Vec::new(),
+        };
+        let bytes = u64::from(geometry.inodes_count) * RESERVE_PER_INODE;
+        let blocks = geometry.block_size.blocks_for(bytes);
+        arrivals.set_aside(blocks.min(arrivals.room / RESERVE_SHARE));
+        Ok(arrivals)
+    }
+
+    /// Takes `blocks` blocks, in whole clusters, off what contents can have.
+    fn set_aside(&mut self, blocks: u64) {
+        let mut left = blocks.next_multiple_of(self.space.cluster_ratio());
+        while left > 0
+            && let Some(start) = self.space.free_near(Block::default())
+        {
+            let run = self.space.free_run(start, left);
+            if !self.space.take(run) {
+                return;
+            }
+            self.reserve.push_back(run);
+            left -= run.len;
+        }
+    }
+
+    /// Decides where the data of `content` goes. A content that some gap holds comes in one piece.
+    ///
+    /// # Errors
+    /// Where there are fewer blocks or inodes than the contents need by now.
+    pub fn place(&mut self, content: &Content) -> Result<Place, LayoutError> {
+        let ratio = self.space.cluster_ratio();
+        let blocks = content_blocks(content, self.block_size, ratio);
+        self.check_room(blocks)?;
+        let known_nodes = match self.has_extents {
+            true => 0,
+            false => {
+                let mut ranges = block_ranges(content, self.block_size);
+                block_map::nodes_needed(self.block_size, &mut ranges)
+            }
+        };
+        self.check_room(blocks + known_nodes * ratio)?;
+        self.check_inodes()?;
+        let runs = self.take(blocks, block_ranges(content, self.block_size))?;
+        let map_nodes = match self.has_extents {
+            true => self.tree_nodes(content, &runs),
+            false => known_nodes,
+        };
+        self.used += blocks + map_nodes * ratio;
+        self.contents += 1;
+        Ok(Place {
+            runs: runs.into(),
+            blocks: blocks + map_nodes * ratio,
+        })
+    }
+
+    fn check_room(&self, blocks: u64) -> Result<(), LayoutError> {
+        let needed = blocks.saturating_add(self.used);
+        match needed <= self.room {
+            true => Ok(()),
+            false => Err(LayoutError::ContentTooBig {
+                needed,
+                free: self.room,
+                block_size: self.block_size.bytes(),
+            }),
+        }
+    }
+
+    fn check_inodes(&self) -> Result<(), LayoutError> {
+        let (own, inodes) = self.inodes;
+        let needed = u64::from(own) + self.contents + 1;
+        match needed <= u64::from(inodes) {
+            true => Ok(()),
+            false => Err(LayoutError::TooFewInodes { needed, inodes }),
+        }
+    }
+
+    /// The blocks of the extent tree of a content at `runs`.
+    fn tree_nodes(&self, content: &Content, runs: &[Run]) -> u64 {
+        let extents = placed_pieces(content, runs, self.block_size)
+            .map(|(at, run)| cut(at, run).count())
+            .sum();
+        let nodes = ExtentTree::blocks_needed(extents, self.block_size);
+        u64::try_from(nodes).unwrap_or(u64::MAX)
+    }
+
+    /// Takes whole clusters for the logical blocks of `ranges`, `blocks` blocks in all.
+    fn take(
+        &mut self,
+        blocks: u64,
+        ranges: impl Iterator<Item = Range<u64>>,
+    ) -> Result<Vec<Run>, LayoutError> {
+        let ratio = self.space.cluster_ratio();
+        self.seek_gap(blocks);
+        let mut runs: Vec<Run> = Vec::new();
+        // The last clusters taken: the first logical block behind them, and where they end.
+        let (mut taken, mut end) = (0, Block::default());
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                if at >= taken {
+                    let first = at - at % ratio;
+                    let run = self.next_run(range.end.next_multiple_of(ratio) - first)?;
+                    (taken, end) = (first + run.len, run.end());
+                }
+                let len = taken.min(range.end) - at;
+                let start = Block::new(end.get() - (taken - at));
+                match runs.last_mut() {
+                    Some(last) if last.end() == start => last.len += len,
+                    _ => runs.push(Run::new(start, len)),
+                }
+                at += len;
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Moves on to the next gap that holds `blocks` blocks, round the end if need be.
+    fn seek_gap(&mut self, blocks: u64) {
+        // Gaps only shrink until something is given back: what no gap held, none will.
+        if blocks > self.longest_gap {
+            return;
+        }
+        match self.space.find(self.cursor, self.cursor, blocks) {
+            Some(start) => self.cursor = start,
+            None => self.longest_gap = blocks - 1,
+        }
+    }
+
+    /// Takes the next free blocks, at most `most` of them.
+    fn next_run(&mut self, most: u64) -> Result<Run, LayoutError> {
+        loop {
+            if let Some(start) = self.space.free_near(self.cursor) {
+                let run = self.space.free_run(start, most);
+                if self.space.take(run) {
+                    self.cursor = run.end();
+                    return Ok(run);
+                }
+            }
+            // What was set aside is better filled with contents than left when they do not fit.
+            let aside = self.reserve.pop_back();
+            let aside = aside.ok_or(LayoutError::ContentTooBig {
+                needed: self.room + most,
+                free: self.room,
+                block_size: self.block_size.bytes(),
+            })?;
+            self.space.release(aside);
+        }
+    }
+
+    /// Takes back `place`, whose content the tree does not hold any more.
+    pub fn release(&mut self, place: &Place) {
+        let ratio = self.space.cluster_ratio();
+        for run in &place.runs {
+            let start = run.start.get() - run.start.get() % ratio;
+            let end = run.end().get().next_multiple_of(ratio);
+            let whole = Run::new(Block::new(start), end - start);
+            self.space.release(whole);
+            self.released.push(whole);
+        }
+        self.used -= place.blocks;
+        self.contents -= 1;
+        self.longest_gap = u64::MAX;
+    }
+
+    /// The blocks that ever held a content, in ascending order; they may overlap.
+    pub fn ever_used(mut self) -> Vec<Run> {
+        for aside in std::mem::take(&mut self.reserve) {
+            self.space.release(aside);
+        }
+        for own in self.own.used() {
+            self.space.release(own);
+        }
+        let mut runs = self.released;
+        runs.extend(self.space.used());
+        runs.sort_unstable();
+        runs
+    }
+}
+
+/// Where one content lies.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The blocks of its data, in the order of the file.
+    pub runs: Box<[Run]>,
+    /// What it takes of the room for contents, in blocks.
+    blocks: u64,
+}
+
+/// The pieces of a content that lies in `runs`: each is blocks that are neighbours in the file and on
+/// disk, with the first one's place in the file.
+pub fn placed_pieces<'a>(
+    content: &'a Content,
+    runs: &'a [Run],
+    block_size: BlockSize,
+) -> impl Iterator<Item = (LogicalBlock, Run)> + 'a {
+    let mut ranges = block_ranges(content, block_size);
+    let mut runs = runs.iter().copied();
+    let (mut range, mut run) = (0..0, Run::new(Block::default(), 0));
+    std::iter::from_fn(move || {
+        if range.is_empty() {
+            range = ranges.next()?;
+        }
+        if run.len == 0 {
+            run = runs.next()?;
+        }
+        let len = run.len.min(range.end - range.start);
+        let piece = (logical(range.start), Run::new(run.start, len));
+        range.start += len;
+        run = Run::new(run.start.plus(len), run.len - len);
+        Some(piece)
+    })
+}

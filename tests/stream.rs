@@ -1,0 +1,457 @@
+//! Given sources that can be read only once, proves that images written as they arrive are what they
+//! would be had all been known before, and that a stream that ends badly leaves nothing; how an
+//! archive is parsed is `tar.rs`'s.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use common::attrs::{Options, Snapshot};
+use common::mount::{Scratch, mount_ro};
+use common::tools::{self, Need, Result, Which, ready};
+use common::{awkward, making};
+use mke4fs::emit::Writing;
+use mke4fs::sink::{Checked, IfBusy, Memory, Output, Sink};
+
+use mke4fs::source::dir::Directory;
+use mke4fs::source::{ContentStore, Declared, Source, SourceError};
+use mke4fs::tree::{
+    Content, ContentReader, DataMap, Kind, Metadata, NodeId, Special, Tree, TreeError,
+};
+use mke4fs::{Builder, Built, Error, Fit};
+
+const NEEDS: &[Need] = &[
+    Need::Root,
+    Need::E2fsprogs(Which::System),
+    Need::E2fsprogs(Which::Reference),
+];
+
+/// A directory as a stream: what it holds comes once, in the order of its declaration.
+struct Once(Directory);
+
+impl Source for Once {
+    fn declare(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+    ) -> std::result::Result<Declared, SourceError> {
+        self.0.declare(tree, at)
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn declare_stream(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        store: &mut dyn ContentStore,
+    ) -> std::result::Result<Declared, SourceError> {
+        let mut whole = Tree::new(Metadata::default());
+        let declared = self.0.declare(&mut whole, NodeId::ROOT)?;
+        let mut copied = HashMap::from([(NodeId::ROOT, at)]);
+        let mut waiting = vec![NodeId::ROOT];
+        while let Some(from) = waiting.pop() {
+            let parent = copied[&from];
+            let attributes = whole.xattrs(whole.node(from).xattrs).to_vec();
+            let attributes = tree.xattr_set(attributes);
+            tree.set_xattrs(parent, attributes);
+            for entry in whole.entries(from) {
+                if let Some(known) = copied.get(&entry.node) {
+                    tree.link(parent, &entry.name, *known)?;
+                    continue;
+                }
+                let node = whole.node(entry.node);
+                let (name, metadata) = (&entry.name, node.metadata);
+                let special = |special| (special, metadata);
+                let id = match &node.kind {
+                    Kind::Directory(_) => {
+                        waiting.push(entry.node);
+                        tree.directory(parent, name, metadata)?
+                    }
+                    Kind::File(content) => {
+                        let mut bytes = Bytes::of(content).map_err(SourceError::other)?;
+                        let kept = store.keep(content.size_bytes, content.data.clone(), &mut bytes);
+                        let kept = kept.map_err(|error| SourceError::read(name.to_vec(), error))?;
+                        tree.file(parent, name, metadata, kept)?
+                    }
+                    Kind::Symlink(target) => tree.symlink(parent, name, metadata, target)?,
+                    Kind::CharDevice(device) => {
+                        let (kind, metadata) = special(Special::CharDevice(*device));
+                        tree.special(parent, name, metadata, kind)?
+                    }
+                    Kind::BlockDevice(device) => {
+                        let (kind, metadata) = special(Special::BlockDevice(*device));
+                        tree.special(parent, name, metadata, kind)?
+                    }
+                    Kind::Fifo => tree.special(parent, name, metadata, Special::Fifo)?,
+                    Kind::Socket => tree.special(parent, name, metadata, Special::Socket)?,
+                };
+                let attributes = tree.xattr_set(whole.xattrs(node.xattrs).to_vec());
+                tree.set_xattrs(id, attributes);
+                copied.insert(entry.node, id);
+            }
+        }
+        Ok(declared)
+    }
+}
+
+/// The data of a content, one range after the other.
+struct Bytes<'a> {
+    reader: Box<dyn ContentReader + 'a>,
+    ranges: Vec<std::ops::Range<u64>>,
+}
+
+impl<'a> Bytes<'a> {
+    fn of(content: &'a Content) -> io::Result<Self> {
+        let mut ranges: Vec<_> = content.data_ranges().collect();
+        ranges.reverse();
+        let reader = content.source.open(content.key)?;
+        Ok(Self { reader, ranges })
+    }
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(range) = self.ranges.last_mut() else {
+            return Ok(0);
+        };
+        // As from a pipe: less than what is asked for.
+        let most = usize::try_from(range.end - range.start).expect("it fits");
+        let length = buffer.len().min(most).min(4099);
+        self.reader
+            .read_exact_at(range.start, &mut buffer[..length])?;
+        range.start += u64::try_from(length).expect("it fits");
+        if range.is_empty() {
+            self.ranges.pop();
+        }
+        Ok(length)
+    }
+}
+
+/// The size and the number of inodes that an image of `words` needs for `source`.
+fn size_for(words: &str, source: &Path) -> Result<String> {
+    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let plan = builder
+        .source(Directory::new(source))
+        .fit(Fit::Auto)
+        .plan()?;
+    let size = plan.size_bytes() >> 10;
+    let inodes = plan.layout.geometry.inodes_count;
+    Ok(format!("{words} -N {inodes} {size}k"))
+}
+
+fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Built> {
+    let builder = Builder::new(making::options(words)?, making::host(image)?);
+    let ready = builder.source(source).ready()?;
+    assert_eq!(ready.summary(), None, "it is a stream");
+    let draft = Output::open(image, IfBusy::Refuse)?.begin(0..ready.size_bytes())?;
+    let built = ready.write(draft.file(), &writing(&AtomicBool::new(false)))?;
+    draft.keep();
+    Ok(built)
+}
+
+fn writing(cancel: &AtomicBool) -> Writing<'_> {
+    Writing {
+        threads: NonZero::<usize>::MIN,
+        progress: &|_| {},
+        cancel,
+        sync: false,
+    }
+}
+
+/// Both e2fsck find nothing, and what they say.
+fn sound(image: &Path) -> Result<String> {
+    tools::e2fsck(image, Which::System)?;
+    tools::e2fsck(image, Which::Reference)
+}
+
+fn same(source: &Snapshot, image: &Path) -> Result<()> {
+    let differences = mount_ro(image, |dir| source.compare(dir, &Options::default()))??;
+    let lines = differences.iter().take(20).map(ToString::to_string);
+    match lines.collect::<Vec<String>>() {
+        lines if lines.is_empty() => Ok(()),
+        lines => Err(lines.join("\n  ").into()),
+    }
+}
+
+/// Every shape that decides where contents go.
+const SHAPES: &[&str] = &[
+    "-b 4096",
+    "-b 4096 -O ^extent,^64bit",
+    "-b 4096 -O bigalloc",
+    "-b 4096 -O inline_data,quota",
+    "-b 2048 -O inline_data -I 1024",
+    "-b 1024 -O meta_bg,^resize_inode",
+    "-b 4096 -O ^metadata_csum -E packed_meta_blocks=1",
+];
+
+#[test]
+fn the_awkward_tree_is_kept_as_it_arrives() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let dir = making::workplace().expect("a directory");
+    let scratch = Scratch::new(1 << 30).expect("an image is made");
+    let tree = scratch.path().join("tree");
+    let shape = awkward::Options {
+        longest_symlink: 1023,
+        beyond_path_max: false,
+    };
+    awkward::build(&tree, &shape).expect("the awkward tree is built");
+    let snapshot = Snapshot::take(&tree).expect("it can be read");
+    let mut wrong = Vec::new();
+    for (number, shape) in SHAPES.iter().enumerate() {
+        let image = dir.path().join("image");
+        let outcome = (|| {
+            let words = size_for(shape, &tree)?;
+            let _ = fs::remove_file(&image);
+            let mut words = words;
+            if number % 2 == 0 {
+                let size = words.rsplit(' ').next().unwrap_or_default();
+                let size: u64 = size.trim_end_matches('k').parse()?;
+                making::fill_with_junk(&image, size << 10)?;
+                words = format!("-E nodiscard {words}");
+            }
+            let built = stream(&words, Once(Directory::new(&tree)), &image)?;
+            assert!(built.summary.nodes.files > 100);
+            let said = sound(&image)?;
+            // Blocks of a block map lie elsewhere, which e2fsck takes for a gap.
+            if !shape.contains("^extent") && !said.contains("(0.0% non-contiguous)") {
+                return Err(format!("files are in pieces:\n{said}").into());
+            }
+            same(&snapshot, &image)
+        })();
+        if let Err(error) = outcome {
+            let error: Box<dyn std::error::Error> = error;
+            wrong.push(format!("{shape}: {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A source that does what a function does.
+struct By<F>(F);
+
+impl<F> Source for By<F>
+where
+    F: FnMut(&mut Tree, &mut dyn ContentStore) -> std::result::Result<(), SourceError>,
+{
+    fn declare(&mut self, _: &mut Tree, _: NodeId) -> std::result::Result<Declared, SourceError> {
+        Err(SourceError::other("it comes but once"))
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn declare_stream(
+        &mut self,
+        tree: &mut Tree,
+        _: NodeId,
+        store: &mut dyn ContentStore,
+    ) -> std::result::Result<Declared, SourceError> {
+        (self.0)(tree, store)?;
+        Ok(Declared::default())
+    }
+}
+
+/// Streams `bytes` into the file `name` of the root directory.
+fn file(
+    tree: &mut Tree,
+    store: &mut dyn ContentStore,
+    name: &str,
+    bytes: &[u8],
+) -> std::result::Result<(), SourceError> {
+    let mut rest = bytes;
+    let size = u64::try_from(bytes.len()).expect("it fits");
+    let kept = store.keep(size, DataMap::Whole, &mut rest);
+    let kept = kept.map_err(|error| SourceError::read(name, error))?;
+    let metadata = Metadata {
+        permissions: 0o644,
+        ..Metadata::default()
+    };
+    tree.file(NodeId::ROOT, name.as_bytes(), metadata, kept)?;
+    Ok(())
+}
+
+/// What round `round` puts into the file `number`: bytes that tell both, without a zero.
+fn round_bytes(round: usize, number: usize) -> Vec<u8> {
+    let length = 1000 + (round * 7919 + number * 104_729) % 700_000;
+    let byte = |at: usize| u8::try_from(1 + (at / 512 + round * 31 + number) % 255).expect("small");
+    (0..length).map(byte).collect()
+}
+
+const ROUNDS: usize = 12;
+const FILES: usize = 10;
+
+/// Every file arrives again and again, more bytes in all than the image has.
+fn overwritten(
+    tree: &mut Tree,
+    store: &mut dyn ContentStore,
+) -> std::result::Result<(), SourceError> {
+    tree.overlay()?;
+    for round in 0..ROUNDS {
+        for number in 0..FILES {
+            let bytes = round_bytes(round, number);
+            let name = format!("file-{number}");
+            if round % 4 == 3 && number == 0 {
+                tree.directory(NodeId::ROOT, name.as_bytes(), Metadata::default())?;
+                continue;
+            }
+            file(tree, store, &name, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_overwritten_takes_no_room() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let dir = making::workplace().expect("a directory");
+    for words in [
+        "-b 4096 16M",
+        "-b 1024 -O ^extent,^64bit,^has_journal 16M",
+        "-b 4096 -O bigalloc 24M",
+    ] {
+        let image = dir.path().join(words.replace(' ', ""));
+        let built = stream(words, By(overwritten), &image).expect(words);
+        sound(&image).expect(words);
+        let found = mount_ro(&image, |root| -> io::Result<()> {
+            assert!(root.join("file-0").is_dir());
+            for number in 1..FILES {
+                let found = fs::read(root.join(format!("file-{number}")))?;
+                assert!(
+                    found == round_bytes(ROUNDS - 1, number),
+                    "{words}: {number}"
+                );
+            }
+            Ok(())
+        });
+        found.expect("it mounts").expect("it can be read");
+        let summary = &built.summary;
+        let used = (summary.blocks_count - summary.free_blocks) * u64::from(summary.block_size);
+        let taken = File::open(&image).and_then(|file| file.metadata());
+        let taken = taken.expect("it is there").blocks() * 512;
+        assert!(
+            taken <= used,
+            "{words}: {taken} bytes on disk, {used} in use"
+        );
+    }
+}
+
+/// What `source` ends with, that nothing is left of a new file, and no superblock in an old one.
+fn failure(words: &str, source: impl Source + Clone + 'static) -> Result<String> {
+    let dir = making::workplace()?;
+    let new = dir.path().join("new");
+    let Err(error) = stream(words, source.clone(), &new) else {
+        return Err("it was made".into());
+    };
+    assert!(!new.exists(), "a new file is left: {error}");
+    let old = Memory::new(64 << 20);
+    let checked = Checked::new(&old, 0..64 << 20);
+    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let again = builder
+        .source(source)
+        .build(&checked, &writing(&AtomicBool::new(false)));
+    assert_eq!(again.expect_err("it fails").to_string(), error.to_string());
+    let mut magic = [0; 2];
+    old.read_at(1024 + 56, &mut magic)?;
+    assert_ne!(magic, [0x53, 0xef], "a superblock is left: {error}");
+    Ok(error.to_string())
+}
+
+impl<F: Clone> Clone for By<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+#[test]
+fn a_stream_that_ends_badly_leaves_nothing() {
+    let too_big = By(|tree: &mut Tree, store: &mut dyn ContentStore| {
+        (0..100).try_for_each(|number| file(tree, store, &format!("{number}"), &[7; 1_000_000]))
+    });
+    assert_eq!(
+        failure("-b 4096 16M", too_big).unwrap(),
+        "the content needs 2940 blocks of 4096 bytes; the filesystem has 2773 free for it"
+    );
+    let too_many = By(|tree: &mut Tree, store: &mut dyn ContentStore| {
+        (0..100).try_for_each(|number| file(tree, store, &format!("{number}"), b"x"))
+    });
+    assert_eq!(
+        failure("-b 4096 -N 64 16M", too_many).unwrap(),
+        "the content needs 65 inodes; the filesystem has 64"
+    );
+    let links = By(|tree: &mut Tree, _: &mut dyn ContentStore| {
+        (0..100).try_for_each(|number| -> std::result::Result<(), TreeError> {
+            let name = format!("{number}");
+            let metadata = Metadata::default();
+            tree.symlink(NodeId::ROOT, name.as_bytes(), metadata, b"x")?;
+            Ok(())
+        })?;
+        Ok(())
+    });
+    assert_eq!(
+        failure("-b 4096 -N 64 16M", links).unwrap(),
+        "the content needs 112 inodes; the filesystem has 64"
+    );
+    let lying = By(|_: &mut Tree, store: &mut dyn ContentStore| {
+        let kept = store.keep(u64::MAX, DataMap::Whole, &mut io::repeat(1));
+        kept.map(drop)
+            .map_err(|error| SourceError::read("lie", error))
+    });
+    let said = failure("-b 4096 16M", lying).unwrap();
+    assert!(said.contains("the filesystem has 2773 free"), "{said}");
+    let short = By(|_: &mut Tree, store: &mut dyn ContentStore| {
+        let kept = store.keep(9_000_000, DataMap::Whole, &mut &[1; 5_000_000][..]);
+        kept.map(drop)
+            .map_err(|error| SourceError::read("short", error))
+    });
+    let said = failure("-b 4096 16M", short).unwrap();
+    assert!(said.starts_with("cannot read short: "), "{said}");
+    let contradicting = By(|_: &mut Tree, store: &mut dyn ContentStore| {
+        let data = DataMap::Ranges([4096..8192, 0..u64::MAX].into());
+        let kept = store.keep(10_000, data, &mut io::repeat(1));
+        kept.map(drop)
+            .map_err(|error| SourceError::read("map", error))
+    });
+    let said = failure("-b 4096 16M", contradicting).unwrap();
+    assert!(said.starts_with("cannot read map: "), "{said}");
+}
+
+#[test]
+fn a_stream_is_cancelled_while_it_arrives() {
+    let written = AtomicU64::new(0);
+    let cancel = AtomicBool::new(false);
+    let writing = Writing {
+        progress: &|bytes| {
+            if written.fetch_add(bytes, Ordering::Relaxed) + bytes > 4 << 20 {
+                cancel.store(true, Ordering::Relaxed);
+            }
+        },
+        ..writing(&cancel)
+    };
+    let endless = By(|tree: &mut Tree, store: &mut dyn ContentStore| {
+        let kept = store.keep(1 << 30, DataMap::Whole, &mut io::repeat(1));
+        let kept = kept.map_err(|error| SourceError::read("endless", error))?;
+        tree.file(NodeId::ROOT, b"endless", Metadata::default(), kept)?;
+        Ok(())
+    });
+    let options = making::options("-b 4096 2G").expect("options");
+    let builder = Builder::new(options, making::memory_host()).source(endless);
+    let built: std::result::Result<Built, Error> = builder.build(&Memory::new(2 << 30), &writing);
+    assert!(built.expect_err("it was cancelled").is_cancelled());
+    assert!(written.load(Ordering::Relaxed) < 8 << 20);
+}
