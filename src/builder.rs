@@ -11,9 +11,11 @@ use crate::layout::{Layout, LayoutWarning};
 use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::Sink;
+use crate::source::rules::{self, Rule};
 use crate::source::{self, ContentStore, Source};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree};
+use crate::units::Timestamp;
 
 pub use stream::{Built, Ready};
 
@@ -21,8 +23,15 @@ pub use stream::{Built, Ready};
 pub struct Builder {
     options: Options,
     host: Host,
-    sources: Vec<Box<dyn Source>>,
+    wanted: Wanted,
     fit: Option<Fit>,
+}
+
+/// What the tree shall hold.
+#[derive(Default)]
+struct Wanted {
+    sources: Vec<Box<dyn Source>>,
+    rules: Vec<Rule>,
     keep_root: bool,
 }
 
@@ -30,7 +39,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("options", &self.options)
-            .field("sources", &self.sources.len())
+            .field("sources", &self.wanted.sources.len())
             .finish_non_exhaustive()
     }
 }
@@ -81,9 +90,8 @@ impl Builder {
         Self {
             options,
             host,
-            sources: Vec::new(),
+            wanted: Wanted::default(),
             fit: None,
-            keep_root: false,
         }
     }
 
@@ -91,7 +99,7 @@ impl Builder {
     /// is merged with it, and all else replaces what has its name.
     #[must_use]
     pub fn source(mut self, source: impl Source + 'static) -> Self {
-        self.sources.push(Box::new(source));
+        self.wanted.sources.push(Box::new(source));
         self
     }
 
@@ -99,7 +107,16 @@ impl Builder {
     /// makes them itself, since a staging directory's are often of no use.
     #[must_use]
     pub fn keep_root(mut self, keep: bool) -> Self {
-        self.keep_root = keep;
+        self.wanted.keep_root = keep;
+        self
+    }
+
+    /// Adds a rule for the files of all sources and the root directory, to be followed after those
+    /// that were added before. Where the host has a [`latest_time`](Host::latest_time), that is the
+    /// first rule.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.wanted.rules.push(rule);
         self
     }
 
@@ -114,22 +131,18 @@ impl Builder {
     ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
-    pub fn plan(mut self) -> Result<Plan, Error> {
-        let mut found = declare(&mut self.sources, None)?;
-        let mut notices = std::mem::take(&mut found.notices);
+    pub fn plan(self) -> Result<Plan, Error> {
+        let settings = self.settings_before_content()?;
+        let Found { tree, mut notices } = self.wanted.find(&settings, None)?;
         let (settled, layout) = match self.fit {
             Some(fit) => {
-                // No size changes the root directory's owner, which a quota file counts.
-                let probed = plan::probe(&self.options, &self.host, &found.tree)?;
-                found.set_root(&probed, self.keep_root);
-                let planned = plan::fit(&self.options, &self.host, &found.tree, fit)?;
+                let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
                 (planned.settled, planned.layout)
             }
             None => {
-                let settled = plan::settle(&self.options, &self.host, &found.tree)?;
-                found.set_root(&settled.settings, self.keep_root);
+                let settled = plan::settle(&self.options, &self.host, &tree)?;
                 let geometry = Geometry::new(&settled.settings)?;
-                let layout = Layout::new(&settled.settings, geometry, &found.tree)?;
+                let layout = Layout::new(&settled.settings, geometry, &tree)?;
                 (settled, layout)
             }
         };
@@ -137,10 +150,18 @@ impl Builder {
         notices.extend(of_layout(&layout));
         Ok(Plan {
             settings: settled.settings,
-            tree: found.tree,
+            tree,
             layout,
             notices,
         })
+    }
+
+    /// The settings as far as no content changes them: no size changes the root directory's owner.
+    fn settings_before_content(&self) -> Result<Settings, Error> {
+        match self.fit {
+            Some(_) => plan::probe(&self.options, &self.host, &Tree::new(Metadata::default())),
+            None => Ok(self.options.settle(&self.host)?.settings),
+        }
     }
 
     /// Decides all that can be decided before the first byte is written: every block, unless a source
@@ -150,7 +171,7 @@ impl Builder {
     /// # Errors
     /// As those of [`Builder::plan`]; of a stream's content, [`Ready::write`] tells.
     pub fn ready(self) -> Result<Ready, Error> {
-        let streams = self.sources.iter().any(|source| source.is_stream());
+        let streams = self.wanted.sources.iter().any(|source| source.is_stream());
         if self.fit.is_some() || !streams {
             return self.plan().map(Ready::planned);
         }
@@ -166,48 +187,50 @@ impl Builder {
     }
 }
 
-/// What sources declared.
+/// What sources declared and rules made of it.
 struct Found {
     tree: Tree,
-    root: Option<Metadata>,
     notices: Vec<Notice>,
 }
 
-impl Found {
-    /// Gives the root directory its own metadata, or that of the source.
-    fn set_root(&mut self, settings: &Settings, keep_root: bool) {
-        let made = plan::made_root(settings);
-        let kept = self.root.filter(|_| keep_root);
-        self.tree.set_metadata(NodeId::ROOT, kept.unwrap_or(made));
-    }
-}
-
-/// Asks every source for what it holds, one over the other. Contents of streams go to `store`, if
-/// there is one.
-fn declare(
-    sources: &mut [Box<dyn Source>],
-    mut store: Option<&mut dyn ContentStore>,
-) -> Result<Found, Error> {
-    let mut found = Found {
-        tree: Tree::new(Metadata::default()),
-        root: None,
-        notices: Vec::new(),
-    };
-    for (number, source) in sources.iter_mut().enumerate() {
-        if number > 0 {
-            found.tree.overlay()?;
+impl Wanted {
+    /// Asks every source for what it holds, one over the other, and follows the rules. Contents of
+    /// streams go to `store`, if there is one.
+    fn find(
+        self,
+        settings: &Settings,
+        mut store: Option<&mut dyn ContentStore>,
+    ) -> Result<Found, Error> {
+        let mut tree = Tree::new(Metadata::default());
+        let mut root = None;
+        let mut notices = Vec::new();
+        for (number, mut source) in self.sources.into_iter().enumerate() {
+            if number > 0 {
+                tree.overlay()?;
+            }
+            let declared = match &mut store {
+                Some(store) if source.is_stream() => {
+                    source.declare_stream(&mut tree, NodeId::ROOT, *store)?
+                }
+                _ => source.declare(&mut tree, NodeId::ROOT)?,
+            };
+            root = declared.root.or(root);
+            notices.extend(declared.notices);
         }
-        let (tree, root) = (&mut found.tree, NodeId::ROOT);
-        let declared = match &mut store {
-            Some(store) if source.is_stream() => source.declare_stream(tree, root, *store)?,
-            _ => source.declare(tree, root)?,
-        };
-        found.root = declared.root.or(found.root);
-        let notices = declared.notices.into_iter();
-        found.notices.extend(notices.map(Notice::Source));
+        let kept = root.filter(|_| self.keep_root);
+        let root = kept.unwrap_or_else(|| plan::made_root(settings));
+        tree.set_metadata(NodeId::ROOT, root);
+        let latest = settings.latest_time.map(Timestamp::from_seconds);
+        let latest = latest.map(Rule::LatestTime).into_iter();
+        let rules: Vec<Rule> = latest.chain(self.rules).collect();
+        let now = Timestamp::from_seconds(settings.clock);
+        notices.extend(rules::apply(&rules, &mut tree, now)?);
+        tree.finish()?;
+        Ok(Found {
+            tree,
+            notices: notices.into_iter().map(Notice::Source).collect(),
+        })
     }
-    found.tree.finish()?;
-    Ok(found)
 }
 
 /// What a person may want to know of `layout`.

@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -53,6 +53,21 @@ impl Place {
         shell.output().expect("sh runs")
     }
 
+    /// Gives a file an owner.
+    fn owned(&self, name: &str, uid: u32, gid: u32) {
+        lchown(self.path(name), Some(uid), Some(gid)).expect("root may");
+    }
+
+    /// Makes the image of `root` by `flags`, new, and gives what the command warns of.
+    fn image(&self, flags: &str) -> String {
+        self.make(&format!("rm -f image; mke4fs -q -d root {flags} image"))
+    }
+
+    /// What the image shows of `name`.
+    fn shown(&self, name: &str) -> String {
+        self.look(|root| shown(&root.join(name)))
+    }
+
     /// What the command warns of as it makes the image; the image passes e2fsck.
     fn make(&self, line: &str) -> String {
         let output = self.shell(line);
@@ -74,6 +89,48 @@ impl Place {
     fn look<T>(&self, look: impl FnOnce(&Path) -> T) -> T {
         mount_ro(&self.path("image"), look).expect("the image can be mounted")
     }
+}
+
+/// Type, permissions, owner and, of a device, its numbers; of a symbolic link, its target.
+fn shown(path: &Path) -> String {
+    let metadata = fs::symlink_metadata(path).expect("it is there");
+    let kind = metadata.file_type();
+    let of_type = match () {
+        () if kind.is_dir() => "dir",
+        () if kind.is_file() => "file",
+        () if kind.is_symlink() => "link",
+        () if kind.is_char_device() => "char",
+        () if kind.is_block_device() => "block",
+        () if kind.is_fifo() => "fifo",
+        () => "socket",
+    };
+    let mode = metadata.mode() & 0o7777;
+    let more = match metadata.rdev() {
+        0 if kind.is_symlink() => {
+            let target = fs::read_link(path).expect("it is a link");
+            format!(" -> {}", target.display())
+        }
+        0 => String::new(),
+        device => {
+            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+            format!(" {major},{minor}")
+        }
+    };
+    format!(
+        "{of_type} {mode:o} {}:{}{more}",
+        metadata.uid(),
+        metadata.gid()
+    )
+}
+
+/// The names of a file's attributes.
+fn attributes(path: &Path) -> Vec<String> {
+    let names = xattr::list(path).expect("they can be listed");
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 fn is_ready() -> bool {
@@ -180,4 +237,464 @@ fn one_file_system_keeps_mount_points_empty() {
     );
     place.make(&format!("rm image; {line} image"));
     assert!(place.look(names).contains(&"mounted/inside".to_owned()));
+}
+
+#[test]
+fn the_last_rule_about_owners_wins() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/a", "");
+    place.owned("root/a", 1000, 1001);
+    place.file("root/b", "");
+    place.owned("root/b", 5, 6);
+    for (flags, a, b, said) in [
+        ("--all-root", "0:0", "0:0", ""),
+        ("--owner 7:8", "7:8", "7:8", ""),
+        ("--owner 7:8 --all-root", "0:0", "0:0", ""),
+        ("--all-root --owner 7:8", "7:8", "7:8", ""),
+        ("--uid-map 1000:0:1", "0:1001", "5:6", ""),
+        (
+            "--uid-map 5:1000:1 --uid-map 1000:5:1 --gid-map 6:0:1",
+            "5:1001",
+            "1000:0",
+            "",
+        ),
+        ("--owner 7:8 --uid-map 7:9:1", "9:8", "9:8", ""),
+        (
+            "--uid-map 7:9:1 --owner 7:8",
+            "7:8",
+            "7:8",
+            "mke4fs: warning: nothing matches the rule uid map 7:9:1\n",
+        ),
+    ] {
+        assert_eq!(place.image(flags), said, "{flags}");
+        assert_eq!(place.shown("a"), format!("file 644 {a}"), "{flags}");
+        assert_eq!(place.shown("b"), format!("file 644 {b}"), "{flags}");
+    }
+    assert_eq!(place.shown(""), "dir 755 7:8");
+    place.image("--keep-root --uid-map 0:3:1");
+    assert_eq!(place.shown(""), "dir 755 3:0");
+}
+
+#[test]
+fn maps_reach_into_acls_and_capabilities() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    let scratch = Scratch::new(8 << 20).expect("a filesystem with attributes");
+    let file = scratch.path().join("f");
+    let line = format!(
+        "touch {0}; setfacl -m u:1000:rw,g:1000:r,u:1001:x {0}",
+        file.display()
+    );
+    assert!(place.shell(&line).status.success());
+    let make = format!(
+        "rm -f image; mke4fs -q -d {} image",
+        scratch.path().display()
+    );
+    place.make(&format!("{make} --uid-map 1000:5:1 --gid-map 1000:6:1"));
+    let acl = place.look(|root| {
+        let output = Command::new("getfacl")
+            .args(["-cn"])
+            .arg(root.join("f"))
+            .output();
+        String::from_utf8(output.expect("getfacl runs").stdout).expect("it is text")
+    });
+    assert_eq!(
+        acl,
+        "user::rw-\nuser:5:rw-\nuser:1001:--x\ngroup::r--\ngroup:6:r--\nmask::rwx\nother::r--\n\n"
+    );
+    place.file("m", "./f mode=0600\n");
+    place.make(&format!("{make} --manifest m"));
+    assert_eq!(place.shown("f"), "file 600 0:0");
+    let attributes = place.look(|root| attributes(&root.join("f")));
+    assert_eq!(attributes, ["system.posix_acl_access"]);
+    place.make(&format!("{make} --xattr-exclude '*'"));
+    assert_eq!(place.look(super_attributes), 0);
+}
+
+fn super_attributes(root: &Path) -> usize {
+    attributes(&root.join("f")).len()
+}
+
+#[test]
+fn attributes_stay_or_go_by_their_names() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    let scratch = Scratch::new(8 << 20).expect("a filesystem with attributes");
+    let file = scratch.path().join("f");
+    fs::write(&file, "").expect("a file");
+    for name in ["user.a", "user.b", "trusted.c", "security.d"] {
+        xattr::set(&file, name, b"v").expect("root may");
+    }
+    for (flags, left, said) in [
+        ("", &["security.d", "trusted.c", "user.a", "user.b"][..], ""),
+        ("--xattr-include 'user.*'", &["user.a", "user.b"], ""),
+        ("--xattr-exclude 'user.*'", &["security.d", "trusted.c"], ""),
+        (
+            "--xattr-include 'user.*' --xattr-exclude '*.a'",
+            &["user.b"],
+            "",
+        ),
+        (
+            "--xattr-exclude '*' --xattr-include user.a",
+            &["user.a"],
+            "",
+        ),
+        (
+            "--xattr-exclude user.none",
+            &["security.d", "trusted.c", "user.a", "user.b"],
+            "mke4fs: warning: nothing matches the rule user.none\n",
+        ),
+    ] {
+        let source = scratch.path().display();
+        let warned = place.make(&format!("rm -f image; mke4fs -q -d {source} {flags} image"));
+        assert_eq!(warned, said);
+        assert_eq!(
+            place.look(|root| attributes(&root.join("f"))),
+            left,
+            "{flags}"
+        );
+    }
+}
+
+#[test]
+fn times_are_clamped_and_made_equal() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/f", "");
+    let set =
+        "touch -m -d @1500000000.5 root/f; touch -a -d @1600000000 root/f; touch -d @1000 root";
+    assert!(place.shell(set).status.success());
+    let times = |root: &Path| {
+        let metadata = fs::metadata(root.join("f")).expect("it is there");
+        let ctime = (metadata.ctime(), metadata.ctime_nsec());
+        [
+            (metadata.atime(), metadata.atime_nsec()),
+            (metadata.mtime(), metadata.mtime_nsec()),
+            ctime,
+        ]
+    };
+    let written = (1_500_000_000, 500_000_000);
+    for (flags, atime, mtime) in [
+        ("--clamp-times 1550000000", (1_550_000_000, 0), written),
+        (
+            "--clamp-times @1400000000",
+            (1_400_000_000, 0),
+            (1_400_000_000, 0),
+        ),
+        ("--times mtime", written, written),
+        (
+            "--times mtime --clamp-times 1500000000",
+            (1_500_000_000, 0),
+            (1_500_000_000, 0),
+        ),
+    ] {
+        place.image(flags);
+        let [a, m, c] = place.look(times);
+        assert_eq!((a, m), (atime, mtime), "{flags}");
+        assert_eq!(c, a, "{flags}");
+    }
+    // The environment's moment comes first, so what is said on the command line has the last word.
+    place.file("m", "./f time=1700000001.7\n");
+    place.make("rm image; SOURCE_DATE_EPOCH=1450000000 mke4fs -q -d root --manifest m image");
+    let [a, m, c] = place.look(times);
+    assert_eq!(
+        [a, m, c],
+        [(1_450_000_000, 0), (1_700_000_001, 7), (1_450_000_000, 0)]
+    );
+}
+
+#[test]
+fn a_manifest_changes_and_adds() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/etc/shadow", "secret");
+    place.file("root/dev/console", "");
+    place.file("root/usr/lib/x", "");
+    std::os::unix::fs::symlink("usr/lib", place.path("root/lib")).expect("a link");
+    place.file("here/config", "content\n");
+    place.file(
+        "m",
+        "#mtree\n\
+         . type=dir mode=0711 uid=3 gid=4\n\
+         /set type=file mode=0640 uid=0 gid=42\n\
+         etc type=dir mode=0755 gid=0\n\
+         \x20   shadow size=6 sha256digest=00 \\\n\
+         \x20       time=12.000000034\n\
+         \x20   new\\040file contents=here/config\n\
+         \x20   missing optional\n\
+         ..\n\
+         /unset all\n\
+         # Devices in the place of what stood for them.\n\
+         ./dev/console type=char mode=0600 uid=0 gid=5 device=native,5,1\n\
+         ./lib/../lib/y type=link link=x\n\
+         ./../../escape/deep type=fifo mode=0622\n\
+         /lib/x uid=9 flags=nodump\n",
+    );
+    assert_eq!(place.image("--manifest m"), "");
+    for (name, expected) in [
+        ("", "dir 711 3:4"),
+        ("etc", "dir 755 0:0"),
+        ("etc/shadow", "file 640 0:42"),
+        ("etc/new file", "file 640 0:42"),
+        ("dev/console", "char 600 0:5 5,1"),
+        ("usr/lib/y", "link 777 0:0 -> x"),
+        ("escape", "dir 755 0:0"),
+        ("escape/deep", "fifo 622 0:0"),
+        ("usr/lib/x", "file 644 9:0"),
+        ("lib", "link 777 0:0 -> usr/lib"),
+    ] {
+        assert_eq!(place.shown(name), expected, "{name}");
+    }
+    place.look(|root| {
+        let content = fs::read(root.join("etc/new file")).expect("it is there");
+        assert_eq!(content, b"content\n");
+        assert_eq!(
+            fs::read(root.join("etc/shadow")).expect("it is there"),
+            b"secret"
+        );
+        let shadow = fs::metadata(root.join("etc/shadow")).expect("it is there");
+        assert_eq!((shadow.mtime(), shadow.mtime_nsec()), (12, 34));
+        assert!(!root.join("etc/missing").exists());
+    });
+    place.file("empty", "# nothing\n");
+    assert_eq!(
+        place.image("--manifest empty"),
+        "mke4fs: warning: nothing matches the rule empty\n"
+    );
+}
+
+/// What bsdtar writes of a tree, over the same tree without owners: the image has all of it.
+#[test]
+fn a_manifest_of_bsdtar_brings_back_what_an_ordinary_copy_lost() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    let line = "mkdir root/d 'root/a b'; mknod root/d/null c 1 3; mknod root/d/disk b 259 70000; \
+                mkfifo 'root/a b/p#1'; echo x > 'root/d/t\\[*?'; chmod 4755 'root/d/t\\[*?'; \
+                chown 12:34 root/d/*; ln -s 'x=y z' root/d/l; touch -d @-5.25 root/d/l; \
+                bsdtar -cf m --format=mtree --options=all -C root .; cp -r root plain; \
+                chown -R 7:7 plain; rm plain/d/null plain/d/disk; chmod 600 plain/d/t*; \
+                mke4fs -q -d plain --manifest m image";
+    assert_eq!(place.make(line), "");
+    let found = place.look(|root| {
+        names(&place.path("root"))
+            .into_iter()
+            .map(|name| {
+                let both = [place.path("root"), root.to_owned()].map(|root| {
+                    let path = root.join(&name);
+                    let metadata = fs::symlink_metadata(&path).expect("it is there");
+                    (shown(&path), metadata.mtime(), metadata.mtime_nsec())
+                });
+                assert_eq!(both[0], both[1], "{name}");
+            })
+            .count()
+    });
+    assert_eq!(found, 8);
+}
+
+#[test]
+fn a_device_table_makes_ranges() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/bin/su", "");
+    place.file("root/home/u/f", "");
+    place.file(
+        "t",
+        "# name type mode uid gid major minor start inc count\n\
+         /dev d 755 0 0 - - - - -\n\
+         /dev/console c 600 0 5 5 1 - - -\n\
+         /dev/tty c 620 0 5 4 0 0 1 3\n\
+         /dev/sda b 640 0 6 8 1 1 2 2\n\
+         /dev/initctl p 600 0 0\n\
+         /bin/su f 4755 0 0 - - - - -\n\
+         /home/u r -1 1000 100 - - - - -\n\
+         /gone f 644 0 0 - - - - -\n\
+         /gone F 644 0 0 - - - - -\n",
+    );
+    assert_eq!(
+        place.image("--device-table t"),
+        "mke4fs: warning: nothing matches the rule t:9: /gone\n"
+    );
+    for (name, expected) in [
+        ("dev", "dir 755 0:0"),
+        ("dev/console", "char 600 0:5 5,1"),
+        ("dev/tty0", "char 620 0:5 4,0"),
+        ("dev/tty1", "char 620 0:5 4,1"),
+        ("dev/tty2", "char 620 0:5 4,2"),
+        ("dev/sda1", "block 640 0:6 8,1"),
+        ("dev/sda2", "block 640 0:6 8,3"),
+        ("dev/initctl", "fifo 600 0:0"),
+        ("bin/su", "file 4755 0:0"),
+        ("home/u", "dir 755 1000:100"),
+        ("home/u/f", "file 644 1000:100"),
+        ("home", "dir 755 0:0"),
+    ] {
+        assert_eq!(place.shown(name), expected, "{name}");
+    }
+    assert_eq!(place.look(names).len(), 13);
+}
+
+#[test]
+fn lines_that_cannot_be_followed_are_told_and_make_no_image() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/d/f", "");
+    for (flag, text, said) in [
+        (
+            "manifest",
+            "./x mode=8",
+            "m:1: mode cannot be \"8\": octal digits up to 7777 are needed",
+        ),
+        (
+            "manifest",
+            "\n./x mode=644",
+            "m:2: ./x is in no source: to add it, type= is needed",
+        ),
+        (
+            "manifest",
+            "./x type=file",
+            "m:1: ./x is in no source: to add it, contents= or size=0 is needed",
+        ),
+        (
+            "manifest",
+            "./x type=link",
+            "m:1: ./x is in no source: to add it, link= is needed",
+        ),
+        (
+            "manifest",
+            "./x type=char",
+            "m:1: ./x is in no source: to add it, device= is needed",
+        ),
+        (
+            "manifest",
+            "./d type=file",
+            "m:1: ./d is a directory and cannot become a file",
+        ),
+        (
+            "manifest",
+            "./d/f type=dir",
+            "m:1: ./d/f is a file and cannot become a directory",
+        ),
+        (
+            "manifest",
+            "./d/f/g type=fifo",
+            "m:1: f is no directory, and needs to be one",
+        ),
+        (
+            "manifest",
+            "./x type=file contents=none",
+            "m:1: cannot read none: No such file or directory",
+        ),
+        (
+            "manifest",
+            "./x type=file contents=/dev/zero",
+            "m:1: cannot read /dev/zero: a regular file is needed",
+        ),
+        (
+            "device-table",
+            "/d c 600 0 0 1 1",
+            "m:1: /d is a directory and cannot become a device or named pipe",
+        ),
+        (
+            "device-table",
+            "/d d 755 0 0\n/x c 600 0 0 1 0 0 0 4294967296",
+            "m:2: ranges up to this line make 4294967296 nodes, and a table makes at most 1048576",
+        ),
+    ] {
+        place.file("m", text);
+        let refusal = place.refusal(&format!("mke4fs -d root --{flag} m image"));
+        assert_eq!(refusal, format!("mke4fs: {said}\n"), "{text}");
+    }
+    let said = place.refusal("mke4fs -d root --manifest none image");
+    assert_eq!(
+        said,
+        "mke4fs: cannot read none: No such file or directory\n"
+    );
+}
+
+#[test]
+fn copies_go_to_their_places() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/usr/bin/tool", "old");
+    place.file("root/usr/bin/kept", "");
+    std::os::unix::fs::symlink("usr/bin", place.path("root/bin")).expect("a link");
+    place.file("new/tool", "new");
+    place.file("new/more/deep", "");
+    place.file("new/more/deep.o", "");
+    let line = "chmod 2751 new/more; chown 5:6 new/tool; mknod node c 1 3; ln -s target link; \
+                rm -f image; mke4fs -q -d root --copy new/tool:/bin/tool --copy new/more:/bin/ \
+                --copy node:/dev/null --copy link:/etc/ --copy new:/opt/all --copy new/tool:/opt/a:b \
+                --copy new/more:/opt/x/../y --exclude '*.o' image";
+    assert_eq!(place.make(line), "");
+    for (name, expected) in [
+        ("usr/bin/tool", "file 644 5:6"),
+        ("usr/bin/more", "dir 2751 0:0"),
+        ("dev", "dir 755 0:0"),
+        ("dev/null", "char 644 0:0 1,3"),
+        ("etc/link", "link 777 0:0 -> target"),
+        ("opt/a:b", "file 644 5:6"),
+        ("bin", "link 777 0:0 -> usr/bin"),
+    ] {
+        assert_eq!(place.shown(name), expected, "{name}");
+    }
+    let names = place.look(names);
+    let deep: Vec<&String> = names.iter().filter(|name| name.contains("deep")).collect();
+    assert_eq!(
+        deep,
+        ["opt/all/more/deep", "opt/y/deep", "usr/bin/more/deep"]
+    );
+    assert!(names.contains(&"usr/bin/kept".to_owned()));
+    let content = place.look(|root| fs::read(root.join("usr/bin/tool")).expect("it is there"));
+    assert_eq!(content, b"new");
+
+    fs::remove_file(place.path("image")).expect("it is there");
+    for (copy, said) in [
+        (
+            "new/tool",
+            "mke4fs: --copy: SRC:/DEST is needed, not \"new/tool\"\n",
+        ),
+        (
+            "none:/x",
+            "mke4fs: cannot read none: No such file or directory\n",
+        ),
+        (
+            "new/tool:/usr",
+            "mke4fs: cannot copy new/tool to /usr: that is a directory; to copy into it, a slash is \
+             needed behind it\n",
+        ),
+        (
+            "new:/bin",
+            "mke4fs: cannot copy new to /bin: that is there and no directory\n",
+        ),
+        (
+            "new:/usr/bin/tool/x",
+            "mke4fs: cannot copy to /usr/bin/tool/x: tool is no directory, and needs to be one\n",
+        ),
+    ] {
+        assert_eq!(
+            place.refusal(&format!("mke4fs -d root --copy {copy} image")),
+            said
+        );
+    }
+    place.make("mke4fs -q --copy new/tool:/init image");
+    assert_eq!(place.shown("init"), "file 644 5:6");
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Builder, Found, Notice, Plan, declare, of_layout};
+use super::{Builder, Found, Notice, Plan, Wanted, of_layout};
 use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -14,7 +14,7 @@ use crate::layout::inline::most_content_bytes;
 use crate::layout::{Arrivals, Layout, Place};
 use crate::options::Settings;
 use crate::sink::Sink;
-use crate::source::{ContentStore, Source};
+use crate::source::ContentStore;
 use crate::summary::Summary;
 use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
 use crate::units::Run;
@@ -35,15 +35,14 @@ struct Streaming {
     geometry: Geometry,
     arrivals: Arrivals,
     notices: Vec<Notice>,
-    sources: Vec<Box<dyn Source>>,
-    keep_root: bool,
+    wanted: Wanted,
 }
 
 impl fmt::Debug for Streaming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streaming")
             .field("settings", &self.settings)
-            .field("sources", &self.sources.len())
+            .field("sources", &self.wanted.sources.len())
             .finish_non_exhaustive()
     }
 }
@@ -75,8 +74,7 @@ impl Ready {
             geometry,
             arrivals,
             notices: settled.notices.into_iter().map(Notice::Options).collect(),
-            sources: builder.sources,
-            keep_root: builder.keep_root,
+            wanted: builder.wanted,
         }))))
     }
 
@@ -147,7 +145,7 @@ impl Streaming {
             settings,
             geometry,
             arrivals,
-            mut sources,
+            wanted,
             ..
         } = self;
         let begun = Begun::new(&settings, &geometry, sink, writing)?;
@@ -158,14 +156,12 @@ impl Streaming {
             released: Arc::default(),
             failure: None,
         };
-        let found = declare(&mut sources, Some(&mut store));
+        let found = wanted.find(&settings, Some(&mut store));
         if writing.cancel.load(Ordering::Relaxed) {
             return Err(EmitError::Cancelled.into());
         }
         let used = store.finish()?;
-        let mut found = found?;
-        found.set_root(&settings, self.keep_root);
-        let Found { tree, notices, .. } = found;
+        let Found { tree, notices } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
         begun.finish(&layout, &tree, &used)?;
         let mut notices = notices;

@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::request::{Manner, Request, SizeWish};
+use super::rules;
 use super::words;
 use crate::Fit;
 use crate::options::{Errors, JournalLength, Size, number, parse_uuid};
@@ -247,6 +248,12 @@ pub(super) static FLAGS: &[Flag] = &[
         },
     ),
     long(
+        "copy",
+        Some("SRC:DEST"),
+        "Put the host's file or directory SRC at /DEST, or into it if that ends in /",
+        rules::copy,
+    ),
+    long(
         "exclude",
         Some("GLOB"),
         "Leave out what GLOB matches: /path/in/image/* or a name; ** crosses slashes",
@@ -260,6 +267,66 @@ pub(super) static FLAGS: &[Flag] = &[
             request.one_file_system = true;
             Ok(())
         },
+    ),
+    long(
+        "all-root",
+        None,
+        "Let all files belong to root; this and what follows apply in the order given",
+        rules::all_root,
+    ),
+    long(
+        "owner",
+        Some("UID:GID"),
+        "Let all files belong to this user and group",
+        rules::owner,
+    ),
+    long(
+        "uid-map",
+        Some("IN:OUT:COUNT"),
+        "Change COUNT uids from IN on into those from OUT on; others stay. Flags in a row are one map",
+        rules::uid_map,
+    ),
+    long(
+        "gid-map",
+        Some("IN:OUT:COUNT"),
+        "The same for groups",
+        rules::gid_map,
+    ),
+    long(
+        "manifest",
+        Some("FILE"),
+        "Change and add what this mtree(5) lists; contents= names files of the host",
+        rules::manifest,
+    ),
+    long(
+        "device-table",
+        Some("FILE"),
+        "Change and add what this table of genext2fs or makedevs lists",
+        rules::device_table,
+    ),
+    long(
+        "clamp-times",
+        Some("SECONDS"),
+        "Let no time be later than this, in seconds since 1970",
+        rules::clamp_times,
+    ),
+    long(
+        "times",
+        Some("mtime"),
+        "Let times of access and change equal that of the last writing",
+        rules::times,
+    ),
+    long(
+        "xattr-include",
+        Some("GLOB"),
+        "Keep attributes of such names, as user.*, and no others; the last GLOB that matches decides",
+        rules::xattr_include,
+    ),
+    long(
+        "xattr-exclude",
+        Some("GLOB"),
+        "Leave out attributes of such names",
+        rules::xattr_exclude,
     ),
     letter(
         'n',

@@ -14,6 +14,7 @@ use crate::sink::{IfBusy, OpenError, Output};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
+use crate::units::Timestamp;
 use crate::{Builder, Error, Fit, Notice, Plan};
 
 /// Why no filesystem was made.
@@ -70,7 +71,7 @@ pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<F
         Some(SizeWish::By(fit)) => Some(fit),
         None => {
             let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
-            (is_open && !request.sources.is_empty()).then_some(Fit::Auto)
+            (is_open && request.has_content()).then_some(Fit::Auto)
         }
     }
 }
@@ -102,6 +103,12 @@ pub(super) fn plan(
     for source in &request.sources {
         builder = asked.add_source(builder, Path::new(source))?;
     }
+    for (from, to) in &request.copies {
+        builder = asked.add_copy(builder, (Path::new(from), to))?;
+    }
+    for rule in &request.rules {
+        builder = builder.rule(rule.rule().map_err(Error::from)?);
+    }
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
@@ -128,12 +135,31 @@ impl Asked<'_> {
         let mut directory = source::dir::Directory::new(source)
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .exclude(self.patterns.clone())
-            .one_file_system(self.request.one_file_system)
-            .latest_time(self.settings.latest_time);
+            .one_file_system(self.request.one_file_system);
         if let Ok(output) = std::fs::metadata(&self.host.target.path) {
             directory = directory.exclude_inode(output.dev(), output.ino());
         }
         Ok(builder.source(directory))
+    }
+
+    #[cfg(unix)]
+    fn add_copy(&self, builder: Builder, (from, to): (&Path, &[u8])) -> Result<Builder, Failure> {
+        use std::os::unix::fs::MetadataExt;
+
+        let mut copy = source::copy::Copy::new(from, to)
+            .now(Timestamp::from_seconds(self.settings.clock))
+            .keep_xattrs(!self.settings.no_copy_xattrs)
+            .one_file_system(self.request.one_file_system)
+            .exclude(self.patterns.clone());
+        if let Ok(output) = std::fs::metadata(&self.host.target.path) {
+            copy = copy.exclude_inode(output.dev(), output.ino());
+        }
+        Ok(builder.source(copy))
+    }
+
+    #[cfg(not(unix))]
+    fn add_copy(&self, builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, Failure> {
+        self.add_source(builder, from)
     }
 
     #[cfg(not(unix))]

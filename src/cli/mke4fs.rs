@@ -137,7 +137,9 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
                 Some('F') => matches.get_count(&name),
                 _ => matches.get_flag(&name).into(),
             };
-            given.extend((0..times).map(|_| (0, flag, OsString::new())));
+            let index = matches.indices_of(&name).and_then(Iterator::last);
+            let index = index.unwrap_or_default();
+            given.extend((0..times).map(|_| (index, flag, OsString::new())));
         } else if let (Some(indices), Some(values)) = (
             matches.indices_of(&name),
             matches.get_many::<OsString>(&name),

@@ -11,6 +11,7 @@ mod make;
 mod mke2fs;
 mod mke4fs;
 mod request;
+mod rules;
 mod telling;
 mod words;
 

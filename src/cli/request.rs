@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::NonZero;
 
+use super::rules::RuleWish;
 use crate::Fit;
 use crate::options::{JournalLength, Options, Size};
 
@@ -57,6 +58,10 @@ pub(super) struct Request {
     pub(super) cluster_size: Option<u32>,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
+    /// Files of the host and where they go in the image.
+    pub(super) copies: Vec<(OsString, Vec<u8>)>,
+    /// What holds for the files of all sources, in order.
+    pub(super) rules: Vec<RuleWish>,
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
     pub(super) one_file_system: bool,
@@ -98,6 +103,8 @@ impl Request {
             cluster_size: None,
             threads: None,
             keep_root: false,
+            copies: Vec::new(),
+            rules: Vec::new(),
             exclude: Vec::new(),
             one_file_system: false,
             uncached: false,
@@ -110,6 +117,12 @@ impl Request {
             version: false,
             help: false,
         }
+    }
+
+    /// Whether files are to be put into the filesystem.
+    pub(super) fn has_content(&self) -> bool {
+        let adds = self.rules.iter().any(RuleWish::adds);
+        adds || !self.sources.is_empty() || !self.copies.is_empty()
     }
 
     /// The options that all flags together make.

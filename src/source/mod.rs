@@ -11,10 +11,14 @@ use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
 
 #[cfg(unix)]
+pub mod copy;
+#[cfg(unix)]
 pub mod dir;
 #[cfg(unix)]
 mod host_files;
 pub mod patterns;
+mod place;
+pub mod rules;
 mod store;
 
 pub use store::ContentStore;
@@ -101,6 +105,8 @@ pub enum Notice {
     },
     /// A pattern of what to leave out that no file matched.
     PatternUnmatched(Vec<u8>),
+    /// A rule, or a part of one, that found nothing to do.
+    RuleUnmatched(String),
 }
 
 impl fmt::Display for Notice {
@@ -114,6 +120,7 @@ impl fmt::Display for Notice {
                     Readable(pattern)
                 )
             }
+            Self::RuleUnmatched(rule) => write!(f, "nothing matches the rule {rule}"),
             Self::AttributeSkipped { name, path, files } => {
                 let (name, path) = (Readable(name), Readable(path));
                 write!(f, "attribute {name} of {path} is left out: ")?;
@@ -225,6 +232,12 @@ impl Error for SourceError {
             Kind::Declare(error) => error.source(),
             Kind::Other(error) => error.source(),
         }
+    }
+}
+
+impl From<rules::RuleError> for SourceError {
+    fn from(error: rules::RuleError) -> Self {
+        Self::other(error)
     }
 }
 

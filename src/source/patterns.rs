@@ -7,6 +7,7 @@
 //! any bytes at all, `**/` at the front or after a slash for any directories or none, and `\` takes
 //! its meaning from what follows it. All of it is bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +35,13 @@ pub enum Leaf {
 /// # Ok::<(), mke4fs::source::patterns::PatternError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Patterns(Arc<[Used]>);
+pub struct Patterns {
+    used: Arc<[Used]>,
+    /// What stands before the paths that are asked for.
+    below: Box<[u8]>,
+    /// The one name that is not left out, where all others are.
+    only: Option<Box<[u8]>>,
+}
 
 #[derive(Debug)]
 struct Used {
@@ -54,24 +61,43 @@ impl Patterns {
                 matched: AtomicBool::new(false),
             })
         };
-        texts
-            .into_iter()
-            .map(used)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        Ok(Self {
+            used: texts.into_iter().map(used).collect::<Result<_, _>>()?,
+            ..Self::default()
+        })
+    }
+
+    /// The same patterns for paths that begin at `path` in the image, not at its root.
+    pub(super) fn below(&self, path: &[u8]) -> Self {
+        Self {
+            below: [path, b"/"].concat().into(),
+            ..self.clone()
+        }
+    }
+
+    /// What leaves out all but `name` in the directory that paths begin at.
+    pub(super) fn all_but(name: &[u8]) -> Self {
+        Self {
+            only: Some(name.into()),
+            ..Self::default()
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.used.is_empty() && self.only.is_none()
     }
 
     /// Whether the file at `path`, from the image's root without a slash in front, shall be left
     /// out; what is above it is not asked for.
     pub fn exclude(&self, path: &[u8], leaf: Leaf) -> bool {
-        let mut excluded = false;
-        for used in self.0.iter() {
-            if used.pattern.matches_path(path, leaf) {
+        let mut excluded = self.only.as_ref().is_some_and(|only| **only != *path);
+        let whole = match self.below.is_empty() {
+            true => Cow::Borrowed(path),
+            false => Cow::Owned([&self.below, path].concat()),
+        };
+        for used in self.used.iter() {
+            if used.pattern.matches_path(&whole, leaf) {
                 used.matched.store(true, Ordering::Relaxed);
                 excluded = true;
             }
@@ -93,7 +119,7 @@ impl Patterns {
     /// The patterns that have left out nothing so far.
     pub fn unmatched(&self) -> impl Iterator<Item = &[u8]> {
         let unmatched = |used: &&Used| !used.matched.load(Ordering::Relaxed);
-        self.0
+        self.used
             .iter()
             .filter(unmatched)
             .map(|used| used.pattern.text())
@@ -160,6 +186,29 @@ impl Pattern {
             tokens: tokens(body).map_err(refuse)?,
             is_of_paths,
             is_of_directories,
+        })
+    }
+
+    /// A pattern of the names of attributes, in which a slash means nothing.
+    pub(super) fn of_attributes(text: &[u8]) -> Result<Self, PatternError> {
+        let refuse = |needed| PatternError {
+            text: text.to_vec(),
+            needed,
+        };
+        if text.is_empty() {
+            return Err(refuse("it needs a name"));
+        }
+        let mut tokens = tokens(text).map_err(refuse)?;
+        for token in &mut tokens {
+            if matches!(token, Token::Name | Token::Directories) {
+                *token = Token::All;
+            }
+        }
+        Ok(Self {
+            text: text.into(),
+            tokens,
+            is_of_paths: false,
+            is_of_directories: false,
         })
     }
 

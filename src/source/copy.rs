@@ -1,0 +1,268 @@
+//! Given a file of the host and a place in the image, declares the file there as the host shows it;
+//! never changes the host.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::dir::Directory;
+use super::patterns::{Leaf, Patterns};
+use super::place::{self, IfMissing, Spot};
+use super::{Declared, Source, SourceError};
+use crate::tree::{Content, Kind, Metadata, NodeId, Special, Tree, TreeError, XattrSetId};
+use crate::units::Timestamp;
+
+/// A file or directory of the host, with what is below it, at a place of its own in the image.
+///
+/// A symbolic link is copied as one, unless a slash follows its name. Where the place is a directory,
+/// a directory is merged with it. Directories on the way there that are missing are made, of root and
+/// with 0755; symbolic links on the way are followed inside the image.
+///
+/// ```no_run
+/// use mke4fs::source::Source;
+/// use mke4fs::source::copy::Copy;
+/// use mke4fs::tree::{Metadata, NodeId, Tree};
+///
+/// let mut tree = Tree::new(Metadata::default());
+/// Copy::new("target/release/init", "/sbin/").declare(&mut tree, NodeId::ROOT)?;
+/// # Ok::<(), mke4fs::source::SourceError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Copy {
+    from: PathBuf,
+    to: Vec<u8>,
+    now: Timestamp,
+    patterns: Patterns,
+    keep_xattrs: bool,
+    one_file_system: bool,
+    left_out: Option<(u64, u64)>,
+}
+
+impl Copy {
+    /// The file `from` at the path `to`, or in the directory `to` if that ends in a slash.
+    pub fn new(from: impl Into<PathBuf>, to: impl Into<Vec<u8>>) -> Self {
+        Self {
+            from: from.into(),
+            to: to.into(),
+            now: Timestamp::default(),
+            patterns: Patterns::default(),
+            keep_xattrs: true,
+            one_file_system: false,
+            left_out: None,
+        }
+    }
+
+    /// The time of directories that are made on the way; 1970 unless told otherwise.
+    #[must_use]
+    pub fn now(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// Leaves out what `patterns` say, by its path in the image.
+    #[must_use]
+    pub fn exclude(mut self, patterns: Patterns) -> Self {
+        self.patterns = patterns;
+        self
+    }
+
+    /// Whether extended attributes are kept; they are unless told otherwise.
+    #[must_use]
+    pub fn keep_xattrs(mut self, keep: bool) -> Self {
+        self.keep_xattrs = keep;
+        self
+    }
+
+    /// As [`Directory::one_file_system`].
+    #[must_use]
+    pub fn one_file_system(mut self, one: bool) -> Self {
+        self.one_file_system = one;
+        self
+    }
+
+    /// As [`Directory::exclude_inode`], for one inode.
+    #[must_use]
+    pub fn exclude_inode(mut self, dev: u64, ino: u64) -> Self {
+        self.left_out = Some((dev, ino));
+        self
+    }
+
+    /// Where it goes, and the path of that.
+    fn spot(&self, tree: &mut Tree) -> Result<(NodeId, Vec<u8>), SourceError> {
+        let mut to = self.to.clone();
+        if to.ends_with(b"/") {
+            let name = self.from.file_name();
+            let needed = "to copy into a directory, a name is needed at the end of what is copied";
+            to.extend_from_slice(name.ok_or_else(|| self.other(needed))?.as_bytes());
+        }
+        let refused = |error| SourceError::other(Unplaced(to.clone(), error));
+        match place::find(tree, &to, IfMissing::Make(self.now)).map_err(refused)? {
+            Some(Spot::Name(parent, name)) => Ok((parent, name)),
+            _ => Err(self.other("a name is needed at the end of where it is copied to")),
+        }
+    }
+
+    fn other(&self, needed: &str) -> SourceError {
+        let (from, to) = (
+            super::Readable(self.from.as_os_str().as_bytes()),
+            super::Readable(&self.to),
+        );
+        SourceError::other(format!("cannot copy {from} to {to}: {needed}"))
+    }
+
+    fn directory(
+        &self,
+        tree: &mut Tree,
+        (parent, name): (NodeId, &[u8]),
+    ) -> Result<Declared, SourceError> {
+        let there = tree.lookup(parent, name)?;
+        if there.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
+            return Err(self.other("that is there and no directory"));
+        }
+        let node = tree.directory(parent, name, Metadata::default())?;
+        let mut below = tree.path(node);
+        below.remove(0);
+        let mut directory = Directory::new(&self.from)
+            .keep_xattrs(self.keep_xattrs)
+            .one_file_system(self.one_file_system)
+            .exclude(self.patterns.below(&below));
+        if let Some((dev, ino)) = self.left_out {
+            directory = directory.exclude_inode(dev, ino);
+        }
+        let declared = directory.declare(tree, node)?;
+        if let Some(metadata) = declared.root {
+            tree.set_metadata(node, metadata);
+        }
+        Ok(Declared {
+            root: None,
+            ..declared
+        })
+    }
+
+    /// Anything but a directory.
+    fn file(
+        &self,
+        tree: &mut Tree,
+        (parent, name): (NodeId, &[u8]),
+    ) -> Result<Declared, SourceError> {
+        let there = tree.lookup(parent, name)?;
+        if there.is_some_and(|node| matches!(tree.node(node).kind, Kind::Directory(_))) {
+            return Err(
+                self.other("that is a directory; to copy into it, a slash is needed behind it")
+            );
+        }
+        let (from, declared) = alone(&self.from, self.keep_xattrs)?;
+        let [entry] = from.entries(NodeId::ROOT) else {
+            return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
+        };
+        move_node((&from, entry.node), tree, (parent, name))?;
+        Ok(declared)
+    }
+}
+
+impl Source for Copy {
+    fn declare(&mut self, tree: &mut Tree, _at: NodeId) -> Result<Declared, SourceError> {
+        let unread = |error| SourceError::read(self.from.as_os_str().as_bytes(), error);
+        let is_directory = fs::symlink_metadata(&self.from).map_err(unread)?.is_dir();
+        tree.overlay()?;
+        let (parent, name) = self.spot(tree)?;
+        let place = (parent, &name[..]);
+        let mut path = tree.path(parent);
+        path.push(b'/');
+        path.extend_from_slice(&name);
+        let leaf = match is_directory {
+            true => Leaf::Directory,
+            false => Leaf::Other,
+        };
+        let path = path
+            .iter()
+            .position(|byte| *byte != b'/')
+            .map_or(&b""[..], |at| &path[at..]);
+        if self.patterns.exclude_within(path, leaf) {
+            return Ok(Declared::default());
+        }
+        match is_directory {
+            true => self.directory(tree, place),
+            false => self.file(tree, place),
+        }
+    }
+}
+
+/// The content of the host's regular file `path`, to which symbolic links may lead.
+///
+/// # Errors
+/// Where it is no regular file, or cannot be read.
+pub fn content_of(path: &[u8]) -> Result<Content, SourceError> {
+    let unread = |error| SourceError::read(path, error);
+    let found = fs::canonicalize(OsStr::from_bytes(path)).map_err(unread)?;
+    if !fs::metadata(&found).map_err(unread)?.is_file() {
+        return Err(unread(io::Error::other("a regular file is needed")));
+    }
+    let (tree, _) = alone(&found, false)?;
+    let content = tree.nodes().find_map(|(_, node)| match &node.kind {
+        Kind::File(content) => Some(content.clone()),
+        _ => None,
+    });
+    content.ok_or_else(|| SourceError::changed(path))
+}
+
+/// A tree of the one file `path`, called as there.
+fn alone(path: &Path, keep_xattrs: bool) -> Result<(Tree, Declared), SourceError> {
+    let needed = || {
+        let missing = io::Error::other("a name is needed at its end");
+        SourceError::read(path.as_os_str().as_bytes(), missing)
+    };
+    let name = path.file_name().ok_or_else(needed)?.as_bytes();
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let mut tree = Tree::new(Metadata::default());
+    let declared = Directory::new(above)
+        .keep_xattrs(keep_xattrs)
+        .exclude(Patterns::all_but(name))
+        .declare(&mut tree, NodeId::ROOT)?;
+    Ok((tree, declared))
+}
+
+/// Declares a node of `from` that is no directory as `name` in `parent`.
+fn move_node(
+    (from, node): (&Tree, NodeId),
+    tree: &mut Tree,
+    (parent, name): (NodeId, &[u8]),
+) -> Result<(), TreeError> {
+    let node = from.node(node);
+    let metadata = node.metadata;
+    let moved = match &node.kind {
+        Kind::Directory(_) => return Err(TreeError::NotADirectory),
+        Kind::File(content) => tree.file(parent, name, metadata, content.clone())?,
+        Kind::Symlink(target) => tree.symlink(parent, name, metadata, target)?,
+        Kind::CharDevice(device) => {
+            tree.special(parent, name, metadata, Special::CharDevice(*device))?
+        }
+        Kind::BlockDevice(device) => {
+            tree.special(parent, name, metadata, Special::BlockDevice(*device))?
+        }
+        Kind::Fifo => tree.special(parent, name, metadata, Special::Fifo)?,
+        Kind::Socket => tree.special(parent, name, metadata, Special::Socket)?,
+    };
+    if node.xattrs != XattrSetId::EMPTY {
+        let set = tree.xattr_set(from.xattrs(node.xattrs).to_vec());
+        tree.set_xattrs(moved, set);
+    }
+    Ok(())
+}
+
+/// A place that cannot be reached, and why.
+#[derive(Debug)]
+struct Unplaced(Vec<u8>, place::PlaceError);
+
+impl std::fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot copy to {}: {}", super::Readable(&self.0), self.1)
+    }
+}
+
+impl std::error::Error for Unplaced {}

@@ -1,0 +1,215 @@
+//! Given a path inside the image, finds where it leads in the tree, and makes the directories that it
+//! takes for granted; never asks the host, and never leaves the image.
+//!
+//! Symbolic links on the way are followed inside the image, as the kernel would once it is mounted:
+//! an absolute target begins at the image's root, and nothing is above that.
+
+use std::fmt;
+
+use super::Readable;
+use crate::tree::{Kind, Metadata, NodeId, Tree, TreeError};
+use crate::units::Timestamp;
+
+/// How many symbolic links a path may lead through, as in the kernel (`MAXSYMLINKS`).
+const LINKS_MAX: u32 = 40;
+
+/// Where a path leads; its last part is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// To a directory that is reached without a name, such as the root or `a/..`.
+    Directory(NodeId),
+    /// To a name in a directory, whether it has it or not.
+    Name(NodeId, Vec<u8>),
+}
+
+impl Spot {
+    /// The node that is there.
+    pub(super) fn node(&self, tree: &mut Tree) -> Result<Option<NodeId>, TreeError> {
+        match self {
+            Self::Directory(node) => Ok(Some(*node)),
+            Self::Name(parent, name) => tree.lookup(*parent, name),
+        }
+    }
+}
+
+/// What becomes of directories on the way that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfMissing {
+    /// They are made: of root, 0755, with this time.
+    Make(Timestamp),
+    /// The path leads nowhere.
+    Stop,
+}
+
+/// Why a path leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PlaceError {
+    /// A part of the way is something else than a directory.
+    NotADirectory(Vec<u8>),
+    /// It leads through too many symbolic links.
+    Loop(Vec<u8>),
+    Tree(TreeError),
+}
+
+impl fmt::Display for PlaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotADirectory(name) => {
+                write!(f, "{} is no directory, and needs to be one", Readable(name))
+            }
+            Self::Loop(path) => {
+                let path = Readable(path);
+                write!(
+                    f,
+                    "{path} leads through more than {LINKS_MAX} symbolic links"
+                )
+            }
+            Self::Tree(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PlaceError {}
+
+impl From<TreeError> for PlaceError {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+/// Where `path` leads from the root, with or without a slash in front; nothing if the way there is
+/// missing and is to stay so.
+pub(super) fn find(
+    tree: &mut Tree,
+    path: &[u8],
+    if_missing: IfMissing,
+) -> Result<Option<Spot>, PlaceError> {
+    let mut way = Way {
+        directories: vec![NodeId::ROOT],
+        parts: Vec::new(),
+        links: 0,
+    };
+    way.push(path);
+    while let Some(part) = way.parts.pop() {
+        let at = way.at();
+        if part == b".." {
+            way.up();
+            continue;
+        }
+        if way.parts.is_empty() {
+            return Ok(Some(Spot::Name(at, part)));
+        }
+        match tree.lookup(at, &part)? {
+            Some(node) => match &tree.node(node).kind {
+                Kind::Directory(_) => way.directories.push(node),
+                Kind::Symlink(target) => {
+                    way.links += 1;
+                    if way.links > LINKS_MAX {
+                        return Err(PlaceError::Loop(path.to_vec()));
+                    }
+                    way.push(target);
+                }
+                _ => return Err(PlaceError::NotADirectory(part)),
+            },
+            None => match if_missing {
+                IfMissing::Make(time) => {
+                    way.directories
+                        .push(tree.directory(at, &part, implied(time))?);
+                }
+                IfMissing::Stop => return Ok(None),
+            },
+        }
+    }
+    Ok(Some(Spot::Directory(way.at())))
+}
+
+/// What a directory is that nothing declares.
+pub(super) fn implied(time: Timestamp) -> Metadata {
+    Metadata {
+        permissions: 0o755,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        ..Metadata::default()
+    }
+}
+
+/// A way that is being gone.
+struct Way {
+    /// The directories gone through, the root first; never empty.
+    directories: Vec<NodeId>,
+    /// What is still to be gone, the next part last.
+    parts: Vec<Vec<u8>>,
+    links: u32,
+}
+
+impl Way {
+    fn push(&mut self, path: &[u8]) {
+        if path.starts_with(b"/") {
+            self.directories.truncate(1);
+        }
+        let parts = path.split(|byte| *byte == b'/');
+        let parts = parts.filter(|part| !part.is_empty() && *part != b".");
+        self.parts.extend(parts.rev().map(<[u8]>::to_vec));
+    }
+
+    fn at(&self) -> NodeId {
+        self.directories.last().copied().unwrap_or(NodeId::ROOT)
+    }
+
+    fn up(&mut self) {
+        if self.directories.len() > 1 {
+            self.directories.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_stay_inside_the_image() {
+        let mut tree = Tree::new(Metadata::default());
+        let root = NodeId::ROOT;
+        let usr = tree.directory(root, b"usr", Metadata::default()).unwrap();
+        let lib = tree.directory(usr, b"lib", Metadata::default()).unwrap();
+        for (name, target) in [
+            (&b"lib"[..], &b"usr/lib"[..]),
+            (b"up", b"../../usr"),
+            (b"abs", b"/usr/lib/"),
+            (b"loop", b"loop"),
+        ] {
+            let metadata = Metadata::default();
+            tree.symlink(root, name, metadata, target).unwrap();
+        }
+        tree.file(
+            lib,
+            b"f",
+            Metadata::default(),
+            crate::tree::Content::from_bytes(*b""),
+        )
+        .unwrap();
+        let mut at = |path: &[u8]| find(&mut tree, path, IfMissing::Stop);
+        let name = |parent, name: &[u8]| Ok(Some(Spot::Name(parent, name.to_vec())));
+        assert_eq!(at(b"lib/x"), name(lib, b"x"));
+        assert_eq!(at(b"/abs/x"), name(lib, b"x"));
+        assert_eq!(at(b"up/lib/../x"), name(usr, b"x"));
+        assert_eq!(at(b"../../../lib"), name(root, b"lib"));
+        assert_eq!(at(b"./usr/.."), Ok(Some(Spot::Directory(root))));
+        assert_eq!(at(b"none/x"), Ok(None));
+        assert_eq!(at(b"loop/x"), Err(PlaceError::Loop(b"loop/x".to_vec())));
+        assert_eq!(
+            at(b"lib/f/x"),
+            Err(PlaceError::NotADirectory(b"f".to_vec()))
+        );
+
+        let time = Timestamp::from_seconds(7);
+        let made = find(&mut tree, b"lib/a/b/c", IfMissing::Make(time)).unwrap();
+        let Some(Spot::Name(parent, _)) = made else {
+            panic!("{made:?}");
+        };
+        assert_eq!(tree.path(parent), b"/usr/lib/a/b");
+        assert_eq!(tree.node(parent).metadata, implied(time));
+    }
+}

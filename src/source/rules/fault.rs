@@ -1,0 +1,135 @@
+//! Given what is wrong with a rule's text, tells it with file and line; never mends it.
+
+use std::fmt;
+
+use super::super::place::PlaceError;
+use super::super::{Readable, SourceError};
+use crate::tree::TreeError;
+
+/// Why a rule's text cannot be followed.
+///
+/// Its text begins with the file's name and the line, as compilers tell them.
+#[derive(Debug)]
+pub struct RuleError {
+    file: String,
+    line: u64,
+    fault: Fault,
+}
+
+/// What is wrong with a line.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// A keyword that mtree(5) does not have.
+    Keyword(Vec<u8>),
+    /// A value that its keyword or column cannot have.
+    Value {
+        of: &'static str,
+        value: Vec<u8>,
+        needed: &'static str,
+    },
+    /// A backslash that stands for nothing.
+    Escape(Vec<u8>),
+    /// A name of a user or group without its number.
+    NameOfId {
+        of: &'static str,
+        name: Vec<u8>,
+        needed: &'static str,
+    },
+    /// What is to be added without what that takes.
+    Adding {
+        path: Vec<u8>,
+        needed: &'static str,
+    },
+    /// What is there is of another kind.
+    OtherKind {
+        path: Vec<u8>,
+        is: &'static str,
+        asked: &'static str,
+    },
+    /// More columns than a line has.
+    Columns(usize),
+    /// Ranges of more nodes than a table may make.
+    Nodes {
+        nodes: u64,
+        most: u64,
+    },
+    /// A name with nothing to it.
+    NoName,
+    Place(PlaceError),
+    Content(SourceError),
+}
+
+impl Fault {
+    /// The fault as one of `line` in `file`.
+    pub(super) fn at(self, file: &str, line: u64) -> RuleError {
+        RuleError {
+            file: file.to_owned(),
+            line,
+            fault: self,
+        }
+    }
+}
+
+impl From<PlaceError> for Fault {
+    fn from(error: PlaceError) -> Self {
+        Self::Place(error)
+    }
+}
+
+impl From<TreeError> for Fault {
+    fn from(error: TreeError) -> Self {
+        Self::Place(error.into())
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keyword(word) => write!(f, "{} is no keyword of mtree(5)", Readable(word)),
+            Self::Value { of, value, needed } => {
+                write!(f, "{of} cannot be \"{}\": {needed}", Readable(value))
+            }
+            Self::Escape(word) => write!(
+                f,
+                "{} has a backslash that stands for nothing; a backslash itself is \\\\",
+                word.escape_ascii()
+            ),
+            Self::NameOfId { of, name, needed } => write!(
+                f,
+                "{of} {} is not looked up: {needed} is needed beside it",
+                Readable(name)
+            ),
+            Self::Adding { path, needed } => {
+                write!(f, "{} is in no source: to add it, {needed}", Readable(path))
+            }
+            Self::OtherKind { path, is, asked } => {
+                write!(f, "{} is {is} and cannot become {asked}", Readable(path))
+            }
+            Self::Columns(count) => {
+                write!(f, "{count} columns are given, and at most 10 are known")
+            }
+            Self::Nodes { nodes, most } => write!(
+                f,
+                "ranges up to this line make {nodes} nodes, and a table makes at most {most}"
+            ),
+            Self::NoName => f.write_str("a name is needed"),
+            Self::Place(error) => error.fmt(f),
+            Self::Content(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RuleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            Fault::Content(error) => std::error::Error::source(error),
+            _ => None,
+        }
+    }
+}

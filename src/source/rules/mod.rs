@@ -1,0 +1,205 @@
+//! Given rules and the tree of all sources, changes what the tree says of its nodes, and adds what a
+//! rule lists; never reads a file, and never decides where anything lies.
+//!
+//! Rules are followed one after another, so the last has the last word. A rule that finds nothing to
+//! do is told of.
+
+mod acl;
+mod change;
+mod device_table;
+mod fault;
+mod ids;
+mod manifest;
+mod mtree;
+mod numbers;
+mod xattrs;
+
+pub use device_table::DeviceTable;
+pub use fault::RuleError;
+pub use ids::{IdMap, IdMapError, IdRange};
+pub use manifest::{Manifest, OpenContent};
+pub use xattrs::{Stay, XattrPattern};
+
+use super::{Notice, Readable, SourceError};
+use crate::tree::{Metadata, NodeId, Tree, XattrSetId};
+use crate::units::Timestamp;
+use xattrs::Filter;
+
+/// What holds for the files of all sources, the root directory among them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Everything belongs to this user and group.
+    Owner {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// Users become others, in ACLs and as the root of capabilities too.
+    UidMap(IdMap),
+    /// Groups become others, in ACLs too.
+    GidMap(IdMap),
+    /// What the manifest lists is as it says.
+    Manifest(Manifest),
+    /// What the table lists is as it says.
+    DeviceTable(DeviceTable),
+    /// No time is later than this.
+    LatestTime(Timestamp),
+    /// Times of access and change are that of the last writing.
+    TimesByMtime,
+    /// Attributes stay or go. All rules of this kind count together, where the first of them is.
+    Xattrs(XattrPattern),
+}
+
+/// Follows `rules` in their order. What they add and give no time is of the time `now`; `tree` must
+/// not be finished yet.
+pub(crate) fn apply(
+    rules: &[Rule],
+    tree: &mut Tree,
+    now: Timestamp,
+) -> Result<Vec<Notice>, SourceError> {
+    if rules
+        .iter()
+        .any(|rule| matches!(rule, Rule::Manifest(_) | Rule::DeviceTable(_)))
+    {
+        tree.overlay()?;
+    }
+    let patterns = rules.iter().filter_map(|rule| match rule {
+        Rule::Xattrs(pattern) => Some(pattern),
+        _ => None,
+    });
+    let mut filter = Filter::new(patterns);
+    let mut is_filtered = filter.is_empty();
+    let mut unmatched = Vec::new();
+    for rule in rules {
+        match rule {
+            Rule::Owner { uid, gid } => each(tree, |metadata| Metadata {
+                uid: *uid,
+                gid: *gid,
+                ..metadata
+            }),
+            Rule::UidMap(map) => unmatched.extend(map_ids(tree, map, Of::User)),
+            Rule::GidMap(map) => unmatched.extend(map_ids(tree, map, Of::Group)),
+            Rule::Manifest(manifest) => {
+                if !manifest.apply(tree, now)? {
+                    unmatched.push(manifest.file().to_owned());
+                }
+            }
+            Rule::DeviceTable(table) => unmatched.extend(table.apply(tree, now)?),
+            Rule::LatestTime(latest) => each(tree, |metadata| Metadata {
+                atime: metadata.atime.min(*latest),
+                mtime: metadata.mtime.min(*latest),
+                ctime: metadata.ctime.min(*latest),
+                ..metadata
+            }),
+            Rule::TimesByMtime => each(tree, |metadata| Metadata {
+                atime: metadata.mtime,
+                ctime: metadata.mtime,
+                ..metadata
+            }),
+            Rule::Xattrs(_) if is_filtered => {}
+            Rule::Xattrs(_) => {
+                filter_xattrs(tree, &mut filter);
+                is_filtered = true;
+            }
+        }
+    }
+    let attributes = filter
+        .unmatched()
+        .map(|pattern| Readable(pattern.text()).to_string());
+    unmatched.extend(attributes);
+    Ok(unmatched.into_iter().map(Notice::RuleUnmatched).collect())
+}
+
+fn ids_of(tree: &Tree) -> Vec<NodeId> {
+    // What was removed stays until the tree is finished.
+    let nodes = tree.nodes().filter(|(_, node)| node.names > 0);
+    nodes.map(|(id, _)| id).collect()
+}
+
+fn each(tree: &mut Tree, change: impl Fn(Metadata) -> Metadata) {
+    for node in ids_of(tree) {
+        tree.set_metadata(node, change(tree.node(node).metadata));
+    }
+}
+
+/// Whose ids a map has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    User,
+    Group,
+}
+
+/// Maps ids, and gives the ranges that no file has an id of.
+fn map_ids(tree: &mut Tree, map: &IdMap, of: Of) -> Vec<String> {
+    let mut matched = vec![false; map.ranges().len()];
+    let mut found = |id: u32| match map.found(id) {
+        Some((range, id)) => {
+            matched[range] = true;
+            id
+        }
+        None => id,
+    };
+    let nodes = ids_of(tree);
+    for node in &nodes {
+        let mut metadata = tree.node(*node).metadata;
+        let id = match of {
+            Of::User => &mut metadata.uid,
+            Of::Group => &mut metadata.gid,
+        };
+        *id = found(*id);
+        tree.set_metadata(*node, metadata);
+    }
+    each_set(tree, &nodes, |mut xattrs| {
+        for xattr in &mut xattrs {
+            match of {
+                Of::User => acl::map_ids(xattr, &mut found, |gid| gid),
+                Of::Group => acl::map_ids(xattr, |uid| uid, &mut found),
+            }
+        }
+        xattrs
+    });
+    let map_of = match of {
+        Of::User => "uid map",
+        Of::Group => "gid map",
+    };
+    let ranges = map.ranges().iter().zip(matched);
+    let unmatched = ranges.filter(|(_, matched)| !matched);
+    unmatched
+        .map(|(range, _)| format!("{map_of} {range}"))
+        .collect()
+}
+
+fn filter_xattrs(tree: &mut Tree, filter: &mut Filter<'_>) {
+    let nodes = ids_of(tree);
+    each_set(tree, &nodes, |mut xattrs| {
+        xattrs.retain(|xattr| filter.keeps(&xattr.name));
+        xattrs
+    });
+}
+
+/// Gives `nodes` what `change` makes of their attributes; equal sets are changed once.
+fn each_set(
+    tree: &mut Tree,
+    nodes: &[NodeId],
+    mut change: impl FnMut(Vec<crate::tree::Xattr>) -> Vec<crate::tree::Xattr>,
+) {
+    let mut changed = vec![None; tree.xattr_set_ids().count()];
+    for node in nodes {
+        let set = tree.node(*node).xattrs;
+        if set == XattrSetId::EMPTY {
+            continue;
+        }
+        let to = match changed[set.index()] {
+            Some(to) => to,
+            None => {
+                let xattrs = change(tree.xattrs(set).to_vec());
+                let to = tree.xattr_set(xattrs);
+                changed[set.index()] = Some(to);
+                to
+            }
+        };
+        tree.set_xattrs(*node, to);
+    }
+}
