@@ -63,6 +63,7 @@
 
 mod builder;
 pub mod cancel;
+pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

@@ -374,6 +374,15 @@ pub(super) static FLAGS: &[Flag] = &[
         request.verbose = true;
         Ok(())
     }),
+    long(
+        "check",
+        None,
+        "Write nothing; say what is wrong in OUTPUT, and exit with 4 if anything is",
+        |request, _| {
+            request.check = true;
+            Ok(())
+        },
+    ),
     long("json", None, "Tell what was made as JSON", |request, _| {
         request.json = true;
         Ok(())

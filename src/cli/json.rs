@@ -38,6 +38,11 @@ impl Object {
         self.raw(name, &format!("[{}]", values.join(",")))
     }
 
+    pub(super) fn objects(&mut self, name: &str, values: impl Iterator<Item = Self>) -> &mut Self {
+        let values: Vec<_> = values.map(|value| format!("{}}}", value.0)).collect();
+        self.raw(name, &format!("[{}]", values.join(",")))
+    }
+
     pub(super) fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.raw(name, &value.to_string())
     }
@@ -93,11 +98,17 @@ mod tests {
 
     #[test]
     fn a_parser_reads_what_was_meant() {
+        let one = || {
+            let mut object = Object::new();
+            object.number("inode", 12);
+            object
+        };
         let mut object = Object::new();
         object
             .bytes("path", b"a\\b\xff\n\"")
             .texts("features", ["extent", "64bit"].into_iter())
             .number("blocks", 7)
+            .objects("findings", std::iter::repeat_with(one).take(2))
             .truth("dry_run", false)
             .seconds("seconds", std::time::Duration::from_millis(1042));
         let value: serde_json::Value = serde_json::from_str(&object.finish()).expect("it is valid");
@@ -105,6 +116,7 @@ mod tests {
             "path": "a\\\\b\\xff\n\"",
             "features": ["extent", "64bit"],
             "blocks": 7,
+            "findings": [{"inode": 12}, {"inode": 12}],
             "dry_run": false,
             "seconds": 1.042,
         });

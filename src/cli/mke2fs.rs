@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
@@ -15,7 +16,7 @@ use super::make::{self, Failure, Guarded};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, existing, mke4fs, proceed, say, tell, warn};
+use super::{Failed, check, existing, mke4fs, proceed, say, tell, warn};
 use crate::Plan;
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
@@ -30,7 +31,7 @@ pub(super) fn run(
     called: &str,
     name: &str,
     arguments: impl Iterator<Item = OsString>,
-) -> Result<(), Failed> {
+) -> Result<ExitCode, Failed> {
     let mut host = Host::detect();
     host.check_conf().map_err(|error| {
         let names = Names {
@@ -44,17 +45,20 @@ pub(super) fn run(
     let (request, operands) = read(called, name, arguments)?;
     if request.help {
         tell(&mke4fs::help());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if request.version {
         warn(&words::banner());
         warn(words::USING);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if request.check {
+        return check::run(&request, &operands);
     }
     let Some(command) = Command::new(name, request, operands) else {
         return usage(name);
     };
-    command.run(&mut host)
+    command.run(&mut host).map(|()| ExitCode::SUCCESS)
 }
 
 /// Reads the arguments; what came up meanwhile is said before a fault is.

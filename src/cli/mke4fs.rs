@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::builder::StyledStr;
@@ -16,7 +17,7 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, existing, tell, tell_surely, warn, words};
+use super::{Failed, check, existing, tell, tell_surely, warn, words};
 use crate::options::{Host, Options, Size, TargetKind};
 use crate::sink::Output;
 use crate::source::Readable;
@@ -44,12 +45,14 @@ Examples:
       The same bytes on every machine
   mke4fs -O ^has_journal,^orphan_file -m 0 -E root_owner=1000:1000 disk.img 64M
       No journal, nothing kept for root, and a root directory of user 1000
+  mke4fs --check disk.img
+      What is wrong in an image, if anything: then it exits with 4; add --json or -q
 
 Sizes are numbers of KiB, or of blocks with -b; k, M, G and T, and s for sectors, may follow.
 Called mke2fs or mkfs.ext4, it speaks the words of mke2fs.";
 
 /// Does what the arguments after the program's name ask.
-pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failed> {
+pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failed> {
     let begun = Instant::now();
     let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
     let matches = command().try_get_matches_from(arguments).map_err(|error| {
@@ -63,22 +66,27 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Faile
     let request = read(&matches)?;
     if request.help {
         tell(&help());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if request.version {
         tell(&format!("mke4fs {}\n", env!("CARGO_PKG_VERSION")));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let Some(output) = matches.get_one::<OsString>(OUTPUT) else {
         return fail("an output is needed, a file or a device; --help tells more");
     };
+    let size = matches.get_one::<OsString>(SIZE).cloned();
+    if request.check {
+        let operands: Vec<OsString> = [output.clone()].into_iter().chain(size).collect();
+        return check::run(&request, &operands);
+    }
     let run = Run {
         begun,
         request,
         output: PathBuf::from(output),
-        size: matches.get_one::<OsString>(SIZE).cloned(),
+        size,
     };
-    run.run()
+    run.run().map(|()| ExitCode::SUCCESS)
 }
 
 /// The text of `--help`.

@@ -3,6 +3,7 @@
 //! Called mke2fs or mkfs.*, the command speaks mke2fs's words (`mke2fs`); by any other name, our
 //! own (`mke4fs`). Both read one table of flags and make the filesystem in one way (`make`).
 
+mod check;
 mod existing;
 mod flags;
 mod getopt;
@@ -35,7 +36,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         mke4fs::run(arguments)
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(Failed) => ExitCode::FAILURE,
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Request {
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
     pub(super) dry_run: bool,
+    /// The output is to be checked, not made.
+    pub(super) check: bool,
     /// How often it is asked for.
     pub(super) force: u8,
     pub(super) sync: bool,
@@ -109,6 +111,7 @@ impl Request {
             one_file_system: false,
             uncached: false,
             dry_run: false,
+            check: false,
             force: 0,
             sync: false,
             quiet: false,

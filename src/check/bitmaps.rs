@@ -1,0 +1,165 @@
+//! Given what is in use, judges bitmaps, their checksums and the free counts; never who uses it.
+
+use super::claims::Used;
+use super::finding::{Area, Fault, Place};
+use super::groups::{self, Desc};
+use super::volume::{Volume, index, join, length};
+use crate::feature::Feature;
+use crate::ondisk::checksum::crc32c;
+
+/// How many differences of one bitmap are told.
+const MOST_TOLD: usize = 8;
+
+/// Judges every block bitmap and every count of free blocks.
+pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
+    let ratio = volume.cluster_ratio;
+    let mut free_total = 0;
+    for (group, desc) in (0..).zip(descs) {
+        let run = volume.group_run(group);
+        let first = run.start.get() / ratio;
+        let end = run.end().get().div_ceil(ratio);
+        let inside = used.within(first, end);
+        let used_count: u64 = inside.iter().map(|(start, end)| end - start).sum();
+        let free = (end - first).saturating_sub(used_count);
+        free_total += free;
+        let at = (Area::Descriptor, Place::group(group));
+        volume.equal(at, "bg_free_blocks_count", (desc.free_blocks.into(), free));
+        if desc.has_block_bitmap() || !volume.features.has_group_desc_csum() {
+            check_block_bitmap(volume, (group, desc), &inside);
+        } else if inside != own_tables(volume, (group, desc)) {
+            let rule = "blocks are in use, and the bitmap is not initialised";
+            volume.rule(Area::BlockBitmap, Place::group(group), rule);
+        }
+    }
+    let sb = &volume.sb;
+    let high = match volume.has(Feature::SixtyFourBit) {
+        true => sb.s_free_blocks_count_hi.get(),
+        false => 0,
+    };
+    let found = join(sb.s_free_blocks_count_lo.get(), high);
+    let at = (Area::Superblock, Place::WHOLE);
+    volume.equal(at, "s_free_blocks_count", (found, free_total * ratio));
+}
+
+/// The clusters that a group uses by itself, as offsets in it: what the kernel takes an
+/// uninitialised bitmap for (`ext4_init_block_bitmap`).
+fn own_tables(volume: &Volume<'_>, (group, desc): (u32, &Desc)) -> Vec<(u64, u64)> {
+    let run = volume.group_run(group);
+    let ratio = volume.cluster_ratio;
+    let all = groups::copies(volume, group).chain(groups::tables(volume, group, desc));
+    let inside = all.filter_map(|(own, _)| {
+        let start = own.start.get().max(run.start.get());
+        let end = own.end().get().min(run.end().get());
+        let first = run.start.get() / ratio;
+        (start < end).then(|| (start / ratio - first, end.div_ceil(ratio) - first))
+    });
+    let mut inside: Vec<(u64, u64)> = inside.collect();
+    inside.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in inside {
+        match joined.last_mut() {
+            Some((_, last)) if *last >= start => *last = end.max(*last),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+fn check_block_bitmap(volume: &Volume<'_>, (group, desc): (u32, &Desc), used: &[(u64, u64)]) {
+    let run = volume.group_run(group);
+    let ratio = volume.cluster_ratio;
+    let at = (Area::BlockBitmap, Place::group(group));
+    let Some(found) = volume.block(at, desc.block_bitmap) else {
+        return;
+    };
+    let clusters = run.len.div_ceil(ratio);
+    let covered = volume.blocks_per_group / ratio / 8;
+    check_sum(volume, at, (&found, covered), desc.block_bitmap_csum);
+    let mut needed = vec![0; found.len()];
+    for (start, end) in used {
+        set(&mut needed, *start, *end);
+    }
+    // Told in blocks: a cluster is known by its first.
+    let unit = (run.start.get(), ratio);
+    compare(volume, at, (&found, &needed, clusters), unit);
+}
+
+/// Judges a group's inode bitmap by the inodes that are in use: a bit for each, padded.
+pub(super) fn check_inodes(volume: &Volume<'_>, (group, desc): (u32, &Desc), needed: &[u8]) {
+    let at = (Area::InodeBitmap, Place::group(group));
+    let Some(found) = volume.block(at, desc.inode_bitmap) else {
+        return;
+    };
+    let count = u64::from(volume.inodes_per_group);
+    check_sum(volume, at, (&found, count / 8), desc.inode_bitmap_csum);
+    let first = u64::from(group) * count + 1;
+    compare(volume, at, (&found, needed, count), (first, 1));
+}
+
+fn check_sum(volume: &Volume<'_>, at: (Area, Place), (bitmap, covered): (&[u8], u64), stored: u32) {
+    if !volume.has_checksums() {
+        return;
+    }
+    let covered = bitmap.get(..index(covered)).unwrap_or(bitmap);
+    // A short descriptor has room for the low half.
+    let mask = match volume.desc_size >= 64 {
+        true => u32::MAX,
+        false => 0xffff,
+    };
+    let needed = crc32c(volume.seed, covered) & mask;
+    volume.sum(at, "its checksum", (stored & mask, needed));
+}
+
+/// Sets the bits from `start` to `end`, as far as there are any.
+pub(super) fn set(bitmap: &mut [u8], start: u64, end: u64) {
+    for bit in start..end.min(length(bitmap.len()).saturating_mul(8)) {
+        if let Some(byte) = bitmap.get_mut(index(bit / 8)) {
+            *byte |= 1 << (bit % 8);
+        }
+    }
+}
+
+/// Notes where two bitmaps of `count` bits differ, bit 0 standing for `unit`'s first and each for
+/// its second; and whether the padding behind is not set.
+fn compare(
+    volume: &Volume<'_>,
+    at: (Area, Place),
+    (found, needed, count): (&[u8], &[u8], u64),
+    unit: (u64, u64),
+) {
+    let is_set = |bitmap: &[u8], bit: u64| {
+        let byte = bitmap.get(index(bit / 8)).copied().unwrap_or(0xff);
+        byte & 1 << (bit % 8) != 0
+    };
+    let mut told = 0;
+    let mut bit = 0;
+    while bit < count && told < MOST_TOLD {
+        let byte = index(bit / 8);
+        if bit.is_multiple_of(8) && bit + 8 <= count && found.get(byte) == needed.get(byte) {
+            bit += 8;
+            continue;
+        }
+        let kind = (is_set(found, bit), is_set(needed, bit));
+        if kind.0 == kind.1 {
+            bit += 1;
+            continue;
+        }
+        let first = bit;
+        while bit < count && (is_set(found, bit), is_set(needed, bit)) == kind {
+            bit += 1;
+        }
+        let (start, many) = (unit.0 + first * unit.1, (bit - first) * unit.1);
+        let fault = match kind.0 {
+            true => Fault::MarkedUsed(start, many),
+            false => Fault::MarkedFree(start, many),
+        };
+        volume.note(at.0, at.1, fault);
+        told += 1;
+    }
+    let whole = index(count.div_ceil(8));
+    let padding = found.get(whole..).unwrap_or_default();
+    let mut between = count..count.next_multiple_of(8);
+    if padding.iter().any(|byte| *byte != 0xff) || between.any(|bit| !is_set(found, bit)) {
+        volume.rule(at.0, at.1, "the bits behind its end are not set");
+    }
+}

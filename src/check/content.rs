@@ -1,0 +1,377 @@
+//! Given an inode in use, judges its type, flags, size and count of blocks, and claims its blocks;
+//! leaves what directories and the filesystem's own files hold to their checks.
+
+use super::block_map;
+use super::directory::{Dir, Place as DirPlace};
+use super::extents;
+use super::finding::{Area, Place};
+use super::inodes::{OwnFile, Walk, is_own};
+use super::maps::Mapped;
+use super::volume::{Volume, half, join, length, word};
+use super::xattrs::Held;
+use crate::feature::Feature;
+use crate::ondisk::inode::{
+    FLAG_CASEFOLD, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_HUGE_FILE, FLAG_IMMUTABLE, FLAG_INDEX,
+    FLAG_INLINE_DATA, Inode,
+};
+use crate::units::Ino;
+
+/// `EXT4_ENCRYPT_FL`.
+pub(super) const FLAG_ENCRYPT: u32 = 0x800;
+/// `EXT4_VERITY_FL`: its tree of hashes lies past its end.
+const FLAG_VERITY: u32 = 0x10_0000;
+/// `EXT4_APPEND_FL`.
+const FLAG_APPEND: u32 = 0x20;
+
+const FIFO: u16 = 0x1;
+const CHAR_DEVICE: u16 = 0x2;
+const DIRECTORY: u16 = 0x4;
+const BLOCK_DEVICE: u16 = 0x6;
+const REGULAR: u16 = 0x8;
+const SYMLINK: u16 = 0xa;
+const SOCKET: u16 = 0xc;
+
+/// An inode in use.
+pub(super) struct Node<'a> {
+    pub(super) ino: u32,
+    pub(super) it: Inode,
+    /// As it is stored, whatever its size.
+    pub(super) stored: &'a [u8],
+}
+
+impl Node<'_> {
+    fn kind(&self) -> u16 {
+        self.it.i_mode.get() >> 12
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind() == DIRECTORY
+    }
+
+    pub(super) fn is_regular(&self) -> bool {
+        self.kind() == REGULAR
+    }
+
+    /// The file type of entries that lead to it; 0 if it has none.
+    pub(super) fn file_type(&self) -> u8 {
+        match self.kind() {
+            REGULAR => 1,
+            DIRECTORY => 2,
+            CHAR_DEVICE => 3,
+            BLOCK_DEVICE => 4,
+            FIFO => 5,
+            SOCKET => 6,
+            SYMLINK => 7,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn has_flag(&self, flag: u32) -> bool {
+        self.it.i_flags.get() & flag != 0
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        join(self.it.i_size_lo.get(), self.it.i_size_hi.get())
+    }
+
+    /// Where attributes lie in the inode.
+    pub(super) fn xattr_area(&self) -> &[u8] {
+        let extra = usize::from(half(self.stored, 0x80));
+        self.stored.get(128 + extra..).unwrap_or_default()
+    }
+}
+
+/// Judges an inode's content and claims its blocks.
+pub(super) fn check(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) {
+    let ino = node.ino;
+    let is_blank = node.it.i_links_count.get() == 0 && node.it.i_block == [0; 60];
+    if is_own(volume, ino) && is_blank && node.it.i_mode.get() == 0 {
+        return;
+    }
+    check_kind(volume, node);
+    check_flags(volume, node);
+    let held = walk
+        .xattrs
+        .of_inode(volume, node, &mut walk.claiming.claims);
+    let mapped = map(volume, node, walk);
+    if ino == Ino::BAD_BLOCKS.get() || ino == Ino::RESIZE.get() {
+        walk.own.insert(
+            ino,
+            OwnFile {
+                mapped,
+                node: node.it,
+            },
+        );
+        return;
+    }
+    let clusters = mapped.clusters + held.clusters();
+    check_blocks(volume, node, clusters);
+    check_size(volume, node, &mapped, &held);
+    if !is_own(volume, ino) && !node.has_flag(FLAG_EA_INODE) {
+        let space = clusters * volume.cluster_ratio * volume.block_size.bytes_u64();
+        walk.usage
+            .add(volume, &node.it, (space, 1 + held.value_inodes));
+    }
+    if node.is_directory() {
+        let place = match node.has_flag(FLAG_INLINE_DATA) {
+            true => DirPlace::Inline(node.it.i_block, held.inline_data.unwrap_or_default()),
+            false => DirPlace::Blocks(mapped.pieces),
+        };
+        walk.dirs.push(Dir {
+            ino,
+            generation: node.it.i_generation.get(),
+            flags: node.it.i_flags.get(),
+            place,
+        });
+    } else if is_own(volume, ino) || node.has_flag(FLAG_EA_INODE) {
+        walk.own.insert(
+            ino,
+            OwnFile {
+                mapped,
+                node: node.it,
+            },
+        );
+    } else if node.kind() == SYMLINK {
+        check_symlink(volume, node, &mapped, &held);
+    }
+}
+
+fn check_kind(volume: &Volume<'_>, node: &Node<'_>) {
+    let place = Place::inode(node.ino);
+    let say = |rule| volume.rule(Area::Inode, place, rule);
+    let ino = node.ino;
+    if ino == Ino::ROOT.get() {
+        if !node.is_directory() {
+            say("the root is no directory");
+        }
+    } else if is_own(volume, ino) {
+        if node.it.i_mode.get() != 0 && !node.is_regular() {
+            say("an inode of the filesystem's own is no regular file");
+        }
+    } else if node.file_type() == 0 {
+        say("i_mode says no type of file");
+    }
+    if node.has_flag(FLAG_EA_INODE) && !node.is_regular() {
+        say("an inode for an attribute's value is no regular file");
+    }
+    if !matches!(node.kind(), FIFO | SOCKET | CHAR_DEVICE | BLOCK_DEVICE) {
+        return;
+    }
+    if node.size() != 0 {
+        say("a device, pipe or socket has a size");
+    }
+    if node.has_flag(FLAG_EXTENTS | FLAG_INDEX | FLAG_INLINE_DATA) {
+        say("a device, pipe or socket has a flag for content");
+    }
+    let rest = node.it.i_block.get(16..).unwrap_or_default();
+    let has_more = rest.iter().any(|byte| *byte != 0);
+    if node.has_flag(FLAG_IMMUTABLE | FLAG_APPEND) && has_more {
+        say("a device, pipe or socket has more than a number");
+    }
+}
+
+fn check_flags(volume: &Volume<'_>, node: &Node<'_>) {
+    let place = Place::inode(node.ino);
+    let say = |rule| volume.rule(Area::Inode, place, rule);
+    for (flag, feature, rule) in [
+        (
+            FLAG_EXTENTS,
+            Feature::Extent,
+            "it has extents, in a filesystem without extent",
+        ),
+        (
+            FLAG_INLINE_DATA,
+            Feature::InlineData,
+            "it has inline data, in a filesystem without inline_data",
+        ),
+        (
+            FLAG_INDEX,
+            Feature::DirIndex,
+            "it has a hash tree, in a filesystem without dir_index",
+        ),
+        (
+            FLAG_CASEFOLD,
+            Feature::Casefold,
+            "it folds case, in a filesystem without casefold",
+        ),
+        (
+            FLAG_ENCRYPT,
+            Feature::Encrypt,
+            "it is encrypted, in a filesystem without encrypt",
+        ),
+        (
+            FLAG_EA_INODE,
+            Feature::EaInode,
+            "it holds an attribute's value, in a filesystem without ea_inode",
+        ),
+    ] {
+        if node.has_flag(flag) && !volume.has(feature) {
+            say(rule);
+        }
+    }
+    if node.has_flag(FLAG_INDEX) && !node.is_directory() {
+        say("it has a hash tree and is no directory");
+    }
+    if node.has_flag(FLAG_CASEFOLD) && !node.is_directory() {
+        say("it folds case and is no directory");
+    }
+    if node.has_flag(FLAG_INLINE_DATA) && node.has_flag(FLAG_EXTENTS) {
+        say("it has both inline data and extents");
+    }
+    if node.has_flag(FLAG_INLINE_DATA) && node.has_flag(FLAG_INDEX) {
+        say("it has both inline data and a hash tree");
+    }
+    let has_map = node.is_regular() || node.is_directory();
+    if has_map && !node.has_flag(FLAG_EXTENTS | FLAG_INLINE_DATA) {
+        let looks_like_extents = half(&node.it.i_block, 0) == crate::ondisk::extent::MAGIC
+            && half(&node.it.i_block, 4) == crate::ondisk::extent::ROOT_MAX;
+        if volume.has(Feature::Extent) && looks_like_extents {
+            say("it has an extent tree and lacks the flag for it");
+        }
+        let is_file = !is_own(volume, node.ino) && node.it.i_block != [0; 60];
+        if volume.has(Feature::Bigalloc) && is_file {
+            say("its blocks are mapped without extents, in a filesystem with bigalloc");
+        }
+    }
+}
+
+/// Where an inode's blocks are; none where it has none.
+fn map(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) -> Mapped {
+    let it = &node.it;
+    let is_fast = node.kind() == SYMLINK && node.size() < 60;
+    let has_blocks = match node.kind() {
+        REGULAR | DIRECTORY => true,
+        SYMLINK => !is_fast,
+        _ => node.ino == Ino::BAD_BLOCKS.get(),
+    };
+    if is_fast && node.has_flag(FLAG_EXTENTS) {
+        let rule = "a short symbolic link has extents";
+        volume.rule(Area::Symlink, Place::inode(node.ino), rule);
+    }
+    // The resize inode's map leads to what groups keep already.
+    if !has_blocks || node.has_flag(FLAG_INLINE_DATA) || node.ino == Ino::RESIZE.get() {
+        return Mapped::default();
+    }
+    match node.has_flag(FLAG_EXTENTS) {
+        true => {
+            let owner = (node.ino, it.i_generation.get());
+            extents::walk(volume, &mut walk.claiming, owner, &it.i_block)
+        }
+        false => block_map::walk(volume, &mut walk.claiming, node.ino, &it.i_block),
+    }
+}
+
+fn check_blocks(volume: &Volume<'_>, node: &Node<'_>, clusters: u64) {
+    let it = &node.it;
+    // The Hurd keeps something else there.
+    if volume.sb.s_creator_os.get() == 1 {
+        return;
+    }
+    let high = match volume.has(Feature::HugeFile) {
+        true => it.i_blocks_hi.get(),
+        false => 0,
+    };
+    let unit = match node.has_flag(FLAG_HUGE_FILE) && volume.has(Feature::HugeFile) {
+        true => 1,
+        false => volume.block_size.bytes_u64() / 512,
+    };
+    let needed = clusters * volume.cluster_ratio * unit;
+    let found = join(it.i_blocks_lo.get(), high.into());
+    let at = (Area::Inode, Place::inode(node.ino));
+    volume.equal(at, "i_blocks", (found, needed));
+}
+
+fn check_size(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held) {
+    let at = (Area::Inode, Place::inode(node.ino));
+    let size = node.size();
+    if node.has_flag(FLAG_INLINE_DATA) {
+        check_inline_size(volume, node, held);
+        return;
+    }
+    let bytes = volume.block_size.bytes_u64();
+    if node.is_directory() {
+        if mapped.pieces.is_empty() {
+            volume.rule(at.0, at.1, "a directory has no blocks");
+        } else {
+            volume.equal(at, "i_size", (size, mapped.end() * bytes));
+        }
+        if mapped.has_holes() {
+            volume.rule(Area::Directory, at.1, "a directory has a hole");
+        }
+        if mapped.pieces.iter().any(|piece| piece.is_unwritten) {
+            volume.rule(
+                Area::Directory,
+                at.1,
+                "a directory has blocks that count as zeros",
+            );
+        }
+        return;
+    }
+    let last = mapped.last_written().unwrap_or(0);
+    if node.is_regular() && size < last * bytes && !node.has_flag(FLAG_VERITY) {
+        volume.rule(at.0, at.1, "it has blocks past its end");
+    }
+    let most = match node.has_flag(FLAG_EXTENTS) {
+        true => bytes << 32,
+        false => {
+            let per_block = bytes / 4;
+            (12 + per_block + per_block * per_block + per_block.pow(3)) * bytes
+        }
+    };
+    if node.is_regular() && size > most {
+        volume.rule(at.0, at.1, "it is longer than its map can be");
+    }
+}
+
+fn check_inline_size(volume: &Volume<'_>, node: &Node<'_>, held: &Held) {
+    let place = Place::inode(node.ino);
+    let Some(value) = &held.inline_data else {
+        let rule = "the attribute that holds its second part is missing";
+        volume.rule(Area::InlineData, place, rule);
+        return;
+    };
+    let room = 60 + length(value.len());
+    let at = (Area::InlineData, place);
+    match node.is_regular() {
+        true if node.size() > room => {
+            volume.rule(at.0, at.1, "it is longer than the room in the inode");
+        }
+        true => {}
+        false => volume.equal(at, "i_size", (node.size(), room)),
+    }
+}
+
+fn check_symlink(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held) {
+    let place = Place::inode(node.ino);
+    let say = |rule| volume.rule(Area::Symlink, place, rule);
+    let size = node.size();
+    if size == 0 || size >= volume.block_size.bytes_u64() {
+        say("it is empty or too long for a block");
+        return;
+    }
+    let target = if node.has_flag(FLAG_INLINE_DATA) {
+        let mut whole = node.it.i_block.to_vec();
+        whole.extend(held.inline_data.iter().flatten());
+        whole
+    } else if size < 60 {
+        node.it.i_block.to_vec()
+    } else {
+        let is_one = mapped.end() == 1 && mapped.pieces.len() == 1;
+        let Some(piece) = mapped.pieces.first().filter(|_| is_one) else {
+            say("its target is not in one block");
+            return;
+        };
+        let at = (Area::Symlink, place);
+        match volume.block(at, piece.run.start.get()) {
+            Some(block) => block,
+            None => return,
+        }
+    };
+    let length_of = match node.has_flag(FLAG_ENCRYPT) {
+        true => u64::from(word(&target, 0) & 0xffff) + 2,
+        false => length(target.iter().take_while(|byte| **byte != 0).count()),
+    };
+    if length_of != size {
+        say("its target is not as long as i_size says");
+    }
+}

@@ -1,0 +1,374 @@
+//! Given every directory's blocks, judges their entries and counts what leads to each inode; judges
+//! the order of a hash tree's leaves by the bounds that `htree` gives.
+//!
+//! Layout: the kernel's documentation, "Directory Entries"; rules as in e2fsck's second pass.
+
+use std::collections::{HashMap, HashSet};
+
+use super::content::FLAG_ENCRYPT;
+use super::finding::{self, Area, Fault};
+use super::htree::{self, Bounds, Hashing};
+use super::inodes::{Walk, is_own};
+use super::maps::Piece;
+use super::volume::{Volume, half, word};
+use super::{extents, links};
+use crate::feature::Feature;
+use crate::ondisk::casefold::fold;
+use crate::ondisk::checksum::crc32c;
+use crate::ondisk::dir::{TAIL_BYTES, entry_bytes};
+use crate::ondisk::inode::{FLAG_CASEFOLD, FLAG_INDEX};
+use crate::units::Ino;
+
+/// How many blocks of a directory may be broken before the rest is left alone.
+const MOST_BROKEN: u32 = 16;
+/// The file type of a block's checksum.
+const TAIL_FILE_TYPE: u8 = 0xde;
+/// A directory's own file type.
+const DIRECTORY: u8 = 2;
+/// `EXT4_ENC_STRICT_MODE_FL`: names that are no UTF-8 are refused.
+const STRICT: u16 = 1;
+
+/// A directory that is to be read.
+#[derive(Debug)]
+pub(super) struct Dir {
+    pub(super) ino: u32,
+    pub(super) generation: u32,
+    pub(super) flags: u32,
+    pub(super) place: Place,
+}
+
+/// Where a directory's entries are.
+#[derive(Debug)]
+pub(super) enum Place {
+    Blocks(Vec<Piece>),
+    /// In `i_block`, and in an attribute's value.
+    Inline([u8; 60], Vec<u8>),
+}
+
+impl Dir {
+    pub(super) fn has_flag(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether entries are followed by the hash of what cannot be read.
+    pub(super) fn has_stored_hashes(&self) -> bool {
+        self.has_flag(FLAG_ENCRYPT) && self.has_flag(FLAG_CASEFOLD)
+    }
+}
+
+/// An entry of a directory.
+struct Entry<'b> {
+    ino: u32,
+    file_type: u8,
+    name: &'b [u8],
+    /// The hash that follows the name, where one does.
+    stored_hash: u32,
+}
+
+/// A directory that is being read.
+struct Reading<'a> {
+    volume: &'a Volume<'a>,
+    dir: &'a Dir,
+    seed: u32,
+    names: HashSet<Vec<u8>>,
+    broken: u32,
+    /// Where `..` leads.
+    parent: Option<u32>,
+}
+
+/// A block of entries, or a part of an inode.
+#[derive(Clone, Copy)]
+struct Room<'b> {
+    bytes: &'b [u8],
+    place: finding::Place,
+    /// Whether it begins with `.` and `..`.
+    has_dots: bool,
+    bounds: Option<Bounds>,
+}
+
+/// Reads every directory.
+pub(super) fn walk_all(volume: &Volume<'_>, walk: &mut Walk) {
+    let dirs = std::mem::take(&mut walk.dirs);
+    let mut visited = HashSet::new();
+    let mut parents = HashMap::new();
+    for dir in &dirs {
+        let mut reading = Reading {
+            volume,
+            dir,
+            seed: volume.inode_seed(dir.ino, dir.generation),
+            names: HashSet::new(),
+            broken: 0,
+            parent: None,
+        };
+        match &dir.place {
+            Place::Blocks(pieces) => reading.blocks(pieces, walk, &mut visited),
+            Place::Inline(first, second) => reading.inline(first, second, walk),
+        }
+        if let Some(parent) = reading.parent {
+            parents.insert(dir.ino, parent);
+        }
+    }
+    links::check(volume, walk, &parents);
+}
+
+impl Reading<'_> {
+    fn rule(&self, place: finding::Place, rule: &'static str) {
+        self.volume.rule(Area::Directory, place, rule);
+    }
+
+    fn named(&self, place: finding::Place, name: &[u8], rule: &'static str) {
+        let name = name.to_vec();
+        self.volume
+            .note(Area::Directory, place, Fault::Named { rule, name });
+    }
+
+    fn blocks(&mut self, pieces: &[Piece], walk: &mut Walk, visited: &mut HashSet<u64>) {
+        let root = extents::find(pieces, 0);
+        let is_shared = root.is_some_and(|root| visited.contains(&root.get()));
+        let tree = match self.dir.has_flag(FLAG_INDEX) && !is_shared {
+            true => htree::read_tree(self.volume, self.dir, pieces, visited),
+            false => None,
+        };
+        let hashing = tree.as_ref().and_then(|tree| tree.hashing);
+        let place = finding::Place::inode(self.dir.ino);
+        for (logical, block) in extents::blocks(pieces) {
+            let index = tree.as_ref().filter(|tree| tree.is_index(logical));
+            if self.broken > MOST_BROKEN {
+                self.rule(place, "too many blocks are broken; the rest is not checked");
+                return;
+            }
+            if index.is_some() && logical > 0 {
+                continue;
+            }
+            // Two directories with one block are told already; reading it once bounds the walk.
+            if !visited.insert(block) {
+                self.broken += 1;
+                continue;
+            }
+            let Some(bytes) = self.volume.block((Area::Directory, place), block) else {
+                self.broken += 1;
+                continue;
+            };
+            let bounds = tree.as_ref().and_then(|tree| tree.bounds(logical));
+            let is_leaf = index.is_none();
+            let held = match self.volume.has_checksums() && is_leaf {
+                true => self.check_tail(place.at(block), &bytes),
+                false => &bytes,
+            };
+            let room = Room {
+                bytes: held,
+                place: place.at(block),
+                has_dots: logical == 0,
+                bounds,
+            };
+            self.entries(room, hashing.as_ref(), walk);
+        }
+    }
+
+    /// Judges a block's checksum, and gives what comes before it.
+    fn check_tail<'b>(&mut self, place: finding::Place, bytes: &'b [u8]) -> &'b [u8] {
+        let at = bytes.len().saturating_sub(TAIL_BYTES);
+        let (entries, tail) = bytes.split_at(at);
+        let is_tail = word(tail, 0) == 0
+            && half(tail, 4) == 12
+            && tail.get(6..8) == Some(&[0, TAIL_FILE_TYPE]);
+        if !is_tail {
+            self.broken += 1;
+            self.rule(place, "a block of entries has no checksum");
+            return bytes;
+        }
+        let pair = (word(tail, 8), crc32c(self.seed, entries));
+        self.volume
+            .sum((Area::Directory, place), "a block's checksum", pair);
+        entries
+    }
+
+    fn inline(&mut self, first: &[u8; 60], second: &[u8], walk: &mut Walk) {
+        let place = finding::Place::inode(self.dir.ino);
+        let (parent, entries) = first.split_at(4);
+        self.parent = Some(word(parent, 0));
+        // It has no entry for itself and none for its parent; both count.
+        links::count(walk, self.dir.ino);
+        links::count(walk, word(parent, 0));
+        for bytes in [entries, second] {
+            let room = Room {
+                bytes,
+                place,
+                has_dots: false,
+                bounds: None,
+            };
+            self.entries(room, None, walk);
+        }
+    }
+
+    fn entries(&mut self, room: Room<'_>, hashing: Option<&Hashing>, walk: &mut Walk) {
+        let mut at = 0;
+        let mut number = 0;
+        while at < room.bytes.len() {
+            let Some((entry, rec_len)) = self.entry_at(room.bytes, at) else {
+                self.broken += 1;
+                self.rule(room.place, "an entry does not fit its place");
+                return;
+            };
+            match number {
+                0 if room.has_dots => self.dot(room.place, &entry, walk),
+                1 if room.has_dots => self.dot_dot(room.place, &entry, walk),
+                _ if entry.ino != 0 => {
+                    self.entry(room.place, &entry, walk);
+                    if let (Some(hashing), Some(bounds)) = (hashing, room.bounds) {
+                        let hash = hashing.of(entry.name, entry.stored_hash);
+                        if !bounds.hold(hash) {
+                            let rule = "has a hash that belongs in another block";
+                            self.named_in_tree(room.place, entry.name, rule);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            at += rec_len;
+            number += 1;
+            // A root's second entry hides the index behind it.
+            if room.has_dots && number == 2 && self.dir.has_flag(FLAG_INDEX) {
+                break;
+            }
+        }
+        if room.has_dots && number < 2 {
+            self.rule(room.place, "it begins with other entries than '.' and '..'");
+        }
+    }
+
+    fn named_in_tree(&self, place: finding::Place, name: &[u8], rule: &'static str) {
+        let name = name.to_vec();
+        self.volume
+            .note(Area::Htree, place, Fault::Named { rule, name });
+    }
+
+    /// The entry at an offset and its length, if it fits.
+    fn entry_at<'b>(&self, bytes: &'b [u8], at: usize) -> Option<(Entry<'b>, usize)> {
+        let rest = bytes.get(at..)?;
+        let ino = word(rest.get(..8)?, 0);
+        let stored = half(rest, 4);
+        // Only an entry that fills a block of 64 KiB does not fit 16 bits.
+        let rec_len = match stored {
+            0 | u16::MAX if self.volume.block_size.bytes() == 65_536 => 65_536,
+            _ => usize::from(stored),
+        };
+        let name_len = usize::from(*rest.get(6)?);
+        let file_type = *rest.get(7)?;
+        let is_dots = matches!(rest.get(8..8 + name_len), Some(b"." | b".."));
+        let hash = match self.dir.has_stored_hashes() && ino != 0 && !is_dots {
+            true => 8,
+            false => 0,
+        };
+        let needed = match ino {
+            0 => 8,
+            _ => entry_bytes(name_len) + hash,
+        };
+        let fits = rec_len >= needed.max(8) && rec_len.is_multiple_of(4) && rec_len <= rest.len();
+        let name = rest.get(8..8 + name_len);
+        let name = match (ino, name) {
+            (0, _) => &[],
+            (_, Some(name)) if fits => name,
+            _ => return None,
+        };
+        let stored_hash = match hash {
+            0 => 0,
+            _ => word(rest, entry_bytes(name_len)),
+        };
+        let entry = Entry {
+            ino,
+            file_type,
+            name,
+            stored_hash,
+        };
+        fits.then_some((entry, rec_len))
+    }
+
+    fn dot(&self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+        if entry.name != b"." || entry.ino == 0 {
+            self.rule(place, "its first entry is not '.'");
+            return;
+        }
+        if entry.ino != self.dir.ino {
+            self.rule(place, "'.' leads elsewhere");
+        }
+        self.check_type(place, entry, DIRECTORY);
+        links::count(walk, entry.ino);
+    }
+
+    fn dot_dot(&mut self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+        if entry.name != b".." || entry.ino == 0 {
+            self.rule(place, "its second entry is not '..'");
+            return;
+        }
+        self.parent = Some(entry.ino);
+        self.check_type(place, entry, DIRECTORY);
+        links::count(walk, entry.ino);
+    }
+
+    fn check_type(&self, place: finding::Place, entry: &Entry<'_>, needed: u8) {
+        let needed = match self.volume.has(Feature::Filetype) {
+            true => needed,
+            false => 0,
+        };
+        if entry.file_type != needed {
+            self.named(place, entry.name, "has another file type than its inode");
+        }
+    }
+
+    fn entry(&mut self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+        self.check_name(place, entry.name);
+        let root = Ino::ROOT.get();
+        if entry.ino == root {
+            self.named(place, entry.name, "leads to the root");
+        } else if entry.ino > self.volume.inodes_count || is_own(self.volume, entry.ino) {
+            self.named(place, entry.name, "leads to no inode of a file");
+        }
+        let dir = self.dir.ino;
+        let Some(known) = walk.known(entry.ino) else {
+            self.named(place, entry.name, "leads to an inode that is not in use");
+            return;
+        };
+        known.counted = known.counted.saturating_add(1);
+        let is_directory = known.file_type == DIRECTORY;
+        let had = known.parent;
+        if is_directory {
+            known.parent = dir;
+        }
+        let needed = known.file_type;
+        if is_directory && had != 0 {
+            self.named(place, entry.name, "is the second name of a directory");
+        }
+        self.check_type(place, entry, needed);
+        let ino = entry.ino;
+        if walk.own.contains_key(&ino) {
+            self.named(
+                place,
+                entry.name,
+                "leads to an inode for an attribute's value",
+            );
+        }
+    }
+
+    fn check_name(&mut self, place: finding::Place, name: &[u8]) {
+        let is_encrypted = self.dir.has_flag(FLAG_ENCRYPT);
+        if name.is_empty() {
+            self.named(place, name, "is an empty name");
+        } else if name == b"." || name == b".." {
+            self.named(place, name, "stands a second time");
+        } else if !is_encrypted && name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+            self.named(place, name, "has a byte that no name may have");
+        } else if is_encrypted && name.len() < 16 {
+            self.named(place, name, "is too short for an encrypted name");
+        }
+        let folds = self.dir.has_flag(FLAG_CASEFOLD) && !is_encrypted;
+        let folded = if folds { fold(name) } else { None };
+        let is_strict = self.volume.sb.s_encoding_flags.get() & STRICT != 0;
+        if folds && is_strict && folded.is_none() {
+            self.named(place, name, "is no UTF-8, which this filesystem wants");
+        }
+        if !self.names.insert(folded.unwrap_or_else(|| name.to_vec())) {
+            self.named(place, name, "stands twice");
+        }
+    }
+}

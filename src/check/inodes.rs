@@ -1,0 +1,244 @@
+//! Given the groups, judges every inode in use by itself, claims its blocks, and gathers what the
+//! checks of the whole filesystem need; never follows a name.
+//!
+//! Layout: the kernel's `inodes.rst`; rules as in e2fsck's first pass.
+
+use std::collections::HashMap;
+
+use super::bitmaps;
+use super::content::{self, Node};
+use super::directory::Dir;
+use super::finding::{Area, Place};
+use super::groups::Desc;
+use super::maps::{Claiming, Mapped};
+use super::usage::Usage;
+use super::volume::{Volume, half, index, join, length, read};
+use super::xattrs::Xattrs;
+use crate::feature::Feature;
+use crate::ondisk::checksum::crc32c;
+use crate::ondisk::inode::Inode;
+use crate::units::Ino;
+
+/// Bytes of an inode table that are read at once.
+const CHUNK: u64 = 1 << 16;
+
+/// What the check of the whole filesystem knows of an inode in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) ino: u32,
+    /// What a directory entry that leads to it has as its file type.
+    pub(super) file_type: u8,
+    /// `i_links_count`.
+    pub(super) links: u16,
+    pub(super) is_indexed: bool,
+    /// How many names lead to it.
+    pub(super) counted: u32,
+    /// The directory that has it, if it is a directory.
+    pub(super) parent: u32,
+}
+
+/// A file of the filesystem's own, or one with an attribute's value.
+pub(super) struct OwnFile {
+    pub(super) mapped: Mapped,
+    pub(super) node: Inode,
+}
+
+/// What the walk over all inodes gathers.
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) claiming: Claiming,
+    /// In the order of numbers.
+    pub(super) known: Vec<Known>,
+    pub(super) dirs: Vec<Dir>,
+    pub(super) own: HashMap<u32, OwnFile>,
+    pub(super) xattrs: Xattrs,
+    pub(super) usage: Usage,
+}
+
+impl Walk {
+    /// What is known of an inode, if it is in use.
+    pub(super) fn known(&mut self, ino: u32) -> Option<&mut Known> {
+        let at = self.known.binary_search_by_key(&ino, |known| known.ino);
+        self.known.get_mut(at.ok()?)
+    }
+}
+
+/// Whether the filesystem keeps an inode for itself.
+pub(super) fn is_own(volume: &Volume<'_>, ino: u32) -> bool {
+    let sb = &volume.sb;
+    ino < volume.first_ino && ino != Ino::ROOT.get()
+        || volume.has(Feature::OrphanFile) && ino == sb.s_orphan_file_inum.get()
+        || volume.has(Feature::Project) && ino == sb.s_prj_quota_inum.get()
+}
+
+/// Walks every inode table.
+pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], walk: &mut Walk) {
+    let mut free_total = 0;
+    for (group, desc) in (0..).zip(descs) {
+        let counts = scan_group(volume, (group, desc), walk);
+        let free = u64::from(volume.inodes_per_group.saturating_sub(counts.used));
+        free_total += free;
+        let at = (Area::Descriptor, Place::group(group));
+        let pairs = [
+            ("bg_free_inodes_count", desc.free_inodes, free),
+            ("bg_used_dirs_count", desc.used_dirs, counts.dirs.into()),
+        ];
+        for (what, found, needed) in pairs {
+            volume.equal(at, what, (found.into(), needed));
+        }
+    }
+    let found = u64::from(volume.sb.s_free_inodes_count.get());
+    let at = (Area::Superblock, Place::WHOLE);
+    volume.equal(at, "s_free_inodes_count", (found, free_total));
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    used: u32,
+    dirs: u32,
+}
+
+fn scan_group(volume: &Volume<'_>, (group, desc): (u32, &Desc), walk: &mut Walk) -> Counts {
+    let mut counts = Counts::default();
+    let has_lazy = volume.features.has_group_desc_csum();
+    if has_lazy && !desc.has_inodes() {
+        return counts;
+    }
+    let unused = match has_lazy {
+        true => desc.itable_unused,
+        false => 0,
+    };
+    let count = volume.inodes_per_group.saturating_sub(unused);
+    let size = length(volume.inode_size);
+    let table = desc
+        .inode_table
+        .saturating_mul(volume.block_size.bytes_u64());
+    let mut bitmap = vec![0; volume.block_size.bytes_usize()];
+    let per_chunk = (CHUNK / size).max(1);
+    for first in (0..u64::from(count)).step_by(index(per_chunk)) {
+        let many = per_chunk.min(u64::from(count) - first);
+        let offset = table.saturating_add(first * size);
+        let reserved = group == 0 && first < u64::from(volume.first_ino);
+        if !reserved && volume.is_hole(offset, many * size) {
+            continue;
+        }
+        let at = (Area::Inode, Place::group(group));
+        let Some(bytes) = volume.bytes(at, offset, index(many * size)) else {
+            break;
+        };
+        for (bit, stored) in (first..).zip(bytes.chunks_exact(volume.inode_size)) {
+            let number = u64::from(group) * u64::from(volume.inodes_per_group) + bit + 1;
+            let Ok(ino) = u32::try_from(number) else {
+                break;
+            };
+            if is_used(volume, ino, stored) {
+                bitmaps::set(&mut bitmap, bit, bit + 1);
+                counts.used += 1;
+                counts.dirs += u32::from(inode(volume, ino, stored, walk));
+            }
+        }
+    }
+    bitmaps::check_inodes(volume, (group, desc), &bitmap);
+    counts
+}
+
+/// Whether an inode is in use: it has a name, or is the filesystem's own.
+fn is_used(volume: &Volume<'_>, ino: u32, stored: &[u8]) -> bool {
+    if ino < volume.first_ino || is_own(volume, ino) || half(stored, 0x1a) != 0 {
+        return true;
+    }
+    let (mode, dtime) = (half(stored, 0), super::volume::word(stored, 0x14));
+    if mode != 0 && dtime == 0 {
+        let rule = "it has no name and was never deleted";
+        volume.rule(Area::Inode, Place::inode(ino), rule);
+    }
+    false
+}
+
+/// Judges an inode in use; true if it is a directory.
+fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], walk: &mut Walk) -> bool {
+    let mut whole = [0; size_of::<Inode>()];
+    for (slot, byte) in whole.iter_mut().zip(stored) {
+        *slot = *byte;
+    }
+    let Some(it) = read::<Inode>(&whole, 0) else {
+        return false;
+    };
+    let node = Node { ino, it, stored };
+    check_checksum(volume, &node);
+    check_fields(volume, &node);
+    content::check(volume, &node, walk);
+    // What nothing may lead to is not known to the walk over directories.
+    if !is_own(volume, ino) {
+        walk.known.push(Known {
+            ino,
+            file_type: node.file_type(),
+            links: it.i_links_count.get(),
+            is_indexed: node.has_flag(crate::ondisk::inode::FLAG_INDEX),
+            counted: 0,
+            parent: 0,
+        });
+    }
+    node.is_directory()
+}
+
+fn check_checksum(volume: &Volume<'_>, node: &Node<'_>) {
+    // libext2fs takes an inode of zeros for sound, whatever its checksum would be.
+    if !volume.has_checksums() || node.stored.iter().all(|byte| *byte == 0) {
+        return;
+    }
+    let mut unsealed = node.stored.to_vec();
+    let has_high = unsealed.len() > 128 && half(&unsealed, 0x80) >= 4;
+    if let Some(low) = unsealed.get_mut(0x7c..0x7e) {
+        low.fill(0);
+    }
+    if let Some(high) = unsealed.get_mut(0x82..0x84).filter(|_| has_high) {
+        high.fill(0);
+    }
+    let seed = volume.inode_seed(node.ino, node.it.i_generation.get());
+    let needed = crc32c(seed, &unsealed);
+    let low = u32::from(node.it.i_checksum_lo.get());
+    let pair = match has_high {
+        true => (low | u32::from(node.it.i_checksum_hi.get()) << 16, needed),
+        false => (low, needed & 0xffff),
+    };
+    let at = (Area::Inode, Place::inode(node.ino));
+    volume.sum(at, "i_checksum", pair);
+}
+
+fn check_fields(volume: &Volume<'_>, node: &Node<'_>) {
+    let it = &node.it;
+    let place = Place::inode(node.ino);
+    let say = |rule| volume.rule(Area::Inode, place, rule);
+    let is_hurd = volume.sb.s_creator_os.get() == 1;
+    if volume.inode_size > 128 {
+        let extra = usize::from(it.i_extra_isize.get());
+        let fits = (4..=volume.inode_size - 128).contains(&extra) && extra.is_multiple_of(4);
+        if extra != 0 && !fits {
+            say("i_extra_isize is no multiple of four within the inode");
+        }
+    }
+    if it.i_dtime.get() != 0 && it.i_links_count.get() != 0 {
+        say("it is in use and has a time of deletion");
+    }
+    if it.i_faddr.get() != 0 {
+        say("i_faddr is not zero");
+    }
+    if !is_hurd && it.i_file_acl_hi.get() != 0 && !volume.has(Feature::SixtyFourBit) {
+        say("i_file_acl_hi is not zero, in a filesystem without 64bit");
+    }
+    let is_huge = node.has_flag(crate::ondisk::inode::FLAG_HUGE_FILE);
+    if !is_hurd && it.i_blocks_hi.get() != 0 && !volume.has(Feature::HugeFile) {
+        say("i_blocks_hi is not zero, in a filesystem without huge_file");
+    }
+    if is_huge && !volume.has(Feature::HugeFile) {
+        say("it counts its blocks as a huge file, in a filesystem without huge_file");
+    }
+    if node.is_directory() && it.i_size_hi.get() != 0 && !volume.has(Feature::LargeDir) {
+        say("i_size_hi of a directory is not zero");
+    }
+    let size = join(it.i_size_lo.get(), it.i_size_hi.get());
+    if node.is_regular() && size >= 1 << 31 && !volume.has(Feature::LargeFile) {
+        say("it is larger than 2 GiB, in a filesystem without large_file");
+    }
+}

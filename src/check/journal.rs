@@ -1,0 +1,163 @@
+//! Given the journal's inode, judges it and the journal's superblock; never replays a transaction.
+//!
+//! Layout: the kernel's `journal.rst`; rules as in the kernel's `journal_load_superblock` and e2fsck's
+//! `e2fsck_journal_load`.
+
+use super::extents;
+use super::finding::{Area, Fault, Place};
+use super::inodes::{OwnFile, Walk};
+use super::usage::size_of_file;
+use super::volume::{Volume, read, word};
+use crate::feature::Feature;
+use crate::ondisk::checksum::{INITIAL, crc32c, crc32c_zeros};
+use crate::ondisk::jbd2::{
+    BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2, JournalSuperblock, MAGIC, MIN_BLOCKS,
+};
+use crate::ondisk::superblock::JOURNAL_BACKUP_BLOCKS;
+use crate::units::Ino;
+
+/// `JBD2_FEATURE_INCOMPAT_CSUM_V2` and `_V3`.
+const CHECKSUMS: u32 = 0x8 | 0x10;
+/// Revoke records, 64 bits, asynchronous commits, checksums of both kinds, fast commits.
+const KNOWN_INCOMPAT: u32 = 0x3f;
+/// `JBD2_FEATURE_COMPAT_CHECKSUM`.
+const KNOWN_COMPAT: u32 = 0x1;
+/// `JBD2_CRC32C_CHKSUM`.
+const CRC32C: u8 = 4;
+/// `EXT4_FEATURE_INCOMPAT_RECOVER`.
+const RECOVER: u32 = 0x4;
+
+/// Judges the journal, where there is one.
+pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
+    let sb = &volume.sb;
+    let ino = Ino::JOURNAL.get();
+    let number = sb.s_journal_inum.get();
+    let file = walk.own.get(&ino);
+    let place = Place::inode(ino);
+    let say = |rule| volume.rule(Area::Journal, place, rule);
+    let is_external = number == 0 && sb.s_journal_uuid != [0; 16];
+    if !volume.has(Feature::HasJournal) || is_external {
+        if file.is_some() {
+            say("it is not empty, in a filesystem without a journal inside");
+        }
+        if number != 0 {
+            say("s_journal_inum is set, in a filesystem without a journal inside");
+        }
+        return;
+    }
+    if number != ino {
+        let at = (Area::Superblock, Place::WHOLE);
+        volume.equal(at, "s_journal_inum", (number.into(), ino.into()));
+        return;
+    }
+    match file {
+        Some(file) => check_file(volume, file),
+        None => say("it is empty, in a filesystem with a journal"),
+    }
+}
+
+fn check_file(volume: &Volume<'_>, file: &OwnFile) {
+    let place = Place::inode(Ino::JOURNAL.get());
+    let say = |rule| volume.rule(Area::Journal, place, rule);
+    let it = &file.node;
+    let size = size_of_file(it);
+    let bytes = volume.block_size.bytes_u64();
+    if it.i_links_count.get() == 0 {
+        say("it has no link");
+    }
+    if it.i_mode.get() >> 12 != 8 {
+        say("it is no regular file");
+    }
+    let pieces = &file.mapped.pieces;
+    let end = file.mapped.end();
+    if file.mapped.has_holes() || end * bytes < size || pieces.iter().any(|it| it.is_unwritten) {
+        say("it has holes");
+    }
+    if size < u64::from(MIN_BLOCKS) * bytes {
+        say("it is too short for a journal");
+    }
+    let sb = &volume.sb;
+    if sb.s_jnl_backup_type == JOURNAL_BACKUP_BLOCKS {
+        let is_kept = sb.s_jnl_blocks.get(..60) == Some(&it.i_block[..])
+            && word(&sb.s_jnl_blocks, 64) == it.i_size_lo.get();
+        if !is_kept {
+            say("the superblock keeps another map of it than it has");
+        }
+    }
+    let Some(block) = extents::find(pieces, 0) else {
+        return;
+    };
+    let Some(bytes) = volume.block((Area::Journal, place), block.get()) else {
+        return;
+    };
+    if let Some(journal) = read::<JournalSuperblock>(&bytes, 0) {
+        check_superblock(volume, place.at(block.get()), &journal, size);
+    }
+}
+
+fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblock, size: u64) {
+    let at = (Area::Journal, place);
+    let say = |rule| volume.rule(Area::Journal, place, rule);
+    let kind = journal.h_blocktype.get();
+    let kinds = [BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2];
+    if journal.h_magic.get() != MAGIC || !kinds.contains(&kind) {
+        say("it does not begin with a journal's superblock");
+        return;
+    }
+    let bytes = u64::from(volume.block_size.bytes());
+    volume.equal(at, "s_blocksize", (journal.s_blocksize.get().into(), bytes));
+    let length = u64::from(journal.s_maxlen.get());
+    let bounds = |what, found: u32, least: u64, most: u64| {
+        let found = u64::from(found);
+        if found < least || found > most {
+            let fault = Fault::Bounds {
+                what,
+                found,
+                least,
+                most,
+            };
+            volume.note(at.0, at.1, fault);
+        }
+    };
+    bounds(
+        "s_maxlen",
+        journal.s_maxlen.get(),
+        MIN_BLOCKS.into(),
+        size / bytes,
+    );
+    let last = length.saturating_sub(1);
+    bounds("s_first", journal.s_first.get(), 1, last.max(1));
+    bounds("s_start", journal.s_start.get(), 0, last);
+    if journal.s_start.get() != 0 && volume.sb.s_feature_incompat.get() & RECOVER == 0 {
+        say("it holds changes, and the superblock does not say so");
+    }
+    if journal.s_errno.get() != 0 {
+        say("the kernel noted an error in it");
+    }
+    if kind == BLOCK_TYPE_SUPERBLOCK_V1 {
+        return;
+    }
+    bounds("s_num_fc_blks", journal.s_num_fc_blks.get(), 0, last);
+    let incompat = journal.s_feature_incompat.get();
+    let is_known = incompat & !KNOWN_INCOMPAT == 0
+        && journal.s_feature_compat.get() & !KNOWN_COMPAT == 0
+        && journal.s_feature_ro_compat.get() == 0;
+    if !is_known {
+        say("it has features that nobody knows");
+    }
+    if incompat & CHECKSUMS == CHECKSUMS {
+        say("it has checksums of two kinds");
+    }
+    if incompat & CHECKSUMS != 0 {
+        volume.equal(
+            at,
+            "s_checksum_type",
+            (journal.s_checksum_type.into(), CRC32C.into()),
+        );
+        let bytes = bytemuck::bytes_of(journal);
+        let (before, rest) = bytes.split_at(0xfc);
+        let register = crc32c_zeros(crc32c(INITIAL, before), 4);
+        let needed = crc32c(register, rest.get(4..).unwrap_or_default());
+        volume.sum(at, "s_checksum", (journal.s_checksum.get(), needed));
+    }
+}

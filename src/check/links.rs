@@ -1,0 +1,108 @@
+//! Given where every name and every `..` leads, judges link counts and whether all directories hang
+//! from the root; never reads.
+
+use std::collections::HashMap;
+
+use super::finding::{Area, Place};
+use super::inodes::Walk;
+use super::volume::Volume;
+use crate::feature::Feature;
+use crate::units::Ino;
+
+/// The most links of a directory that are counted (`EXT4_LINK_MAX`).
+const MOST_LINKS: u32 = 65_000;
+const DIRECTORY: u8 = 2;
+
+/// Counts a name that leads to an inode.
+pub(super) fn count(walk: &mut Walk, ino: u32) {
+    if let Some(known) = walk.known(ino) {
+        known.counted = known.counted.saturating_add(1);
+    }
+}
+
+/// Judges counts and ways to the root. `parents` says where the `..` of each directory leads.
+pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk, parents: &HashMap<u32, u32>) {
+    super::xattrs::settle(volume, walk);
+    let root = Ino::ROOT.get();
+    check_counts(volume, walk);
+    let directories: Vec<(u32, u32)> = walk
+        .known
+        .iter()
+        .filter(|known| known.file_type == DIRECTORY)
+        .map(|known| (known.ino, known.parent))
+        .collect();
+    if !directories.iter().any(|(ino, _)| *ino == root) {
+        volume.rule(
+            Area::Links,
+            Place::inode(root),
+            "there is no root directory",
+        );
+        return;
+    }
+    for (ino, parent) in &directories {
+        let needed = if *ino == root { root } else { *parent };
+        let Some(found) = parents.get(ino) else {
+            continue;
+        };
+        if *found != needed && needed != 0 {
+            let at = (Area::Links, Place::inode(*ino));
+            volume.equal(at, "'..'", ((*found).into(), needed.into()));
+        }
+    }
+    check_ways(volume, &directories);
+}
+
+fn check_counts(volume: &Volume<'_>, walk: &Walk) {
+    for known in &walk.known {
+        let at = (Area::Links, Place::inode(known.ino));
+        let links = u32::from(known.links);
+        let is_directory = known.file_type == DIRECTORY;
+        if known.parent == 0 && is_directory && known.ino != Ino::ROOT.get() {
+            volume.rule(at.0, at.1, "no directory has it");
+        } else if known.counted == 0 {
+            volume.rule(at.0, at.1, "no name leads to it");
+            continue;
+        }
+        let needed = match known.counted {
+            more if is_directory && more > MOST_LINKS => {
+                if !volume.has(Feature::DirNlink) {
+                    let rule = "it has more links than are counted without dir_nlink";
+                    volume.rule(at.0, at.1, rule);
+                }
+                1
+            }
+            // The kernel does not begin to count again.
+            counted if is_directory && known.is_indexed && links == 1 && counted > 1 => 1,
+            counted => counted,
+        };
+        volume.equal(at, "i_links_count", (links.into(), needed.into()));
+    }
+}
+
+/// Finds directories that have a parent and yet no way to the root: they are in a circle.
+fn check_ways(volume: &Volume<'_>, directories: &[(u32, u32)]) {
+    let root = Ino::ROOT.get();
+    let parent_of = |ino: u32| {
+        let at = directories.binary_search_by_key(&ino, |(ino, _)| *ino);
+        at.ok()
+            .and_then(|at| directories.get(at))
+            .map(|found| found.1)
+    };
+    // Which directory's way met each first; its own way ends where another's went on.
+    let mut met: HashMap<u32, u32> = HashMap::new();
+    for (start, _) in directories {
+        let mut ino = *start;
+        while ino != root && ino != 0 {
+            if let Some(by) = met.insert(ino, *start) {
+                if by == *start {
+                    let rule = "it is in a circle of directories";
+                    volume.rule(Area::Links, Place::inode(ino), rule);
+                } else {
+                    met.insert(ino, by);
+                }
+                break;
+            }
+            ino = parent_of(ino).unwrap_or(0);
+        }
+    }
+}

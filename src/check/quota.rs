@@ -1,0 +1,181 @@
+//! Given quota files and what the walk over the inodes counted, compares them; never counts.
+//!
+//! Layout: "VFS quota format v2, revision 1" of the kernel's `quotaio_v2.h` and `quota_tree.h`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::extents;
+use super::finding::{Area, Fault, Place};
+use super::inodes::{OwnFile, Walk};
+use super::usage::{ById, size_of_file};
+use super::volume::{Volume, length, read, word};
+use crate::feature::Feature;
+use crate::ondisk::quota::{
+    BLOCK_BYTES, DEPTH, ENTRIES_PER_BLOCK, EntriesHeader, Entry, Header, MAGICS, ROOT, VERSION,
+};
+
+/// How many findings of one file are told.
+const MOST_TOLD: usize = 32;
+
+/// Judges the files of users, groups and projects.
+pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
+    if !volume.has(Feature::Quota) {
+        return;
+    }
+    let sb = &volume.sb;
+    let numbers = [
+        sb.s_usr_quota_inum.get(),
+        sb.s_grp_quota_inum.get(),
+        sb.s_prj_quota_inum.get(),
+    ];
+    for (kind, (ino, magic)) in numbers.into_iter().zip(MAGICS).enumerate() {
+        if ino == 0 || kind == 2 && !volume.has(Feature::Project) {
+            continue;
+        }
+        let place = Place::inode(ino);
+        match (walk.own.get(&ino), walk.usage.of(kind)) {
+            (Some(file), Some(usage)) => {
+                let quota = QuotaFile {
+                    volume,
+                    file,
+                    place,
+                    visited: HashSet::new(),
+                    entries: BTreeMap::new(),
+                };
+                quota.check(magic, usage);
+            }
+            _ => volume.rule(Area::Quota, place, "the quota file is empty"),
+        }
+    }
+}
+
+struct QuotaFile<'a> {
+    volume: &'a Volume<'a>,
+    file: &'a OwnFile,
+    place: Place,
+    visited: HashSet<u32>,
+    /// Bytes and inodes by id, with whether the tree leads to it.
+    entries: BTreeMap<u32, (u64, u64, bool)>,
+}
+
+impl QuotaFile<'_> {
+    fn rule(&self, rule: &'static str) {
+        self.volume.rule(Area::Quota, self.place, rule);
+    }
+
+    /// A block of the file, which has blocks of its own.
+    fn block(&self, number: u32) -> Option<Vec<u8>> {
+        let bytes = self.volume.block_size.bytes_u64();
+        let offset = u64::from(number) * length(BLOCK_BYTES);
+        if offset >= size_of_file(&self.file.node) {
+            return None;
+        }
+        let block = extents::find(&self.file.mapped.pieces, offset / bytes)?;
+        let at = block.get() * bytes + offset % bytes;
+        let place = (Area::Quota, self.place.at(block.get()));
+        self.volume.bytes(place, at, BLOCK_BYTES)
+    }
+
+    fn check(mut self, magic: u32, usage: &ById) {
+        let header = self.block(0).and_then(|bytes| read::<Header>(&bytes, 0));
+        let Some(header) = header else {
+            self.rule("the quota file has no header");
+            return;
+        };
+        let at = (Area::Quota, self.place);
+        let stored = u64::from(header.dqh_magic.get());
+        self.volume.equal(at, "dqh_magic", (stored, magic.into()));
+        let version = u64::from(header.dqh_version.get());
+        self.volume
+            .equal(at, "dqh_version", (version, VERSION.into()));
+        let size = size_of_file(&self.file.node);
+        if u64::from(header.dqi_blocks.get()) * length(BLOCK_BYTES) > size {
+            self.rule("it counts more blocks than it has");
+        }
+        self.branch(ROOT, 0, 0);
+        self.compare(usage);
+    }
+
+    /// Follows a block of the tree; `prefix` is what the levels above say of the ids below.
+    fn branch(&mut self, number: u32, level: usize, prefix: u32) {
+        if !self.visited.insert(number) {
+            self.rule("its tree leads to one block twice");
+            return;
+        }
+        let Some(bytes) = self.block(number) else {
+            self.rule("its tree leads past its end");
+            return;
+        };
+        for low in 0..=u8::MAX {
+            let below = word(&bytes, 4 * usize::from(low));
+            if below == 0 {
+                continue;
+            }
+            let id = prefix << 8 | u32::from(low);
+            match level + 1 < DEPTH {
+                true => self.branch(below, level + 1, id),
+                false => self.leaf(below, id),
+            }
+        }
+    }
+
+    /// Reads a block of entries, and notes that the tree leads to `id` there.
+    fn leaf(&mut self, number: u32, id: u32) {
+        if number <= ROOT {
+            self.rule("its tree leads to its header");
+            return;
+        }
+        if self.visited.insert(number) {
+            let Some(bytes) = self.block(number) else {
+                self.rule("its tree leads past its end");
+                return;
+            };
+            let entries = bytes.get(size_of::<EntriesHeader>()..).unwrap_or_default();
+            for stored in entries
+                .chunks_exact(size_of::<Entry>())
+                .take(ENTRIES_PER_BLOCK)
+            {
+                if stored.iter().all(|byte| *byte == 0) {
+                    continue;
+                }
+                let Some(entry) = read::<Entry>(stored, 0) else {
+                    continue;
+                };
+                let used = (entry.dqb_curspace.get(), entry.dqb_curinodes.get(), false);
+                if self.entries.insert(entry.dqb_id.get(), used).is_some() {
+                    self.rule("an id has two entries");
+                }
+            }
+        }
+        match self.entries.get_mut(&id) {
+            Some((.., is_found)) => *is_found = true,
+            None => self.rule("its tree leads to an id that is not there"),
+        }
+    }
+
+    fn compare(&self, usage: &ById) {
+        let mut told = 0;
+        let mut tell = |id: u32, what: &str, found: u64, needed: u64| {
+            if found != needed && told < MOST_TOLD {
+                told += 1;
+                let text = format!("id {id} uses {found} {what}; {needed} is needed");
+                self.volume.note(Area::Quota, self.place, Fault::Told(text));
+            }
+        };
+        for (id, (space, inodes, _)) in &self.entries {
+            let (bytes, count) = usage.get(id).copied().unwrap_or_default();
+            tell(*id, "bytes", *space, bytes);
+            tell(*id, "inodes", *inodes, count);
+        }
+        let missing = usage
+            .iter()
+            .filter(|(id, _)| !self.entries.contains_key(id));
+        for (id, (bytes, count)) in missing {
+            tell(*id, "bytes", 0, *bytes);
+            tell(*id, "inodes", 0, *count);
+        }
+        if self.entries.values().any(|(.., is_found)| !is_found) {
+            self.rule("its tree does not lead to an id that is there");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Given the bytes of an image, gives its filesystem's geometry if the superblock makes sense, and
+//! judges its fields and its copies; never looks behind the descriptors.
+//!
+//! The rules are those of the kernel's `super.rst` and of what mounting refuses; bounds as in
+//! e2fsck's `check_super_block`.
+
+use super::finding::{Area, Fault, Finding, Place, Report};
+use super::volume::{Storage, Volume, blocks_count, features_of, read, word_of};
+use crate::feature::{Feature, FeatureSet, Word};
+use crate::ondisk::superblock::{
+    CHECKSUM_CRC32C, FLAG_SIGNED_HASH, MAGIC, OFFSET, STATE_VALID, Superblock,
+};
+use crate::units::{Block, Group};
+
+/// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal holds what has to be replayed.
+const RECOVER: u32 = 0x4;
+/// `EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT`: the orphan file may hold orphans.
+const ORPHAN_PRESENT: u32 = 0x1_0000;
+/// `EXT2_ERROR_FS`: the kernel came upon errors.
+const STATE_ERROR: u16 = 0x2;
+/// `EXT2_FLAGS_UNSIGNED_HASH`.
+const FLAG_UNSIGNED_HASH: u32 = 0x2;
+/// Feature bits that say nothing about the format: directory preallocation in the first word.
+const HARMLESS: [(Word, u32); 3] = [
+    (Word::Compat, 0x1),
+    (Word::Incompat, RECOVER),
+    (Word::RoCompat, ORPHAN_PRESENT),
+];
+/// The superblock's revisions: the original and the dynamic.
+const NEWEST_REVISION: u32 = 1;
+
+/// Reads the primary superblock.
+///
+/// # Errors
+/// What was found, where nothing behind the superblock can be checked.
+pub(super) fn open(storage: Storage<'_>) -> Result<Volume<'_>, Report> {
+    let mut report = Report::default();
+    let mut add = |fault| {
+        let finding = Finding {
+            area: Area::Superblock,
+            place: Place::WHOLE,
+            fault,
+        };
+        report.add(finding, storage.most_findings);
+    };
+    let mut bytes = vec![0; size_of::<Superblock>()];
+    let offset = storage.base.saturating_add(OFFSET);
+    if let Err(error) = storage.image.read_exact_at(offset, &mut bytes) {
+        add(Fault::Unreadable(error.kind()));
+        return Err(report);
+    }
+    let Some(sb) = read::<Superblock>(&bytes, 0) else {
+        return Err(report);
+    };
+    let faults = geometry_faults(&sb);
+    let is_sound = faults.is_empty();
+    faults.into_iter().for_each(&mut add);
+    if !is_sound {
+        return Err(report);
+    }
+    Volume::new(storage, sb, report.clone()).ok_or(report)
+}
+
+/// Collects bounds that are broken.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn bounds(&mut self, what: &'static str, found: u64, bounds: std::ops::RangeInclusive<u64>) {
+        if !bounds.contains(&found) {
+            self.0.push(Fault::Bounds {
+                what,
+                found,
+                least: *bounds.start(),
+                most: *bounds.end(),
+            });
+        }
+    }
+
+    fn equal(&mut self, what: &'static str, found: u64, needed: u64) {
+        if found != needed {
+            self.0.push(Fault::Value {
+                what,
+                found,
+                needed,
+            });
+        }
+    }
+}
+
+/// What keeps the geometry from being known. Later bounds rest on earlier ones.
+fn geometry_faults(sb: &Superblock) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    faults.equal("s_magic", sb.s_magic.get().into(), MAGIC.into());
+    if !faults.0.is_empty() {
+        return faults.0;
+    }
+    unknown_features(sb, &mut faults);
+    let revisions = 0..=u64::from(NEWEST_REVISION);
+    faults.bounds("s_rev_level", sb.s_rev_level.get().into(), revisions);
+    faults.bounds("s_log_block_size", sb.s_log_block_size.get().into(), 0..=6);
+    if !faults.0.is_empty() {
+        return faults.0;
+    }
+    let features = features_of(sb);
+    let block_bytes = 1024_u64 << sb.s_log_block_size.get();
+    let log = u64::from(sb.s_log_block_size.get());
+    let cluster_log = u64::from(sb.s_log_cluster_size.get());
+    match features.has(Feature::Bigalloc) {
+        true => faults.bounds("s_log_cluster_size", cluster_log, log..=29 - 10),
+        false => faults.equal("s_log_cluster_size", cluster_log, log),
+    }
+    if !faults.0.is_empty() {
+        return faults.0;
+    }
+    let ratio = 1_u64 << (cluster_log - log);
+    group_faults(sb, (block_bytes, ratio), &mut faults);
+    inode_faults(sb, block_bytes, &mut faults);
+    if faults.0.is_empty() {
+        count_faults(sb, &mut faults);
+    }
+    faults.0
+}
+
+fn unknown_features(sb: &Superblock, faults: &mut Faults) {
+    let known: FeatureSet = Feature::ALL.iter().copied().collect();
+    for (word, harmless) in HARMLESS {
+        let unknown = word_of(sb, word) & !known.word(word) & !harmless;
+        if unknown != 0 {
+            faults.0.push(Fault::Told(format!(
+                "feature bits {unknown:#x} of {word:?} are unknown; what they mean is not checked"
+            )));
+        }
+    }
+    if known.has(Feature::JournalDev) && features_of(sb).has(Feature::JournalDev) {
+        let rule = "holds the journal of another filesystem and no files";
+        faults.0.push(Fault::Rule(rule));
+    }
+}
+
+fn group_faults(sb: &Superblock, (block_bytes, ratio): (u64, u64), faults: &mut Faults) {
+    let features = features_of(sb);
+    let first = u64::from(block_bytes == 1024 && ratio == 1);
+    let found = u64::from(sb.s_first_data_block.get());
+    faults.equal("s_first_data_block", found, first);
+    // Free blocks of a group are counted in 16 bits where descriptors are short.
+    let clusters = (8 * block_bytes).min(65_528);
+    let per_group = u64::from(sb.s_clusters_per_group.get());
+    let per_group_blocks = u64::from(sb.s_blocks_per_group.get());
+    match features.has(Feature::Bigalloc) {
+        true => {
+            faults.bounds("s_clusters_per_group", per_group, 8..=clusters);
+            faults.equal(
+                "s_blocks_per_group",
+                per_group_blocks,
+                per_group.saturating_mul(ratio),
+            );
+        }
+        false => faults.bounds("s_blocks_per_group", per_group_blocks, 8..=clusters),
+    }
+    if features.has(Feature::SixtyFourBit) {
+        let size = u64::from(sb.s_desc_size.get());
+        faults.bounds("s_desc_size", size, 64..=1024);
+        if !size.is_power_of_two() {
+            faults.0.push(Fault::Rule("s_desc_size is no power of two"));
+        }
+    }
+    let reserved = u64::from(sb.s_reserved_gdt_blocks.get());
+    faults.bounds("s_reserved_gdt_blocks", reserved, 0..=block_bytes / 4);
+}
+
+fn inode_faults(sb: &Superblock, block_bytes: u64, faults: &mut Faults) {
+    let size = match sb.s_rev_level.get() {
+        0 => 128,
+        _ => u64::from(sb.s_inode_size.get()),
+    };
+    faults.bounds("s_inode_size", size, 128..=block_bytes);
+    if !size.is_power_of_two() {
+        faults
+            .0
+            .push(Fault::Rule("s_inode_size is no power of two"));
+    }
+    let per_group = u64::from(sb.s_inodes_per_group.get());
+    let per_block = block_bytes / size.max(1);
+    let most = (8 * block_bytes).min(65_536 - per_block.min(65_535));
+    faults.bounds(
+        "s_inodes_per_group",
+        per_group,
+        per_block..=most.max(per_block),
+    );
+    if sb.s_rev_level.get() > 0 {
+        let first = u64::from(sb.s_first_ino.get());
+        let most = u64::from(sb.s_inodes_count.get());
+        faults.bounds("s_first_ino", first, 11..=most.max(11));
+    }
+}
+
+fn count_faults(sb: &Superblock, faults: &mut Faults) {
+    let blocks = blocks_count(sb);
+    let first = u64::from(sb.s_first_data_block.get());
+    faults.bounds("s_blocks_count", blocks, first + 1..=(1 << 48) - 1);
+    if !faults.0.is_empty() {
+        return;
+    }
+    let groups = (blocks - first).div_ceil(u64::from(sb.s_blocks_per_group.get()));
+    let inodes = groups.saturating_mul(sb.s_inodes_per_group.get().into());
+    faults.equal("s_inodes_count", sb.s_inodes_count.get().into(), inodes);
+}
+
+const AT: (Area, Place) = (Area::Superblock, Place::WHOLE);
+
+/// Judges what the superblock says beside its geometry.
+pub(super) fn check(volume: &Volume<'_>, storage: &Storage<'_>) {
+    let sb = &volume.sb;
+    let held =
+        storage.image.size_bytes().saturating_sub(storage.base) / volume.block_size.bytes_u64();
+    if held < volume.blocks_count {
+        volume.equal(AT, "s_blocks_count", (volume.blocks_count, held));
+    }
+    if volume.has_checksums() {
+        let type_ = u64::from(sb.s_checksum_type);
+        volume.equal(AT, "s_checksum_type", (type_, CHECKSUM_CRC32C.into()));
+        volume.sum(AT, "s_checksum", (sb.s_checksum.get(), sb.checksum()));
+    }
+    check_features(volume);
+    check_state(volume);
+    check_sizes(volume);
+}
+
+fn check_features(volume: &Volume<'_>) {
+    let say = |rule| volume.rule(Area::Superblock, Place::WHOLE, rule);
+    let has = |feature| volume.has(feature);
+    if has(Feature::MetadataCsum) && has(Feature::GdtCsum) {
+        say("both metadata_csum and uninit_bg are set; one is needed");
+    }
+    if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
+        say("metadata_csum_seed is set without metadata_csum");
+    }
+    if has(Feature::SixtyFourBit) && !has(Feature::Extent) {
+        say("64bit is set without extent");
+    }
+    if has(Feature::ResizeInode) && has(Feature::MetaBg) {
+        say("both resize_inode and meta_bg are set; one is needed");
+    }
+    if !has(Feature::ResizeInode) && volume.sb.s_reserved_gdt_blocks.get() != 0 {
+        say("s_reserved_gdt_blocks is set without resize_inode");
+    }
+    let words = [Word::Compat, Word::Incompat, Word::RoCompat];
+    let any = words.iter().any(|word| word_of(&volume.sb, *word) != 0);
+    if volume.sb.s_rev_level.get() == 0 && any {
+        say("features are set in a filesystem of revision 0");
+    }
+    let desc_blocks = u64::from(volume.desc_blocks());
+    let first = u64::from(volume.sb.s_first_meta_bg.get());
+    if has(Feature::MetaBg) && first > desc_blocks {
+        let fault = Fault::Bounds {
+            what: "s_first_meta_bg",
+            found: first,
+            least: 0,
+            most: desc_blocks,
+        };
+        volume.note(Area::Superblock, Place::WHOLE, fault);
+    }
+}
+
+fn check_state(volume: &Volume<'_>) {
+    let sb = &volume.sb;
+    let say = |rule| volume.rule(Area::Superblock, Place::WHOLE, rule);
+    if sb.s_state.get() & STATE_VALID == 0 {
+        say("it was not cleanly unmounted");
+    }
+    if sb.s_state.get() & STATE_ERROR != 0 {
+        say("the kernel noted errors in it");
+    }
+    match sb.s_feature_incompat.get() & RECOVER != 0 {
+        true if volume.has(Feature::HasJournal) => {
+            say("its journal holds changes that wait to be replayed");
+        }
+        true => say("a journal waits to be replayed and there is none"),
+        false => {}
+    }
+    let both = FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH;
+    if sb.s_flags.get() & both == both {
+        say("names are hashed both as signed and as unsigned bytes");
+    }
+}
+
+fn check_sizes(volume: &Volume<'_>) {
+    let sb = &volume.sb;
+    let bounds = |what, found, least, most| {
+        if found < least || found > most {
+            let fault = Fault::Bounds {
+                what,
+                found,
+                least,
+                most,
+            };
+            volume.note(Area::Superblock, Place::WHOLE, fault);
+        }
+    };
+    let reserved = super::volume::join(sb.s_r_blocks_count_lo.get(), sb.s_r_blocks_count_hi.get());
+    bounds("s_r_blocks_count", reserved, 0, volume.blocks_count / 2);
+    bounds(
+        "s_log_groups_per_flex",
+        sb.s_log_groups_per_flex.into(),
+        0,
+        31,
+    );
+    bounds("s_def_hash_version", sb.s_def_hash_version.into(), 0, 6);
+    if volume.inode_size > 128 {
+        let most = super::volume::length(volume.inode_size - 128);
+        for (what, found) in [
+            ("s_min_extra_isize", sb.s_min_extra_isize.get()),
+            ("s_want_extra_isize", sb.s_want_extra_isize.get()),
+        ] {
+            if found != 0 {
+                bounds(what, found.into(), 4, most);
+            }
+            if found & 3 != 0 {
+                let rule = "s_min_extra_isize or s_want_extra_isize is no multiple of four";
+                volume.rule(Area::Superblock, Place::WHOLE, rule);
+            }
+        }
+    }
+    if volume.has(Feature::SparseSuper2) {
+        for kept in sb.s_backup_bgs {
+            bounds(
+                "s_backup_bgs",
+                kept.get().into(),
+                0,
+                u64::from(volume.groups) - 1,
+            );
+        }
+    }
+    if volume.has(Feature::Casefold) {
+        bounds("s_encoding", sb.s_encoding.get().into(), 1, 1);
+    }
+}
+
+/// Compares every copy of the superblock with the primary one, in what mounting does not change.
+pub(super) fn check_backups(volume: &Volume<'_>) {
+    for group in 1..volume.groups {
+        if !volume.has_superblock(group) {
+            continue;
+        }
+        let block = volume.group_run(group).start;
+        let at = (Area::Backup, Place::group(group).at(block.get()));
+        let offset = block.get().saturating_mul(volume.block_size.bytes_u64());
+        let Some(bytes) = volume.bytes(at, offset, size_of::<Superblock>()) else {
+            continue;
+        };
+        if let Some(backup) = read::<Superblock>(&bytes, 0) {
+            check_backup(volume, (Group::new(group), block), &backup);
+        }
+    }
+}
+
+fn check_backup(volume: &Volume<'_>, (group, block): (Group, Block), backup: &Superblock) {
+    let at = (Area::Backup, Place::group(group.get()).at(block.get()));
+    if backup.s_magic.get() != MAGIC {
+        volume.equal(at, "s_magic", (backup.s_magic.get().into(), MAGIC.into()));
+        return;
+    }
+    let sb = &volume.sb;
+    let fixed = |sb: &Superblock| {
+        [
+            ("s_inodes_count", u64::from(sb.s_inodes_count.get())),
+            ("s_blocks_count", blocks_count(sb)),
+            ("s_first_data_block", sb.s_first_data_block.get().into()),
+            ("s_log_block_size", sb.s_log_block_size.get().into()),
+            ("s_log_cluster_size", sb.s_log_cluster_size.get().into()),
+            ("s_blocks_per_group", sb.s_blocks_per_group.get().into()),
+            ("s_clusters_per_group", sb.s_clusters_per_group.get().into()),
+            ("s_inodes_per_group", sb.s_inodes_per_group.get().into()),
+            ("s_rev_level", sb.s_rev_level.get().into()),
+            ("s_first_ino", sb.s_first_ino.get().into()),
+            ("s_inode_size", sb.s_inode_size.get().into()),
+            ("s_desc_size", sb.s_desc_size.get().into()),
+            (
+                "s_reserved_gdt_blocks",
+                sb.s_reserved_gdt_blocks.get().into(),
+            ),
+            ("s_first_meta_bg", sb.s_first_meta_bg.get().into()),
+            (
+                "s_feature_incompat",
+                (sb.s_feature_incompat.get() & !RECOVER).into(),
+            ),
+        ]
+    };
+    for ((what, found), (_, needed)) in fixed(backup).into_iter().zip(fixed(sb)) {
+        volume.equal(at, what, (found, needed));
+    }
+    if backup.s_uuid != sb.s_uuid {
+        volume.rule(at.0, at.1, "s_uuid is not the primary superblock's");
+    }
+    // It has 16 bits, and in later groups what is left of the number, or the most they hold.
+    if let Ok(needed) = u16::try_from(group.get()) {
+        let found = backup.s_block_group_nr.get();
+        volume.equal(at, "s_block_group_nr", (found.into(), needed.into()));
+    }
+    if volume.has_checksums() {
+        volume.sum(
+            at,
+            "s_checksum",
+            (backup.s_checksum.get(), backup.checksum()),
+        );
+    }
+}

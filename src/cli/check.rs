@@ -1,0 +1,107 @@
+//! Given an image's name, prints what is wrong in it and gives the status; never writes to it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::json::Object;
+use super::request::Request;
+use super::{Failed, tell_surely, warn};
+use crate::check::{CheckOptions, Finding, ImageFile, Report, check};
+use crate::options::number;
+use crate::source::Readable;
+use crate::sys;
+
+/// The status where something is wrong: the one by which e2fsck says that errors are left.
+const FOUND: u8 = 4;
+
+/// Checks the one image that `operands` name.
+pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, Failed> {
+    let [image] = operands else {
+        return fail(request, "--check takes one image, a file or a device");
+    };
+    let mut options = CheckOptions::default();
+    for word in request.extended.iter().flat_map(|words| words.split(',')) {
+        let offset = word.strip_prefix("offset=").and_then(number);
+        match offset {
+            Some(bytes) => options.offset_bytes = bytes,
+            None => {
+                let text =
+                    format!("with --check, -E takes offset=BYTES; '{word}' is something else");
+                return fail(request, &text);
+            }
+        }
+    }
+    let path = Readable(image.as_encoded_bytes());
+    let file = match ImageFile::open(Path::new(image)) {
+        Ok(file) => file,
+        Err(error) => {
+            let text = format!("cannot check {path}: {}", sys::reason(&error));
+            return fail(request, &text);
+        }
+    };
+    let report = check(&file, &options);
+    let told = match (request.json, request.quiet) {
+        (true, _) => tell_surely(&json(image, &report)),
+        (false, false) => tell_surely(&text(&path.to_string(), &report)),
+        (false, true) => Ok(()),
+    };
+    if let Err(error) = told {
+        let text = format!("cannot say what was found: {}", sys::reason(&error));
+        return fail(request, &text);
+    }
+    Ok(match report.is_clean() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FOUND),
+    })
+}
+
+fn fail<T>(request: &Request, text: &str) -> Result<T, Failed> {
+    warn(&format!("{}: {text}\n", request.program));
+    Err(Failed)
+}
+
+fn text(path: &str, report: &Report) -> String {
+    let mut lines: String = report
+        .findings
+        .iter()
+        .map(|finding| format!("{path}: {finding}\n"))
+        .collect();
+    let told = u64::try_from(report.findings.len()).unwrap_or(u64::MAX);
+    match report.total.saturating_sub(told) {
+        0 => {}
+        more => lines.push_str(&format!("{path}: {more} more findings\n")),
+    }
+    if report.is_clean() {
+        lines.push_str(&format!("{path}: nothing is wrong\n"));
+    }
+    lines
+}
+
+fn json(image: &OsString, report: &Report) -> String {
+    let mut object = Object::new();
+    object
+        .bytes("path", image.as_encoded_bytes())
+        .truth("clean", report.is_clean())
+        .number("total", report.total)
+        .objects("findings", report.findings.iter().map(finding));
+    object.finish()
+}
+
+fn finding(finding: &Finding) -> Object {
+    let mut object = Object::new();
+    object.text("area", finding.area.name());
+    let place = finding.place;
+    let numbers = [
+        ("group", place.group.map(|group| u64::from(group.get()))),
+        ("inode", place.inode.map(|ino| u64::from(ino.get()))),
+        ("block", place.block.map(|block| block.get())),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            object.number(name, number);
+        }
+    }
+    object.text("fault", &finding.fault.to_string());
+    object
+}
