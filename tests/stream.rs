@@ -153,7 +153,7 @@ fn size_for(words: &str, source: &Path) -> Result<String> {
 fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Built> {
     let builder = Builder::new(making::options(words)?, making::host(image)?);
     let ready = builder.source(source).ready()?;
-    assert_eq!(ready.summary(), None, "it is a stream");
+    assert!(ready.plan().is_none(), "it is a stream");
     let draft = Output::open(image, IfBusy::Refuse)?.begin(0..ready.size_bytes())?;
     let built = ready.write(draft.file(), &writing(&AtomicBool::new(false)))?;
     draft.keep();

@@ -102,10 +102,10 @@ impl Ready {
         }
     }
 
-    /// What the image will be, if its content is known.
-    pub fn summary(&self) -> Option<Summary> {
+    /// The plan, if every block is decided.
+    pub fn plan(&self) -> Option<&Plan> {
         match &self.0 {
-            Way::Planned(plan) => Some(plan.summary()),
+            Way::Planned(plan) => Some(plan),
             Way::Streaming(_) => None,
         }
     }

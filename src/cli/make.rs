@@ -15,7 +15,7 @@ use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
 use crate::units::Timestamp;
-use crate::{Builder, Error, Fit, Notice, Plan};
+use crate::{Builder, Built, Error, Fit, Notice, Plan, Ready};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
@@ -83,13 +83,37 @@ pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, Settings
     Ok(options.settle(host)?.settings)
 }
 
-/// Reads the sources and decides every block.
-pub(super) fn plan(
+/// An image about to be written.
+pub(super) struct Prepared {
+    pub(super) ready: Ready,
+    patterns: Patterns,
+}
+
+impl Prepared {
+    /// What a person may want to know by now.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        let mut notices = self.ready.notices().to_vec();
+        if self.ready.plan().is_some() {
+            notices.extend(unmatched(&self.patterns));
+        }
+        notices
+    }
+}
+
+/// The patterns that left nothing out.
+fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Notice> {
+    let unmatched = patterns.unmatched().map(<[u8]>::to_vec);
+    unmatched.map(|pattern| Notice::Source(source::Notice::PatternUnmatched(pattern)))
+}
+
+/// Reads the sources and decides every block; of a stream whose image has a known size, nothing is
+/// read yet.
+pub(super) fn prepare(
     request: &Request,
     options: Options,
     host: &Host,
     settings: &Settings,
-) -> Result<Plan, Failure> {
+) -> Result<Prepared, Failure> {
     let fit = fit(request, &options, host);
     let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
     let patterns =
@@ -112,11 +136,18 @@ pub(super) fn plan(
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
-    let mut plan = builder.plan()?;
-    let unmatched = patterns.unmatched().map(<[u8]>::to_vec);
-    let unmatched = unmatched.map(source::Notice::PatternUnmatched);
-    plan.notices.extend(unmatched.map(Notice::Source));
-    Ok(plan)
+    let ready = builder.ready()?;
+    Ok(Prepared { ready, patterns })
+}
+
+/// What an image is that has no content.
+pub(super) fn without_content(
+    request: &Request,
+    options: Options,
+    host: &Host,
+) -> Result<Plan, Failure> {
+    let builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    Ok(builder.plan()?)
 }
 
 /// What is asked of every source.
@@ -211,13 +242,13 @@ impl Stop {
 /// everything is cleaned up.
 pub(super) fn write(
     request: &Request,
-    plan: &Plan,
+    prepared: Prepared,
     guarded: Guarded,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), Failure> {
+) -> Result<Built, Failure> {
     let Guarded { output, stop } = guarded;
     let Stop(cancel) = stop;
-    let written = write_until(request, plan, output, (progress, &cancel));
+    let written = write_until(request, prepared, output, (progress, &cancel));
     if let Err(Failure::Error(error)) = &written
         && error.is_cancelled()
     {
@@ -228,19 +259,22 @@ pub(super) fn write(
 
 fn write_until(
     request: &Request,
-    plan: &Plan,
+    prepared: Prepared,
     output: Output,
     (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
-) -> Result<(), Failure> {
+) -> Result<Built, Failure> {
+    let Prepared { ready, patterns } = prepared;
     let mut output = output;
     if request.uncached {
         output.leave_uncached();
     }
-    let needed = plan.layout.old_bytes_needed();
-    if needed > 0 && output.size_bytes() < plan.settings.offset_bytes + needed {
+    let start = ready.settings().offset_bytes;
+    let plan = ready.plan();
+    let needed = plan.map_or(0, |plan| plan.layout.old_bytes_needed());
+    if needed > 0 && output.size_bytes() < start + needed {
         return Err(Failure::TooShortToRescue { needed });
     }
-    let draft = output.begin(plan.settings.offset_bytes..plan.size_bytes())?;
+    let draft = output.begin(start..ready.size_bytes())?;
     let writing = Writing {
         threads: threads(request),
         progress,
@@ -248,12 +282,16 @@ fn write_until(
         // mke2fs leaves a device synced, and so do we; a file only on demand.
         sync: request.sync || request.uncached || draft.file().is_block_device(),
     };
-    plan.write(draft.file(), &writing)?;
-    match plan.settings.super_only {
+    let is_stream = plan.is_none();
+    let mut built = ready.write(draft.file(), &writing)?;
+    if is_stream {
+        built.notices.extend(unmatched(&patterns));
+    }
+    match built.settings.super_only {
         true => draft.keep_written()?,
         false => draft.keep(),
     }
-    Ok(())
+    Ok(built)
 }
 
 /// Ends the process by the signal that asked for it.

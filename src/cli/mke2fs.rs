@@ -12,12 +12,11 @@ use std::process::ExitCode;
 
 use super::flags::Fault;
 use super::getopt::{self, Unreadable};
-use super::make::{self, Failure, Guarded};
+use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
 use super::{Failed, check, existing, mke4fs, proceed, say, tell, warn};
-use crate::Plan;
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
@@ -189,9 +188,10 @@ impl Command {
             let text = words::could_not_parse_uuid(text);
             return fail(&format!("{}: {text}\n", self.device_name));
         }
-        let plan = self.plan(options, host, &settings)?;
+        let prepared = self.prepare(options, host, &settings)?;
         if self.request.dry_run {
-            self.telling(&plan.settings, &plan.layout.geometry, kind)
+            let ready = &prepared.ready;
+            self.telling(ready.settings(), ready.geometry(), kind)
                 .stats();
             return Ok(());
         }
@@ -200,20 +200,26 @@ impl Command {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(&plan, stop.guard(output), kind)
+        self.write(prepared, stop.guard(output), kind)
     }
 
     /// Writes, and tells of it as mke2fs does.
-    fn write(&self, plan: &Plan, output: Guarded, kind: TargetKind) -> Result<(), Failed> {
-        let telling = self.telling(&plan.settings, &plan.layout.geometry, kind);
+    fn write(&self, prepared: Prepared, output: Guarded, kind: TargetKind) -> Result<(), Failed> {
+        let ready = &prepared.ready;
+        let (settings, geometry) = (ready.settings().clone(), ready.geometry().clone());
+        let telling = self.telling(&settings, &geometry, kind);
         telling.until(Step::Content)?;
         telling.copying();
-        if let Err(failure) = make::write(&self.request, plan, output, &|_| {}) {
-            if matches!(failure, Failure::TooShortToRescue { .. }) {
-                return self.fail(words::SHORT_READ);
+        let built = match make::write(&self.request, prepared, output, &|_| {}) {
+            Ok(built) => built,
+            Err(Failure::TooShortToRescue { .. }) => return self.fail(words::SHORT_READ),
+            Err(failure) => {
+                self.tell("\n");
+                return self.fail(&failure.to_string());
             }
-            self.tell("\n");
-            return self.fail(&failure.to_string());
+        };
+        for notice in &built.notices {
+            warn(&format!("{}: {notice}\n", self.program));
         }
         telling.end();
         Ok(())
@@ -397,11 +403,16 @@ impl Command {
     }
 
     /// Reads the source and decides every block. What was said of the options is not said again.
-    fn plan(&self, options: Options, host: &Host, settings: &Settings) -> Result<Plan, Failed> {
+    fn prepare(
+        &self,
+        options: Options,
+        host: &Host,
+        settings: &Settings,
+    ) -> Result<Prepared, Failed> {
         let fits = make::fit(&self.request, &options, host).is_some();
-        let failure = match make::plan(&self.request, options, host, settings) {
-            Ok(plan) => {
-                for notice in &plan.notices {
+        let failure = match make::prepare(&self.request, options, host, settings) {
+            Ok(prepared) => {
+                for notice in &prepared.notices() {
                     match notice {
                         crate::Notice::Options(notice) if fits => {
                             say(words::notice(notice, self.names(), self.request.verbose));
@@ -410,7 +421,7 @@ impl Command {
                         notice => warn(&format!("{}: {notice}\n", self.program)),
                     }
                 }
-                return Ok(plan);
+                return Ok(prepared);
             }
             Err(failure) => failure,
         };

@@ -15,10 +15,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
-use super::make::{self, Failure};
+use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::{Failed, check, existing, tell, tell_surely, warn, words};
-use crate::options::{Host, Options, Size, TargetKind};
+use crate::geometry::Geometry;
+use crate::options::{Host, Options, Settings, Size, TargetKind};
 use crate::sink::Output;
 use crate::source::Readable;
 use crate::sys;
@@ -212,8 +213,11 @@ impl Run {
             }
             fail(&error.to_string())
         })?;
-        let plan = make::plan(&self.request, options, &host, &settings);
-        let made = plan.and_then(|plan| self.make(&plan, opened));
+        let prepared = make::prepare(&self.request, options.clone(), &host, &settings);
+        let made = prepared.and_then(|prepared| match self.request.dry_run {
+            true => self.describe(&prepared, options, &host),
+            false => self.make(prepared, opened),
+        });
         made.or_else(|failure| fail(&failure.to_string()))
     }
 
@@ -237,25 +241,61 @@ impl Run {
         Ok(options)
     }
 
-    fn make(&self, plan: &Plan, opened: Option<Output>) -> Result<(), Failure> {
-        for notice in &plan.notices {
+    /// Says what would be made. What comes as a stream is not read for that.
+    fn describe(&self, prepared: &Prepared, options: Options, host: &Host) -> Result<(), Failure> {
+        let empty;
+        let plan = match prepared.ready.plan() {
+            Some(plan) => plan,
+            None => {
+                warn(
+                    "mke4fs: the source is a stream: this is of the filesystem before it is read\n",
+                );
+                empty = make::without_content(&self.request, options, host)?;
+                &empty
+            }
+        };
+        for notice in &prepared.notices() {
             self.remark(notice);
         }
-        if !self.request.dry_run {
-            // Whoever is asked may still end it by a signal.
-            self.confirm()?;
-            let stop = make::Stop::by_signals();
-            let output = match opened {
-                Some(output) => output,
-                None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
-            };
-            let bar = self.bar(&plan.summary());
-            let output = stop.guard(output);
-            let written = make::write(&self.request, plan, output, &|bytes| bar.inc(bytes));
-            bar.finish_and_clear();
-            written?;
+        let made = Made {
+            path: &self.output,
+            dry_run: true,
+            settings: &plan.settings,
+            geometry: &plan.layout.geometry,
+            summary: &plan.summary(),
+            took: self.begun.elapsed(),
+        };
+        self.summarise(&made).map_err(Failure::Untold)
+    }
+
+    fn make(&self, prepared: Prepared, opened: Option<Output>) -> Result<(), Failure> {
+        for notice in &prepared.notices() {
+            self.remark(notice);
         }
-        self.summarise(plan).map_err(Failure::Untold)
+        // Whoever is asked may still end it by a signal.
+        self.confirm()?;
+        let stop = make::Stop::by_signals();
+        let output = match opened {
+            Some(output) => output,
+            None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
+        };
+        let bar = self.bar(prepared.ready.plan().map(Plan::summary));
+        let output = stop.guard(output);
+        let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
+        bar.finish_and_clear();
+        let built = written?;
+        for notice in &built.notices {
+            self.remark(notice);
+        }
+        let made = Made {
+            path: &self.output,
+            dry_run: false,
+            settings: &built.settings,
+            geometry: &built.geometry,
+            summary: &built.summary,
+            took: self.begun.elapsed(),
+        };
+        self.summarise(&made).map_err(Failure::Untold)
     }
 
     fn remark(&self, notice: &crate::Notice) {
@@ -287,32 +327,28 @@ impl Run {
         }
     }
 
-    /// A bar that shows at a terminal how far the writing is.
-    fn bar(&self, summary: &Summary) -> ProgressBar {
+    /// A bar that shows at a terminal how far the writing is; of a stream, how much came.
+    fn bar(&self, summary: Option<Summary>) -> ProgressBar {
         let hidden = self.request.quiet || self.request.json || !io::stderr().is_terminal();
         if hidden {
             return ProgressBar::hidden();
         }
-        let used = summary.blocks_count - summary.free_blocks;
-        let bytes = used * u64::from(summary.block_size);
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template(
-            "writing [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        );
+        let bytes = summary.map(|summary| {
+            let used = summary.blocks_count - summary.free_blocks;
+            used * u64::from(summary.block_size)
+        });
+        let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(match bytes {
+            Some(_) => "writing [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            None => "writing {bytes} {bytes_per_sec}",
+        });
         match style {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         }
     }
 
-    fn summarise(&self, plan: &Plan) -> io::Result<()> {
-        let made = Made {
-            path: &self.output,
-            dry_run: self.request.dry_run,
-            plan,
-            summary: plan.summary(),
-            took: self.begun.elapsed(),
-        };
+    fn summarise(&self, made: &Made<'_>) -> io::Result<()> {
         let mut text = String::new();
         if self.request.json {
             text = made.json();
@@ -330,8 +366,9 @@ impl Run {
 struct Made<'a> {
     path: &'a Path,
     dry_run: bool,
-    plan: &'a Plan,
-    summary: Summary,
+    settings: &'a Settings,
+    geometry: &'a Geometry,
+    summary: &'a Summary,
     took: Duration,
 }
 
@@ -341,7 +378,7 @@ impl Made<'_> {
     }
 
     fn text(&self) -> String {
-        let summary = &self.summary;
+        let summary = self.summary;
         let path = Readable(self.path.as_os_str().as_encoded_bytes());
         let verb = if self.dry_run { "would write" } else { "wrote" };
         let label = match &summary.label[..] {
@@ -364,7 +401,7 @@ impl Made<'_> {
     }
 
     fn details(&self) -> String {
-        let (summary, geometry) = (&self.summary, &self.plan.layout.geometry);
+        let (summary, geometry) = (self.summary, self.geometry);
         let features: Vec<_> = summary.features.iter().map(|it| it.name()).collect();
         let journal = match summary.journal_blocks {
             0 => "no journal".to_owned(),
@@ -390,7 +427,7 @@ impl Made<'_> {
     }
 
     fn json(&self) -> String {
-        let summary = &self.summary;
+        let summary = self.summary;
         let features = summary.features.iter().map(|feature| feature.name());
         let mut object = Object::new();
         object
@@ -400,7 +437,7 @@ impl Made<'_> {
             .text("uuid", &self.uuid())
             .bytes("label", &summary.label)
             .number("size_bytes", summary.size_bytes)
-            .number("offset_bytes", self.plan.settings.offset_bytes)
+            .number("offset_bytes", self.settings.offset_bytes)
             .number("block_size", summary.block_size.into())
             .number("inode_size", summary.inode_size.into())
             .number("blocks", summary.blocks_count)
