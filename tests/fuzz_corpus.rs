@@ -79,6 +79,11 @@ fn profile() {
 }
 
 #[test]
+fn manifest() {
+    replay("manifest", targets::manifest::run);
+}
+
+#[test]
 fn size() {
     replay("size", targets::size::run);
 }

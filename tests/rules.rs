@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use common::making::workplace;
 use common::mount::{Scratch, mount_ro};
-use common::tools::{Need, Which, e2fsck, ready};
+use common::tools::{Need, Which, e2fsck, ready, run};
 use tempfile::TempDir;
 
 /// A place with a directory `root` to fill, where the command is run.
@@ -51,6 +51,27 @@ impl Place {
             .env("PATH", format!("{}:{path}", directory.display()))
             .env_remove("SOURCE_DATE_EPOCH");
         shell.output().expect("sh runs")
+    }
+
+    /// Gives all of it to an ordinary user, with a copy of the command that such a one may run.
+    fn for_user(&self) {
+        self.directory("bin");
+        fs::copy(env!("CARGO_BIN_EXE_mke4fs"), self.path("bin/mke4fs")).expect("a copy");
+        assert!(self.shell("chown -R 1000:1000 .").status.success());
+    }
+
+    /// What `sh` prints as it runs `line` for an ordinary user.
+    fn as_user(&self, line: &str) -> String {
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid", "1000", "--regid", "1000", "--clear-groups"])
+            .args(["sh", "-euc", line])
+            .current_dir(self.0.path())
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", self.path("bin").display()),
+            )
+            .env_remove("SOURCE_DATE_EPOCH");
+        run(&mut user).expect("it succeeds")
     }
 
     /// Gives a file an owner.
@@ -134,7 +155,8 @@ fn attributes(path: &Path) -> Vec<String> {
 }
 
 fn is_ready() -> bool {
-    ready(&[Need::Root, Need::E2fsprogs(Which::Reference)])
+    let programs = ["setpriv", "setfacl", "setfattr", "bsdtar", "fakeroot"].map(Need::Program);
+    ready(&[Need::Root, Need::E2fsprogs(Which::Reference)]) && ready(&programs)
 }
 
 /// Every path below `root`, in order, but lost+found.
@@ -697,4 +719,167 @@ fn copies_go_to_their_places() {
     }
     place.make("mke4fs -q --copy new/tool:/init image");
     assert_eq!(place.shown("init"), "file 644 5:6");
+}
+
+/// What `line` prints below a directory: every path with its type, permissions, owner and numbers.
+const LIST: &str = "find . -mindepth 1 ! -name lost+found -exec stat -c '%n %F %a %u:%g %t,%T' {} + | LC_ALL=C sort";
+
+#[test]
+fn the_image_holds_what_fakeroot_shows() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    for name in ["root/etc/shadow", "root/bin/su", "root/empty"] {
+        place.file(name, "x");
+    }
+    place.for_user();
+    let changes = "chown 0:42 root/etc/shadow; chmod 4755 root/bin/su; mknod root/console c 5 1; \
+                   mknod root/disk b 8 17; chown -h 7:8 root/bin; ln -s x root/link; \
+                   chown -h 9:9 root/link; chmod 600 root/console; mknod null c 1 3; \
+                   setfattr -n security.x -v secret root/bin/su; \
+                   setfattr -h -n trusted.y -v hidden root/link";
+    let said = place.as_user(&format!(
+        "fakeroot sh -euc \"{changes}; mke4fs -q -d root --copy null:/dev/null image; cd root; {LIST}\""
+    ));
+    let mut shown: Vec<String> = said.lines().map(str::to_owned).collect();
+    shown.push("./dev directory 755 0:0 0,0".to_owned());
+    shown.push("./dev/null character special file 644 0:0 1,3".to_owned());
+    shown.sort();
+    e2fsck(&place.path("image"), Which::Reference).expect("a sound image");
+    place.look(|root| {
+        let output = Command::new("sh")
+            .args(["-euc", LIST])
+            .current_dir(root)
+            .output();
+        let listed = String::from_utf8(output.expect("sh runs").stdout).expect("it is text");
+        assert_eq!(listed.lines().collect::<Vec<_>>(), shown);
+        assert!(
+            listed.contains("./bin/su regular file 4755 0:0"),
+            "{listed}"
+        );
+        let value = xattr::get(root.join("bin/su"), "security.x").expect("it can be read");
+        assert_eq!(value.as_deref(), Some(&b"secret"[..]));
+        let value = xattr::get(root.join("link"), "trusted.y").expect("it can be read");
+        assert_eq!(value.as_deref(), Some(&b"hidden"[..]));
+    });
+}
+
+/// A recipe of the README: the files that it shows, and the commands that it runs.
+#[derive(Default)]
+struct Recipe {
+    files: Vec<(String, String)>,
+    commands: Vec<String>,
+}
+
+/// The recipes as they stand in the README: what `cat` prints there is what the file holds.
+fn recipes() -> Vec<Recipe> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(readme).expect("the README can be read");
+    let (_, text) = text
+        .split_once("\n## Recipes\n")
+        .expect("there are recipes");
+    let (text, _) = text.split_once("\n## ").expect("something follows");
+    let blocks = text.split("```console\n").skip(1);
+    let recipe = |block: &str| {
+        let (block, _) = block.split_once("```").expect("a block ends");
+        let mut recipe = Recipe::default();
+        for line in block.lines() {
+            match (line.strip_prefix("$ cat "), line.strip_prefix("$ ")) {
+                (Some(file), _) => recipe.files.push((file.to_owned(), String::new())),
+                (None, Some(command)) => recipe.commands.push(command.to_owned()),
+                (None, None) => {
+                    let (_, text) = recipe.files.last_mut().expect("a file is shown");
+                    *text += &format!("{line}\n");
+                }
+            }
+        }
+        recipe
+    };
+    blocks.map(recipe).collect()
+}
+
+#[test]
+fn the_recipes_of_the_readme_work_as_they_stand() {
+    if !is_ready() {
+        return;
+    }
+    let shadow = ("etc/shadow", "file 640 0:42");
+    let su = ("bin/su", "file 755 0:0");
+    let expected: [&[(&str, &str)]; 6] = [
+        &[
+            ("etc/shadow", "file 640 0:42"),
+            ("dev/ttyS0", "char 644 0:0 4,64"),
+            su,
+        ],
+        &[
+            shadow,
+            su,
+            ("dev/console", "char 600 0:5 5,1"),
+            ("etc/motd", "file 644 0:0"),
+        ],
+        &[
+            shadow,
+            su,
+            ("dev", "dir 755 0:0"),
+            ("dev/tty3", "char 620 0:5 4,3"),
+        ],
+        &[
+            ("root", "file 644 0:0"),
+            ("www", "file 644 33:33"),
+            ("other", "file 644 5:5"),
+        ],
+        &[su, ("sbin/init", "file 755 0:0")],
+        &[su],
+    ];
+    let mut expected = expected.into_iter();
+    for recipe in recipes() {
+        let place = recipe_place();
+        for (name, text) in &recipe.files {
+            place.file(name, text);
+        }
+        place.for_user();
+        for (name, id) in [("container/www", 100_032), ("container/other", 5)] {
+            place.owned(name, id, id);
+        }
+        for command in &recipe.commands {
+            place.as_user(&format!("rm -f disk.img; {command}; mv disk.img image"));
+            e2fsck(&place.path("image"), Which::Reference).expect("a sound image");
+            for (name, what) in expected.next().expect("each recipe is expected") {
+                assert_eq!(place.shown(name), *what, "{command}: {name}");
+            }
+            if command.contains("--exclude") {
+                let names = place.look(names);
+                let left = names
+                    .iter()
+                    .any(|name| name.contains("cached") || name.contains("pyc"));
+                assert!(
+                    !left && names.contains(&"var/cache".to_owned()),
+                    "{names:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(expected.next(), None, "a recipe is missing");
+}
+
+/// What the recipes speak of, as an ordinary user has it.
+fn recipe_place() -> Place {
+    let place = Place::new();
+    for name in ["etc/shadow", "bin/su", "lib/x.pyc", "var/cache/cached"] {
+        place.file(&format!("rootfs/{name}"), "");
+    }
+    place.directory("rootfs/dev");
+    for name in [
+        "motd.txt",
+        "build/init",
+        "container/root",
+        "container/www",
+        "container/other",
+    ] {
+        place.file(name, "");
+    }
+    let modes = "chmod 640 rootfs/etc/shadow; chmod 755 rootfs/bin/su build/init";
+    assert!(place.shell(modes).status.success());
+    place
 }

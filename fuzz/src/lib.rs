@@ -12,6 +12,7 @@
 
 pub mod acl;
 pub mod image;
+pub mod manifest;
 pub mod options;
 pub mod profile;
 pub mod size;

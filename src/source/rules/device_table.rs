@@ -90,6 +90,11 @@ impl DeviceTable {
         Ok(table)
     }
 
+    /// How many nodes its ranges make.
+    pub fn range_nodes(&self) -> u64 {
+        self.rows().flatten().map(|(_, row)| row.count).sum()
+    }
+
     /// Changes `tree`, and gives the names of files that it changes and that are not there.
     pub(super) fn apply(&self, tree: &mut Tree, now: Timestamp) -> Result<Vec<String>, RuleError> {
         let mut unmatched = Vec::new();

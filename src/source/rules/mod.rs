@@ -52,13 +52,12 @@ pub enum Rule {
     Xattrs(XattrPattern),
 }
 
-/// Follows `rules` in their order. What they add and give no time is of the time `now`; `tree` must
-/// not be finished yet.
-pub(crate) fn apply(
-    rules: &[Rule],
-    tree: &mut Tree,
-    now: Timestamp,
-) -> Result<Vec<Notice>, SourceError> {
+/// Follows `rules` in their order, in the tree of all sources before it is finished. What they add and
+/// give no time is of the time `now`. Gives what found nothing to do.
+///
+/// # Errors
+/// Where a manifest or table asks for what the tree cannot hold. The tree is then of no use.
+pub fn apply(rules: &[Rule], tree: &mut Tree, now: Timestamp) -> Result<Vec<Notice>, SourceError> {
     if rules
         .iter()
         .any(|rule| matches!(rule, Rule::Manifest(_) | Rule::DeviceTable(_)))
