@@ -5,6 +5,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod damages;
+mod image;
+mod planted;
 
 use std::fs::{self, File};
 use std::io::Write as _;
