@@ -8,6 +8,7 @@ use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
 use crate::tree::{Content, ContentReader, Kind, NodeId};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use bytemuck::bytes_of;
+use std::ops::Range;
 
 /// How many bytes a batch holds, about.
 pub(super) const BATCH_BYTES: u64 = 2 << 20;
@@ -116,10 +117,19 @@ fn further(owner: Owner, count: u64) -> Owner {
     }
 }
 
-/// Rendered bytes of neighbouring blocks, and where they go.
-struct Pending {
-    offset: u64,
+/// Room for the bytes of a batch, kept by a thread from one batch to the next: fresh memory costs the
+/// kernel as much as reading a small file does.
+#[derive(Default)]
+pub(super) struct Buffer {
+    /// As long as the longest batch so far; what lies behind `filled` is left over.
     bytes: Vec<u8>,
+    filled: usize,
+}
+
+/// Rendered bytes of neighbouring blocks, and where they go.
+struct Pending<'b> {
+    offset: u64,
+    buffer: &'b mut Buffer,
 }
 
 /// The file being read.
@@ -133,21 +143,24 @@ struct OpenFile<'a> {
 struct Writer<'a> {
     image: &'a Image<'a>,
     out: &'a Out<'a>,
-    pending: Pending,
+    pending: Pending<'a>,
     open: Option<OpenFile<'a>>,
     written: u64,
 }
 
 impl Image<'_> {
-    /// Renders and writes `batch`, and gives the bytes written.
-    pub(super) fn write_batch(&self, batch: &Batch, out: &Out<'_>) -> Result<u64, EmitError> {
+    /// Renders `batch` in `buffer` and writes it, and gives the bytes written.
+    pub(super) fn write_batch(
+        &self,
+        batch: &Batch,
+        out: &Out<'_>,
+        buffer: &mut Buffer,
+    ) -> Result<u64, EmitError> {
+        buffer.filled = 0;
         let mut writer = Writer {
             image: self,
             out,
-            pending: Pending {
-                offset: 0,
-                bytes: Vec::new(),
-            },
+            pending: Pending { offset: 0, buffer },
             open: None,
             written: 0,
         };
@@ -386,7 +399,9 @@ impl<'a> Writer<'a> {
         }
         let block_bytes = usize::try_from(self.out.block_bytes).expect("fits memory");
         let image = self.image;
-        let blocks = self.pending.bytes[bytes].chunks_exact_mut(block_bytes);
+        let bytes = &mut self.pending.buffer.bytes[bytes];
+        bytes.fill(0);
+        let blocks = bytes.chunks_exact_mut(block_bytes);
         for (block, at) in blocks.zip(0..) {
             let place = piece.run.start.plus(at);
             match piece.owner {
@@ -401,29 +416,34 @@ impl<'a> Writer<'a> {
             let excess = (offset + u64::try_from(length).expect("fits 64 bits"))
                 .saturating_sub(table + self.image.table_bytes(group));
             let excess = usize::try_from(excess).expect("less than a block");
-            let written = self.pending.bytes.len() - excess;
-            self.pending.bytes.truncate(written);
+            self.pending.buffer.filled -= excess;
         }
         Ok(())
     }
 
-    /// Makes room for `length` more bytes at `offset`, writing what is not their neighbour.
-    fn room(&mut self, offset: u64, length: usize) -> Result<std::ops::Range<usize>, EmitError> {
-        let end = u64::try_from(self.pending.bytes.len()).unwrap_or(u64::MAX);
+    /// Makes room for `length` more bytes at `offset`, writing what is not their neighbour. Whatever
+    /// they are left over from is still in them.
+    fn room(&mut self, offset: u64, length: usize) -> Result<Range<usize>, EmitError> {
+        let end = u64::try_from(self.pending.buffer.filled).unwrap_or(u64::MAX);
         if self.pending.offset + end != offset {
             self.flush()?;
             self.pending.offset = offset;
         }
-        let start = self.pending.bytes.len();
-        self.pending.bytes.resize(start + length, 0);
-        Ok(start..start + length)
+        let Buffer { bytes, filled } = &mut *self.pending.buffer;
+        let start = *filled;
+        *filled += length;
+        if bytes.len() < *filled {
+            bytes.resize(*filled, 0);
+        }
+        Ok(start..*filled)
     }
 
     fn flush(&mut self) -> Result<(), EmitError> {
-        if !self.pending.bytes.is_empty() {
-            self.out.write(self.pending.offset, &self.pending.bytes)?;
-            self.written += u64::try_from(self.pending.bytes.len()).unwrap_or(u64::MAX);
-            self.pending.bytes.clear();
+        let Buffer { bytes, filled } = &mut *self.pending.buffer;
+        if *filled > 0 {
+            self.out.write(self.pending.offset, &bytes[..*filled])?;
+            self.written += u64::try_from(*filled).unwrap_or(u64::MAX);
+            *filled = 0;
         }
         Ok(())
     }
@@ -433,29 +453,32 @@ impl<'a> Writer<'a> {
         &mut self,
         node: NodeId,
         logical: LogicalBlock,
-        bytes: std::ops::Range<usize>,
+        bytes: Range<usize>,
     ) -> Result<(), EmitError> {
         if self.open.as_ref().is_none_or(|open| open.node != node) {
             self.close()?;
             self.open = self.image.open(node)?;
         }
+        let wanted = &mut self.pending.buffer.bytes[bytes];
         let Some(open) = &mut self.open else {
+            wanted.fill(0);
             return Ok(());
         };
         let start = u64::from(logical.get()) * self.out.block_bytes;
-        let wanted = &mut self.pending.bytes[bytes];
         let end = start.saturating_add(u64::try_from(wanted.len()).unwrap_or(u64::MAX));
-        // The rest of a block that data begins or ends in is a hole: it stays zero, whatever the
-        // source has there.
+        let mut done = 0;
+        // The rest of a block that data begins or ends in is a hole: it is zero, whatever the source
+        // has there.
         for data in open.content.data_in(start..end) {
             let within = |place: u64| usize::try_from(place - start).expect("within a slice");
+            let (from, to) = (within(data.start), within(data.end));
+            wanted[done..from].fill(0);
             open.reader
-                .read_exact_at(
-                    data.start,
-                    &mut wanted[within(data.start)..within(data.end)],
-                )
+                .read_exact_at(data.start, &mut wanted[from..to])
                 .map_err(|error| unreadable(open.content, error))?;
+            done = to;
         }
+        wanted[done..].fill(0);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
-use batch::{Batch, Batches};
+use batch::{Batch, Batches, Buffer};
 
 /// How an image is written.
 pub struct Writing<'a> {
@@ -481,13 +481,14 @@ impl<'a> Image<'a> {
         let batches = Mutex::new(Batches::new(self));
         let failure = Failure::default();
         let work = || {
+            let mut buffer = Buffer::default();
             while let Some(batch) = next(&batches, &failure) {
                 let number = batch.number;
                 if writing.cancel.load(Ordering::Relaxed) {
                     failure.report(number, EmitError::Cancelled);
                     return;
                 }
-                match self.write_batch(&batch, out) {
+                match self.write_batch(&batch, out, &mut buffer) {
                     Ok(bytes) => (writing.progress)(bytes),
                     Err(error) => failure.report(number, error),
                 }
