@@ -6,6 +6,7 @@
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata as HostMetadata};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -591,6 +592,43 @@ fn paths_longer_than_the_kernel_takes_are_walked_and_read() {
     );
 }
 
+/// Directories in a directory, with few and with many names, and one far down.
+fn make_bushy(top: &Path) {
+    for number in 0..60 {
+        let within = top.join(format!("d{number:02}"));
+        fs::create_dir(&within).unwrap();
+        for file in 0..number {
+            fs::write(within.join(format!("f{file}")), format!("{number} {file}")).unwrap();
+        }
+        match number {
+            0 => fifo(&within.join("link")),
+            _ => fs::hard_link(top.join("d00/link"), within.join("link")).unwrap(),
+        }
+        fs::create_dir_all(within.join("x/y/z")).unwrap();
+        fs::write(within.join("x/y/z/last"), "last").unwrap();
+    }
+    fs::create_dir(top.join("many")).unwrap();
+    for file in 0..1500 {
+        fs::write(top.join(format!("many/{file}")), "").unwrap();
+    }
+}
+
+#[test]
+fn the_tree_is_the_same_for_any_number_of_threads() {
+    let dir = tempdir();
+    make_bushy(dir.path());
+    let declared = |threads| {
+        let threads = NonZero::new(threads).unwrap();
+        let source = Directory::new(dir.path()).threads(threads);
+        let (tree, _) = declare_with(source).unwrap();
+        format!("{:?}", tree.nodes().collect::<Vec<_>>())
+    };
+    let alone = declared(1);
+    for threads in [2, 3, 8] {
+        assert!(alone == declared(threads), "{threads} threads");
+    }
+}
+
 #[test]
 fn several_threads_read_at_once() {
     let dir = tempdir();
@@ -725,11 +763,12 @@ fn a_directory_that_was_replaced_is_refused() {
     let inner = dir.path().join("d");
     fs::create_dir(&inner).unwrap();
     fs::write(inner.join("file"), "content").unwrap();
-    // Enough directories that the first is open no more.
+    // Enough directories that the first is open no more, and nobody else to look at them.
     for number in 0..40 {
         fs::create_dir(dir.path().join(format!("e{number}"))).unwrap();
     }
-    let tree = declare(dir.path());
+    let (tree, _) =
+        declare_with(Directory::new(dir.path()).threads(NonZero::<usize>::MIN)).unwrap();
     fs::rename(&inner, dir.path().join("moved")).unwrap();
     symlink("moved", &inner).unwrap();
     let error = read(&content(&tree, b"d/file")).unwrap_err();
@@ -812,6 +851,26 @@ fn unreadable_files_are_named() {
                 "cannot read {}/{shown}: Permission denied",
                 dir.path().display()
             )
+        );
+    }
+}
+
+#[test]
+fn of_several_unreadable_files_the_first_is_named() {
+    if !as_root() {
+        return;
+    }
+    let dir = tempdir();
+    make_bushy(dir.path());
+    for file in ["d20/f7", "d20/x/y/z/last", "d44/f0", "many/99"] {
+        let unreadable = fs::Permissions::from_mode(0o000);
+        fs::set_permissions(dir.path().join(file), unreadable).unwrap();
+    }
+    let first = dir.path().join("d20/f7");
+    for _ in 0..4 {
+        assert_eq!(
+            refusal_for_an_ordinary_user(dir.path()),
+            format!("cannot read {}: Permission denied", first.display())
         );
     }
 }

@@ -166,7 +166,8 @@ impl Asked<'_> {
         let mut directory = source::dir::Directory::new(source)
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .exclude(self.patterns.clone())
-            .one_file_system(self.request.one_file_system);
+            .one_file_system(self.request.one_file_system)
+            .threads(threads(self.request));
         if let Ok(output) = std::fs::metadata(&self.host.target.path) {
             directory = directory.exclude_inode(output.dev(), output.ino());
         }

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -223,6 +224,7 @@ fn alone(path: &Path, keep_xattrs: bool) -> Result<(Tree, Declared), SourceError
     let declared = Directory::new(above)
         .keep_xattrs(keep_xattrs)
         .exclude(Patterns::all_but(name))
+        .threads(NonZero::<usize>::MIN)
         .declare(&mut tree, NodeId::ROOT)?;
     Ok((tree, declared))
 }

@@ -9,28 +9,23 @@
 //! or a parent that is renamed meanwhile, does not lead it elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
-use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::vec;
+use std::{thread, vec};
 
-use super::host_files::{FileNumber, HostContents, HostFiles, changed, means_changed, same_file};
-use super::patterns::{Leaf, Patterns};
+use super::ahead::{Ahead, Listing, Looked, Next};
+use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
+use super::look::{self, Fault, Found, Look, Spot, Trouble, What, Xattrs};
+use super::patterns::Patterns;
 use super::{Declared, Notice, Source, SourceError};
-use crate::sys::{self, FileType, Stat};
+use crate::sys::{self, FileType, ListedName, Stat};
 use crate::tree::{
-    Content, DIRECTORY_FLAGS, DataMap, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree,
-    TreeError, Xattr,
+    Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree, TreeError,
 };
 use crate::units::Timestamp;
-
-/// The longest path that the kernel takes, its NUL included.
-const PATH_MAX: usize = 4096;
 
 /// A directory of the host as a [`Source`].
 ///
@@ -51,11 +46,12 @@ const PATH_MAX: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
-    keep_xattrs: bool,
-    excluded: Vec<(u64, u64)>,
-    patterns: Patterns,
-    one_file_system: bool,
+    pub(super) keep_xattrs: bool,
+    pub(super) excluded: Vec<(u64, u64)>,
+    pub(super) patterns: Patterns,
+    pub(super) one_file_system: bool,
     latest_time: Option<i64>,
+    threads: Option<NonZero<usize>>,
 }
 
 impl Directory {
@@ -68,6 +64,7 @@ impl Directory {
             patterns: Patterns::default(),
             one_file_system: false,
             latest_time: None,
+            threads: None,
         }
     }
 
@@ -108,6 +105,22 @@ impl Directory {
         self
     }
 
+    /// Looks at the files with so many threads: as many as the program may use unless told otherwise.
+    /// What is declared does not depend on it.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZero<usize>) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// How many threads look at files beside the one that declares them.
+    fn helpers(&self) -> usize {
+        let asked = self
+            .threads
+            .or_else(|| thread::available_parallelism().ok());
+        asked.map_or(0, |threads| threads.get() - 1)
+    }
+
     fn metadata(&self, stat: &Stat, flags: u32) -> Metadata {
         Metadata {
             permissions: stat.permissions,
@@ -132,41 +145,62 @@ impl Source for Directory {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let unread = |error| SourceError::read(self.path.as_os_str().as_bytes(), error);
         let (files, stat) = HostFiles::new(&self.path).map_err(unread)?;
-        let mut walk = Walk {
+        let root = files.directory(FileNumber::ROOT).map_err(unread)?;
+        let look = Look {
             options: self,
-            tree,
-            files,
-            contents: Arc::default(),
-            links: HashMap::new(),
+            root_path: self.path.as_os_str().as_bytes(),
             device: stat.dev,
-            left_out: Vec::new(),
-            skipped: BTreeMap::new(),
+            has_proc: look::has_proc(&root),
         };
-        let root = walk.run(at, &stat)?;
-        Ok(walk.finish(root))
+        let helpers = self.helpers();
+        let ahead = Ahead::new(helpers);
+        thread::scope(|scope| {
+            let _ending = ahead.ending();
+            for _ in 0..helpers {
+                // Where the system has no more threads, the walk looks at more by itself.
+                let helper = thread::Builder::new();
+                if helper.spawn_scoped(scope, || ahead.help(&look)).is_err() {
+                    break;
+                }
+            }
+            let mut walk = Walk {
+                options: self,
+                tree,
+                files,
+                contents: Arc::default(),
+                links: HashMap::new(),
+                left_out: Vec::new(),
+                skipped: BTreeMap::new(),
+                look: &look,
+                ahead: &ahead,
+            };
+            let root = walk.run(at, &stat)?;
+            Ok(walk.finish(root))
+        })
     }
-}
-
-/// A name in a directory that is being walked.
-struct Found {
-    name: Box<[u8]>,
-    stat: Stat,
 }
 
 /// A directory whose entries are being declared, and those that still have to be.
 struct Level {
     number: FileNumber,
     node: NodeId,
-    rest: vec::IntoIter<Found>,
+    /// The directory, as long as the walk stays in it.
+    spot: Option<Arc<Spot>>,
+    /// The entries that come next, looked at already or, if there are none, yet to be.
+    looked: vec::IntoIter<Looked>,
+    names: vec::IntoIter<ListedName>,
+    listing: Listing,
 }
 
 impl Level {
-    /// A directory of which nothing is declared.
-    fn nothing(number: FileNumber, node: NodeId) -> Self {
+    fn new(number: FileNumber, node: NodeId, listing: Listing) -> Self {
         Self {
             number,
             node,
-            rest: Vec::new().into_iter(),
+            spot: None,
+            looked: Vec::new().into_iter(),
+            names: Vec::new().into_iter(),
+            listing,
         }
     }
 }
@@ -178,37 +212,87 @@ struct Walk<'a> {
     contents: Arc<HostContents>,
     /// The nodes of files with several names, by device and inode number.
     links: HashMap<(u64, u64), NodeId>,
-    /// The device that the walk began on.
-    device: u64,
     left_out: Vec<Vec<u8>>,
     /// Attributes that were skipped: the first file's path and the count, by name.
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    look: &'a Look<'a>,
+    ahead: &'a Ahead,
+}
+
+/// A file by its place in the walk.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parent: FileNumber,
+    /// The node of the directory.
+    at: NodeId,
+    name: &'a [u8],
 }
 
 impl Walk<'_> {
     /// Declares everything below `at`, and gives the root's own metadata.
     fn run(&mut self, at: NodeId, stat: &Stat) -> Result<Metadata, SourceError> {
+        let parent = FileNumber::ROOT;
         let name = &b""[..];
-        let opened = self.files.directory(FileNumber::ROOT);
-        let root = opened.map_err(|error| self.trouble(FileNumber::ROOT, name, error))?;
-        let flags = sys::attribute_flags(&*root)
-            .map_err(|error| self.trouble(FileNumber::ROOT, name, error))?;
+        let root = self
+            .spot(parent)
+            .map_err(|error| self.trouble(parent, name, error))?;
+        let flags =
+            sys::attribute_flags(&*root.file).map_err(|error| self.trouble(parent, name, error))?;
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
-        let place = Place {
-            parent: FileNumber::ROOT,
-            name,
-            file: Some(&root),
-        };
-        self.xattrs(at, &place)?;
-        let mut levels = vec![self.level(FileNumber::ROOT, at, &root)?];
+        let xattrs = self.look.xattrs_of(&root.file);
+        let xattrs = xattrs.map_err(|trouble| {
+            let name = Box::default();
+            self.fault(parent, Fault { name, trouble })
+        })?;
+        self.set_xattrs(at, Place { parent, at, name }, xattrs);
+        let mut levels = vec![self.level(parent, at, root)?];
         while let Some(level) = levels.last_mut() {
+            let Some(looked) = self.next(level)? else {
+                levels.pop();
+                continue;
+            };
             let (number, node) = (level.number, level.node);
-            match level.rest.next() {
-                Some(found) => levels.extend(self.entry(number, node, &found)?),
-                None => drop(levels.pop()),
+            let (found, listing) = looked.map_err(|fault| self.fault(number, fault))?;
+            if let Some(below) = self.entry(number, node, (found, listing))? {
+                level.spot = None;
+                levels.push(below);
             }
         }
         Ok(metadata)
+    }
+
+    /// The next entry of a directory.
+    fn next(&mut self, level: &mut Level) -> Result<Option<Looked>, SourceError> {
+        loop {
+            if let Some(looked) = level.looked.next() {
+                return Ok(Some(looked));
+            }
+            if let Some(listed) = level.names.next() {
+                let spot = match &level.spot {
+                    Some(spot) => spot.clone(),
+                    None => self
+                        .spot(level.number)
+                        .map_err(|error| self.trouble(level.number, &listed.name, error))?,
+                };
+                level.spot = Some(spot.clone());
+                let found = self.look.at(&spot, listed);
+                return Ok(Some(found.map(|found| (found, None))));
+            }
+            let (known, number) = (level.spot.clone(), level.number);
+            let spot = || known.map_or_else(|| self.spot(number), Ok);
+            match level.listing.next(self.ahead, self.look, spot) {
+                Some(Next::Looked(looked)) => level.looked = looked.into_iter(),
+                Some(Next::Names(names)) => level.names = names.into_iter(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The directory `number`, open.
+    fn spot(&self, number: FileNumber) -> io::Result<Arc<Spot>> {
+        let file = self.files.directory(number)?;
+        let below = self.files.path_below(number, self.look.longest_path());
+        Ok(Arc::new(Spot { file, below }))
     }
 
     /// What was declared, once everything is.
@@ -228,28 +312,18 @@ impl Walk<'_> {
         }
     }
 
-    /// Lists a directory and looks at all it holds, before any of that is read.
+    /// Lists a directory.
     fn level(
         &self,
         number: FileNumber,
         node: NodeId,
-        directory: &File,
+        spot: Arc<Spot>,
     ) -> Result<Level, SourceError> {
-        let mut names = sys::names_in(directory)
-            .map_err(|error| SourceError::read(self.files.path(number), error))?;
-        names.retain(|name| !self.is_excluded((number, name), Leaf::Other));
-        names.sort_unstable();
-        let found: Result<Vec<Found>, SourceError> = names
-            .into_iter()
-            .map(|name| match sys::stat_at(directory, &name) {
-                Ok(stat) => Ok(Found { name, stat }),
-                Err(error) => Err(self.trouble(number, &name, error)),
-            })
-            .collect();
+        let names = self.look.names(&spot);
+        let names = names.map_err(|error| SourceError::read(self.files.path(number), error))?;
         Ok(Level {
-            number,
-            node,
-            rest: found?.into_iter(),
+            spot: Some(spot),
+            ..Level::new(number, node, Listing::new(names))
         })
     }
 
@@ -258,31 +332,45 @@ impl Walk<'_> {
         &mut self,
         parent: FileNumber,
         at: NodeId,
-        found: &Found,
+        (found, listing): (Found, Option<Listing>),
     ) -> Result<Option<Level>, SourceError> {
-        let Found { name, stat } = found;
+        let Found {
+            name,
+            stat,
+            what,
+            directory,
+        } = found;
+        let place = Place {
+            parent,
+            at,
+            name: &name,
+        };
         let inode = (stat.dev, stat.ino);
-        if self.options.excluded.contains(&inode) {
-            self.left_out.push(self.files.path_of(parent, name));
-            return Ok(None);
-        }
-        if stat.file_type == FileType::Directory {
-            if self.is_excluded((parent, name), Leaf::Directory) {
+        if let What::Directory { flags, xattrs } = what {
+            let (number, node) = self.directory(place, &stat, (flags, xattrs))?;
+            if self.look.stops_at(&stat) {
                 return Ok(None);
             }
-            return self.directory(parent, at, found).map(Some);
+            if let Some(listing) = listing {
+                return Ok(Some(Level::new(number, node, listing)));
+            }
+            if let Some(file) = directory {
+                self.files.remember(number, Arc::new(file));
+            }
+            let spot = self
+                .spot(number)
+                .map_err(|error| self.trouble(parent, &name, error))?;
+            return self.level(number, node, spot).map(Some);
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
         if let Some(node) = known {
-            let linked = self.tree.link(at, name, *node);
-            linked.map_err(|error| self.unstorable(parent, name, error))?;
+            let linked = self.tree.link(at, &name, *node);
+            linked.map_err(|error| self.unstorable(parent, &name, error))?;
             return Ok(None);
         }
-        let node = match stat.file_type {
-            FileType::Regular => self.file(parent, at, found)?,
-            _ => self.special(parent, at, found)?,
-        };
-        if stat.links > 1 {
+        if let Some(node) = self.node(place, &stat, what)?
+            && stat.links > 1
+        {
             self.links.insert(inode, node);
         }
         Ok(None)
@@ -290,197 +378,100 @@ impl Walk<'_> {
 
     fn directory(
         &mut self,
-        parent: FileNumber,
-        at: NodeId,
-        found: &Found,
-    ) -> Result<Level, SourceError> {
-        let Found { name, stat } = found;
-        let (directory, flags) = self
-            .open(parent, found)
-            .map_err(|error| self.trouble(parent, name, error))?;
+        place: Place<'_>,
+        stat: &Stat,
+        (flags, xattrs): (u32, Xattrs),
+    ) -> Result<(FileNumber, NodeId), SourceError> {
+        let Place { parent, at, name } = place;
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
         let node = self
             .tree
             .directory(at, name, metadata)
             .map_err(|error| self.unstorable(parent, name, error))?;
-        self.xattrs(
-            node,
-            &Place {
-                parent,
-                name,
-                file: Some(&directory),
-            },
-        )?;
+        self.set_xattrs(node, place, xattrs);
         let number = self
             .files
             .add(parent, name, stat)
             .map_err(|error| self.trouble(parent, name, error))?;
-        let is_mounted = self.options.one_file_system && stat.dev != self.device;
-        let level = match is_mounted {
-            true => Level::nothing(number, node),
-            false => self.level(number, node, &directory)?,
-        };
-        self.files.remember(number, Arc::new(directory));
-        Ok(level)
+        Ok((number, node))
     }
 
-    fn is_excluded(&self, (parent, name): (FileNumber, &[u8]), leaf: Leaf) -> bool {
-        let patterns = &self.options.patterns;
-        !patterns.is_empty() && patterns.exclude(&self.files.path_below(parent, name), leaf)
-    }
-
-    fn file(
+    /// Declares what is no directory, unless it shall not be.
+    fn node(
         &mut self,
-        parent: FileNumber,
-        at: NodeId,
-        found: &Found,
-    ) -> Result<NodeId, SourceError> {
-        let Found { name, stat } = found;
-        let opened = self.open(parent, found).and_then(|(file, flags)| {
-            let data = data_map(&file, stat.size_bytes)?;
-            let number = self.files.add(parent, name, stat)?;
-            Ok((file, flags, data, number))
-        });
-        let (file, flags, data, number) =
-            opened.map_err(|error| self.trouble(parent, name, error))?;
-        let content = Content {
-            size_bytes: stat.size_bytes,
-            key: number.key(&data),
-            data,
-            source: self.contents.clone(),
-        };
-        let metadata = self.options.metadata(stat, flags & FILE_FLAGS);
-        let node = self
-            .tree
-            .file(at, name, metadata, content)
-            .map_err(|error| self.unstorable(parent, name, error))?;
-        self.xattrs(
-            node,
-            &Place {
-                parent,
-                name,
-                file: Some(&file),
-            },
-        )?;
-        Ok(node)
-    }
-
-    /// Declares what is neither a directory nor a regular file, without ever opening it.
-    fn special(
-        &mut self,
-        parent: FileNumber,
-        at: NodeId,
-        found: &Found,
-    ) -> Result<NodeId, SourceError> {
-        let Found { name, stat } = found;
-        let metadata = self.options.metadata(stat, 0);
-        let (major, minor) = stat.device;
-        let device = Device { major, minor };
-        let special = match stat.file_type {
-            FileType::CharDevice => Some(Special::CharDevice(device)),
-            FileType::BlockDevice => Some(Special::BlockDevice(device)),
-            FileType::Fifo => Some(Special::Fifo),
-            FileType::Socket => Some(Special::Socket),
-            FileType::Symlink | FileType::Directory | FileType::Regular => None,
-        };
-        let declared = match special {
-            Some(special) => self.tree.special(at, name, metadata, special),
-            None => {
-                let target = self
-                    .files
-                    .directory(parent)
-                    .and_then(|directory| sys::read_link_at(&*directory, name))
-                    .map_err(|error| self.trouble(parent, name, error))?;
-                self.tree.symlink(at, name, metadata, &target)
+        place: Place<'_>,
+        stat: &Stat,
+        what: What,
+    ) -> Result<Option<NodeId>, SourceError> {
+        let Place { parent, at, name } = place;
+        let metadata = |flags| self.options.metadata(stat, flags);
+        let (declared, xattrs) = match what {
+            What::LeftOut => {
+                self.left_out.push(self.files.path_of(parent, name));
+                return Ok(None);
             }
+            What::Excluded | What::Directory { .. } => return Ok(None),
+            What::File {
+                data,
+                flags,
+                xattrs,
+            } => {
+                let number = self
+                    .files
+                    .add(parent, name, stat)
+                    .map_err(|error| self.trouble(parent, name, error))?;
+                let content = Content {
+                    size_bytes: stat.size_bytes,
+                    key: number.key(&data),
+                    data,
+                    source: self.contents.clone(),
+                };
+                let metadata = metadata(flags & FILE_FLAGS);
+                (self.tree.file(at, name, metadata, content), xattrs)
+            }
+            What::Symlink { target, xattrs } => {
+                let read = || look::target(&*self.files.directory(parent)?, name, stat);
+                let target = target
+                    .map_or_else(read, Ok)
+                    .map_err(|error| self.trouble(parent, name, error))?;
+                (self.tree.symlink(at, name, metadata(0), &target), xattrs)
+            }
+            What::Special { xattrs } => match special(stat) {
+                Some(special) => (self.tree.special(at, name, metadata(0), special), xattrs),
+                None => return Ok(None),
+            },
         };
         let node = declared.map_err(|error| self.unstorable(parent, name, error))?;
-        self.xattrs(
-            node,
-            &Place {
-                parent,
-                name,
-                file: None,
-            },
-        )?;
-        // It was asked by name each time, so another may have come between.
-        let still = self
-            .files
-            .directory(parent)
-            .and_then(|directory| sys::stat_at(&*directory, name))
-            .map_err(|error| self.trouble(parent, name, error))?;
-        if !same_file(&still, stat) {
-            return Err(self.trouble(parent, name, changed()));
-        }
-        Ok(node)
-    }
-
-    /// Opens the directory or regular file that was found, and reads its `lsattr` flags.
-    fn open(&self, parent: FileNumber, found: &Found) -> io::Result<(File, u32)> {
-        let above = self.files.directory(parent)?;
-        let file = match found.stat.file_type {
-            FileType::Directory => sys::open_directory_at(&*above, &found.name)?,
-            _ => sys::open_file_at(&*above, &found.name)?,
-        };
-        if !same_file(&sys::stat_of(&file)?, &found.stat) {
-            return Err(changed());
-        }
-        let flags = sys::attribute_flags(&file)?;
-        Ok((file, flags))
+        self.set_xattrs(node, place, xattrs);
+        Ok(Some(node))
     }
 
     /// Gives `node` the extended attributes of the file at `place`.
-    fn xattrs(&mut self, node: NodeId, place: &Place<'_>) -> Result<(), SourceError> {
-        if !self.options.keep_xattrs {
-            return Ok(());
+    fn set_xattrs(&mut self, node: NodeId, place: Place<'_>, xattrs: Xattrs) {
+        for name in xattrs.skipped {
+            self.skip(name, place);
         }
-        let from = self
-            .xattrs_of(place)
-            .map_err(|error| self.trouble(place.parent, place.name, error))?;
-        let names = from
-            .names()
-            .map_err(|error| self.trouble(place.parent, place.name, error))?;
-        let mut kept = Vec::new();
-        for name in names {
-            if !ext4_names(&name) {
-                self.skip(name, place);
-                continue;
-            }
-            match from.value(&name) {
-                Ok(Some(value)) => kept.push(Xattr { name, value }),
-                // Removed since it was listed.
-                Ok(None) => {}
-                Err(error) => {
-                    let path = self.files.path_of(place.parent, place.name);
-                    return Err(SourceError::attribute(path, name, error));
-                }
-            }
+        if self.options.keep_xattrs {
+            // The root may have those of a source below.
+            let set = self.tree.xattr_set(xattrs.kept);
+            self.tree.set_xattrs(node, set);
         }
-        // The root may have those of a source below.
-        let set = self.tree.xattr_set(kept);
-        self.tree.set_xattrs(node, set);
-        Ok(())
     }
 
-    fn xattrs_of<'p>(&self, place: &Place<'p>) -> io::Result<XattrsOf<'p>> {
-        if let Some(file) = place.file {
-            return Ok(XattrsOf::Open(file));
-        }
-        let directory = self.files.directory(place.parent)?;
-        if path_below(&directory, b".").exists() {
-            return Ok(XattrsOf::Below(directory, place.name));
-        }
-        let path = self.files.path_of(place.parent, place.name);
-        if path.len() < PATH_MAX {
-            return Ok(XattrsOf::Path(OsString::from_vec(path).into()));
-        }
-        Err(io::Error::other("so long a path needs /proc"))
-    }
-
-    fn skip(&mut self, attribute: Vec<u8>, place: &Place<'_>) {
+    fn skip(&mut self, attribute: Vec<u8>, place: Place<'_>) {
         let files = &self.files;
         let first = || (files.path_of(place.parent, place.name), 0);
         self.skipped.entry(attribute).or_insert_with(first).1 += 1;
+    }
+
+    fn fault(&self, parent: FileNumber, fault: Fault) -> SourceError {
+        let Fault { name, trouble } = fault;
+        match trouble {
+            Trouble::Read(error) => self.trouble(parent, &name, error),
+            Trouble::Attribute(attribute, error) => {
+                SourceError::attribute(self.files.path_of(parent, &name), attribute, error)
+            }
+        }
     }
 
     fn trouble(&self, parent: FileNumber, name: &[u8], error: io::Error) -> SourceError {
@@ -497,107 +488,15 @@ impl Walk<'_> {
     }
 }
 
-/// A file by its place in the walk, and open if it is of a type that is opened.
-struct Place<'a> {
-    parent: FileNumber,
-    name: &'a [u8],
-    file: Option<&'a File>,
-}
-
-/// Where a file's extended attributes are read.
-enum XattrsOf<'a> {
-    /// Through the file.
-    Open(&'a File),
-    /// By its path, where there is no /proc: a directory on the way may be replaced by a link.
-    Path(PathBuf),
-    /// By a name in an open directory, which no replaced directory leads elsewhere.
-    Below(Arc<File>, &'a [u8]),
-}
-
-impl XattrsOf<'_> {
-    fn names(&self) -> io::Result<Vec<Vec<u8>>> {
-        match self {
-            Self::Open(file) => sys::xattr_names(file),
-            Self::Path(path) => sys::xattr_names_at(path),
-            Self::Below(directory, name) => sys::xattr_names_at(&path_below(directory, name)),
-        }
-    }
-
-    fn value(&self, attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Open(file) => sys::xattr(file, attribute),
-            Self::Path(path) => sys::xattr_at(path, attribute),
-            Self::Below(directory, name) => sys::xattr_at(&path_below(directory, name), attribute),
-        }
-    }
-}
-
-/// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.
-fn path_below(directory: &File, name: &[u8]) -> PathBuf {
-    let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    PathBuf::from(directory).join(OsStr::from_bytes(name))
-}
-
-/// Whether ext4 has attributes called so.
-///
-/// Others are a filesystem's own view of something else, such as `system.nfs4_acl` or
-/// `btrfs.compression`.
-fn ext4_names(attribute: &[u8]) -> bool {
-    let spaces = [&b"user."[..], b"trusted.", b"security."];
-    attribute == b"system.posix_acl_access"
-        || attribute == b"system.posix_acl_default"
-        || spaces.iter().any(|space| attribute.starts_with(space))
-}
-
-/// Which of the file's `size` bytes are data.
-///
-/// Every file is asked, even one that has as many blocks as its size needs: blocks of attributes, of
-/// the extent tree and past the end count too, and may hide a hole.
-fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
-    match sys::seek_hole(file, 0) {
-        // The first hole is the one after the end; an empty file has nothing before it.
-        Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
-        answer => answer?,
-    };
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let Some(start) = sys::seek_data(file, at)?.filter(|start| *start < size) else {
-            break;
-        };
-        // Only a file that was cut short has no hole at its end.
-        let end = sys::seek_hole(file, start)?.ok_or_else(changed)?.min(size);
-        if end <= start {
-            return Err(changed());
-        }
-        match ranges.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => ranges.push(start..end),
-        }
-        at = end;
-    }
-    Ok(DataMap::Ranges(ranges.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_of_other_filesystems_are_none_of_ext4() {
-        for (name, stored) in [
-            (&b"user.note"[..], true),
-            (b"trusted.overlay.opaque", true),
-            (b"security.selinux", true),
-            (b"system.posix_acl_access", true),
-            (b"system.posix_acl_default", true),
-            (b"system.nfs4_acl", false),
-            (b"system.cifs_acl", false),
-            (b"btrfs.compression", false),
-            (b"ceph.dir.layout", false),
-        ] {
-            assert_eq!(ext4_names(name), stored, "{}", name.escape_ascii());
-        }
+/// What is neither a directory nor a regular file nor a symbolic link.
+fn special(stat: &Stat) -> Option<Special> {
+    let (major, minor) = stat.device;
+    let device = Device { major, minor };
+    match stat.file_type {
+        FileType::CharDevice => Some(Special::CharDevice(device)),
+        FileType::BlockDevice => Some(Special::BlockDevice(device)),
+        FileType::Fifo => Some(Special::Fifo),
+        FileType::Socket => Some(Special::Socket),
+        FileType::Symlink | FileType::Directory | FileType::Regular => None,
     }
 }

@@ -131,12 +131,19 @@ impl HostFiles {
         path
     }
 
-    /// The path of `name` in `parent` from the walk's root, without a slash in front.
-    pub(super) fn path_below(&self, parent: FileNumber, name: &[u8]) -> Vec<u8> {
-        let mut path = Vec::new();
-        self.push_line(&mut path, parent);
-        push_name(&mut path, name);
-        path.strip_prefix(b"/").map(<[u8]>::to_vec).unwrap_or(path)
+    /// The path of a directory or file from the walk's root, without a slash in front, unless it is
+    /// longer than `most` bytes.
+    pub(super) fn path_below(&self, number: FileNumber, most: usize) -> Option<Vec<u8>> {
+        let mut bytes = 0;
+        for number in self.line(number) {
+            bytes += 1 + self.name(number).len();
+            if bytes > most {
+                return None;
+            }
+        }
+        let mut path = Vec::with_capacity(bytes);
+        self.push_line(&mut path, number);
+        Some(path)
     }
 
     /// The path of a directory or file.
@@ -187,13 +194,12 @@ impl HostFiles {
         open.push((number, directory));
     }
 
-    /// Opens the regular file `number`, if it is still the one that was declared.
+    /// Opens what is now the regular file `number`; whether it is still the one that was declared
+    /// shows once it is read.
     pub(super) fn file(&self, number: FileNumber) -> io::Result<File> {
         let record = self.records.get(number.index()).ok_or_else(changed)?;
         let directory = self.directory(record.parent).map_err(gone)?;
-        let file = sys::open_file_at(&*directory, self.name(number)).map_err(gone)?;
-        self.verify(number, &file)?;
-        Ok(file)
+        sys::open_file_at(&*directory, self.name(number)).map_err(gone)
     }
 
     /// Says whether `file` is still what was remembered as `number`.
@@ -229,9 +235,9 @@ impl HostFiles {
     }
 }
 
-/// Puts `name` behind `path`; the root's name is empty.
-fn push_name(path: &mut Vec<u8>, name: &[u8]) {
-    if !name.is_empty() && !path.ends_with(b"/") {
+/// Puts `name` behind `path`; the root's name is empty, and so is its path below itself.
+pub(super) fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !name.is_empty() && !path.is_empty() && !path.ends_with(b"/") {
         path.push(b'/');
     }
     path.extend_from_slice(name);
@@ -316,7 +322,9 @@ impl ContentReader for HostReader<'_> {
                 io::ErrorKind::UnexpectedEof,
                 "changed while it was read",
             )),
-            answer => answer,
+            // What took the file's place may be nothing to read from.
+            Err(error) => self.finish().and(Err(error)),
+            Ok(()) => Ok(()),
         }
     }
 

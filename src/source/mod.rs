@@ -11,11 +11,15 @@ use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
 
 #[cfg(unix)]
+mod ahead;
+#[cfg(unix)]
 pub mod copy;
 #[cfg(unix)]
 pub mod dir;
 #[cfg(unix)]
 mod host_files;
+#[cfg(unix)]
+mod look;
 pub mod patterns;
 mod place;
 pub mod rules;

@@ -133,17 +133,43 @@ fn open(parent: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
     }
 }
 
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListedName {
+    pub(crate) name: Box<[u8]>,
+    /// What it leads to, where the directory tells.
+    pub(crate) file_type: Option<FileType>,
+}
+
 /// The names in a directory that was just opened, but `.` and `..`, in whatever order they come.
-pub(crate) fn names_in(directory: &File) -> io::Result<Vec<Box<[u8]>>> {
+pub(crate) fn names_in(directory: &File) -> io::Result<Vec<ListedName>> {
     let mut names = Vec::new();
     for entry in Dir::from_fd(directory.try_clone()?.into())? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.into());
+            names.push(ListedName {
+                name: name.into(),
+                file_type: entry.file_type().map(FileType::from),
+            });
         }
     }
     Ok(names)
+}
+
+impl From<nix::dir::Type> for FileType {
+    fn from(listed: nix::dir::Type) -> Self {
+        use nix::dir::Type;
+        match listed {
+            Type::Directory => Self::Directory,
+            Type::File => Self::Regular,
+            Type::Symlink => Self::Symlink,
+            Type::CharacterDevice => Self::CharDevice,
+            Type::BlockDevice => Self::BlockDevice,
+            Type::Fifo => Self::Fifo,
+            Type::Socket => Self::Socket,
+        }
+    }
 }
 
 /// What `name` in `parent` is, not following a symbolic link.

@@ -1,0 +1,421 @@
+//! Given an open directory of the host and names in it, gives all that the host says of those files;
+//! never declares one, and never reads what a file holds.
+//!
+//! A name costs one look-up where the directory tells what it leads to: it is opened as that, and what
+//! was opened says the rest. What cannot be opened so, or is something else by then, is looked at
+//! before it is opened.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::dir::Directory;
+use super::host_files::{changed, push_name, same_file};
+use super::patterns::Leaf;
+use crate::sys::{self, FileType, ListedName, Stat};
+use crate::tree::{DataMap, Xattr};
+
+/// The longest path that the kernel takes, its NUL included.
+pub(super) const PATH_MAX: usize = 4096;
+
+/// A directory that is open.
+#[derive(Debug)]
+pub(super) struct Spot {
+    pub(super) file: Arc<File>,
+    /// Its path below the walk's root, unless nobody will ask for it.
+    pub(super) below: Option<Vec<u8>>,
+}
+
+/// What the host says of a file.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) name: Box<[u8]>,
+    pub(super) stat: Stat,
+    pub(super) what: What,
+    /// The directory it is, open.
+    pub(super) directory: Option<File>,
+}
+
+/// What a file is, and what is said of it beside its `stat`.
+#[derive(Debug)]
+pub(super) enum What {
+    /// It shall not be declared, and a notice shall say so.
+    LeftOut,
+    /// It shall not be declared.
+    Excluded,
+    /// A directory.
+    Directory { flags: u32, xattrs: Xattrs },
+    /// A regular file.
+    File {
+        data: DataMap,
+        flags: u32,
+        xattrs: Xattrs,
+    },
+    /// A symbolic link. The target is not read of one with several names: reading may leave a time
+    /// behind, which then only the first of them shall do.
+    Symlink {
+        target: Option<Vec<u8>>,
+        xattrs: Xattrs,
+    },
+    /// A device, a named pipe or a socket.
+    Special { xattrs: Xattrs },
+}
+
+/// A file's extended attributes.
+#[derive(Debug, Default)]
+pub(super) struct Xattrs {
+    pub(super) kept: Vec<Xattr>,
+    /// The names of those that ext4 cannot store.
+    pub(super) skipped: Vec<Vec<u8>>,
+}
+
+/// What could not be looked at.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Its name; none for the directory that was to be looked into.
+    pub(super) name: Box<[u8]>,
+    pub(super) trouble: Trouble,
+}
+
+/// Why a file could not be looked at.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The file itself cannot be read, or changed.
+    Read(io::Error),
+    /// The attribute of this name cannot be read.
+    Attribute(Vec<u8>, io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl Fault {
+    /// A fault of no name in particular.
+    pub(super) fn unnamed(error: io::Error) -> Self {
+        Self {
+            name: Box::default(),
+            trouble: error.into(),
+        }
+    }
+}
+
+/// Where a file's extended attributes are read.
+enum XattrsOf<'a> {
+    /// Through the file.
+    Open(&'a File),
+    /// By its path, where there is no /proc: a directory on the way may be replaced by a link.
+    Path(PathBuf),
+    /// By a name in an open directory, which no replaced directory leads elsewhere.
+    Below(&'a File, &'a [u8]),
+}
+
+/// A file's `stat`, what it is, and the directory it is.
+type Seen = (Stat, What, Option<File>);
+
+/// How files are looked at.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    pub(super) options: &'a Directory,
+    /// The path of the walk's root.
+    pub(super) root_path: &'a [u8],
+    /// The device that the walk began on.
+    pub(super) device: u64,
+    /// Whether open directories have names in /proc.
+    pub(super) has_proc: bool,
+}
+
+impl Look<'_> {
+    /// The names in the directory at `spot` that are not excluded whatever they lead to, in the order
+    /// of their bytes.
+    pub(super) fn names(&self, spot: &Spot) -> io::Result<Vec<ListedName>> {
+        let mut names = sys::names_in(&spot.file)?;
+        names.retain(|listed| !self.is_excluded(spot, &listed.name, Leaf::Other));
+        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    }
+
+    /// Whether what lies below the directory that `stat` shows is left alone, since it is mounted.
+    pub(super) fn stops_at(&self, stat: &Stat) -> bool {
+        self.options.one_file_system && stat.dev != self.device
+    }
+
+    /// The open directory `file`, called `name` in the one at `above`.
+    pub(super) fn spot_below(&self, above: &Spot, name: &[u8], file: File) -> Spot {
+        let below = above.below.as_ref().map(|above| {
+            let mut below = above.clone();
+            push_name(&mut below, name);
+            below
+        });
+        Spot {
+            file: Arc::new(file),
+            below: below.filter(|below| below.len() <= self.longest_path()),
+        }
+    }
+
+    /// How long a path may be that somebody asks for.
+    pub(super) fn longest_path(&self) -> usize {
+        match (self.options.patterns.is_empty(), self.has_proc) {
+            (true, true) => 0,
+            (true, false) => PATH_MAX,
+            (false, _) => usize::MAX,
+        }
+    }
+
+    /// Looks at what `listed` leads to in the directory at `spot`.
+    pub(super) fn at(&self, spot: &Spot, listed: ListedName) -> Result<Found, Fault> {
+        let ListedName { name, file_type } = listed;
+        match self.seen(spot, &name, file_type) {
+            Ok((stat, what, directory)) => Ok(Found {
+                name,
+                stat,
+                what,
+                directory,
+            }),
+            Err(trouble) => Err(Fault { name, trouble }),
+        }
+    }
+
+    fn seen(&self, spot: &Spot, name: &[u8], file_type: Option<FileType>) -> Result<Seen, Trouble> {
+        let expected = match file_type {
+            Some(FileType::Directory) if self.is_excluded(spot, name, Leaf::Directory) => None,
+            Some(kind @ (FileType::Directory | FileType::Regular)) => open(spot, name, kind)
+                .and_then(|file| Ok((sys::stat_of(&file)?, file)))
+                .ok()
+                .filter(|(stat, _)| stat.file_type == kind),
+            _ => None,
+        };
+        match expected {
+            Some((stat, file)) => self.opened(file, stat),
+            None => self.unopened(spot, name),
+        }
+    }
+
+    /// The extended attributes of an open file.
+    pub(super) fn xattrs_of(&self, file: &File) -> Result<Xattrs, Trouble> {
+        self.xattrs(&XattrsOf::Open(file))
+    }
+
+    /// Looks at a file before it is opened.
+    fn unopened(&self, spot: &Spot, name: &[u8]) -> Result<Seen, Trouble> {
+        let stat = sys::stat_at(&*spot.file, name)?;
+        if self.is_left_out(&stat) {
+            return Ok((stat, What::LeftOut, None));
+        }
+        let what = match stat.file_type {
+            FileType::Directory if self.is_excluded(spot, name, Leaf::Directory) => What::Excluded,
+            FileType::Directory | FileType::Regular => {
+                let file = open(spot, name, stat.file_type)?;
+                if !same_file(&sys::stat_of(&file)?, &stat) {
+                    return Err(changed().into());
+                }
+                return self.opened(file, stat);
+            }
+            FileType::Symlink => What::Symlink {
+                target: match stat.links {
+                    1 => Some(sys::read_link_at(&*spot.file, name)?),
+                    _ => None,
+                },
+                xattrs: self.xattrs(&self.xattrs_at(spot, name)?)?,
+            },
+            FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket => {
+                let xattrs = self.xattrs(&self.xattrs_at(spot, name)?)?;
+                What::Special { xattrs }
+            }
+        };
+        still_is(&spot.file, name, &stat)?;
+        Ok((stat, what, None))
+    }
+
+    /// What an open directory or regular file says of itself.
+    fn opened(&self, file: File, stat: Stat) -> Result<Seen, Trouble> {
+        if self.is_left_out(&stat) {
+            return Ok((stat, What::LeftOut, None));
+        }
+        let flags = sys::attribute_flags(&file)?;
+        if stat.file_type == FileType::Directory {
+            let xattrs = self.xattrs_of(&file)?;
+            return Ok((stat, What::Directory { flags, xattrs }, Some(file)));
+        }
+        let data = data_map(&file, stat.size_bytes)?;
+        let xattrs = self.xattrs_of(&file)?;
+        let what = What::File {
+            data,
+            flags,
+            xattrs,
+        };
+        Ok((stat, what, None))
+    }
+
+    fn is_left_out(&self, stat: &Stat) -> bool {
+        self.options.excluded.contains(&(stat.dev, stat.ino))
+    }
+
+    fn is_excluded(&self, spot: &Spot, name: &[u8], leaf: Leaf) -> bool {
+        let patterns = &self.options.patterns;
+        if patterns.is_empty() {
+            return false;
+        }
+        let mut path = spot.below.clone().unwrap_or_default();
+        push_name(&mut path, name);
+        patterns.exclude(&path, leaf)
+    }
+
+    fn xattrs_at<'a>(&self, spot: &'a Spot, name: &'a [u8]) -> io::Result<XattrsOf<'a>> {
+        if self.has_proc {
+            return Ok(XattrsOf::Below(&spot.file, name));
+        }
+        if let Some(below) = &spot.below {
+            let mut path = self.root_path.to_vec();
+            push_name(&mut path, below);
+            push_name(&mut path, name);
+            if path.len() < PATH_MAX {
+                return Ok(XattrsOf::Path(OsString::from_vec(path).into()));
+            }
+        }
+        Err(io::Error::other("so long a path needs /proc"))
+    }
+
+    fn xattrs(&self, from: &XattrsOf<'_>) -> Result<Xattrs, Trouble> {
+        let mut xattrs = Xattrs::default();
+        if !self.options.keep_xattrs {
+            return Ok(xattrs);
+        }
+        for name in from.names()? {
+            if !ext4_names(&name) {
+                xattrs.skipped.push(name);
+                continue;
+            }
+            match from.value(&name) {
+                Ok(Some(value)) => xattrs.kept.push(Xattr { name, value }),
+                // Removed since it was listed.
+                Ok(None) => {}
+                Err(error) => return Err(Trouble::Attribute(name, error)),
+            }
+        }
+        Ok(xattrs)
+    }
+}
+
+impl XattrsOf<'_> {
+    fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        match self {
+            Self::Open(file) => sys::xattr_names(file),
+            Self::Path(path) => sys::xattr_names_at(path),
+            Self::Below(directory, name) => sys::xattr_names_at(&path_below(directory, name)),
+        }
+    }
+
+    fn value(&self, attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Open(file) => sys::xattr(file, attribute),
+            Self::Path(path) => sys::xattr_at(path, attribute),
+            Self::Below(directory, name) => sys::xattr_at(&path_below(directory, name), attribute),
+        }
+    }
+}
+
+fn open(spot: &Spot, name: &[u8], file_type: FileType) -> io::Result<File> {
+    match file_type {
+        FileType::Directory => sys::open_directory_at(&*spot.file, name),
+        _ => sys::open_file_at(&*spot.file, name),
+    }
+}
+
+/// Whether open directories have names in /proc.
+pub(super) fn has_proc(directory: &File) -> bool {
+    path_below(directory, b".").exists()
+}
+
+/// The target of the symbolic link `name`, which `stat` shows.
+pub(super) fn target(directory: &File, name: &[u8], stat: &Stat) -> io::Result<Vec<u8>> {
+    let target = sys::read_link_at(directory, name)?;
+    still_is(directory, name, stat)?;
+    Ok(target)
+}
+
+/// Says whether `name` is still what `stat` shows: what is asked by name each time may be another by
+/// then.
+fn still_is(directory: &File, name: &[u8], stat: &Stat) -> io::Result<()> {
+    match same_file(&sys::stat_at(directory, name)?, stat) {
+        true => Ok(()),
+        false => Err(changed()),
+    }
+}
+
+/// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.
+fn path_below(directory: &File, name: &[u8]) -> PathBuf {
+    let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    PathBuf::from(directory).join(OsStr::from_bytes(name))
+}
+
+/// Whether ext4 has attributes called so.
+///
+/// Others are a filesystem's own view of something else, such as `system.nfs4_acl` or
+/// `btrfs.compression`.
+fn ext4_names(attribute: &[u8]) -> bool {
+    let spaces = [&b"user."[..], b"trusted.", b"security."];
+    attribute == b"system.posix_acl_access"
+        || attribute == b"system.posix_acl_default"
+        || spaces.iter().any(|space| attribute.starts_with(space))
+}
+
+/// Which of the file's `size` bytes are data.
+///
+/// Every file is asked, even one that has as many blocks as its size needs: blocks of attributes, of
+/// the extent tree and past the end count too, and may hide a hole.
+fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
+    match sys::seek_hole(file, 0) {
+        // The first hole is the one after the end; an empty file has nothing before it.
+        Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
+        answer => answer?,
+    };
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let Some(start) = sys::seek_data(file, at)?.filter(|start| *start < size) else {
+            break;
+        };
+        // Only a file that was cut short has no hole at its end.
+        let end = sys::seek_hole(file, start)?.ok_or_else(changed)?.min(size);
+        if end <= start {
+            return Err(changed());
+        }
+        match ranges.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => ranges.push(start..end),
+        }
+        at = end;
+    }
+    Ok(DataMap::Ranges(ranges.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_of_other_filesystems_are_none_of_ext4() {
+        for (name, stored) in [
+            (&b"user.note"[..], true),
+            (b"trusted.overlay.opaque", true),
+            (b"security.selinux", true),
+            (b"system.posix_acl_access", true),
+            (b"system.posix_acl_default", true),
+            (b"system.nfs4_acl", false),
+            (b"system.cifs_acl", false),
+            (b"btrfs.compression", false),
+            (b"ceph.dir.layout", false),
+        ] {
+            assert_eq!(ext4_names(name), stored, "{}", name.escape_ascii());
+        }
+    }
+}
