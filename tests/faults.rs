@@ -313,7 +313,7 @@ fn limits_are_told_and_leave_nothing() {
         let more = ["--threads", threads];
         let whole = workplace.whole(&more);
         let limits = [
-            ("--as", some(9_000, 24_000), 1000, "bytes of address space"),
+            ("--as", some(12_000, 26_000), 1000, "bytes of address space"),
             ("--fsize", some(0, 60_000), 1000, "bytes in a file"),
             ("--nofile", some(4, 40), 1, "open files"),
             ("--stack", some(200, 400), 1000, "bytes of stack"),
