@@ -7,143 +7,163 @@ use std::process::Command;
 use crate::Result;
 use crate::workloads::Workload;
 
+pub(crate) const MKE4FS: &str = "mke4fs";
+pub(crate) const MKE4FS_ALONE: &str = "mke4fs, one thread";
+pub(crate) const MKE4FS_TAR: &str = "mke4fs, of tar";
+pub(crate) const MKE4FS_ZSTD: &str = "mke4fs, of zstd in a pipe";
+pub(crate) const FLOOR: &str = "floor, two threads";
+pub(crate) const MKEXT4: &str = "mkext4 0.0.3";
+pub(crate) const ARCBOX: &str = "arcbox-ext4 0.1.2, of tar";
+pub(crate) const TAR_XF: &str = "tar xf";
+pub(crate) const ZSTD: &str = "zstd -dc to a file";
+
 /// One that builds images, or moves the same bytes.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     program: PathBuf,
-    arguments: fn(&Job<'_>) -> Vec<OsString>,
-}
-
-/// What a builder is to do.
-struct Job<'a> {
-    workload: &'a Workload,
-    tar: PathBuf,
-    output: &'a Path,
+    /// What the program is told; words in capitals stand for what they say.
+    words: &'static [&'static str],
 }
 
 impl Contender {
     /// The command that makes `output` of `workload`, whose tar file is in `dir`.
     pub(crate) fn command(&self, workload: &Workload, dir: &Path, output: &Path) -> Command {
-        let job = Job {
-            workload,
-            tar: workload.tar(dir),
-            output,
+        let mebibytes = (workload.image_bytes() >> 20).to_string();
+        let replace = |word: &&str| match *word {
+            "MKE4FS" => OsString::from(env!("CARGO_BIN_EXE_mke4fs")),
+            "TREE" => workload.path.clone().into(),
+            "TAR" => workload.tar(dir).into(),
+            "ZSTD" => workload.zstd(dir).into(),
+            "OUTPUT" => output.into(),
+            "BYTES" => workload.image_bytes().to_string().into(),
+            "MEBIBYTES" => format!("{mebibytes}M").into(),
+            "BLOCKS" => (workload.image_bytes() >> 12).to_string().into(),
+            "INODES" => (workload.entries + 1000).to_string().into(),
+            other => OsString::from(other),
         };
         let mut command = Command::new(&self.program);
-        command.args((self.arguments)(&job));
+        command.args(self.words.iter().map(replace));
         // A configuration of the machine's would compare other filesystems.
         command.env("MKE2FS_CONFIG", "/nonexistent");
         command
     }
 }
 
-impl Job<'_> {
-    fn words(&self, words: &[&str]) -> Vec<OsString> {
-        let mebibytes = (self.workload.image_bytes() >> 20).to_string();
-        let replace = |word: &&str| match *word {
-            "TREE" => self.workload.path.clone().into(),
-            "TAR" => self.tar.clone().into(),
-            "OUTPUT" => self.output.into(),
-            "BYTES" => self.workload.image_bytes().to_string().into(),
-            "MEBIBYTES" => format!("{mebibytes}M").into(),
-            "BLOCKS" => (self.workload.image_bytes() >> 12).to_string().into(),
-            "INODES" => (self.workload.entries + 1000).to_string().into(),
-            other => OsString::from(other),
-        };
-        words.iter().map(replace).collect()
-    }
-}
-
 /// The contenders that are there, mke4fs first; the others are named.
 pub(crate) fn all() -> Result<Vec<Contender>> {
-    let own = std::env::current_exe()?;
-    let mke4fs = PathBuf::from(env!("CARGO_BIN_EXE_mke4fs"));
-    let mut contenders = vec![
-        contender("mke4fs", mke4fs.clone(), |job| {
-            job.words(&["-q", "-d", "TREE", "OUTPUT", "MEBIBYTES"])
-        }),
-        contender("mke4fs, one thread", mke4fs, |job| {
-            job.words(&["-q", "--threads", "1", "-d", "TREE", "OUTPUT", "MEBIBYTES"])
-        }),
-        contender("floor, two threads", own.clone(), |job| {
-            job.words(&["floor", "TREE", "OUTPUT", "2"])
-        }),
-        contender("floor, one thread", own, |job| {
-            job.words(&["floor", "TREE", "OUTPUT", "1"])
-        }),
-    ];
-    let others = [
+    let own = || Ok(std::env::current_exe()?);
+    let mke4fs = || Ok(PathBuf::from(env!("CARGO_BIN_EXE_mke4fs")));
+    let reads_tar = || match says_tar()? {
+        true => mke4fs(),
+        false => Err("it does not read tar".into()),
+    };
+    let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 13] = [
         (
-            mkext4(),
-            contender("mkext4 0.0.3", PathBuf::new(), |job| {
-                job.words(&["TREE", "OUTPUT", "BYTES"])
-            }),
+            MKE4FS,
+            mke4fs(),
+            &["-q", "-d", "TREE", "OUTPUT", "MEBIBYTES"],
         ),
         (
-            arcbox(),
-            contender("arcbox-ext4 0.1.2, of tar", PathBuf::new(), |job| {
-                job.words(&["TAR", "OUTPUT", "BYTES"])
-            }),
+            MKE4FS_ALONE,
+            mke4fs(),
+            &["-q", "--threads", "1", "-d", "TREE", "OUTPUT", "MEBIBYTES"],
         ),
+        (FLOOR, own(), &["floor", "TREE", "OUTPUT", "2"]),
         (
+            "floor, one thread",
+            own(),
+            &["floor", "TREE", "OUTPUT", "1"],
+        ),
+        (MKEXT4, mkext4(), &["TREE", "OUTPUT", "BYTES"]),
+        (
+            "mke2fs -d",
             in_path("mke2fs"),
-            contender("mke2fs -d", PathBuf::new(), |job| {
-                job.words(&[
-                    "-q",
-                    "-F",
-                    "-t",
-                    "ext4",
-                    "-b",
-                    "4096",
-                    "-N",
-                    "INODES",
-                    "-d",
-                    "TREE",
-                    "OUTPUT",
-                    "MEBIBYTES",
-                ])
-            }),
+            &[
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-N",
+                "INODES",
+                "-d",
+                "TREE",
+                "OUTPUT",
+                "MEBIBYTES",
+            ],
         ),
         (
+            "genext2fs",
             in_path("genext2fs"),
-            contender("genext2fs", PathBuf::new(), |job| {
-                job.words(&[
-                    "-B", "4096", "-b", "BLOCKS", "-N", "INODES", "-d", "TREE", "OUTPUT",
-                ])
-            }),
+            &[
+                "-B", "4096", "-b", "BLOCKS", "-N", "INODES", "-d", "TREE", "OUTPUT",
+            ],
         ),
         (
+            "tar cf",
             in_path("tar"),
-            contender("tar cf", PathBuf::new(), |job| {
-                job.words(&["-C", "TREE", "-cf", "OUTPUT", "."])
-            }),
+            &["-C", "TREE", "-cf", "OUTPUT", "."],
+        ),
+        (
+            MKE4FS_TAR,
+            reads_tar(),
+            &["-q", "-d", "TAR", "OUTPUT", "MEBIBYTES"],
+        ),
+        (ARCBOX, arcbox(), &["TAR", "OUTPUT", "BYTES"]),
+        (
+            TAR_XF,
+            in_path("tar").and(in_path("sh")),
+            &[
+                "-c",
+                "mkdir \"$1\" && tar -C \"$1\" -xf \"$0\"",
+                "TAR",
+                "OUTPUT",
+            ],
+        ),
+        (
+            MKE4FS_ZSTD,
+            reads_tar().and(in_path("zstd")).and(in_path("sh")),
+            &[
+                "-c",
+                "zstd -dc \"$1\" | \"$0\" -q -d - \"$2\" \"$3\"",
+                "MKE4FS",
+                "ZSTD",
+                "OUTPUT",
+                "MEBIBYTES",
+            ],
+        ),
+        (
+            ZSTD,
+            in_path("zstd").and(in_path("sh")),
+            &["-c", "zstd -dc \"$0\" > \"$1\"", "ZSTD", "OUTPUT"],
         ),
     ];
-    for (program, contender) in others {
+    let mut contenders = Vec::new();
+    for (name, program, words) in found {
         match program {
             Ok(program) => contenders.push(Contender {
+                name,
                 program,
-                ..contender
+                words,
             }),
-            Err(error) => eprintln!("{} is left out: {error}", contender.name),
+            Err(error) => eprintln!("{name} is left out: {error}"),
         }
     }
     Ok(contenders)
 }
 
-fn contender(
-    name: &'static str,
-    program: PathBuf,
-    arguments: fn(&Job<'_>) -> Vec<OsString>,
-) -> Contender {
-    Contender {
-        name,
-        program,
-        arguments,
-    }
+/// Whether mke4fs was built to read tar.
+fn says_tar() -> Result<bool> {
+    let help = Command::new(env!("CARGO_BIN_EXE_mke4fs"))
+        .arg("--help")
+        .output()?;
+    let help = [help.stdout, help.stderr].concat();
+    Ok(String::from_utf8_lossy(&help).contains("tar archive"))
 }
 
-fn in_path(name: &str) -> Result<PathBuf> {
+/// A program of the system's.
+pub(crate) fn in_path(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     directories.push(PathBuf::from("/usr/sbin"));

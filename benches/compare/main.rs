@@ -1,14 +1,15 @@
 //! Given a place with room, times mke4fs against other builders of ext4 images and against the
-//! machine itself on the same trees; prints medians, ratios and spreads. Never keeps an image.
+//! machine itself; prints medians, ratios and spreads, and whether what is claimed of them holds.
+//! Never keeps an image.
 //!
-//! `cargo bench --bench compare -- run [--dir DIR] [--work small,flat,big] [--scale PERCENT]
-//! [--runs N] [--warm GIB] [--sources DIR,DIR]`
+//! `cargo bench --bench compare -- run [--dir DIR] [--work small,flat,big,empty,growth]
+//! [--scale PERCENT] [--files N] [--runs N] [--warm GIB] [--sources DIR,DIR]`
 //!
 //! The trees are made once below DIR, `target/compare` unless told otherwise, the contenders are
-//! installed below `target/contenders`: mkext4 and arcbox-ext4 from crates.io, mke2fs, genext2fs and
-//! tar from the system. What is missing is named and left out. Each round runs every contender once,
-//! so that a machine that changes its pace does so for all; the outputs are new files each time, and
-//! nothing waits for a disk.
+//! installed below `target/contenders`: mkext4 and arcbox-ext4 from crates.io, mke2fs, genext2fs, zstd
+//! and tar from the system. What is missing is named and left out. Each round runs every contender
+//! once, so that a machine that changes its pace does so for all; the outputs are new files each time,
+//! and nothing waits for a disk. A look at all of it: `--scale 5 --files 20000 --runs 3 --warm 0`.
 
 #![allow(
     clippy::print_stdout,
@@ -16,18 +17,22 @@
     reason = "a benchmark prints"
 )]
 
+mod claims;
 mod contenders;
+mod empty;
 mod floor;
+mod growth;
 mod table;
 mod workloads;
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use contenders::Contender;
+use table::Times;
 use workloads::Workload;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -37,9 +42,13 @@ struct Arguments {
     work: Vec<String>,
     sources: Vec<PathBuf>,
     scale: u64,
+    files: u32,
     runs: usize,
     warm: usize,
 }
+
+/// All that is measured.
+const WORK: [&str; 5] = ["small", "flat", "big", "empty", "growth"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +60,8 @@ fn main() -> Result<()> {
     match &words[..] {
         ["run", rest @ ..] => run(&parse(rest)?),
         ["floor", source, output, threads] => floor::copy(source, output, threads.parse()?),
+        // What starting a process costs by itself.
+        ["nothing"] => Ok(()),
         // `cargo bench` without a name runs every benchmark; this one takes long and needs room.
         _ => {
             println!("compare: cargo bench --bench compare -- run");
@@ -63,9 +74,10 @@ fn parse(words: &[&str]) -> Result<Arguments> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut arguments = Arguments {
         dir: root.join("target/compare"),
-        work: ["small", "flat", "big"].map(String::from).to_vec(),
+        work: WORK.map(String::from).to_vec(),
         sources: Vec::new(),
         scale: 100,
+        files: 1_000_000,
         runs: 7,
         warm: 4,
     };
@@ -78,6 +90,7 @@ fn parse(words: &[&str]) -> Result<Arguments> {
             "--work" => arguments.work = value.split(',').map(String::from).collect(),
             "--sources" => arguments.sources = value.split(',').map(PathBuf::from).collect(),
             "--scale" => arguments.scale = value.parse()?,
+            "--files" => arguments.files = value.parse::<u32>()?.max(100),
             "--runs" => arguments.runs = value.parse::<usize>()?.max(1),
             "--warm" => arguments.warm = value.parse()?,
             _ => return Err(format!("there is no option {name}").into()),
@@ -90,20 +103,33 @@ fn run(arguments: &Arguments) -> Result<()> {
     fs::create_dir_all(&arguments.dir)?;
     let mut workloads = Vec::new();
     for name in arguments.work.iter().filter(|name| !name.is_empty()) {
-        workloads.push(workloads::make(&arguments.dir, name, arguments.scale)?);
+        if !["empty", "growth"].contains(&name.as_str()) {
+            workloads.push(workloads::make(&arguments.dir, name, arguments.scale)?);
+        }
     }
     for source in &arguments.sources {
         workloads.push(Workload::of(source)?);
     }
-    let contenders = contenders::all()?;
     println!("{}", table::machine());
+    let contenders = contenders::all()?;
+    let mut verdicts = Vec::new();
     for workload in &workloads {
         workload.pack(&arguments.dir)?;
         workload.warm()?;
         touch(arguments.warm << 30);
         let times = time_all(&contenders, workload, arguments)?;
-        table::print(workload, &contenders, &times);
+        table::print(workload, &times);
+        verdicts.extend(claims::of_times(&workload.name, &times));
     }
+    let asked = |name: &str| arguments.work.iter().any(|work| work == name);
+    if asked("empty") {
+        verdicts.extend(empty::measure(&arguments.dir)?);
+    }
+    if asked("growth") {
+        touch(arguments.warm << 30);
+        verdicts.extend(growth::measure(&arguments.dir, arguments.files)?);
+    }
+    claims::print(&verdicts);
     Ok(())
 }
 
@@ -116,38 +142,42 @@ fn touch(bytes: usize) {
     std::hint::black_box(memory);
 }
 
-/// The times of each contender, in the order of the rounds.
+/// The times of each contender.
 fn time_all(
     contenders: &[Contender],
     workload: &Workload,
     arguments: &Arguments,
-) -> Result<Vec<Vec<Duration>>> {
-    let mut times = vec![Vec::new(); contenders.len()];
+) -> Result<Vec<(&'static str, Times)>> {
+    let named = contenders.iter().map(|contender| contender.name);
+    let mut times: Vec<_> = named.map(|name| (name, Times::default())).collect();
     // The first round only warms.
     for round in 0..=arguments.runs {
         for turn in 0..contenders.len() {
             let place = (turn + round) % contenders.len();
-            let taken = time(&contenders[place], workload, arguments)?;
+            let taken = time(&contenders[place], workload, &arguments.dir)?;
             if round > 0 {
-                times[place].push(taken);
+                times[place].1.push(taken);
             }
         }
     }
     Ok(times)
 }
 
-fn time(contender: &Contender, workload: &Workload, arguments: &Arguments) -> Result<Duration> {
-    let output = arguments.dir.join("output");
-    let mut command = contender.command(workload, &arguments.dir, &output);
+fn time(contender: &Contender, workload: &Workload, dir: &Path) -> Result<Duration> {
+    let output = dir.join("output");
+    let mut command = contender.command(workload, dir, &output);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::piped());
     let start = Instant::now();
     let done = command.output()?;
     let taken = start.elapsed();
-    fs::remove_file(&output)?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
         return Err(format!("{}: {}: {said}", contender.name, done.status).into());
+    }
+    match output.is_dir() {
+        true => fs::remove_dir_all(&output)?,
+        false => fs::remove_file(&output)?,
     }
     Ok(taken)
 }

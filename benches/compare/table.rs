@@ -3,8 +3,37 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::contenders::Contender;
+use crate::contenders::MKE4FS;
 use crate::workloads::Workload;
+
+/// The times of one contender, in seconds, the least first.
+#[derive(Clone, Default)]
+pub(crate) struct Times(Vec<f64>);
+
+impl Times {
+    pub(crate) fn push(&mut self, taken: Duration) {
+        let taken = taken.as_secs_f64();
+        let place = self.0.partition_point(|other| *other < taken);
+        self.0.insert(place, taken);
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn least(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    fn most(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
+    /// From the least to the most, in percent of the median.
+    pub(crate) fn spread(&self) -> f64 {
+        (self.most() - self.least()) / self.median() * 100.0
+    }
+}
 
 /// The processor, its cores, the kernel and the memory, in one line.
 pub(crate) fn machine() -> String {
@@ -24,7 +53,7 @@ pub(crate) fn machine() -> String {
 }
 
 /// Prints the median of each contender, how much of it mke4fs takes, and how far the runs spread.
-pub(crate) fn print(workload: &Workload, contenders: &[Contender], times: &[Vec<Duration>]) {
+pub(crate) fn print(workload: &Workload, times: &[(&'static str, Times)]) {
     println!(
         "\n## {}: {} entries, {} MiB\n",
         workload.name,
@@ -33,26 +62,11 @@ pub(crate) fn print(workload: &Workload, contenders: &[Contender], times: &[Vec<
     );
     println!("| builder | median s | least | most | mke4fs takes |");
     println!("|---|---|---|---|---|");
-    let sorted: Vec<Vec<f64>> = times
-        .iter()
-        .map(|times| {
-            let mut times: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
-            times.sort_by(f64::total_cmp);
-            times
-        })
-        .collect();
-    let own = median(&sorted[0]);
-    for (contender, times) in contenders.iter().zip(&sorted) {
-        let (least, most) = (times[0], times[times.len() - 1]);
-        let median = median(times);
-        println!(
-            "| {} | {median:.3} | {least:.3} | {most:.3} | {:.2} × |",
-            contender.name,
-            own / median
-        );
+    let own = times.iter().find(|(name, _)| *name == MKE4FS);
+    let own = own.map_or(f64::NAN, |(_, times)| times.median());
+    for (name, times) in times {
+        let (median, least, most) = (times.median(), times.least(), times.most());
+        let share = own / median;
+        println!("| {name} | {median:.3} | {least:.3} | {most:.3} | {share:.2} × |");
     }
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
+use crate::contenders::in_path;
 
 /// A tree to make images of.
 pub(crate) struct Workload {
@@ -62,19 +63,32 @@ impl Workload {
         dir.join(format!("{}.tar", self.name))
     }
 
-    /// Makes the tar file, if it is not there.
+    /// That tar file, compressed.
+    pub(crate) fn zstd(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.tar.zst", self.name))
+    }
+
+    /// Makes the tar file, and a compressed one where there is zstd, if they are not there.
     pub(crate) fn pack(&self, dir: &Path) -> Result<()> {
-        let tar = self.tar(dir);
-        if tar.exists() {
-            return Ok(());
+        let (tar, zstd) = (self.tar(dir), self.zstd(dir));
+        if !tar.exists() {
+            let mut command = Command::new("tar");
+            command.arg("-C").arg(&self.path).arg("--format=pax");
+            let status = command.arg("-cf").arg(&tar).arg(".").status()?;
+            if !status.success() {
+                return Err(format!("tar: {status}").into());
+            }
         }
-        let mut command = Command::new("tar");
-        command.arg("-C").arg(&self.path).arg("--format=pax");
-        let status = command.arg("-cf").arg(&tar).arg(".").status()?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(format!("tar: {status}").into()),
+        if !zstd.exists() && in_path("zstd").is_ok() {
+            let mut command = Command::new("zstd");
+            let status = command.arg("-q").arg(&tar).arg("-o").arg(&zstd).status()?;
+            if !status.success() {
+                return Err(format!("zstd: {status}").into());
+            }
         }
+        // What follows shall not share the disk with these.
+        File::open(&tar)?.sync_all()?;
+        Ok(())
     }
 
     /// Reads every file, so that the page cache holds them.
