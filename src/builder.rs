@@ -44,6 +44,10 @@ impl fmt::Debug for Builder {
     }
 }
 
+/// How long an orphan file Linux mounts, in blocks (`EXT4_MAX_ORPHAN_FILE_BLOCKS`): as long as
+/// mke2fs makes it unless it is told otherwise.
+const MOST_ORPHAN_BLOCKS: u64 = 512;
+
 /// Something a person may want to know and that stops nothing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -56,6 +60,11 @@ pub enum Notice {
     Layout(LayoutWarning),
     /// The filesystem is too small for the journal it was to have.
     TooSmallForJournal,
+    /// The orphan file has more blocks than Linux takes since 6.18, 512.
+    LongOrphanFile {
+        /// How many it has.
+        blocks: u64,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -67,6 +76,11 @@ impl fmt::Display for Notice {
             Self::TooSmallForJournal => {
                 f.write_str("the filesystem is too small for a journal and has none")
             }
+            Self::LongOrphanFile { blocks } => write!(
+                f,
+                "the orphan file has {blocks} blocks; Linux from 6.18 on mounts none with more than \
+                 {MOST_ORPHAN_BLOCKS}"
+            ),
         }
     }
 }
@@ -237,8 +251,13 @@ impl Wanted {
 fn of_layout(layout: &Layout) -> Vec<Notice> {
     let no_journal = layout.geometry.too_small_for_journal;
     let no_journal = no_journal.then_some(Notice::TooSmallForJournal);
+    let orphan_blocks = layout.geometry.orphan_file_blocks;
+    let long_orphan_file = orphan_blocks
+        .filter(|blocks| *blocks > MOST_ORPHAN_BLOCKS)
+        .map(|blocks| Notice::LongOrphanFile { blocks });
     let warnings = layout.warnings.iter().cloned().map(Notice::Layout);
-    no_journal.into_iter().chain(warnings).collect()
+    let of_system = no_journal.into_iter().chain(long_orphan_file);
+    of_system.chain(warnings).collect()
 }
 
 impl Plan {

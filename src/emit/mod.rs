@@ -33,9 +33,12 @@ use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Buffer};
 
+/// More threads than this wait for each other, and would take long to start.
+const MOST_THREADS: usize = 256;
+
 /// How an image is written.
 pub struct Writing<'a> {
-    /// How many threads render and write.
+    /// How many threads render and write; no more than 256 do.
     pub threads: NonZero<usize>,
     /// Called with the bytes of each batch once they are written, from several threads.
     pub progress: &'a (dyn Fn(u64) + Sync),
@@ -495,7 +498,7 @@ impl<'a> Image<'a> {
             }
         };
         thread::scope(|scope| {
-            for _ in 1..writing.threads.get() {
+            for _ in 1..writing.threads.get().min(MOST_THREADS) {
                 // Where the system has no more threads, fewer do all the work.
                 if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                     break;

@@ -559,7 +559,9 @@ mod signals {
     static UNDO: AtomicPtr<Undo> = AtomicPtr::new(ptr::null_mut());
 
     extern "C" fn fail(_number: c_int) {
-        let undo = UNDO.swap(ptr::null_mut(), Ordering::AcqRel);
+        // Several threads may come here at once, and the first to be done ends the process: each
+        // does all of it.
+        let undo = UNDO.load(Ordering::Acquire);
         // SAFETY: what is stored there was leaked, so it lives on.
         if let Some(undo) = unsafe { undo.as_ref() } {
             // Nothing below allocates, and each is one system call that a handler may make.
