@@ -1,7 +1,8 @@
 //! Given the corpora of the fuzz targets, checks each target's invariant by them, and by e2fsck that
 //! the images of trees are sound; never fuzzes.
 //!
-//! `MKE4FS_RANDOM_TREES=5000` checks as many random trees after the corpus; `MKE4FS_FUZZ_CORPUS`
+//! `MKE4FS_RANDOM_TREES=5000` checks as many random trees after the corpus, `MKE4FS_FIRST_TREE` says from
+//! which seed on, and the kernel shows every 17th for a comparison with its tree; `MKE4FS_FUZZ_CORPUS`
 //! names a directory to take in place of `fuzz/corpus`.
 
 #![cfg(target_os = "linux")]
@@ -16,11 +17,20 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use common::mount::mount_ro;
+use common::mounted::Mounted;
 use common::tools::{self, Need, Which, ready};
+use mke4fs::feature::Feature;
 use mke4fs::sink::{Memory, Sink};
+use mke4fs::tree::NodeId;
+use targets::tree::Made;
+use tempfile::NamedTempFile;
 
 /// Random trees that are checked unless more are asked for.
 const RANDOM_TREES: u64 = 40;
+
+/// Every so many of them are mounted and compared.
+const MOUNTED_STEP: u64 = 17;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let all = std::env::var_os("MKE4FS_FUZZ_CORPUS").map_or_else(
@@ -74,6 +84,11 @@ fn acl() {
 }
 
 #[test]
+fn check() {
+    replay("check", targets::check::run);
+}
+
+#[test]
 fn profile() {
     replay("profile", targets::profile::run);
 }
@@ -97,7 +112,7 @@ fn tree() {
     let mut images = 0;
     for (path, bytes) in corpus("tree") {
         let named = Named(&path);
-        images += check_tree(&bytes, checked);
+        images += u64::from(check_tree(&bytes, checked).is_some());
         std::mem::forget(named);
     }
     assert!(images > 0, "no input of the corpus gives an image");
@@ -111,37 +126,70 @@ fn random_trees() {
     ]);
     let asked = std::env::var("MKE4FS_RANDOM_TREES");
     let wanted = asked.map_or(RANDOM_TREES, |text| text.parse().expect("a number"));
-    let (mut images, mut seed) = (0, 0);
+    let first = std::env::var("MKE4FS_FIRST_TREE");
+    let first = first.map_or(1, |text| text.parse().expect("a number"));
+    let mounts = tools::ready(&[Need::Root]);
+    let (mut images, mut seed, mut compared, mut refused) = (0, first, 0, 0);
     while images < wanted {
-        seed += 1;
         let name = PathBuf::from(format!("random tree {seed}"));
         let named = Named(&name);
-        images += check_tree(&random_bytes(seed), checked);
+        if let Some((made, file)) = check_tree(&random_bytes(seed), checked) {
+            images += 1;
+            if mounts && images % MOUNTED_STEP == 0 {
+                match is_shown(&made) {
+                    true => compare_mounted(&made, file.path()),
+                    false => refused += 1,
+                }
+                compared += u64::from(is_shown(&made));
+            }
+        }
         std::mem::forget(named);
+        seed += 1;
     }
-    tools::report(&format!("random trees: {images} images of {seed} inputs"));
+    tools::report(&format!(
+        "random trees: {images} images of the seeds {first} to {}; {compared} mounted and compared, \
+         {refused} with features that this kernel does not mount",
+        seed - 1
+    ));
 }
 
-/// Checks one tree, and its image by e2fsck; 1 if there was an image.
-fn check_tree(bytes: &[u8], checked: bool) -> u64 {
-    let Some(image) = targets::tree::run(bytes) else {
-        return 0;
+/// Whether this kernel mounts such an image: it has no tables for casefolding, and pages of 4 KiB.
+fn is_shown(made: &Made) -> bool {
+    let geometry = &made.layout.geometry;
+    !geometry.features.has(Feature::Casefold) && geometry.block_size.bytes() <= 4096
+}
+
+/// Compares what the kernel shows of an image with its tree.
+fn compare_mounted(made: &Made, image: &Path) {
+    let comparison = Mounted {
+        tree: &made.tree,
+        has_long_times: made.layout.geometry.inode_size > 128,
     };
+    let compared = mount_ro(image, |root| comparison.compare(NodeId::ROOT, root));
+    compared
+        .expect("the kernel mounts it")
+        .expect("the kernel shows the tree");
+}
+
+/// Checks one tree, and its image by e2fsck; gives both, and a file of the image, if there was one.
+fn check_tree(bytes: &[u8], checked: bool) -> Option<(Made, NamedTempFile)> {
+    let made = targets::tree::run(bytes)?;
+    let image = &made.image;
+    let file = NamedTempFile::new_in("/dev/shm").expect("/dev/shm is needed, to build there");
+    write_sparse(image, file.as_file()).expect("the image can be written");
     if checked {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        write_sparse(&image, file.as_file()).expect("the image can be written");
         for which in Which::ALL {
             let Err(error) = tools::e2fsck(file.path(), which) else {
                 continue;
             };
             let said = error.to_string();
             let faults: Vec<&str> = said.lines().filter(|line| line.contains('?')).collect();
-            let known = orphan_file_fault(&image);
+            let known = orphan_file_fault(image);
             let is_known = faults.iter().all(|fault| fault.starts_with(&known));
             assert!(is_known && !faults.is_empty(), "{said}");
         }
     }
-    1
+    Some((made, file))
 }
 
 /// How the one fault begins that e2fsck may find: mke2fs does not count the blocks of the orphan

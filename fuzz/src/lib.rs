@@ -11,6 +11,7 @@
 )]
 
 pub mod acl;
+pub mod check;
 pub mod image;
 pub mod manifest;
 pub mod options;

@@ -15,6 +15,7 @@ pub(crate) mod bytes;
 pub(crate) mod machine;
 pub(crate) mod making;
 pub(crate) mod mount;
+pub(crate) mod mounted;
 pub(crate) mod tools;
 
 /// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.

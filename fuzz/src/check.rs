@@ -1,0 +1,159 @@
+//! Given any bytes, as an image or as changes to a sound one, checks that the checker comes to an end
+//! without a panic, keeps no more findings than it is asked for, and says the same twice.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::OnceLock;
+
+use arbitrary::Arbitrary;
+use mke4fs::check::{CheckOptions, ReadAt, check};
+use mke4fs::geometry::Geometry;
+use mke4fs::layout::Layout;
+use mke4fs::options::{Options, Size};
+use mke4fs::tree::{Content, Metadata, NodeId, Special, Tree, Xattr};
+
+use super::image::{self, Storage};
+use super::options::host;
+
+/// How many findings are kept.
+const MOST_FINDINGS: usize = 20;
+
+/// The features of the images that are changed.
+const FEATURES: [&str; 5] = [
+    "^metadata_csum",
+    "^metadata_csum,quota,ea_inode",
+    "^metadata_csum,inline_data,casefold",
+    "^extent,^64bit,^metadata_csum,meta_bg,^resize_inode",
+    "metadata_csum,mmp",
+];
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    image: u8,
+    changes: Vec<(Place, u8)>,
+}
+
+/// Where a byte is changed: in the superblock, or in one of the pieces that are not zero.
+#[derive(Arbitrary, Debug)]
+enum Place {
+    Superblock(u16),
+    Piece(u16, u8),
+}
+
+/// A sound image and where it is not zero, in pieces of 256 bytes.
+struct Sound {
+    bytes: Vec<u8>,
+    pieces: Vec<usize>,
+}
+
+/// A sound image with some bytes changed.
+struct Changed<'a> {
+    sound: &'a [u8],
+    changes: BTreeMap<usize, u8>,
+}
+
+impl ReadAt for Changed<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.sound.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.sound.read_exact_at(offset, buffer)?;
+        let start = usize::try_from(offset).expect("it could be read");
+        for (at, value) in self.changes.range(start..start + buffer.len()) {
+            buffer[at - start] = *value;
+        }
+        Ok(())
+    }
+}
+
+/// Checks the checker by `bytes`.
+pub fn run(bytes: &[u8]) {
+    judge(&bytes);
+    let Some(input) = super::value::<Input>(bytes) else {
+        return;
+    };
+    let images = images();
+    let sound = &images[usize::from(input.image) % images.len()];
+    let place = |place: &Place| match place {
+        Place::Superblock(at) => 1024 + usize::from(*at) % 1024,
+        Place::Piece(piece, at) => {
+            sound.pieces[usize::from(*piece) % sound.pieces.len()] + usize::from(*at)
+        }
+    };
+    let changes = input.changes.iter().map(|(at, value)| (place(at), *value));
+    judge(&Changed {
+        sound: &sound.bytes,
+        changes: changes.collect(),
+    });
+}
+
+fn judge(image: &dyn ReadAt) {
+    let options = CheckOptions {
+        most_findings: MOST_FINDINGS,
+        ..CheckOptions::default()
+    };
+    let report = check(image, &options);
+    let kept = u64::try_from(report.findings.len()).expect("a few");
+    assert!(kept <= report.total && report.findings.len() <= MOST_FINDINGS);
+    assert_eq!(report, check(image, &options));
+    for finding in &report.findings {
+        assert!(!finding.to_string().is_empty());
+    }
+}
+
+fn images() -> &'static [Sound] {
+    static IMAGES: OnceLock<Vec<Sound>> = OnceLock::new();
+    IMAGES.get_or_init(|| FEATURES.iter().map(|features| sound(features)).collect())
+}
+
+fn sound(features: &str) -> Sound {
+    let tree = tree();
+    let mut options = Options::new();
+    options
+        .fs_type("ext4")
+        .features(features)
+        .features(format!("{features},^has_journal"))
+        .size(Size::Bytes(1 << 20))
+        .block_size(1024)
+        .inodes_count(128)
+        .force();
+    let settings = options.settle(&host()).expect("they are fixed").settings;
+    let geometry = Geometry::new(&settings).expect("they are fixed");
+    let layout = Layout::new(&settings, geometry, &tree).expect("the tree is small");
+    let memory = image::render(&settings, &layout, &tree, Storage::Zeros);
+    let report = check(&memory, &CheckOptions::default());
+    assert!(report.is_clean(), "{features}: {:?}", report.findings);
+    let bytes = memory.into_bytes().expect("it is small");
+    let used = bytes.chunks(256).enumerate();
+    let pieces = used
+        .filter(|(_, piece)| piece.iter().any(|byte| *byte != 0))
+        .map(|(number, _)| number * 256)
+        .collect();
+    Sound { bytes, pieces }
+}
+
+fn tree() -> Tree {
+    let mut tree = Tree::new(Metadata::default());
+    let mut plant = || -> Result<(), mke4fs::tree::TreeError> {
+        let (root, plain) = (NodeId::ROOT, Metadata::default());
+        let file = tree.file(root, b"file", plain, Content::from_bytes(vec![1; 20_000]))?;
+        let xattr = |name: &str, length| Xattr {
+            name: name.as_bytes().to_vec(),
+            value: vec![b'v'; length],
+        };
+        let set = tree.xattr_set(vec![xattr("user.a", 30), xattr("user.b", 600)]);
+        tree.set_xattrs(file, set);
+        tree.file(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;
+        tree.symlink(root, b"link", plain, &[b't'; 100])?;
+        let many = tree.directory(root, b"many", plain)?;
+        for number in 0..90 {
+            let name = format!("a-name-of-some-length-{number}");
+            tree.special(many, name.as_bytes(), plain, Special::Fifo)?;
+        }
+        tree.directory(many, b"below", plain)?;
+        tree.finish()
+    };
+    plant().expect("its names are fine");
+    tree
+}
