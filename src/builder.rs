@@ -4,7 +4,7 @@ mod stream;
 
 use std::fmt;
 
-use crate::emit::{Writing, emit};
+use crate::emit::{Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutWarning};
@@ -278,7 +278,19 @@ impl Plan {
     /// Where `sink` is too small or fails, content cannot be read or changed since it was declared,
     /// or `writing` is cancelled. The sink then holds no superblock.
     pub fn write(&self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<(), Error> {
-        emit(&self.settings, &self.layout, &self.tree, sink, writing)?;
+        let sinks = Sinks {
+            image: sink,
+            journal: None,
+        };
+        self.write_to(sinks, writing)
+    }
+
+    /// Writes the image, and lists it on the device of its journal.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
+    pub fn write_to(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
+        emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
         Ok(())
     }
 }

@@ -100,6 +100,11 @@ pub enum GeometryError {
         /// The blocks that are left.
         blocks: u64,
     },
+    /// A device too short for the journal it is to be.
+    JournalDeviceTooShort {
+        /// Its blocks.
+        blocks: u64,
+    },
     /// A journal longer than half of the free blocks.
     JournalTooBig {
         /// The blocks asked for.
@@ -148,6 +153,11 @@ impl fmt::Display for GeometryError {
             Self::JournalTooShort { blocks } => write!(
                 f,
                 "the journal would have {blocks} blocks beside those for fast commits; it needs {}",
+                jbd2::MIN_BLOCKS
+            ),
+            Self::JournalDeviceTooShort { blocks } => write!(
+                f,
+                "the journal device has {blocks} blocks; it needs {}",
                 jbd2::MIN_BLOCKS
             ),
             Self::JournalTooBig { blocks, most } => write!(
@@ -203,6 +213,9 @@ impl Geometry {
         settings: &Settings,
     ) -> Result<(Self, Option<GeometryError>), GeometryError> {
         let mut draft = Draft::new(settings)?;
+        if settings.features.has(Feature::JournalDev) {
+            return draft.of_journal_device();
+        }
         let mut geometry = loop {
             match draft.attempt()? {
                 Attempt::Done(geometry) => break geometry,
@@ -213,6 +226,9 @@ impl Geometry {
         let journal = geometry.size_journal(settings)?;
         let mmp = geometry.check_mmp(settings).err();
         let orphan_file = geometry.size_orphan_file(settings).err();
+        if settings.journal_device.is_some() {
+            geometry.features = geometry.features.with(Feature::HasJournal);
+        }
         Ok((geometry, journal.or(mmp).or(orphan_file)))
     }
 
@@ -296,6 +312,11 @@ impl Geometry {
             Some(before) => Ino::new(before.get() + 1),
             None => first,
         })
+    }
+
+    /// Whether it is a journal for other filesystems, without groups of its own.
+    pub fn is_journal_device(&self) -> bool {
+        self.features.has(Feature::JournalDev)
     }
 
     /// The inodes of quota files and of the orphan file.
@@ -443,7 +464,7 @@ impl Geometry {
         &mut self,
         settings: &Settings,
     ) -> Result<Option<GeometryError>, GeometryError> {
-        if !self.features.has(Feature::HasJournal) {
+        if !self.features.has(Feature::HasJournal) || settings.journal_device.is_some() {
             return Ok(None);
         }
         let Some(default) = default_journal_blocks(self.blocks_count) else {
@@ -565,6 +586,52 @@ impl<'a> Draft<'a> {
                 .map_err(|_| GeometryError::InvalidArgument)?,
             features: settings.features,
         })
+    }
+
+    /// A journal for other filesystems: all of the device, behind a superblock.
+    fn of_journal_device(&self) -> Result<(Geometry, Option<GeometryError>), GeometryError> {
+        let blocks = self.blocks_count;
+        let length = GeometryError::JournalLength { blocks };
+        let journal_blocks = u32::try_from(blocks).map_err(|_| length)?;
+        let block_size = self.settings.block_size;
+        if let JournalLength::Mebibytes(mebibytes) = self.settings.journal_length {
+            // No block of it counts as free for another journal.
+            let blocks = (u64::from(mebibytes) << 20) / block_size.bytes_u64();
+            let range = u64::from(jbd2::MIN_BLOCKS)..=u64::from(jbd2::MAX_BLOCKS);
+            return Err(match range.contains(&blocks) {
+                true => GeometryError::JournalTooBig { blocks, most: 0 },
+                false => GeometryError::JournalLength { blocks },
+            });
+        }
+        let geometry = Geometry {
+            block_size,
+            blocks_count: blocks,
+            reserved_blocks: 0,
+            first_data_block: self.first_data_block(),
+            log_cluster_ratio: self.settings.log_cluster_ratio,
+            blocks_per_group: self.blocks_per_group,
+            groups: 0,
+            features: self.features,
+            inode_size: self.settings.inode_size,
+            inodes_per_group: 0,
+            inode_blocks_per_group: 0,
+            inodes_count: 0,
+            desc_size: 32,
+            desc_blocks: 0,
+            first_meta_bg: 0,
+            reserved_gdt_blocks: 0,
+            log_groups_per_flex: self.settings.log_groups_per_flex,
+            backup_bgs: [0; 2],
+            fast_commit_blocks: 0,
+            journal_blocks: Some(journal_blocks),
+            quota_types: QuotaTypes::NONE,
+            orphan_file_blocks: None,
+            too_small_for_journal: false,
+            super_only: false,
+        };
+        let is_short = journal_blocks < jbd2::MIN_BLOCKS;
+        let fault = GeometryError::JournalDeviceTooShort { blocks };
+        Ok((geometry, is_short.then_some(fault)))
     }
 
     fn first_data_block(&self) -> u64 {

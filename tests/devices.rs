@@ -8,7 +8,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +30,7 @@ const ROWS: &[(u64, &str)] = &[
     (24, "-t ext4 -b 1024 -O meta_bg,^resize_inode"),
     (130, "-t ext4 -b 65536"),
     (24, "-t ext4 -b -1024 -G 4 -J size=8"),
+    (24, "-O journal_dev -b 4096"),
 ];
 
 /// What decides how much old content is left.
@@ -146,4 +147,70 @@ fn sectors_of_512_bytes() {
 #[test]
 fn sectors_of_4096_bytes() {
     check_all(4096);
+}
+
+/// A journal's device is made, and a filesystem listed on it, as mke2fs does; e2fsck finds both sound.
+fn journal_elsewhere(words: &str, by: &str) -> Result<()> {
+    let dir = making::workplace()?;
+    let journal = Device::new(dir.path().join("journal"), 8, 512)?;
+    let shown = journal.device.to_string_lossy().into_owned();
+    let by = by.replace("DEVICE", &shown);
+    let make = |name: &str, command: &mut dyn FnMut() -> Result<Command>| -> Result<_> {
+        let extended = format!("hash_seed={SEED_TEXT}");
+        let label = [
+            "-q",
+            "-F",
+            "-E",
+            &extended,
+            "-O",
+            "journal_dev",
+            "-L",
+            "the-journal",
+        ];
+        let own = ["-U", JOURNAL_UUID, "-b", "4096", &shown];
+        let made = outcome(command()?.args(label).args(own))?;
+        let image = dir.path().join(name);
+        File::create(&image)?.set_len(24 << 20)?;
+        let mut filesystem = command()?;
+        filesystem.args(["-F", "-U", UUID_TEXT, "-E", &extended, "-J", &by]);
+        filesystem.args(words.split_whitespace()).arg(&image);
+        let said = made + &outcome(&mut filesystem)?;
+        let mut superblocks = vec![0; 3 * 4096];
+        File::open(&journal.device)?.read_exact(&mut superblocks)?;
+        Ok((image, said, superblocks))
+    };
+    let mut reference = || tools::command(Which::Reference, "mke2fs");
+    let (expected, theirs, listed) = make("expected", &mut reference)?;
+    let mut ours = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+        command.arg0("mke2fs");
+        Ok(command)
+    };
+    let (found, said, list) = make("found", &mut ours)?;
+    let checked = tools::command(Which::Reference, "e2fsck")?
+        .args(["-fn", "-j", &shown])
+        .arg(&found)
+        .output()?;
+    journal.detach()?;
+    assert_eq!(theirs, said);
+    assert!(theirs.contains("exit status: 0"), "{theirs}");
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(list == listed, "the journal's list is another");
+    let differences = Pair::open(&expected, &found, 0)?.differences()?;
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+    Ok(())
+}
+
+const JOURNAL_UUID: &str = "99999999-2222-4333-8444-555555555555";
+
+#[test]
+fn a_journal_has_a_device_of_its_own() -> Result<()> {
+    if !ready(&[Need::Root, Need::E2fsprogs(Which::Reference)]) {
+        return Ok(());
+    }
+    journal_elsewhere("-t ext4", "device=DEVICE")?;
+    journal_elsewhere("-t ext2 -b 4096", "device=LABEL=the-journal")?;
+    let by = format!("device=UUID={JOURNAL_UUID}");
+    journal_elsewhere("-t ext3 -O quota -b -2048", &by)
 }

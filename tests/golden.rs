@@ -307,6 +307,12 @@ fn record() -> Result<()> {
 
 /// Combinations that are not drawn.
 const CHOSEN: &[&str] = &[
+    "8192k -O journal_dev",
+    "8192k! -O journal_dev -b 4096 -E nodiscard -L label",
+    "8192k! -O journal_dev -b 2048 -E nodiscard,lazy_journal_init=1 -m 10",
+    "8192k -O journal_dev,metadata_csum -b 65536 -E stride=4,quotatype=prjquota",
+    "900k -O journal_dev -b 1024",
+    "+8192k -t ext3 -O journal_dev -b 1024 -J size=4",
     "8192k -S",
     "8192k! -S -t ext4",
     "8192k! -S -t ext4 -E nodiscard",

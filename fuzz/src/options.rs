@@ -257,6 +257,7 @@ pub fn host() -> Host {
         first_meta_bg: None,
         sector_size: None,
         physical_sector_size: None,
+        journal_device: None,
         target: Target::default(),
     }
 }

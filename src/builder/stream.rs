@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Builder, Found, Notice, Plan, Wanted, of_layout};
-use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Writing};
+use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::inline::most_content_bytes;
@@ -124,10 +124,22 @@ impl Ready {
     /// or `writing` is cancelled; for a stream also where content cannot be stored or does not fit.
     /// The sink then holds no superblock.
     pub fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        let sinks = Sinks {
+            image: sink,
+            journal: None,
+        };
+        self.write_to(sinks, writing)
+    }
+
+    /// Writes the image, and lists it on the device of its journal; of a stream, it cannot have one.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
+    pub fn write_to(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
-            Way::Streaming(streaming) => streaming.write(sink, writing),
+            Way::Streaming(streaming) => streaming.write(sinks.image, writing),
             Way::Planned(plan) => {
-                plan.write(sink, writing)?;
+                plan.write_to(sinks, writing)?;
                 Ok(Built {
                     summary: plan.summary(),
                     settings: plan.settings,

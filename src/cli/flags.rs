@@ -186,7 +186,7 @@ pub(super) static FLAGS: &[Flag] = &[
     letter(
         'J',
         Some("size=MIB,..."),
-        "Make the journal so long; also location=BLOCK and more",
+        "Make the journal so long; also device=PATH, location=BLOCK and more",
         journal,
     ),
     letter('j', None, "Make a journal", |request, _| {
@@ -595,6 +595,8 @@ fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         Manner::Mke2fs => 1 << bytes.ilog2(),
         Manner::Mke4fs => bytes,
     };
+    request.block_size = Some(bytes);
+    request.has_block_size = !least;
     match least {
         true => request.options.block_size_at_least(bytes),
         false => request.options.block_size(bytes),
@@ -674,7 +676,12 @@ fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
             }
             "v1_superblock" => request.journal_v1 = true,
             "device" => {
-                return line(words::not_yet(&format!("-J {name}")));
+                let value = value.ok_or_else(fault)?;
+                let Some(device) = super::journal::find(value) else {
+                    request.warnings.push(words::no_such_journal(value));
+                    return Err(fault());
+                };
+                request.journal_device = Some(device);
             }
             _ => return Err(fault()),
         }
@@ -947,8 +954,6 @@ mod tests {
                 assert_eq!(fault, Some(Fault::Line(text)));
             }
         }
-        let fault = given(Manner::Mke4fs, &[("J", "device=x")]).err();
-        assert_eq!(fault, Some(Fault::Line(words::not_yet("-J device"))));
     }
 
     /// getopt's string in mke2fs 1.47.2.

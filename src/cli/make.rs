@@ -8,9 +8,9 @@ use std::thread;
 
 use super::request::{Request, SizeWish};
 use crate::cancel::Cancel;
-use crate::emit::Writing;
+use crate::emit::{Sinks, Writing};
 use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
-use crate::sink::{IfBusy, OpenError, Output};
+use crate::sink::{IfBusy, OpenError, Output, Sink};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -214,6 +214,8 @@ pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError
 /// An output that no signal and no abort leaves half written.
 pub(super) struct Guarded {
     output: Output,
+    /// The device of its journal.
+    journal: Option<Output>,
     stop: Stop,
 }
 
@@ -233,8 +235,28 @@ impl Stop {
         // Where the system does not help, what is left has no superblock still.
         #[cfg(unix)]
         let _ = output.undo_on_abort();
-        Guarded { output, stop: self }
+        Guarded {
+            output,
+            journal: None,
+            stop: self,
+        }
     }
+}
+
+impl Guarded {
+    /// The same, with the device of the journal.
+    pub(super) fn with_journal(mut self, journal: Option<Output>) -> Self {
+        self.journal = journal;
+        self
+    }
+}
+
+/// What is written to.
+struct Outputs {
+    /// The filesystem's own.
+    image: Output,
+    /// The device of its journal.
+    journal: Option<Output>,
 }
 
 /// Writes the image and leaves the output finished, or as if nothing had been begun.
@@ -247,9 +269,17 @@ pub(super) fn write(
     guarded: Guarded,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Built, Failure> {
-    let Guarded { output, stop } = guarded;
+    let Guarded {
+        output,
+        journal,
+        stop,
+    } = guarded;
     let Stop(cancel) = stop;
-    let written = write_until(request, prepared, output, (progress, &cancel));
+    let outputs = Outputs {
+        image: output,
+        journal,
+    };
+    let written = write_until(request, prepared, outputs, (progress, &cancel));
     if let Err(Failure::Error(error)) = &written
         && error.is_cancelled()
     {
@@ -261,11 +291,14 @@ pub(super) fn write(
 fn write_until(
     request: &Request,
     prepared: Prepared,
-    output: Output,
+    outputs: Outputs,
     (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
 ) -> Result<Built, Failure> {
     let Prepared { ready, patterns } = prepared;
-    let mut output = output;
+    let Outputs {
+        image: mut output,
+        journal,
+    } = outputs;
     if request.uncached {
         output.leave_uncached();
     }
@@ -283,8 +316,15 @@ fn write_until(
         // mke2fs leaves a device synced, and so do we; a file only on demand.
         sync: request.sync || request.uncached || draft.file().is_block_device(),
     };
+    let sinks = Sinks {
+        image: draft.file(),
+        journal: journal.as_ref().map(|journal| {
+            let sink: &dyn Sink = journal.file();
+            sink
+        }),
+    };
     let is_stream = plan.is_none();
-    let mut built = ready.write(draft.file(), &writing)?;
+    let mut built = ready.write_to(sinks, &writing)?;
     if is_stream {
         built.notices.extend(unmatched(&patterns));
     }

@@ -16,7 +16,7 @@ use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, check, existing, mke4fs, proceed, say, tell, warn};
+use super::{Failed, check, existing, journal, mke4fs, proceed, say, tell, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
@@ -37,6 +37,7 @@ pub(super) fn run(
             program: name,
             device: "",
             size: "",
+            journal: "",
         };
         say(words::refusal(error.refusal(), names));
         Failed
@@ -139,6 +140,12 @@ impl Command {
             program: &self.program,
             device: &self.device_name,
             size: self.size.as_deref().unwrap_or_default(),
+            journal: self
+                .request
+                .journal_device
+                .as_ref()
+                .and_then(|path| path.to_str())
+                .unwrap_or_default(),
         }
     }
 
@@ -158,6 +165,7 @@ impl Command {
         if !self.request.quiet {
             warn(&words::banner());
         }
+        journal::look_at(&self.request, &self.program, host)?;
         let options = self.options()?;
         self.look_at(host)?;
         let opened = match host.target.kind {
@@ -200,7 +208,8 @@ impl Command {
             Some(output) => output,
             None => self.open(true)?,
         };
-        self.write(prepared, stop.guard(output), kind)
+        let journal = journal::open_in_words(&self.request, &self.program)?;
+        self.write(prepared, stop.guard(output).with_journal(journal), kind)
     }
 
     /// Writes, and tells of it as mke2fs does.

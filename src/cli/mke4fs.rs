@@ -17,7 +17,7 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, check, existing, tell, tell_surely, warn, words};
+use super::{Failed, check, existing, journal, tell, tell_surely, warn, words};
 use crate::geometry::Geometry;
 use crate::options::{Host, Options, Settings, Size, TargetKind};
 use crate::sink::Output;
@@ -190,6 +190,10 @@ impl Run {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
             return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
         }
+        if let Some(path) = &self.request.journal_device {
+            host.look_at_journal(path)
+                .or_else(|error| fail(&error.to_string()))?;
+        }
         let options = self.options()?;
         // What cannot be written is refused before the source is read. A new output is created
         // only then: it may lie in the source.
@@ -280,7 +284,8 @@ impl Run {
             None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
         };
         let bar = self.bar(prepared.ready.plan().map(Plan::summary));
-        let output = stop.guard(output);
+        let journal = journal::open(&self.request).map_err(Failure::Open)?;
+        let output = stop.guard(output).with_journal(journal);
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
         let built = written?;

@@ -7,6 +7,7 @@ mod check;
 mod existing;
 mod flags;
 mod getopt;
+mod journal;
 mod json;
 mod make;
 mod mke2fs;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZero;
+use std::path::PathBuf;
 
 use super::rules::RuleWish;
 use crate::Fit;
@@ -53,6 +54,12 @@ pub(super) struct Request {
     pub(super) fast_commit: Option<u32>,
     pub(super) journal_location: Option<String>,
     pub(super) journal_v1: bool,
+    /// The device that is to have the journal.
+    pub(super) journal_device: Option<PathBuf>,
+    /// The block size in bytes that is asked for, or the least.
+    pub(super) block_size: Option<u32>,
+    /// Whether it is said outright.
+    pub(super) has_block_size: bool,
     /// 0 takes back what was asked for before.
     pub(super) blocks_per_group: Option<u32>,
     pub(super) cluster_size: Option<u32>,
@@ -101,6 +108,9 @@ impl Request {
             fast_commit: None,
             journal_location: None,
             journal_v1: false,
+            journal_device: None,
+            block_size: None,
+            has_block_size: false,
             blocks_per_group: None,
             cluster_size: None,
             threads: None,

@@ -43,7 +43,9 @@ impl Step {
     /// The step that finds `fault`.
     pub(super) fn of_fault(fault: &GeometryError) -> Self {
         match fault {
-            GeometryError::JournalTooShort { .. } => Self::Journal,
+            GeometryError::JournalTooShort { .. } | GeometryError::JournalDeviceTooShort { .. } => {
+                Self::Journal
+            }
             GeometryError::MmpInterval { .. } => Self::Mmp,
             _ => Self::Content,
         }
@@ -94,6 +96,10 @@ impl Telling<'_> {
     pub(super) fn until(&self, step: Step) -> Result<(), Failed> {
         self.discarding();
         self.stats();
+        if self.geometry.is_journal_device() {
+            self.journal_device(step);
+            return Ok(());
+        }
         self.tell(words::ALLOCATING);
         let groups = self.geometry.groups.into();
         if !self.settings.packed_meta_blocks || !self.geometry.features.has(Feature::FlexBg) {
@@ -136,6 +142,31 @@ impl Telling<'_> {
         }
     }
 
+    /// Tells how a journal's device is made; a fault of it is found before.
+    fn journal_device(&self, step: Step) {
+        if step != Step::Content {
+            return;
+        }
+        if !self.settings.lazy_journal_init && !self.settings.assume_storage_prezeroed {
+            let blocks = self.geometry.blocks_count;
+            self.tell(words::ZEROING_JOURNAL_DEVICE);
+            let first = blocks.min(words::JOURNAL_ZEROED_AT_ONCE);
+            let numbers = words::numeric_progress_from(first, blocks, self.tells_progress);
+            self.tell(&numbers);
+        }
+        tell("\n");
+    }
+
+    /// Tells that the filesystem is listed on its journal's device, if that is so.
+    fn adding_journal(&self) -> bool {
+        let Some(device) = &self.request.journal_device else {
+            return false;
+        };
+        self.tell(&words::adding_journal(&device.display().to_string()));
+        self.tell(words::DONE);
+        true
+    }
+
     /// Tells what `-S` does, once it may: what is there may be lost by it.
     fn rescue(&self) -> Result<(), Failed> {
         if !self.settings.discard
@@ -147,7 +178,7 @@ impl Telling<'_> {
         if self.request.force == 0 {
             proceed()?;
         }
-        if self.geometry.features.has(Feature::HasJournal) {
+        if !self.adding_journal() && self.geometry.features.has(Feature::HasJournal) {
             tell(words::SKIPPING_JOURNAL);
         }
         Ok(())
@@ -156,6 +187,7 @@ impl Telling<'_> {
     /// Tells of the filesystem's own files.
     fn files(&self, step: Step) {
         let (settings, geometry) = (self.settings, self.geometry);
+        self.adding_journal();
         if let Some(blocks) = geometry.journal_blocks {
             self.tell(&words::creating_journal(blocks));
             let before_first = |block: &u64| *block < geometry.first_data_block;
@@ -186,6 +218,9 @@ impl Telling<'_> {
 
     /// Tells the end.
     pub(super) fn end(&self) {
+        if self.geometry.is_journal_device() {
+            return;
+        }
         if !self.request.sources.is_empty() {
             self.tell(words::DONE);
         }

@@ -130,6 +130,35 @@ pub(super) fn contains(device: &str, existing: &Existing) -> (Stream, String) {
     }
 }
 
+/// No device has the label or the UUID asked for.
+pub(super) fn no_such_journal(name: &str) -> String {
+    format!("\nCould not find journal device matching {name}\n")
+}
+
+pub(super) fn using_journal_block_size(bytes: u32) -> String {
+    format!("Using journal device's blocksize: {bytes}\n")
+}
+
+pub(super) fn not_a_block_device(device: &str) -> String {
+    format!("{device} is not a block special device.\n")
+}
+
+pub(super) fn cannot_open_journal(reason: &str, device: &str) -> String {
+    format!("{reason} while trying to open journal device {device}\n")
+}
+
+pub(super) fn cannot_add_journal(reason: &str, device: &str) -> String {
+    format!("{reason} \n\twhile trying to add journal to device {device}")
+}
+
+pub(super) fn adding_journal(device: &str) -> String {
+    format!("Adding journal to device {device}: ")
+}
+
+pub(super) fn journal_in_use(device: &str, mounted: bool) -> String {
+    in_use(device, mounted).replace("a filesystem", "a journal")
+}
+
 pub(super) fn in_use(device: &str, mounted: bool) -> String {
     let how = match mounted {
         true => "mounted",
@@ -209,6 +238,8 @@ pub(super) struct Names<'a> {
     pub(super) device: &'a str,
     /// The size as it was given.
     pub(super) size: &'a str,
+    /// The journal's device.
+    pub(super) journal: &'a str,
 }
 
 /// What mke2fs says of a refusal, and where.
@@ -217,6 +248,7 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         program,
         device,
         size,
+        journal: journal_device,
     } = names;
     let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
     let plain = |text: String| (Stream::Err, text);
@@ -347,6 +379,13 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
             let text = format!("bad error behavior in profile - {text}");
             plain(format!("{program}: {text}\n{}", usage(program)))
         }
+        Refusal::JournalBlocksTooSmall { journal, least } => line(format!(
+            "Journal dev blocksize ({journal}) smaller than minimum blocksize {least}\n"
+        )),
+        Refusal::JournalBlockSize { .. } => line(format!(
+            "Filesystem has unexpected block size while trying to open journal device {}\n",
+            journal_device
+        )),
         // mke2fs finds these while it reads the flags, hangs on them or does not know them.
         Refusal::ConfUnreadable { .. }
         | Refusal::BlockSize(_)
@@ -530,6 +569,11 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
                 "{program}: Journal must be at least 1024 blocks \n\twhile trying to create journal\n"
             )
         }
+        GeometryError::JournalDeviceTooShort { .. } => {
+            "create_journal_dev: Journal must be at least \
+             1024 blocks while splitting the journal size\n"
+                .to_owned()
+        }
         GeometryError::JournalTooBig { .. } => {
             "\nTotal journal size too big for filesystem.\n".to_owned()
         }
@@ -564,7 +608,9 @@ pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a jou
 
 /// What mke2fs says where checksums could cover more.
 pub(super) fn checksum_advice(features: FeatureSet) -> String {
-    let lacks = |feature| features.has(Feature::MetadataCsum) && !features.has(feature);
+    let is_filesystem = !features.has(Feature::JournalDev);
+    let lacks =
+        |feature| is_filesystem && features.has(Feature::MetadataCsum) && !features.has(feature);
     let mut text = String::new();
     if lacks(Feature::Extent) {
         text.push_str(
@@ -709,22 +755,32 @@ fn backups(geometry: &Geometry) -> String {
 ///
 /// mke2fs tells the first number at once and others as seconds pass; then it rubs them out.
 pub(super) fn numeric_progress(most: u64, told: bool) -> String {
+    numeric_progress_from(0, most, told)
+}
+
+/// The same, where the first number told is `first`.
+pub(super) fn numeric_progress_from(first: u64, most: u64, told: bool) -> String {
     let width = 2 * digits(most) + 1;
     let (spaces, back) = (" ".repeat(width), "\u{8}".repeat(width));
-    numeric_progress_begun(most, told) + &spaces + &back
+    let begun = match told {
+        true => begun(first, most),
+        false => String::new(),
+    };
+    begun + &spaces + &back
 }
 
 /// The same, of a step that is not done.
 pub(super) fn numeric_progress_begun(most: u64, told: bool) -> String {
-    let digits = digits(most);
     match told {
-        true => format!(
-            "{:>digits$}/{most:>digits$}{}",
-            0,
-            "\u{8}".repeat(2 * digits + 1)
-        ),
+        true => begun(0, most),
         false => String::new(),
     }
+}
+
+fn begun(first: u64, most: u64) -> String {
+    let digits = digits(most);
+    let back = "\u{8}".repeat(2 * digits + 1);
+    format!("{first:>digits$}/{most:>digits$}{back}")
 }
 
 fn digits(most: u64) -> usize {
@@ -765,6 +821,9 @@ pub(super) fn mmp_enabled(seconds: u16) -> String {
 /// The output ends before the inode that `-S` must change.
 pub(super) const SHORT_READ: &str = "Attempt to read block from filesystem resulted in short read \
      while creating orphan file";
+/// How many blocks of a journal's device mke2fs zeroes before it tells a number.
+pub(super) const JOURNAL_ZEROED_AT_ONCE: u64 = 1024;
+pub(super) const ZEROING_JOURNAL_DEVICE: &str = "Zeroing journal device: ";
 pub(super) const SKIPPING_JOURNAL: &str = "Skipping journal creation in super-only mode\n";
 
 /// What `-S` is told to do is a last resort.

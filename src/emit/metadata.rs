@@ -5,7 +5,7 @@ use bytemuck::{Zeroable, bytes_of};
 
 use super::Image;
 use crate::feature::{Feature, Word};
-use crate::layout::{AppendedFile, Layout};
+use crate::layout::AppendedFile;
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::group_desc::{
     BLOCK_UNINIT, GroupDesc, INODE_UNINIT, INODE_ZEROED, SIZE_32, checksum_crc16, checksum_crc32c,
@@ -210,7 +210,12 @@ impl Image<'_> {
         let mut superblock =
             JournalSuperblock::empty(blocks, geometry.block_size.bytes(), self.settings.uuid);
         superblock.s_num_fc_blks = Be32::new(geometry.fast_commit_blocks);
-        if self.settings.journal_v1 {
+        if geometry.is_journal_device() {
+            // The filesystems it is for are listed as they are made; the log begins behind this.
+            superblock.s_nr_users = Be32::new(0);
+            let own = geometry.superblock_block().get() + 1;
+            superblock.s_first = Be32::new(u32::try_from(own + 1).unwrap_or(u32::MAX));
+        } else if self.settings.journal_v1 {
             superblock.h_blocktype = Be32::new(BLOCK_TYPE_SUPERBLOCK_V1);
         }
         block.fill(0);
@@ -317,8 +322,11 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.s_log_groups_per_flex = geometry.log_groups_per_flex;
     sb.s_overhead_clusters = Le32::new(u32::try_from(layout.overhead_clusters).unwrap_or(u32::MAX));
     sb.s_backup_bgs = geometry.backup_bgs.map(Le32::new);
+    if geometry.is_journal_device() {
+        sb.s_flags = Le32::new(sb.s_flags.get() & !FLAG_SIGNED_HASH);
+    }
     set_features(image, &mut sb);
-    set_journal(layout, &mut sb);
+    set_journal(image, &mut sb);
     sb
 }
 
@@ -362,8 +370,14 @@ fn set_features(image: &Image<'_>, sb: &mut Superblock) {
     }
 }
 
-/// Repeats the journal's inode, from which fsck restores it.
-fn set_journal(layout: &Layout, sb: &mut Superblock) {
+/// Says where the journal is; of its inode it is a copy, from which fsck restores it.
+fn set_journal(image: &Image<'_>, sb: &mut Superblock) {
+    let layout = image.layout;
+    if let Some(journal) = &image.settings.journal_device {
+        sb.s_journal_dev = Le32::new(journal.number);
+        sb.s_journal_uuid = journal.uuid;
+        return;
+    }
     if layout.geometry.super_only && layout.geometry.features.has(Feature::HasJournal) {
         // The journal that was there is kept.
         sb.s_journal_inum = Le32::new(Ino::JOURNAL.get());

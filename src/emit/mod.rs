@@ -8,6 +8,7 @@
 mod arriving;
 mod batch;
 mod inodes;
+mod journal_device;
 mod metadata;
 mod stale;
 
@@ -32,6 +33,7 @@ use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Buffer};
+use journal_device::Listing;
 
 /// More threads than this wait for each other, and would take long to start.
 const MOST_THREADS: usize = 256;
@@ -86,6 +88,8 @@ pub enum EmitError {
     },
     /// Quota files for an old filesystem that has some, or something else in their place.
     QuotaInUse,
+    /// The journal's device cannot be used, for the reason stated.
+    Journal(&'static str),
     /// The caller asked to stop.
     Cancelled,
 }
@@ -108,6 +112,7 @@ impl fmt::Display for EmitError {
                 "the old filesystem's quota inodes are in use; its superblocks can be made without \
                  the quota feature, and tune2fs can add it once e2fsck is done",
             ),
+            Self::Journal(reason) => f.write_str(reason),
             Self::Cancelled => f.write_str("interrupted"),
         }
     }
@@ -117,7 +122,9 @@ impl std::error::Error for EmitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sink { error, .. } | Self::Content { error, .. } => Some(error),
-            Self::SinkTooSmall { .. } | Self::QuotaInUse | Self::Cancelled => None,
+            Self::SinkTooSmall { .. } | Self::QuotaInUse | Self::Journal(_) | Self::Cancelled => {
+                None
+            }
         }
     }
 }
@@ -134,11 +141,48 @@ pub fn emit(
     sink: &dyn Sink,
     writing: &Writing<'_>,
 ) -> Result<(), EmitError> {
-    let out = Out::new(settings, &layout.geometry, sink)?;
+    let sinks = Sinks {
+        image: sink,
+        journal: None,
+    };
+    emit_to(settings, layout, tree, sinks, writing)
+}
+
+/// Where an image goes.
+#[derive(Clone, Copy)]
+pub struct Sinks<'a> {
+    /// The filesystem.
+    pub image: &'a dyn Sink,
+    /// The device of its journal, which lists the filesystems that it is for.
+    pub journal: Option<&'a dyn Sink>,
+}
+
+impl fmt::Debug for Sinks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sinks").finish_non_exhaustive()
+    }
+}
+
+/// Writes the image to `sinks`, as [`emit`] does.
+///
+/// # Errors
+/// As those of [`emit`]; and where there is no sink for the journal but should be, or what is there
+/// is not the journal it was.
+pub fn emit_to(
+    settings: &Settings,
+    layout: &Layout,
+    tree: &Tree,
+    sinks: Sinks<'_>,
+    writing: &Writing<'_>,
+) -> Result<(), EmitError> {
+    let listing = Listing::new(settings, sinks.journal)?;
+    let out = Out::new(settings, &layout.geometry, sinks.image)?;
     if settings.super_only && !settings.discard {
         out.check_quota_inodes(layout)?;
     }
-    Begun::in_place(out, settings, writing)?.finish(layout, tree, &[])
+    let mut begun = Begun::in_place(out, settings, writing)?;
+    begun.listing = listing;
+    begun.finish(layout, tree, &[])
 }
 
 /// An image that is being written: the old superblock is gone, and the storage discarded.
@@ -150,6 +194,7 @@ pub struct Begun<'a> {
     writing: &'a Writing<'a>,
     out: Out<'a>,
     storage: Storage,
+    listing: Option<Listing<'a>>,
 }
 
 impl fmt::Debug for Begun<'_> {
@@ -169,6 +214,11 @@ impl<'a> Begun<'a> {
         sink: &'a dyn Sink,
         writing: &'a Writing<'a>,
     ) -> Result<Self, EmitError> {
+        if settings.journal_device.is_some() {
+            return Err(EmitError::Journal(
+                "a stream of a known size cannot have its journal elsewhere",
+            ));
+        }
         Self::in_place(Out::new(settings, geometry, sink)?, settings, writing)
     }
 
@@ -179,8 +229,14 @@ impl<'a> Begun<'a> {
     ) -> Result<Self, EmitError> {
         out.zero(OLD_SUPERBLOCK)?;
         out.sync(writing)?;
-        let discarded = settings.discard && out.discard(out.length, writing.cancel)?;
-        let storage = if discarded && out.sink.discard_zeroes() {
+        // Of a journal's device not all is discarded: mke2fs knows nothing of its block size by then.
+        let is_journal = settings.features.has(Feature::JournalDev);
+        let length = match is_journal {
+            true => out.length / out.block_bytes * BlockSize::MIN.bytes_u64(),
+            false => out.length,
+        };
+        let discarded = settings.discard && out.discard(length, writing.cancel)?;
+        let storage = if discarded && !is_journal && out.sink.discard_zeroes() {
             Storage::Zeros
         } else if settings.assume_storage_prezeroed {
             Storage::SaidToBeZeros
@@ -192,6 +248,7 @@ impl<'a> Begun<'a> {
             writing,
             out,
             storage,
+            listing: None,
         })
     }
 
@@ -220,6 +277,9 @@ impl<'a> Begun<'a> {
         // The last moment at which a wish to stop can be heard.
         if writing.cancel.load(Ordering::Relaxed) {
             return Err(EmitError::Cancelled);
+        }
+        if let Some(listing) = &self.listing {
+            listing.write(writing)?;
         }
         let primary = image.superblock(Group::new(0));
         let written = out

@@ -20,6 +20,9 @@ impl Image<'_> {
     /// Zeroes what may be old data where it must not show: the boot block, the end where a RAID may
     /// have left metadata, and unless the storage is said to be zeros, inode tables and the journal.
     pub(super) fn zero_stale(&self, storage: Storage, out: &Out<'_>) -> Result<(), EmitError> {
+        if self.layout.geometry.is_journal_device() {
+            return self.zero_journal_device(storage, out);
+        }
         let mut stale = match storage {
             Storage::Zeros => return Ok(()),
             Storage::SaidToBeZeros => Vec::new(),
@@ -63,6 +66,15 @@ impl Image<'_> {
             }
         }
         Ok(())
+    }
+
+    /// All of a journal device, unless that is lazy.
+    fn zero_journal_device(&self, storage: Storage, out: &Out<'_>) -> Result<(), EmitError> {
+        let is_lazy = self.settings.lazy_journal_init || self.settings.assume_storage_prezeroed;
+        if storage == Storage::Zeros || is_lazy {
+            return Ok(());
+        }
+        out.zero(0..self.layout.geometry.blocks_count * out.block_bytes)
     }
 
     /// The last one or two stretches of 64 KiB, where RAID metadata would begin.

@@ -59,8 +59,8 @@ impl Arrivals {
     /// # Errors
     /// Where it has none for its own files.
     pub fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
-        if settings.super_only {
-            return Err(LayoutError::ContentWithSuperOnly);
+        if settings.super_only || geometry.is_journal_device() {
+            return Err(LayoutError::ContentWithoutInodes);
         }
         let Front { mut ledger, .. } = Front::new(settings, geometry)?;
         let empty = Tree::new(Metadata::default());

@@ -58,7 +58,7 @@ use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::{QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeId, Tree};
-use crate::units::{Group, Ino, LogicalBlock};
+use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use tables::Placement;
 
 /// Who owns a run of blocks.
@@ -249,8 +249,8 @@ pub enum LayoutError {
         /// Which names, and why.
         fault: CasefoldFault,
     },
-    /// Content for a filesystem of which only superblocks and descriptors are written.
-    ContentWithSuperOnly,
+    /// Content for a filesystem of which no inodes are written.
+    ContentWithoutInodes,
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
     /// More users, groups or projects than a quota file holds.
@@ -322,8 +322,8 @@ impl fmt::Display for LayoutError {
                 write!(f, "{}: {fault}", path.escape_ascii())
             }
             Self::Casefold { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
-            Self::ContentWithSuperOnly => f.write_str(
-                "where only superblocks and descriptors are written there is no place for content",
+            Self::ContentWithoutInodes => f.write_str(
+                "a journal device, or superblocks and descriptors alone, have no place for content",
             ),
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
@@ -417,8 +417,12 @@ impl Layout {
     /// # Errors
     /// Where something does not fit or cannot be stored.
     pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        if settings.super_only && tree.len() > 1 {
-            return Err(LayoutError::ContentWithSuperOnly);
+        let has_inodes = !settings.super_only && !geometry.is_journal_device();
+        if !has_inodes && tree.len() > 1 {
+            return Err(LayoutError::ContentWithoutInodes);
+        }
+        if geometry.is_journal_device() {
+            return Self::of_journal_device(geometry);
         }
         let Front {
             mut ledger,
@@ -466,6 +470,29 @@ impl Layout {
         })
     }
 
+    /// A journal that has a device for itself.
+    fn of_journal_device(geometry: Geometry) -> Result<Self, LayoutError> {
+        let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
+        let superblock = Block::new(geometry.first_data_block);
+        ledger.claim(Run::one(superblock), Owner::Superblock(Group::new(0)))?;
+        let journal = superblock.plus(1);
+        let blocks = geometry.blocks_count - journal.get();
+        let owner = Owner::Journal(LogicalBlock::new(0));
+        ledger.claim(Run::new(journal, blocks), owner)?;
+        Ok(Self {
+            content: Content::none(&geometry),
+            geometry,
+            ledger,
+            tables: Vec::new(),
+            tables_in_own_groups: false,
+            tables_counted_twice: false,
+            overhead_clusters: 0,
+            system: SystemFiles::default(),
+            xattrs: XattrPlans::default(),
+            warnings: Vec::new(),
+        })
+    }
+
     /// The free blocks that `group`'s descriptor states.
     ///
     /// libext2fs counts tables as used before they are placed unless there are flex groups; a flex
@@ -509,6 +536,9 @@ impl Layout {
 
     /// The inodes that are free.
     pub fn free_inodes(&self) -> u32 {
+        if self.geometry.is_journal_device() {
+            return 0;
+        }
         let used = self.last_ino().get() + 1 - self.geometry.first_used_ino().get();
         self.geometry.inodes_count - used
     }

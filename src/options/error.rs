@@ -146,6 +146,10 @@ pub(crate) enum Refusal {
     },
     /// A checksum seed without checksums.
     SeedWithoutMetadataCsum,
+    /// A journal's device with blocks smaller than asked for, in bytes.
+    JournalBlocksTooSmall { journal: u32, least: u32 },
+    /// A journal's device with other blocks than the filesystem's, in bytes.
+    JournalBlockSize { journal: u32, block_size: u32 },
     /// inline_data in inodes of 128 bytes.
     InlineDataInSmallInodes,
     /// Neither continue, remount-ro nor panic, in the configuration.
@@ -216,6 +220,8 @@ impl fmt::Display for Refusal {
             | Self::ClusterSize(_)
             | Self::InodeSize { .. } => self.of_range(f),
             Self::BlockBelowSector { .. }
+            | Self::JournalBlocksTooSmall { .. }
+            | Self::JournalBlockSize { .. }
             | Self::Above32Bits { .. }
             | Self::TooManyBlocks { .. }
             | Self::BlockAbovePage { .. }
@@ -313,6 +319,18 @@ impl Refusal {
                 f,
                 "blocks of {block_size} bytes are too small for a device with sectors of \
                  {sector_size}"
+            ),
+            Self::JournalBlocksTooSmall { journal, least } => write!(
+                f,
+                "the journal's device has blocks of {journal} bytes; at least {least} are asked for"
+            ),
+            Self::JournalBlockSize {
+                journal,
+                block_size,
+            } => write!(
+                f,
+                "the journal's device has blocks of {journal} bytes, and the filesystem of \
+                 {block_size}; they need to be the same"
             ),
             Self::Above32Bits { blocks, block_size } => write!(
                 f,

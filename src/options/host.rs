@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{env, fs, io};
 
+use super::journal_device::{self, JournalDeviceError};
+use super::settings::JournalDevice;
 use super::size;
 use crate::sys;
 pub use crate::sys::{Device, TargetKind};
@@ -41,6 +43,8 @@ pub struct Host {
     /// How many blocks of descriptors lie together at the front although meta_bg spreads them:
     /// 0 unless told otherwise.
     pub first_meta_bg: Option<u32>,
+    /// The device that is to have the journal, if it is not the filesystem.
+    pub journal_device: Option<JournalDevice>,
     /// The output as it is before.
     pub target: Target,
 }
@@ -91,6 +95,7 @@ impl Host {
             sector_size: environment_decimal("MKE2FS_DEVICE_SECTSIZE"),
             physical_sector_size: environment_decimal("MKE2FS_DEVICE_PHYS_SECTSIZE"),
             first_meta_bg: environment_decimal("MKE2FS_FIRST_META_BG"),
+            journal_device: None,
             target: Target::default(),
         }
     }
@@ -105,6 +110,18 @@ impl Host {
             path: output.to_owned(),
             kind: sys::look_at(output)?,
         };
+        Ok(self)
+    }
+}
+
+impl Host {
+    /// Takes note of the journal at `path`, a device of its own that is to be the filesystem's.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn look_at_journal(&mut self, path: &Path) -> Result<&mut Self, JournalDeviceError> {
+        self.journal_device = Some(journal_device::look_at(path)?);
         Ok(self)
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod extended;
 mod features;
 mod host;
+mod journal_device;
 mod profile;
 mod settings;
 mod settle;
@@ -15,13 +16,15 @@ mod size;
 
 pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
-pub use settings::{Errors, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
+pub use journal_device::JournalDeviceError;
+pub use settings::{Errors, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
 pub use size::Size;
 
 #[cfg(feature = "cli")]
 pub(crate) use {
     error::{Refusal, Remark},
     extended::Complaint,
+    journal_device::JournalFault,
     profile::SyntaxFault,
     size::number,
 };

@@ -25,6 +25,17 @@ pub enum JournalLength {
     Mebibytes(u32),
 }
 
+/// A device with a journal for other filesystems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalDevice {
+    /// `s_journal_dev`: its number, as the C library has it, in 32 bits.
+    pub number: u32,
+    /// The journal's own UUID.
+    pub uuid: [u8; 16],
+    /// The block size, which the filesystem's must be.
+    pub block_size: BlockSize,
+}
+
 /// Who makes a filesystem, where and when: what its block of multiple mount protection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maker {
@@ -148,6 +159,8 @@ pub struct Settings {
     pub fast_commit_kibibytes: Option<u32>,
     /// The journal's superblock has the old form.
     pub journal_v1: bool,
+    /// The device that has the journal, where that is not in the filesystem.
+    pub journal_device: Option<JournalDevice>,
     /// Where the journal shall begin, in blocks.
     pub journal_location: Option<u64>,
     /// The orphan file's length in blocks.

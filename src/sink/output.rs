@@ -102,6 +102,11 @@ impl Output {
         self.0.origin == Origin::Nothing
     }
 
+    /// Its storage, of which nothing was changed.
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+
     /// Which file it is, if the system tells: a source directory may hold it, and leaves it out.
     pub fn identity(&self) -> Option<Identity> {
         self.0.identity()

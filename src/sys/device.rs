@@ -72,8 +72,9 @@ pub(crate) fn look_at(path: &Path) -> io::Result<TargetKind> {
     }
 }
 
+/// The number of a block device; `None` of anything else.
 #[cfg(unix)]
-fn block_device_number(metadata: &fs::Metadata) -> Option<u64> {
+pub(crate) fn block_device_number(metadata: &fs::Metadata) -> Option<u64> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
     let is_device = metadata.file_type().is_block_device();
@@ -81,7 +82,7 @@ fn block_device_number(metadata: &fs::Metadata) -> Option<u64> {
 }
 
 #[cfg(not(unix))]
-fn block_device_number(_: &fs::Metadata) -> Option<u64> {
+pub(crate) fn block_device_number(_: &fs::Metadata) -> Option<u64> {
     None
 }
 

@@ -17,7 +17,7 @@ mod storage;
 mod unix;
 
 pub use device::{Device, TargetKind};
-pub(crate) use device::{look_at, user};
+pub(crate) use device::{block_device_number, look_at, user};
 pub(crate) use in_use::*;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::*;

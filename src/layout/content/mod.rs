@@ -23,6 +23,8 @@ use super::block_map::{BlockMap, MapNode};
 use super::directory::{DirectoryPlan, DirectoryRules};
 use super::extents::{Extent, ExtentTree};
 use crate::feature::Feature;
+use crate::geometry::Geometry;
+use crate::ondisk::dir::BlockFormat;
 use crate::options::{QuotaType, Settings};
 use crate::tree::{NodeId, Tree};
 use crate::units::{Block, BlockSize, Ino};
@@ -83,6 +85,34 @@ pub struct Content {
 }
 
 impl Content {
+    /// That of a journal device, which has no inodes.
+    pub(super) fn none(geometry: &Geometry) -> Self {
+        Self {
+            rules: DirectoryRules {
+                format: BlockFormat {
+                    block_size: geometry.block_size,
+                    checksums: false,
+                    file_types: false,
+                },
+                hasher: None,
+                large_dir: false,
+            },
+            order: Vec::new(),
+            first_ino: 1,
+            inos: Vec::new(),
+            plans: Vec::new(),
+            values: Vec::new(),
+            directories: Vec::new(),
+            extents: Vec::new(),
+            tree_nodes: Vec::new(),
+            map_nodes: Vec::new(),
+            has_extents: false,
+            block_size: geometry.block_size,
+            lost_found: None,
+            has_large_file: false,
+        }
+    }
+
     /// The node that `ino` is, if it is one of the tree's.
     pub fn node_of(&self, ino: Ino) -> Option<NodeId> {
         if ino == Ino::ROOT {

@@ -12,7 +12,7 @@ mod start;
 
 use super::error::{Notice, Refusal, Remark, SettingsError};
 use super::settings::Settings;
-use super::{BlockSizeWish, Host, Options, Settled};
+use super::{BlockSizeWish, Host, Options, Settled, TargetKind};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 use blocks::{
@@ -23,58 +23,42 @@ use inodes::{check_project, count_inodes, size_inodes};
 use kinds::{Choice, creator};
 use start::start;
 
-/// The features that this version makes.
-const SUPPORTED: &[Feature] = &[
-    Feature::Bigalloc,
-    Feature::InlineData,
-    Feature::SparseSuper2,
-    Feature::StableInodes,
-    Feature::MetaBg,
-    Feature::LargeDir,
-    Feature::GdtCsum,
-    Feature::Verity,
-    Feature::EaInode,
-    Feature::HasJournal,
-    Feature::ExtAttr,
-    Feature::ResizeInode,
-    Feature::DirIndex,
-    Feature::OrphanFile,
-    Feature::Filetype,
-    Feature::Extent,
-    Feature::SixtyFourBit,
-    Feature::FastCommit,
-    Feature::Mmp,
-    Feature::Encrypt,
-    Feature::Casefold,
-    Feature::Project,
-    Feature::Quota,
-    Feature::FlexBg,
-    Feature::MetadataCsumSeed,
-    Feature::SparseSuper,
-    Feature::LargeFile,
-    Feature::HugeFile,
-    Feature::DirNlink,
-    Feature::ExtraIsize,
-    Feature::MetadataCsum,
-];
-
-/// The types that this version makes.
-const SUPPORTED_TYPES: [&str; 3] = ["ext2", "ext3", "ext4"];
-
 /// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
 const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, SettingsError> {
     let mut notices = Vec::new();
     let mut remark = |remark| notices.push(Notice(remark));
-    let settings = settings(options, host, &mut remark);
-    match settings {
+    let settled = match of_journal(options, host) {
+        Ok(Some(options)) => settings(&options, host, &mut remark),
+        Ok(None) => settings(options, host, &mut remark),
+        Err(refusal) => Err(refusal),
+    };
+    match settled {
         Ok(settings) => Ok(Settled { settings, notices }),
         Err(refusal) => Err(SettingsError {
             refusal: Box::new(refusal),
             notices,
         }),
     }
+}
+
+/// The options with the block size of the journal's device, unless they say one.
+fn of_journal(options: &Options, host: &Host) -> Result<Option<Options>, Refusal> {
+    let Some(journal) = host.journal_device else {
+        return Ok(None);
+    };
+    let journal = journal.block_size.bytes();
+    match options.block_size {
+        Some(BlockSizeWish::Exactly(_)) => return Ok(None),
+        Some(BlockSizeWish::AtLeast(least)) if journal < least => {
+            return Err(Refusal::JournalBlocksTooSmall { journal, least });
+        }
+        Some(BlockSizeWish::AtLeast(_)) | None => {}
+    }
+    let mut options = options.clone();
+    options.block_size(journal);
+    Ok(Some(options))
 }
 
 /// What is asked for, and the world it is asked in.
@@ -97,12 +81,28 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     let mount_options = rules.mount_options()?;
     let blocks = Blocks::new(asked, &length, &rules, remark)?;
     let features = blocks.check_count(features, &rules)?;
+    let mut rules = rules;
+    let is_journal_device = features.has(Feature::JournalDev);
+    if is_journal_device {
+        rules.types = vec!["journal".to_owned()];
+    }
+    let rules = rules;
     remark(Remark::Types(rules.types.clone()));
     let features = match options.journal {
         Some(_) => features.with(Feature::HasJournal),
         None => features,
     };
-    let reserved_percent = rules.reserved_percent(options)?;
+    let mut reserved_percent = rules.reserved_percent(options)?;
+    let mut features = features;
+    if is_journal_device {
+        reserved_percent = 0.0;
+        let checksums = features.has(Feature::MetadataCsum);
+        features = FeatureSet::EMPTY.with(Feature::JournalDev);
+        if checksums {
+            features = features.with(Feature::MetadataCsum);
+        }
+    }
+    let features = features;
     if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
         return Err(Refusal::SixtyFourBitWithoutExtents);
     }
@@ -111,6 +111,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     }
     let mut settings = start(asked, &rules, &blocks)?;
     settings.features = features;
+    settings.super_only &= !is_journal_device;
     size_clusters(&mut settings, options, &rules)?;
     settings.default_mount_opts = mount_options;
     if features.has(Feature::MetaBg) {
@@ -136,6 +137,10 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     }
     settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
     settings.discard &= length.output_units > 0;
+    if is_journal_device && let TargetKind::Device(device) = host.target.kind {
+        // mke2fs tries that with a block of 1 KiB, and gives up.
+        settings.discard &= device.sector_size <= BlockSize::MIN.bytes();
+    }
     finish(settings, &rules)
 }
 
@@ -188,20 +193,19 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if settings.mmp_update_interval == 0 && makes_mmp {
         settings.mmp_update_interval = MMP_UPDATE_INTERVAL;
     }
+    if let Some(journal) = &settings.journal_device
+        && journal.block_size != settings.block_size
+    {
+        return Err(Refusal::JournalBlockSize {
+            journal: journal.block_size.bytes(),
+            block_size: settings.block_size.bytes(),
+        });
+    }
     let has = |feature| settings.features.has(feature);
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
         return Err(Refusal::SeedWithoutMetadataCsum);
     }
     let not_yet = |what: String| Err(Refusal::NotYet(what));
-    if let Some(name) = rules.types.first()
-        && !SUPPORTED_TYPES.contains(&name.as_str())
-    {
-        return not_yet(format!("type {name}"));
-    }
-    let unsupported = |feature: &Feature| !SUPPORTED.contains(feature);
-    if let Some(feature) = settings.features.iter().find(unsupported) {
-        return not_yet(format!("feature {}", feature.name()));
-    }
     for (asked, name) in [
         (
             rules.find(|rules| rules.make_hugefiles) == Some(true),

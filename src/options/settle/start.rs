@@ -54,6 +54,7 @@ pub(super) fn start(
         journal_length: options.journal.unwrap_or(JournalLength::ByFilesystem),
         fast_commit_kibibytes: options.fast_commit_kibibytes,
         journal_v1: options.journal_v1,
+        journal_device: host.journal_device,
         journal_location: match packed_meta_blocks {
             true => Some(0),
             false => journal_location(options, rules, blocks.size),
