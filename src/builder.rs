@@ -14,7 +14,7 @@ use crate::sink::Sink;
 use crate::source::rules::{self, Rule};
 use crate::source::{self, ContentStore, Source};
 use crate::summary::Summary;
-use crate::tree::{Metadata, NodeId, Tree};
+use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 
 pub use stream::{Built, Ready};
@@ -239,6 +239,9 @@ impl Wanted {
         let rules: Vec<Rule> = latest.chain(self.rules).collect();
         let now = Timestamp::from_seconds(settings.clock);
         notices.extend(rules::apply(&rules, &mut tree, now)?);
+        if let Some(context) = &settings.root_selinux {
+            label_root(&mut tree, context);
+        }
         tree.finish()?;
         Ok(Found {
             tree,
@@ -258,6 +261,22 @@ fn of_layout(layout: &Layout) -> Vec<Notice> {
     let warnings = layout.warnings.iter().cloned().map(Notice::Layout);
     let of_system = no_journal.into_iter().chain(long_orphan_file);
     of_system.chain(warnings).collect()
+}
+
+/// Gives the root directory the SELinux context, in the form in which the kernel stores one: with a
+/// NUL at its end.
+fn label_root(tree: &mut Tree, context: &str) {
+    const NAME: &[u8] = b"security.selinux";
+    let own = tree.xattrs(tree.node(NodeId::ROOT).xattrs).iter();
+    let mut xattrs: Vec<Xattr> = own.filter(|xattr| xattr.name != NAME).cloned().collect();
+    let mut value = context.as_bytes().to_vec();
+    value.push(0);
+    xattrs.push(Xattr {
+        name: NAME.to_vec(),
+        value,
+    });
+    let set = tree.xattr_set(xattrs);
+    tree.set_xattrs(NodeId::ROOT, set);
 }
 
 impl Plan {

@@ -91,7 +91,8 @@ impl Wish {
         while let Some(word) = words.next() {
             match word.split_once('=') {
                 Some((name, value)) if !word.starts_with('-') && name == name.to_uppercase() => {
-                    command.env(name, value);
+                    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/golden/");
+                    command.env(name, value.replace('@', fixtures));
                 }
                 _ if word == "-E" => {
                     extended = format!("{extended},{}", words.next().unwrap_or_default());
@@ -307,6 +308,8 @@ fn record() -> Result<()> {
 
 /// Combinations that are not drawn.
 const CHOSEN: &[&str] = &[
+    "16384k MKE2FS_CONFIG=@conf -t ext4",
+    "16384k MKE2FS_CONFIG=@conf/first -t ext2",
     "8192k -O journal_dev",
     "8192k! -O journal_dev -b 4096 -E nodiscard -L label",
     "8192k! -O journal_dev -b 2048 -E nodiscard,lazy_journal_init=1 -m 10",

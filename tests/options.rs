@@ -481,3 +481,19 @@ proptest! {
         prop_assert_eq!(options.settle(&host), options.settle(&host));
     }
 }
+
+#[test]
+fn the_root_has_the_context_asked_for() {
+    let mut options = Options::new();
+    options
+        .size(Size::Bytes(16 << 20))
+        .root_selinux("system_u:object_r:root_t:s0");
+    let plan = mke4fs::Builder::new(options, Host::detect()).plan();
+    let plan = plan.expect("it can be planned");
+    let root = plan.tree.node(mke4fs::tree::NodeId::ROOT);
+    let [context] = plan.tree.xattrs(root.xattrs) else {
+        panic!("the root has not one attribute");
+    };
+    assert_eq!(context.name, b"security.selinux");
+    assert_eq!(context.value, b"system_u:object_r:root_t:s0\0");
+}

@@ -17,7 +17,7 @@ use crate::ondisk::superblock::{
     self, CHECKSUM_CRC32C, ENCRYPTION_MODES, FLAG_SIGNED_HASH, FLAG_TEST_FILESYSTEM,
     JOURNAL_BACKUP_BLOCKS, STATE_ERROR, STATE_VALID, Superblock,
 };
-use crate::ondisk::{dirhash::HashVersion, inode, orphan};
+use crate::ondisk::{inode, orphan};
 use crate::options::{Errors, QuotaType};
 use crate::units::{Block, Group, Ino, Run};
 
@@ -305,7 +305,7 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
         Le16::new(u16::try_from(geometry.reserved_gdt_blocks).unwrap_or(u16::MAX));
     sb.s_first_meta_bg = Le32::new(geometry.first_meta_bg);
     sb.s_hash_seed = settings.hash_seed;
-    sb.s_def_hash_version = HashVersion::HalfMd4.number();
+    sb.s_def_hash_version = settings.hash_version;
     sb.s_default_mount_opts = Le32::new(settings.default_mount_opts);
     if usize::from(geometry.inode_size) > inode::GOOD_OLD_SIZE {
         sb.s_min_extra_isize = Le16::new(inode::EXTRA_ISIZE);

@@ -35,6 +35,17 @@ pub enum HashVersion {
 }
 
 impl HashVersion {
+    /// The hash of that number. None of those with a signedness of their own, which only the
+    /// kernel uses, is one.
+    pub const fn of_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Legacy),
+            1 => Some(Self::HalfMd4),
+            2 => Some(Self::Tea),
+            _ => None,
+        }
+    }
+
     /// The number stored for it. Signedness is a flag of the superblock and not part of it.
     pub const fn number(self) -> u8 {
         match self {

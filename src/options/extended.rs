@@ -9,7 +9,7 @@ use super::settings::{QuotaType, QuotaTypes};
 use super::size::{self, Size};
 
 /// One extended option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Extended {
     AssumeStoragePrezeroed(bool),
     DescSize(DescSize),
@@ -35,6 +35,8 @@ pub(super) enum Extended {
     /// `None` for the user and group that run the program.
     RootOwner(Option<(u32, u32)>),
     RootPerms(u16),
+    /// A SELinux context.
+    RootSelinux(String),
     /// 0 or 1.
     Revision(u32),
     /// Blocks.
@@ -75,7 +77,7 @@ enum Takes {
 use Takes::{Checked, Maybe, NotYet, Value};
 
 /// The options and their second spellings.
-const ROWS: [(&str, Takes); 26] = [
+const ROWS: [(&str, Takes); 27] = [
     ("android_sparse", NotYet),
     (
         "assume_storage_prezeroed",
@@ -125,6 +127,10 @@ const ROWS: [(&str, Takes); 26] = [
     ("revision", Checked(revision)),
     ("root_owner", Maybe(root_owner)),
     ("root_perms", Maybe(root_perms)),
+    (
+        "root_selinux",
+        Value(|value| Some(Extended::RootSelinux(value.to_owned()))),
+    ),
     ("stride", Value(|value| number(value).map(Extended::Stride))),
     (
         "stripe-width",

@@ -129,7 +129,7 @@ impl Host {
 impl Conf {
     /// The file at `path`, unless it is missing or may not be read.
     fn read(path: &Path) -> Option<Self> {
-        let text = match fs::read(path) {
+        let text = match read_conf(path) {
             Ok(text) => Ok(text),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => return None,
@@ -141,6 +141,38 @@ impl Conf {
             text,
         })
     }
+}
+
+/// The file at `path`, or all files in the directory one after another, in the order of their names;
+/// only names of letters, digits, - and _ count (`get_dirlist` of e2fsprogs' profile library).
+fn read_conf(path: &Path) -> io::Result<Vec<u8>> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return fs::read(path);
+    };
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        if name.as_encoded_bytes().iter().all(|c| is_plain(*c)) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let mut text = Vec::new();
+    let mut found = false;
+    for name in names {
+        let file = path.join(name);
+        if !file.is_file() {
+            continue;
+        }
+        match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+            own => text.extend(own?),
+        }
+        text.push(b'\n');
+        found = true;
+    }
+    found.then_some(text).ok_or(io::ErrorKind::NotFound.into())
 }
 
 /// The number that a variable begins with; 0 where it begins with none.

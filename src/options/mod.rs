@@ -375,6 +375,11 @@ impl Options {
         self.one(Extended::RootPerms(perms & 0o7777))
     }
 
+    /// The root directory's SELinux context, such as `system_u:object_r:root_t:s0`.
+    pub fn root_selinux(&mut self, context: impl Into<String>) -> &mut Self {
+        self.one(Extended::RootSelinux(context.into()))
+    }
+
     /// Whether unused inode tables are left for the kernel to zero.
     pub fn lazy_itable_init(&mut self, lazy: bool) -> &mut Self {
         self.one(Extended::LazyItableInit(lazy))

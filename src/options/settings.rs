@@ -170,6 +170,8 @@ pub struct Settings {
     pub uuid: [u8; 16],
     /// `s_hash_seed`.
     pub hash_seed: [u8; 16],
+    /// `s_def_hash_version`: the hash of directories' names, 0 legacy, 1 half_md4, 2 tea.
+    pub hash_version: u8,
     /// `s_volume_name`, padded with zeros.
     pub label: [u8; 16],
     /// `s_last_mounted`, padded with zeros.
@@ -201,6 +203,8 @@ pub struct Settings {
     pub root_gid: u32,
     /// The root directory's permissions: 0o755 unless told otherwise.
     pub root_perms: u16,
+    /// The root directory's SELinux context.
+    pub root_selinux: Option<String>,
 
     /// The clock, in seconds since 1970.
     pub clock: i64,

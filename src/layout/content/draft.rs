@@ -26,14 +26,17 @@ const DEVICE_MAX: (u32, u32) = (0xfff, 0xf_ffff);
 
 /// How a filesystem of these settings keeps its directories.
 fn directory_rules(settings: &Settings, geometry: &Geometry) -> DirectoryRules {
-    let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, settings.hash_seed);
+    // Directories of a hash that nobody knows are written without one.
+    let version = HashVersion::of_number(settings.hash_version);
+    let hasher =
+        version.map(|version| DirHasher::new(version, Signedness::Signed, settings.hash_seed));
     DirectoryRules {
         format: BlockFormat {
             block_size: geometry.block_size,
             checksums: geometry.features.has(Feature::MetadataCsum),
             file_types: geometry.features.has(Feature::Filetype),
         },
-        hasher: geometry.features.has(Feature::DirIndex).then_some(hasher),
+        hasher: hasher.filter(|_| geometry.features.has(Feature::DirIndex)),
         large_dir: geometry.features.has(Feature::LargeDir),
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn extend(
         .extended
         .iter()
         .flat_map(|wish| match wish {
-            ExtendedWish::One(option) => vec![Ok(*option)],
+            ExtendedWish::One(option) => vec![Ok(option.clone())],
             ExtendedWish::Text(text) => extended::parse(text).collect(),
         })
         .collect();
@@ -166,6 +166,7 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
         // Once asked for, it stays.
         Extended::LazyJournalInit(truth) => settings.lazy_journal_init |= truth,
         Extended::MmpUpdateInterval(seconds) => settings.mmp_update_interval = seconds,
+        Extended::RootSelinux(context) => settings.root_selinux = Some(context),
         Extended::NoCopyXattrs => settings.no_copy_xattrs = true,
         Extended::NumBackupSb(count) => settings.num_backup_sb = count,
         Extended::Offset(bytes) => settings.offset_bytes = bytes,

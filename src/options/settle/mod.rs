@@ -205,22 +205,9 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
         return Err(Refusal::SeedWithoutMetadataCsum);
     }
-    let not_yet = |what: String| Err(Refusal::NotYet(what));
-    for (asked, name) in [
-        (
-            rules.find(|rules| rules.make_hugefiles) == Some(true),
-            "make_hugefiles",
-        ),
-        (
-            rules
-                .text(|rules| rules.hash_alg.as_deref())
-                .is_some_and(|name| !name.eq_ignore_ascii_case("half_md4")),
-            "hash_alg",
-        ),
-    ] {
-        if asked {
-            return not_yet(format!("{name} in the configuration file"));
-        }
+    if rules.find(|rules| rules.make_hugefiles) == Some(true) {
+        let what = "make_hugefiles in the configuration file".to_owned();
+        return Err(Refusal::NotYet(what));
     }
     Ok(settings)
 }

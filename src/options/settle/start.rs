@@ -17,6 +17,24 @@ const CHECK_INTERVAL: u32 = 180 * 86400;
 
 const MAX_MNT_COUNT: u16 = 20;
 
+/// `EXT2_HASH_HALF_MD4`.
+const HALF_MD4: u8 = 1;
+
+/// The number of the hash called `name`, as `e2p_string2hash` knows it; half_md4 for what it does
+/// not.
+fn hash_version(name: &str) -> u8 {
+    let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "legacy" => 0,
+        "half_md4" => HALF_MD4,
+        "tea" => 2,
+        _ => name
+            .strip_prefix("hashalg_")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(HALF_MD4),
+    }
+}
+
 /// The settings as far as options and rules say them outright.
 pub(super) fn start(
     asked: Asked<'_>,
@@ -62,6 +80,9 @@ pub(super) fn start(
         orphan_file_blocks: None,
         uuid,
         hash_seed: random_uuid(host.random_hash_seed),
+        hash_version: rules
+            .text(|rules| rules.hash_alg.as_deref())
+            .map_or(HALF_MD4, hash_version),
         label: padded(options.label.as_deref()),
         last_mounted: padded(options.last_mounted.as_deref()),
         errors: errors(options, rules)?,
@@ -80,6 +101,7 @@ pub(super) fn start(
         root_uid: 0,
         root_gid: 0,
         root_perms: 0o755,
+        root_selinux: None,
         clock: host.clock,
         latest_time: host.latest_time,
         lazy_itable_init: truth(|rules| rules.lazy_itable_init).unwrap_or(true),
