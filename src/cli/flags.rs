@@ -107,8 +107,8 @@ macro_rules! not_yet {
 pub(super) static FLAGS: &[Flag] = &[
     letter(
         'd',
-        Some("DIR"),
-        "Fill the filesystem with the files under DIR; again, lay others over them",
+        Some("SOURCE"),
+        "Fill it from SOURCE, a directory, a tar archive or - for stdin; again, lay others over it",
         |request, value| {
             // mke2fs fills from the last alone.
             if request.manner == Manner::Mke2fs {
@@ -121,7 +121,7 @@ pub(super) static FLAGS: &[Flag] = &[
     long(
         "size",
         Some("SIZE"),
-        "Make it SIZE long, or as long as DIR needs: min, auto, +512M or +20% free",
+        "Make it SIZE long, or as long as SOURCE needs: min, auto, +512M or +20% free",
         size,
     ),
     letter(

@@ -159,8 +159,61 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    #[cfg(unix)]
+    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, and all else has
+    /// to be an archive.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        let found = std::fs::metadata(source).ok();
+        let is_archive = found.as_ref().is_some_and(|found| !found.is_dir());
+        let output = std::fs::metadata(&self.host.target.path).ok();
+        let [found, output] = [found, output].map(|file| sys::identity(&file?));
+        if is_archive && output.is_some() && output == found {
+            let path = source::Readable(source.as_os_str().as_encoded_bytes());
+            let text = format!("{path} is to be read, and is the output as well");
+            return Err(io::Error::other(text).into());
+        }
+        match source == "-" || is_archive {
+            true => self.add_archive(builder, source),
+            false => self.add_directory(builder, source),
+        }
+    }
+
+    #[cfg(feature = "tar")]
+    fn add_archive(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        use crate::source::tar::Tar;
+
+        let archive = match source == "-" {
+            true => Tar::from_reader(io::stdin(), "stdin"),
+            false => Tar::open(source),
+        };
+        Ok(builder.source(
+            archive
+                .spool_in(self.spool_directory())
+                .keep_xattrs(!self.settings.no_copy_xattrs)
+                .exclude(self.patterns.clone())
+                .implied_time(self.settings.clock),
+        ))
+    }
+
+    /// Where an archive is kept that cannot be read twice: beside the output, where there must be
+    /// room, or with other large temporary files if that is a device, whose directory is in memory.
+    #[cfg(feature = "tar")]
+    fn spool_directory(&self) -> std::path::PathBuf {
+        if let TargetKind::Device(_) = self.host.target.kind {
+            return "/var/tmp".into();
+        }
+        match self.host.target.path.parent() {
+            Some(directory) if directory != "" => directory.to_owned(),
+            _ => ".".into(),
+        }
+    }
+
+    #[cfg(not(feature = "tar"))]
+    fn add_archive(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        unsupported(source)
+    }
+
+    #[cfg(unix)]
+    fn add_directory(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
         use std::os::unix::fs::MetadataExt;
 
         let mut directory = source::dir::Directory::new(source)
@@ -195,11 +248,16 @@ impl Asked<'_> {
     }
 
     #[cfg(not(unix))]
-    fn add_source(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        let path = source.as_os_str().as_encoded_bytes();
-        let unsupported = io::Error::from(io::ErrorKind::Unsupported);
-        Err(Error::from(SourceError::read(path, unsupported)).into())
+    fn add_directory(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
+        unsupported(source)
     }
+}
+
+#[cfg(not(all(unix, feature = "tar")))]
+fn unsupported(source: &Path) -> Result<Builder, Failure> {
+    let path = source.as_os_str().as_encoded_bytes();
+    let unsupported = io::Error::from(io::ErrorKind::Unsupported);
+    Err(Error::from(SourceError::read(path, unsupported)).into())
 }
 
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.

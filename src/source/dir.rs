@@ -20,12 +20,11 @@ use super::ahead::{Ahead, Listing, Looked, Next};
 use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
 use super::look::{self, Fault, Found, Look, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
-use super::{Declared, Notice, Source, SourceError};
+use super::{Declared, Notice, Source, SourceError, clamped};
 use crate::sys::{self, FileType, ListedName, Stat};
 use crate::tree::{
     Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree, TreeError,
 };
-use crate::units::Timestamp;
 
 /// A directory of the host as a [`Source`].
 ///
@@ -122,22 +121,16 @@ impl Directory {
     }
 
     fn metadata(&self, stat: &Stat, flags: u32) -> Metadata {
-        Metadata {
+        let metadata = Metadata {
             permissions: stat.permissions,
             uid: stat.uid,
             gid: stat.gid,
-            atime: self.time(stat.atime),
-            mtime: self.time(stat.mtime),
-            ctime: self.time(stat.ctime),
+            atime: stat.atime,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
             flags,
-        }
-    }
-
-    fn time(&self, time: Timestamp) -> Timestamp {
-        match self.latest_time {
-            Some(latest) if time.seconds >= latest => Timestamp::from_seconds(latest),
-            _ => time,
-        }
+        };
+        clamped(metadata, self.latest_time)
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::dir::Directory;
+use super::ext4_names;
 use super::host_files::{changed, push_name, same_file};
 use super::patterns::Leaf;
 use crate::sys::{self, FileType, ListedName, Stat};
@@ -354,17 +355,6 @@ fn still_is(directory: &File, name: &[u8], stat: &Stat) -> io::Result<()> {
 fn path_below(directory: &File, name: &[u8]) -> PathBuf {
     let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
     PathBuf::from(directory).join(OsStr::from_bytes(name))
-}
-
-/// Whether ext4 has attributes called so.
-///
-/// Others are a filesystem's own view of something else, such as `system.nfs4_acl` or
-/// `btrfs.compression`.
-fn ext4_names(attribute: &[u8]) -> bool {
-    let spaces = [&b"user."[..], b"trusted.", b"security."];
-    attribute == b"system.posix_acl_access"
-        || attribute == b"system.posix_acl_default"
-        || spaces.iter().any(|space| attribute.starts_with(space))
 }
 
 /// Which of the file's `size` bytes are data.

@@ -1,6 +1,6 @@
 //! Given something that holds files, declares them into a [`Tree`]; never knows where they will lie.
 //!
-//! A [`Source`] is a host directory ([`dir::Directory`]) or a type of the program's own: whatever can
+//! A [`Source`] is a host directory ([`dir::Directory`]), a tar archive (`tar::Tar`) or a type of the program's own: whatever can
 //! name nodes, say how long their contents are, and read them later.
 
 use std::error::Error;
@@ -9,11 +9,16 @@ use std::io;
 
 use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
+use crate::units::Timestamp;
 
+#[cfg(feature = "tar")]
+mod acl;
 #[cfg(unix)]
 mod ahead;
 #[cfg(unix)]
 pub mod copy;
+#[cfg(feature = "tar")]
+pub mod decompress;
 #[cfg(unix)]
 pub mod dir;
 #[cfg(unix)]
@@ -24,6 +29,8 @@ pub mod patterns;
 mod place;
 pub mod rules;
 mod store;
+#[cfg(feature = "tar")]
+pub mod tar;
 
 pub use store::ContentStore;
 
@@ -111,6 +118,11 @@ pub enum Notice {
     PatternUnmatched(Vec<u8>),
     /// A rule, or a part of one, that found nothing to do.
     RuleUnmatched(String),
+    /// An archive without the mark that it is whole.
+    NoEnd {
+        /// The archive.
+        path: Vec<u8>,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -133,6 +145,10 @@ impl fmt::Display for Notice {
                     1 => Ok(()),
                     _ => write!(f, " ({files} files have it)"),
                 }
+            }
+            Self::NoEnd { path } => {
+                write!(f, "{} has no mark at its end: ", Readable(path))?;
+                f.write_str("it may have been cut off between two entries")
             }
         }
     }
@@ -161,6 +177,14 @@ enum Kind {
         error: TreeError,
     },
     Declare(TreeError),
+    NoArchive {
+        path: Vec<u8>,
+    },
+    /// Of an archive, with what the archive itself can explain.
+    Of {
+        path: Vec<u8>,
+        error: SourceError,
+    },
     Other(Box<dyn Error + Send + Sync>),
 }
 
@@ -182,6 +206,20 @@ impl SourceError {
         Self::new(Kind::Store { path, error })
     }
 
+    /// `path` is no archive of a form that is known.
+    pub fn no_archive(path: impl Into<Vec<u8>>) -> Self {
+        Self::new(Kind::NoArchive { path: path.into() })
+    }
+
+    /// The same, of the archive `path`.
+    #[must_use]
+    pub fn of(self, path: &[u8]) -> Self {
+        Self::new(Kind::Of {
+            path: path.to_vec(),
+            error: self,
+        })
+    }
+
     /// What only the source itself can explain.
     pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Other(error.into()))
@@ -193,6 +231,8 @@ impl SourceError {
             Kind::Read { path, .. }
             | Kind::Attribute { path, .. }
             | Kind::Changed { path }
+            | Kind::NoArchive { path }
+            | Kind::Of { path, .. }
             | Kind::Store { path, .. } => Some(path),
             Kind::Declare(_) | Kind::Other(_) => None,
         }
@@ -222,6 +262,12 @@ impl fmt::Display for SourceError {
             Kind::Changed { path } => write!(f, "{} changed while it was read", Readable(path)),
             Kind::Store { path, error } => write!(f, "cannot store {}: {error}", Readable(path)),
             Kind::Declare(error) => error.fmt(f),
+            Kind::NoArchive { path } => write!(
+                f,
+                "{} is neither a directory nor a tar archive, plain or compressed with gzip, zstd, xz or bzip2",
+                Readable(path)
+            ),
+            Kind::Of { path, error } => write!(f, "{}: {error}", Readable(path)),
             Kind::Other(error) => error.fmt(f),
         }
     }
@@ -232,7 +278,8 @@ impl Error for SourceError {
         match &*self.0 {
             Kind::Read { error, .. } | Kind::Attribute { error, .. } => Some(error),
             Kind::Store { error, .. } => Some(error),
-            Kind::Changed { .. } => None,
+            Kind::Changed { .. } | Kind::NoArchive { .. } => None,
+            Kind::Of { error, .. } => error.source(),
             Kind::Declare(error) => error.source(),
             Kind::Other(error) => error.source(),
         }
@@ -248,6 +295,33 @@ impl From<rules::RuleError> for SourceError {
 impl From<TreeError> for SourceError {
     fn from(error: TreeError) -> Self {
         Self::new(Kind::Declare(error))
+    }
+}
+
+/// Whether ext4 has attributes called so.
+///
+/// Others are a filesystem's own view of something else, such as `system.nfs4_acl` or
+/// `btrfs.compression`.
+#[cfg(any(unix, feature = "tar"))]
+fn ext4_names(attribute: &[u8]) -> bool {
+    let spaces = [&b"user."[..], b"trusted.", b"security."];
+    attribute == b"system.posix_acl_access"
+        || attribute == b"system.posix_acl_default"
+        || spaces.iter().any(|space| attribute.starts_with(space))
+}
+
+/// `metadata` with no time later than `latest`, in seconds since 1970.
+#[cfg(any(unix, feature = "tar"))]
+fn clamped(metadata: Metadata, latest: Option<i64>) -> Metadata {
+    let time = |time: Timestamp| match latest {
+        Some(latest) if time.seconds >= latest => Timestamp::from_seconds(latest),
+        _ => time,
+    };
+    Metadata {
+        atime: time(metadata.atime),
+        mtime: time(metadata.mtime),
+        ctime: time(metadata.ctime),
+        ..metadata
     }
 }
 

@@ -40,6 +40,33 @@ pub(crate) fn write_some_at(file: &File, offset: u64, bytes: &[u8]) -> io::Resul
     }
 }
 
+/// A file in `directory` that has no name, and is gone with its last handle.
+pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    if let Some(file) = super::unix::temporary_file(directory)? {
+        return Ok(file);
+    }
+    named_for_a_moment(directory)
+}
+
+/// As [`unnamed_file`], where a file needs a name to be made.
+fn named_for_a_moment(directory: &Path) -> io::Result<File> {
+    let process = std::process::id();
+    for number in 0..u32::MAX {
+        let path = directory.join(format!(".mke4fs-{process}-{number}"));
+        let mut options = File::options();
+        match options.read(true).write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(file) => {
+                std::fs::remove_file(&path)?;
+                return Ok(file);
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Reads to the front of `buffer` from `offset` and says how much; 0 at the end of the file.
 pub(crate) fn read_some_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     loop {

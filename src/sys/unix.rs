@@ -289,9 +289,11 @@ mod linux {
     use std::fs::File;
     use std::io;
     use std::os::fd::{AsFd, AsRawFd};
+    use std::path::Path;
 
     use nix::errno::Errno;
-    use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
+    use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
+    use nix::sys::stat::Mode;
     use nix::unistd::{Whence, lseek};
 
     use super::number;
@@ -341,6 +343,16 @@ mod linux {
         match unsafe { fs_ioc_getflags(file.as_fd().as_raw_fd(), &raw mut flags) } {
             Ok(_) => Ok(flags[0]),
             Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file in `directory` that never has a name, or none where the filesystem has no such files.
+    pub(crate) fn temporary_file(directory: &Path) -> io::Result<Option<File>> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        match nix::fcntl::open(directory, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOSYS | Errno::EINVAL) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,0 +1,561 @@
+//! Given the bytes of an uncompressed tar archive, gives its entries one by one; never puts one
+//! anywhere.
+//!
+//! The forms are those of the seventh edition, POSIX and GNU tar, with PAX headers before entries
+//! and for all of them. Where programs disagree on what a header means, it is refused.
+
+use std::io::{self, Read};
+
+use super::entry::{Entry, EntryKind, Stored};
+use super::fault::{ArchiveError, Fault, Field};
+use super::header::{self, BLOCK, Form, Header};
+use super::pax::{self, Records, Scope};
+use super::{sparse, xattrs};
+use crate::source::acl::Acl;
+use crate::tree::{DataMap, Device, Metadata, Special, Xattr};
+use crate::units::Timestamp;
+
+/// The longest path, in bytes.
+const MOST_PATH: u64 = 1 << 16;
+/// The longest PAX header, in bytes.
+const MOST_RECORDS: u64 = 1 << 24;
+/// The most that is kept of PAX headers for all entries, since each takes it over, in bytes.
+const MOST_GLOBAL: u64 = 1 << 16;
+
+const ACCESS: &[u8] = b"system.posix_acl_access";
+const DEFAULT: &[u8] = b"system.posix_acl_default";
+
+/// Bytes that come one after the other, some of which nobody wants.
+pub trait Input: Read {
+    /// Passes over `bytes` bytes.
+    ///
+    /// # Errors
+    /// Where they cannot be read, or there are fewer (`UnexpectedEof`).
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let mut input = self;
+        let passed = io::copy(&mut Read::take(&mut input, bytes), &mut io::sink())?;
+        match passed == bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// How an archive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the two blocks of zeros that are its mark.
+    Marked,
+    /// With its last entry: it may have been cut off there.
+    Unmarked,
+}
+
+/// An archive that is being read.
+///
+/// ```
+/// use mke4fs::source::tar::{Archive, Input};
+///
+/// struct Zeros(std::io::Take<std::io::Repeat>);
+/// # impl std::io::Read for Zeros {
+/// #     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// #         self.0.read(buffer)
+/// #     }
+/// # }
+/// impl Input for Zeros {}
+///
+/// let zeros = std::io::Read::take(std::io::repeat(0), 1024);
+/// let mut archive = Archive::new(Zeros(zeros));
+/// assert!(archive.next_entry()?.is_none());
+/// # Ok::<(), mke4fs::source::tar::ArchiveError>(())
+/// ```
+#[derive(Debug)]
+pub struct Archive<I> {
+    input: I,
+    /// How many bytes were taken from the input.
+    at: u64,
+    /// The bytes of the entry's data that were not read, and those that fill its last block.
+    left: u64,
+    padding: u64,
+    global: Records,
+    /// What is being read, for errors.
+    offset: u64,
+    path: Vec<u8>,
+    end: Option<End>,
+}
+
+/// The headers that stand before an entry's own.
+#[derive(Debug, Default)]
+struct Before {
+    records: Records,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+impl<I: Input> Archive<I> {
+    /// The archive that `input` holds, uncompressed.
+    pub fn new(input: I) -> Self {
+        Self {
+            input,
+            at: 0,
+            left: 0,
+            padding: 0,
+            global: Records::default(),
+            offset: 0,
+            path: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// The next entry, or none where the archive ends. What was not read of the last entry's data is
+    /// passed over.
+    ///
+    /// # Errors
+    /// Where there is neither an entry nor the archive's end.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, ArchiveError> {
+        self.try_next().map_err(|fault| self.blame(fault))
+    }
+
+    /// Reads the data of the entry that came last, range after range.
+    ///
+    /// # Errors
+    /// Where they cannot be read, or the archive ends.
+    pub fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        match self.input.read(&mut buffer[..most]) {
+            Ok(0) if most > 0 => Err(self.blame(Fault::CutOff)),
+            Ok(count) => {
+                let count_bytes = bytes(count);
+                self.at += count_bytes;
+                self.left -= count_bytes;
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_data(buffer),
+            Err(error) => Err(self.blame(Fault::Read(error))),
+        }
+    }
+
+    /// How the archive ended, once it has.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// What the archive is read from, behind all that was read of it.
+    pub fn into_input(self) -> I {
+        self.input
+    }
+
+    fn blame(&mut self, fault: Fault) -> ArchiveError {
+        ArchiveError {
+            path: self.path.clone(),
+            offset: self.offset,
+            fault,
+        }
+    }
+
+    fn try_next(&mut self) -> Result<Option<Entry>, Fault> {
+        let left = self.left + self.padding;
+        self.pass(left)?;
+        (self.left, self.padding) = (0, 0);
+        self.offset = self.at;
+        self.path.clear();
+        let mut before = Before::default();
+        while self.end.is_none() {
+            let first = self.at == self.offset;
+            let Some(block) = self.block_or_end()? else {
+                if !first {
+                    return Err(Fault::CutOff);
+                }
+                if self.at == 0 {
+                    return Err(Fault::Empty);
+                }
+                self.end = Some(End::Unmarked);
+                break;
+            };
+            if block.iter().all(|byte| *byte == 0) {
+                self.ending()?;
+                break;
+            }
+            let header = Header::new(block)?;
+            if let Some(entry) = self.header(&header, &mut before)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the second block of zeros of the archive's end.
+    fn ending(&mut self) -> Result<(), Fault> {
+        self.end = Some(match self.block_or_end()? {
+            None => End::Unmarked,
+            Some(block) if block.iter().all(|byte| *byte == 0) => End::Marked,
+            Some(_) => return Err(Fault::Zeros),
+        });
+        Ok(())
+    }
+
+    /// Takes a header, and gives the entry if it is of one.
+    fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>, Fault> {
+        match header.type_flag() {
+            b'x' | b'X' => {
+                let body = self.body(header, MOST_RECORDS)?;
+                before.records = Records::default();
+                before.records.read(&body, Scope::One)?;
+            }
+            b'g' => {
+                let body = self.body(header, MOST_RECORDS)?;
+                self.global.read(&body, Scope::All)?;
+                let kept = self.global.bytes();
+                if kept > MOST_GLOBAL {
+                    return Err(Fault::TooLong {
+                        bytes: kept,
+                        most: MOST_GLOBAL,
+                    });
+                }
+            }
+            b'L' => before.long_name = Some(self.long_text(header, Fault::NulInName)?),
+            b'K' => before.long_link = Some(self.long_text(header, Fault::NulInTarget)?),
+            // The label of a tape.
+            b'V' => {
+                let size = self.size(header.number(Field::Size)?)?;
+                self.pass(padded(size)?)?;
+            }
+            _ => return self.entry(header, std::mem::take(before)).map(Some),
+        }
+        Ok(None)
+    }
+
+    fn entry(&mut self, header: &Header, before: Before) -> Result<Entry, Fault> {
+        let records = before.records;
+        let own_name = || match &header.name()[..] {
+            b"" => None,
+            name => Some(name.to_vec()),
+        };
+        let path = records.sparse.name.clone().or(records.path.clone());
+        let path = path.or(before.long_name).or_else(own_name);
+        self.path = path.filter(|path| !path.is_empty()).ok_or(Fault::NoName)?;
+        check_length(&self.path)?;
+        if self.path.contains(&0) {
+            return Err(Fault::NulInName);
+        }
+        let target = records.link_path.clone().or(before.long_link);
+        let target = target.unwrap_or_else(|| header.link_name().to_vec());
+        let size = match records.size {
+            Some(size) => size,
+            None => self.size(header.number(Field::Size)?)?,
+        };
+        let kind = self.kind(header, &records, size, target)?;
+        let mut metadata = self.metadata(header, &records)?;
+        let mut xattrs = self.global.xattrs.clone();
+        xattrs.extend(records.xattrs);
+        let text = |one: &Option<Vec<u8>>, all: &Option<Vec<u8>>| one.clone().or(all.clone());
+        let access = text(&records.acl_access, &self.global.acl_access);
+        let default = text(&records.acl_default, &self.global.acl_default);
+        let acl = acl(access, xattrs.remove(ACCESS))?;
+        let default_acl = acl_of_directory(&kind, default, xattrs.remove(DEFAULT))?;
+        // A symbolic link has no ACL, and one that says what a mode says is none.
+        let acl = acl.filter(|_| !matches!(kind, EntryKind::Symlink(_)));
+        if let Some(acl) = &acl {
+            metadata.permissions = acl.mode(metadata.permissions);
+        }
+        let xattrs = xattrs.into_iter();
+        Ok(Entry {
+            path: self.path.clone(),
+            kind,
+            metadata,
+            xattrs: xattrs.map(|(name, value)| Xattr { name, value }).collect(),
+            offset: self.offset,
+            acl: acl.filter(|acl| !acl.is_mode()),
+            default_acl,
+        })
+    }
+
+    fn kind(
+        &mut self,
+        header: &Header,
+        records: &Records,
+        size: u64,
+        target: Vec<u8>,
+    ) -> Result<EntryKind, Fault> {
+        let no_data = |kind, name| match size {
+            0 => Ok(kind),
+            size => Err(Fault::DataOf(name, size)),
+        };
+        match header.type_flag() {
+            // GNU tar and others pass over the size that some gave a hard link.
+            b'1' => Ok(EntryKind::HardLink(link_target(target)?)),
+            b'2' => no_data(EntryKind::Symlink(link_target(target)?), "a symbolic link"),
+            flag @ (b'3' | b'4') => {
+                let device = device(header, records)?;
+                let special = match flag {
+                    b'3' => Special::CharDevice(device),
+                    _ => Special::BlockDevice(device),
+                };
+                no_data(EntryKind::Special(special), "a device")
+            }
+            b'5' => no_data(EntryKind::Directory, "a directory"),
+            b'6' => no_data(EntryKind::Special(Special::Fifo), "a named pipe"),
+            // GNU's incremental archives keep a list of names there.
+            b'D' => {
+                self.data(size)?;
+                Ok(EntryKind::Directory)
+            }
+            b'S' if header.form == Form::Gnu => self.old_sparse(header, size),
+            // The seventh edition had no type for directories.
+            0 | b'0' | b'7' if self.path.ends_with(b"/") => {
+                no_data(EntryKind::Directory, "a directory")
+            }
+            flag if flag == 0 || !flag.is_ascii_uppercase() => self.file(records, size),
+            flag => Err(Fault::Type(flag)),
+        }
+    }
+
+    fn file(&mut self, records: &Records, size: u64) -> Result<EntryKind, Fault> {
+        let sparse = &records.sparse;
+        self.data(size)?;
+        let real_size = sparse.real_size;
+        let (ranges, real_size) = match (sparse.version, &sparse.map, real_size) {
+            ((0, 0 | 1), None, None) => {
+                return self.stored(size, DataMap::Whole);
+            }
+            ((0, 0 | 1), map, Some(real_size)) => (map.clone().unwrap_or_default(), real_size),
+            ((1, 0), None, Some(real_size)) => (self.sparse_map()?, real_size),
+            ((0 | 1, _), _, None) => return Err(Fault::Sparse("has no size of its file")),
+            _ => return Err(Fault::Sparse("is of a form that is not known")),
+        };
+        let data = sparse::data_map(&ranges, real_size, self.left)?;
+        self.stored(real_size, data)
+    }
+
+    /// GNU's old form: the map is in the header, and in blocks behind it.
+    fn old_sparse(&mut self, header: &Header, size: u64) -> Result<EntryKind, Fault> {
+        let real_size = self.size(header.number(Field::RealSize)?)?;
+        let (mut ranges, mut continues) = header.sparse()?;
+        while continues {
+            let block = self.block_or_end()?.ok_or(Fault::CutOff)?;
+            let more;
+            (more, continues) = header::more_sparse(&block)?;
+            ranges.extend(more);
+            if ranges.len() > sparse::MOST_RANGES {
+                break;
+            }
+        }
+        self.data(size)?;
+        let data = sparse::data_map(&ranges, real_size, size)?;
+        self.stored(real_size, data)
+    }
+
+    /// GNU's form 1.0: the map is in the first blocks of the data, a number in each line.
+    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>, Fault> {
+        let fault = || Fault::Sparse("is not the lines of numbers that it should be");
+        let mut block = [0; BLOCK];
+        let mut place = BLOCK;
+        let mut line = Vec::new();
+        let mut numbers = Vec::new();
+        // How many numbers there are is in the first line.
+        let mut wanted = 1;
+        while numbers.len() < wanted {
+            if place == BLOCK {
+                self.left = self.left.checked_sub(bytes(BLOCK)).ok_or_else(fault)?;
+                block = self.block_or_end()?.ok_or(Fault::CutOff)?;
+                place = 0;
+            }
+            let byte = block[place];
+            place += 1;
+            if byte != b'\n' {
+                line.push(byte);
+                if line.len() > 20 {
+                    return Err(fault());
+                }
+                continue;
+            }
+            let number = pax::decimal(&line).ok_or_else(fault)?;
+            line.clear();
+            numbers.push(number);
+            if numbers.len() == 1 {
+                let ranges = usize::try_from(number).ok();
+                let ranges = ranges.filter(|ranges| *ranges <= sparse::MOST_RANGES);
+                wanted = 1 + 2 * ranges.ok_or(Fault::Sparse("has more than 4194304 ranges"))?;
+            }
+        }
+        let pairs = numbers[1..].chunks_exact(2);
+        Ok(pairs.map(|pair| (pair[0], pair[1])).collect())
+    }
+
+    /// A file of `size_bytes`, whose data are what is left of the entry.
+    fn stored(&self, size_bytes: u64, data: DataMap) -> Result<EntryKind, Fault> {
+        let end = self.at.checked_add(self.left);
+        let end = end.ok_or(Fault::Number(Field::Size))?;
+        Ok(EntryKind::File(Stored {
+            size_bytes,
+            data,
+            place: self.at..end,
+        }))
+    }
+
+    fn metadata(&self, header: &Header, records: &Records) -> Result<Metadata, Fault> {
+        let mode = header.number(Field::Mode)?;
+        let owner = |one: Option<i64>, all: Option<i64>, field| match one.or(all) {
+            Some(number) => pax::owner(number, field),
+            None => pax::owner(header.number(field)?, field),
+        };
+        let global = &self.global;
+        let mtime = match records.mtime.or(global.mtime) {
+            Some(time) => time,
+            None => Timestamp::from_seconds(header.number(Field::Mtime)?),
+        };
+        let [atime, ctime] = header.other_times()?;
+        let or_mtime = |time: Option<i64>| time.map_or(mtime, Timestamp::from_seconds);
+        let flags = records.file_flags.as_ref().or(global.file_flags.as_ref());
+        Ok(Metadata {
+            // Some write the type as well.
+            permissions: u16::try_from(mode & 0o7777).unwrap_or(0),
+            uid: owner(records.uid, global.uid, Field::Uid)?,
+            gid: owner(records.gid, global.gid, Field::Gid)?,
+            atime: records.atime.or(global.atime).unwrap_or(or_mtime(atime)),
+            mtime,
+            ctime: records.ctime.or(global.ctime).unwrap_or(or_mtime(ctime)),
+            flags: flags.map_or(0, |names| xattrs::file_flags(names)),
+        })
+    }
+
+    /// The data of the entry begin here, and are so long.
+    fn data(&mut self, size: u64) -> Result<(), Fault> {
+        self.padding = padded(size)? - size;
+        self.left = size;
+        Ok(())
+    }
+
+    /// What follows a header that describes the next.
+    fn body(&mut self, header: &Header, most: u64) -> Result<Vec<u8>, Fault> {
+        let size = self.size(header.number(Field::Size)?)?;
+        if size > most {
+            return Err(Fault::TooLong { bytes: size, most });
+        }
+        let mut body = Vec::new();
+        let read = self.input.by_ref().take(size).read_to_end(&mut body);
+        let count = bytes(read.map_err(Fault::Read)?);
+        self.at += count;
+        if count < size {
+            return Err(Fault::CutOff);
+        }
+        self.pass(padded(size)? - size)?;
+        Ok(body)
+    }
+
+    /// GNU's long name or target: what stands before the NULs at its end.
+    fn long_text(&mut self, header: &Header, nul: Fault) -> Result<Vec<u8>, Fault> {
+        let mut text = self.body(header, MOST_PATH + 1)?;
+        let end = text.iter().rposition(|byte| *byte != 0);
+        text.truncate(end.map_or(0, |end| end + 1));
+        match text.contains(&0) {
+            true => Err(nul),
+            false => Ok(text),
+        }
+    }
+
+    fn size(&self, number: i64) -> Result<u64, Fault> {
+        u64::try_from(number).map_err(|_| Fault::Range(Field::Size, number))
+    }
+
+    /// A block, or none where the input has ended.
+    fn block_or_end(&mut self) -> Result<Option<[u8; BLOCK]>, Fault> {
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.input.read(&mut block[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::Read(error)),
+            }
+        }
+        self.at += bytes(filled);
+        match filled {
+            0 => Ok(None),
+            BLOCK => Ok(Some(block)),
+            _ => Err(Fault::CutOff),
+        }
+    }
+
+    fn pass(&mut self, bytes: u64) -> Result<(), Fault> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        match self.input.skip(bytes) {
+            Ok(()) => {
+                self.at += bytes;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Fault::CutOff),
+            Err(error) => Err(Fault::Read(error)),
+        }
+    }
+}
+
+/// The ACL that the text or the kernel's value holds; the text counts, if there are both.
+fn acl(text: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Result<Option<Acl>, Fault> {
+    match (text, value) {
+        (Some(text), _) => Acl::from_text(&text).map(Some).map_err(Fault::Acl),
+        (None, Some(value)) => match Acl::from_value(&value) {
+            Some(acl) => Ok(Some(acl)),
+            None => Err(Fault::Acl(value)),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// A default ACL, which only directories have.
+fn acl_of_directory(
+    kind: &EntryKind,
+    text: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+) -> Result<Option<Acl>, Fault> {
+    match kind {
+        EntryKind::Directory => acl(text, value),
+        _ => Ok(None),
+    }
+}
+
+fn link_target(target: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    check_length(&target)?;
+    match target.contains(&0) {
+        _ if target.is_empty() => Err(Fault::NoTarget),
+        true => Err(Fault::NulInTarget),
+        false => Ok(target),
+    }
+}
+
+fn check_length(path: &[u8]) -> Result<(), Fault> {
+    let bytes = bytes(path.len());
+    match bytes > MOST_PATH {
+        true => Err(Fault::TooLong {
+            bytes,
+            most: MOST_PATH,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn device(header: &Header, records: &Records) -> Result<Device, Fault> {
+    let number = |record: Option<i64>, field, bits: u32| {
+        let number = record.map_or_else(|| header.number(field), Ok)?;
+        let device = u32::try_from(number).ok();
+        let device = device.filter(|device| device >> bits == 0);
+        device.ok_or(Fault::Range(field, number))
+    };
+    Ok(Device {
+        major: number(records.major, Field::Major, 12)?,
+        minor: number(records.minor, Field::Minor, 20)?,
+    })
+}
+
+/// `size` as blocks hold it.
+fn padded(size: u64) -> Result<u64, Fault> {
+    let padded = size.checked_next_multiple_of(bytes(BLOCK));
+    padded.ok_or(Fault::Number(Field::Size))
+}
+
+fn bytes(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,58 @@
+//! Given nothing, says what an entry of an archive is; never how it was written.
+
+use std::ops::Range;
+
+use crate::source::acl::Acl;
+use crate::tree::{DataMap, Metadata, Special, Xattr};
+
+/// An entry of an archive: what stands at a path once it is unpacked.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The path as it is in the archive: not empty, without NUL.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// What it says of itself; a hard link's counts for nothing.
+    pub metadata: Metadata,
+    /// Extended attributes but for ACLs.
+    pub xattrs: Vec<Xattr>,
+    /// Where its first header begins in the uncompressed archive, in bytes.
+    pub offset: u64,
+    pub(in crate::source) acl: Option<Acl>,
+    pub(in crate::source) default_acl: Option<Acl>,
+}
+
+impl Entry {
+    /// Leaves out its extended attributes and ACLs.
+    pub fn clear_xattrs(&mut self) {
+        self.xattrs.clear();
+        self.acl = None;
+        self.default_acl = None;
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File(Stored),
+    /// A symbolic link and its target.
+    Symlink(Vec<u8>),
+    /// Another name of what is at this path, from the root of the archive.
+    HardLink(Vec<u8>),
+    /// A device or a named pipe.
+    Special(Special),
+}
+
+/// Where a regular file's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The size in bytes, holes included.
+    pub size_bytes: u64,
+    /// Which of them are data.
+    pub data: DataMap,
+    /// The data, one range after the other, as a range of bytes of the uncompressed archive.
+    pub place: Range<u64>,
+}

@@ -1,0 +1,170 @@
+//! Given what is wrong with an archive, says it with the entry's name and offset; never mends it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::source::Readable;
+use crate::sys;
+
+/// A number of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Mode,
+    Uid,
+    Gid,
+    Size,
+    RealSize,
+    Atime,
+    Mtime,
+    Ctime,
+    Checksum,
+    Major,
+    Minor,
+    SparseMap,
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mode => "mode",
+            Self::Uid => "uid",
+            Self::Gid => "gid",
+            Self::Size => "size",
+            Self::RealSize => "size with holes",
+            Self::Atime => "atime",
+            Self::Mtime => "mtime",
+            Self::Ctime => "ctime",
+            Self::Checksum => "checksum",
+            Self::Major => "device's major number",
+            Self::Minor => "device's minor number",
+            Self::SparseMap => "map of holes",
+        })
+    }
+}
+
+/// What is wrong with an entry.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Read(io::Error),
+    /// The archive ends within the entry.
+    CutOff,
+    /// There is no byte.
+    Empty,
+    Checksum,
+    /// A block of zeros with more behind it.
+    Zeros,
+    Number(Field),
+    /// A number that is out of what a filesystem holds.
+    Range(Field, i64),
+    /// A header that describes the next has so many bytes.
+    TooLong {
+        bytes: u64,
+        most: u64,
+    },
+    /// A PAX record that is none.
+    Record,
+    /// A PAX record whose value is none of its kind.
+    Value(Vec<u8>),
+    /// A PAX record that only one file can have, for all.
+    Global(Vec<u8>),
+    NoName,
+    NulInName,
+    NoTarget,
+    NulInTarget,
+    /// A type whose data programs disagree about.
+    DataOf(&'static str, u64),
+    Type(u8),
+    /// A map of holes that contradicts itself, its file or the data.
+    Sparse(&'static str),
+    Acl(Vec<u8>),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => f.write_str(&sys::reason(error)),
+            Self::CutOff => f.write_str("the archive ends before the entry does"),
+            Self::Checksum => f.write_str("what should be a header has a wrong checksum"),
+            Self::Empty => f.write_str("the archive holds nothing, not even its end"),
+            Self::Zeros => f.write_str("a block of zeros is neither an entry nor the end"),
+            Self::Number(field) => write!(f, "the {field} is no number"),
+            Self::Range(field, value) => {
+                write!(f, "the {field} is {value}, which no filesystem can hold")
+            }
+            Self::TooLong { bytes, most } => write!(
+                f,
+                "a header of {bytes} bytes stands before it, and {most} are the most"
+            ),
+            Self::Record => f.write_str("a PAX record is not \"length key=value\" and a newline"),
+            Self::Value(key) => write!(f, "the PAX record {} has no valid value", Readable(key)),
+            Self::Global(key) => write!(
+                f,
+                "the PAX record {} is for one file, and stands in a header for all",
+                Readable(key)
+            ),
+            Self::NoName => f.write_str("the entry has no name"),
+            Self::NulInName => f.write_str("the name has a NUL"),
+            Self::NoTarget => f.write_str("the link has no target"),
+            Self::NulInTarget => f.write_str("the link's target has a NUL"),
+            Self::DataOf(kind, bytes) => write!(
+                f,
+                "{kind} of {bytes} bytes: programs disagree whether data follows"
+            ),
+            Self::Type(flag) => {
+                write!(f, "entries of type '{}' are not known", flag.escape_ascii())
+            }
+            Self::Sparse(what) => write!(f, "the map of holes {what}"),
+            Self::Acl(entry) => {
+                write!(f, "the ACL's entry \"{}\" ", entry.escape_ascii())?;
+                f.write_str("needs a tag, a number where it has a name, and permissions")
+            }
+        }
+    }
+}
+
+/// Why an archive cannot be read further.
+///
+/// Its text has the entry's name, as far as it is known, and the offset of the entry's first header
+/// in the uncompressed archive, in bytes.
+#[derive(Debug)]
+pub struct ArchiveError {
+    pub(super) path: Vec<u8>,
+    pub(super) offset: u64,
+    pub(super) fault: Fault,
+}
+
+impl ArchiveError {
+    /// The name of the entry, or nothing where that is not known.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Where the entry's first header begins in the uncompressed archive, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            offset,
+            fault,
+        } = self;
+        match &path[..] {
+            b"" => write!(f, "entry at byte {offset}: {fault}"),
+            path => write!(f, "{} at byte {offset}: {fault}", Readable(path)),
+        }
+    }
+}
+
+impl Error for ArchiveError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.fault {
+            Fault::Read(error) => Some(error),
+            _ => None,
+        }
+    }
+}

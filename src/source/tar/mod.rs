@@ -1,0 +1,396 @@
+//! Given a tar archive, plain or compressed, declares its entries; never asks its name what it is, and
+//! never touches what it names on the host.
+//!
+//! [`Archive`] reads the entries of an uncompressed archive one by one, and [`Unpack`] puts them into a
+//! tree; [`Tar`] is both as a [`Source`].
+
+mod archive;
+mod entry;
+mod fault;
+mod header;
+mod owners;
+mod pax;
+mod sparse;
+mod spool;
+mod stored;
+mod unpack;
+mod xattrs;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::decompress::{self, Compression};
+use super::patterns::{Leaf, Patterns};
+use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
+use crate::tree::{Content, Metadata, NodeId, Tree};
+use crate::units::Timestamp;
+
+pub use archive::{Archive, End, Input};
+pub use entry::{Entry, EntryKind, Stored};
+pub use fault::ArchiveError;
+pub use spool::Spool;
+pub use stored::{Held, StoredFile};
+pub use unpack::{Unpack, UnpackError};
+
+/// How much may follow an archive's end, which only fills a last record.
+const MOST_BEHIND: u64 = 1 << 30;
+
+/// A tar archive as a [`Source`].
+///
+/// ```no_run
+/// use mke4fs::source::Source;
+/// use mke4fs::source::tar::Tar;
+/// use mke4fs::tree::{Metadata, NodeId, Tree};
+///
+/// let mut tree = Tree::new(Metadata::default());
+/// Tar::open("rootfs.tar.zst").declare(&mut tree, NodeId::ROOT)?;
+/// # Ok::<(), mke4fs::source::SourceError>(())
+/// ```
+pub struct Tar {
+    origin: Origin,
+    name: Vec<u8>,
+    spool: PathBuf,
+    keep_xattrs: bool,
+    excluded: Patterns,
+    latest_time: Option<i64>,
+    implied_time: i64,
+}
+
+enum Origin {
+    Path(PathBuf),
+    Reader(Box<dyn Read>),
+}
+
+impl fmt::Debug for Tar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tar")
+            .field("name", &super::Readable(&self.name).to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tar {
+    /// The archive in the file `path`. Plain, it is read where it is.
+    pub fn open(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.as_os_str().as_encoded_bytes().to_vec();
+        Self::new(Origin::Path(path), name)
+    }
+
+    /// The archive that `reader` gives, called `name` for people.
+    pub fn from_reader(reader: impl Read + 'static, name: &str) -> Self {
+        Self::new(Origin::Reader(Box::new(reader)), name.into())
+    }
+
+    fn new(origin: Origin, name: Vec<u8>) -> Self {
+        Self {
+            origin,
+            name,
+            spool: PathBuf::from("."),
+            keep_xattrs: true,
+            excluded: Patterns::default(),
+            latest_time: None,
+            implied_time: 0,
+        }
+    }
+
+    /// Keeps an archive that is compressed, or not in a regular file, as long as the tree lives: in a
+    /// file without a name in `directory`, which is the current one unless told otherwise.
+    #[must_use]
+    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spool = directory.into();
+        self
+    }
+
+    /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
+    #[must_use]
+    pub fn keep_xattrs(mut self, keep: bool) -> Self {
+        self.keep_xattrs = keep;
+        self
+    }
+
+    /// Leaves out, without a word, what `patterns` say, by its name in the archive.
+    #[must_use]
+    pub fn exclude(mut self, patterns: Patterns) -> Self {
+        self.excluded = patterns;
+        self
+    }
+
+    /// Sets every time later than this to it, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    #[must_use]
+    pub fn latest_time(mut self, seconds: Option<i64>) -> Self {
+        self.latest_time = seconds;
+        self
+    }
+
+    /// The times of directories that no entry declares, in seconds since 1970.
+    #[must_use]
+    pub fn implied_time(mut self, seconds: i64) -> Self {
+        self.implied_time = seconds;
+        self
+    }
+
+    fn unread(&self, error: io::Error) -> SourceError {
+        SourceError::read(self.name.clone(), error)
+    }
+
+    /// Declares an archive that is read where it is.
+    fn in_place(&self, file: File, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        let stored = StoredFile::new(file, self.name.clone(), Held::Shared);
+        let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
+        let input = stored.input().map_err(|error| self.unread(error))?;
+        let mut archive = Archive::new(input);
+        let unpack = Unpack::new(tree, at, self.implied())?;
+        self.entries(&mut archive, Keeper::File(stored), unpack)
+    }
+
+    /// Declares an archive of which every byte is read once, and kept for later.
+    fn spooled(
+        &self,
+        reader: impl Read,
+        tree: &mut Tree,
+        at: NodeId,
+    ) -> Result<Declared, SourceError> {
+        let spool = Spool::new(reader, &self.spool).and_then(|spool| {
+            let file = StoredFile::new(spool.file()?, self.name.clone(), Held::Private)?;
+            Ok((spool, Arc::new(file)))
+        });
+        let unkept = |error| SourceError::read(self.spool.as_os_str().as_encoded_bytes(), error);
+        let (spool, stored) = spool.map_err(unkept)?;
+        let mut archive = Archive::new(spool);
+        let unpack = Unpack::new(tree, at, self.implied())?;
+        let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
+        self.drained(archive.into_input().drain(MOST_BEHIND))?;
+        Ok(declared)
+    }
+
+    /// Declares an archive of which `store` keeps the data.
+    fn streamed(
+        &self,
+        reader: impl Read,
+        (tree, at): (&mut Tree, NodeId),
+        store: &mut dyn ContentStore,
+    ) -> Result<Declared, SourceError> {
+        let mut archive = Archive::new(Stream(BufReader::with_capacity(1 << 17, reader)));
+        let unpack = Unpack::new(tree, at, self.implied())?;
+        let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
+        let mut rest = archive.into_input().take(MOST_BEHIND);
+        let drained = io::copy(&mut rest, &mut io::sink());
+        self.drained(drained.map(|bytes| bytes < MOST_BEHIND))?;
+        Ok(declared)
+    }
+
+    /// A program at the other end of a pipe shall not find it closed, and what follows the archive's
+    /// end tells whether a compressed stream is whole.
+    fn drained(&self, is_all: io::Result<bool>) -> Result<(), SourceError> {
+        match is_all.map_err(|error| self.unread(error))? {
+            true => Ok(()),
+            false => Err(self.unread(io::Error::other(
+                "more than 1 GiB follows the archive's end",
+            ))),
+        }
+    }
+
+    fn implied(&self) -> Metadata {
+        let time = Timestamp::from_seconds(self.implied_time);
+        Metadata {
+            permissions: 0o755,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            ..Metadata::default()
+        }
+    }
+
+    fn entries<I: Input>(
+        &self,
+        archive: &mut Archive<I>,
+        mut keeper: Keeper<'_>,
+        mut unpack: Unpack<'_>,
+    ) -> Result<Declared, SourceError> {
+        let named = |error: SourceError| error.of(&self.name);
+        loop {
+            let next = archive.next_entry();
+            let Some(mut entry) = next.map_err(|error| named(SourceError::other(error)))? else {
+                break;
+            };
+            if self.is_excluded(&entry) {
+                continue;
+            }
+            entry.metadata = clamped(entry.metadata, self.latest_time);
+            if !self.keep_xattrs {
+                entry.clear_xattrs();
+            }
+            let content = match &entry.kind {
+                EntryKind::File(stored) => {
+                    let kept = keeper.keep(stored.clone(), archive);
+                    let (path, offset) = (entry.path.clone(), entry.offset);
+                    let unkept = |error| UnpackError::unkept(path, offset, error);
+                    Some(kept.map_err(|error| named(unkept(error).into()))?)
+                }
+                _ => None,
+            };
+            let placed = unpack.entry(entry, content);
+            placed.map_err(|error| named(error.into()))?;
+        }
+        let root = unpack.root_metadata();
+        let mut notices = unpack.finish().map_err(named)?;
+        if archive.end() == Some(End::Unmarked) {
+            let path = self.name.clone();
+            notices.push(Notice::NoEnd { path });
+        }
+        Ok(Declared { root, notices })
+    }
+}
+
+impl Tar {
+    fn is_excluded(&self, entry: &Entry) -> bool {
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let leaf = match entry.kind {
+            EntryKind::Directory => Leaf::Directory,
+            _ => Leaf::Other,
+        };
+        let names = entry.path.split(|byte| *byte == b'/');
+        let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+        !names.is_empty() && self.excluded.exclude_within(&names.join(&b'/'), leaf)
+    }
+}
+
+impl Source for Tar {
+    fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        match self.opened()? {
+            Opened::Plain(file) => self.in_place(file, tree, at),
+            Opened::Stream(reader) => self.spooled(reader, tree, at),
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        match &self.origin {
+            Origin::Reader(_) => true,
+            // What cannot be looked at is for `declare` to refuse.
+            Origin::Path(path) => match open(path) {
+                Ok((file, true)) => decompress::peek(&file).is_ok_and(|(head, _)| !is_tar(&head)),
+                Ok((_, false)) => true,
+                Err(_) => false,
+            },
+        }
+    }
+
+    fn declare_stream(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        store: &mut dyn ContentStore,
+    ) -> Result<Declared, SourceError> {
+        match self.opened()? {
+            Opened::Plain(file) => self.in_place(file, tree, at),
+            Opened::Stream(reader) => self.streamed(reader, (tree, at), store),
+        }
+    }
+}
+
+/// An archive that was looked at.
+enum Opened {
+    /// It can be read where it is.
+    Plain(File),
+    /// It comes but once, uncompressed.
+    Stream(Box<dyn Read>),
+}
+
+/// Who keeps the data of an archive.
+enum Keeper<'a> {
+    /// A file that holds them already.
+    File(Arc<StoredFile>),
+    /// Somebody who takes them now.
+    Store(&'a mut dyn ContentStore),
+}
+
+impl Keeper<'_> {
+    fn keep<I: Input>(&mut self, stored: Stored, archive: &mut Archive<I>) -> io::Result<Content> {
+        match self {
+            Self::File(file) => Ok(file.content(stored)),
+            Self::Store(store) => store.keep(stored.size_bytes, stored.data, &mut Data(archive)),
+        }
+    }
+}
+
+/// The data of the entry that came last.
+struct Data<'a, I>(&'a mut Archive<I>);
+
+impl<I: Input> Read for Data<'_, I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_data(buffer).map_err(io::Error::other)
+    }
+}
+
+/// Bytes that are passed over by being read.
+struct Stream<R>(BufReader<R>);
+
+impl<R: Read> Read for Stream<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Input for Stream<R> {}
+
+impl Tar {
+    /// Looks at the archive. What comes from a reader is taken.
+    fn opened(&mut self) -> Result<Opened, SourceError> {
+        let taken = || Origin::Reader(Box::new(io::empty()));
+        let reader: Box<dyn Read> = match &mut self.origin {
+            Origin::Path(path) => {
+                let (file, is_regular) = open(path).map_err(|error| self.unread(error))?;
+                if is_regular {
+                    let twice = file.try_clone().and_then(decompress::peek);
+                    let (head, rest) = twice.map_err(|error| self.unread(error))?;
+                    return Ok(match self.compression(&head)? {
+                        Some(how) => Opened::Stream(decompress::uncompressed(rest, how)),
+                        None => Opened::Plain(file),
+                    });
+                }
+                Box::new(file)
+            }
+            origin @ Origin::Reader(_) => match std::mem::replace(origin, taken()) {
+                Origin::Reader(reader) => reader,
+                Origin::Path(_) => Box::new(io::empty()),
+            },
+        };
+        let (head, rest) = decompress::peek(reader).map_err(|error| self.unread(error))?;
+        Ok(Opened::Stream(match self.compression(&head)? {
+            Some(how) => decompress::uncompressed(rest, how),
+            None => Box::new(rest),
+        }))
+    }
+
+    /// How what begins with `head` is compressed, if it can be an archive at all.
+    fn compression(&self, head: &[u8]) -> Result<Option<Compression>, SourceError> {
+        if is_tar(head) {
+            return Ok(None);
+        }
+        match Compression::of(head) {
+            Some(compression) => Ok(Some(compression)),
+            None => Err(SourceError::no_archive(self.name.clone())),
+        }
+    }
+}
+
+/// Whether an uncompressed archive can begin with `head`.
+pub fn is_tar(head: &[u8]) -> bool {
+    let Ok(block) = <[u8; 512]>::try_from(head) else {
+        return false;
+    };
+    block == [0; 512] || header::Header::new(block).is_ok()
+}
+
+/// Opens what may be a file or a pipe, and says whether it is a regular file.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let file = File::open(path)?;
+    let is_regular = file.metadata()?.is_file();
+    Ok((file, is_regular))
+}

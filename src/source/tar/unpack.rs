@@ -1,0 +1,501 @@
+//! Given entries one by one, puts each where it belongs in a tree; never follows a name out of it.
+//!
+//! What a name means is as if the tree's root were the root of the process: a leading slash and a `..`
+//! lead no further, and a symbolic link on the way leads to where it points inside the tree. The last
+//! part of a name is never followed. What comes later replaces what has its name, but that a
+//! directory in the place of one keeps what it holds.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::entry::{Entry, EntryKind};
+use super::owners::Owners;
+use crate::source::acl::{Acl, Named};
+use crate::source::{Notice, Readable, SourceError, ext4_names};
+use crate::sys;
+use crate::tree::{Content, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
+
+/// How many symbolic links a name may lead through: as many as in the kernel (`MAXSYMLINKS`).
+const MOST_LINKS: u32 = 40;
+/// How many bytes their targets may have together.
+const MOST_TARGETS: usize = 1 << 14;
+
+const ACCESS: &[u8] = b"system.posix_acl_access";
+const DEFAULT: &[u8] = b"system.posix_acl_default";
+
+/// A tree that entries are put into.
+#[derive(Debug)]
+pub struct Unpack<'a> {
+    tree: &'a mut Tree,
+    root: NodeId,
+    /// What directories are that no entry declares.
+    implied: Metadata,
+    root_metadata: Option<Metadata>,
+    /// The ACLs of nodes that give names for owners, which the tree itself may know in the end.
+    named: BTreeMap<NodeId, Vec<NamedAcl>>,
+    /// Attributes that were skipped: the first entry's path and the count, by name.
+    skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+}
+
+#[derive(Debug)]
+struct NamedAcl {
+    attribute: &'static [u8],
+    acl: Acl,
+    path: Vec<u8>,
+    offset: u64,
+}
+
+/// Why an entry has no place.
+///
+/// Its text has the entry's name and offset.
+#[derive(Debug)]
+pub struct UnpackError {
+    path: Vec<u8>,
+    offset: u64,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Tree(TreeError),
+    /// Something on the way is no directory.
+    NotADirectory(Vec<u8>),
+    /// Something on the way is not there.
+    Missing(Vec<u8>),
+    /// Too many symbolic links on the way.
+    TooManyLinks,
+    /// The target of a hard link is not there, or is a directory.
+    Target(Vec<u8>, &'static str),
+    /// The name leads to a directory, and the entry is none.
+    NamesDirectory,
+    /// Its data cannot be kept.
+    Unkept(io::Error),
+    /// A name in an ACL, whose number nobody knows.
+    Owner(Vec<u8>),
+}
+
+/// What becomes of a directory that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfMissing {
+    Create,
+    Refuse,
+}
+
+impl<'a> Unpack<'a> {
+    /// Puts entries into `tree`, below the directory `root`. Directories that lead to an entry and that
+    /// no entry declares are `implied`.
+    ///
+    /// # Errors
+    /// Where the tree has a name twice.
+    pub fn new(tree: &'a mut Tree, root: NodeId, implied: Metadata) -> Result<Self, TreeError> {
+        tree.overlay()?;
+        Ok(Self {
+            tree,
+            root,
+            implied,
+            root_metadata: None,
+            named: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+        })
+    }
+
+    /// The tree as it is by now.
+    pub fn tree(&mut self) -> &mut Tree {
+        self.tree
+    }
+
+    /// What the last entry for the root itself said of it.
+    pub fn root_metadata(&self) -> Option<Metadata> {
+        self.root_metadata
+    }
+
+    /// Puts `entry` where it belongs. A regular file needs its `content`.
+    ///
+    /// Gives the node that it has become, or become a name of.
+    ///
+    /// # Errors
+    /// Where the entry has no place inside the tree, or the tree cannot hold it.
+    pub fn entry(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, UnpackError> {
+        let (path, offset) = (entry.path.clone(), entry.offset);
+        let placed = self.place(entry, content);
+        placed.map_err(|why| UnpackError { path, offset, why })
+    }
+
+    /// The directory in which `path` has its last part, and that part; none if `path` leads to the root
+    /// or ends in `..`. Nothing is created.
+    ///
+    /// # Errors
+    /// Where there is no such directory.
+    pub fn locate<'p>(
+        &mut self,
+        path: &'p [u8],
+    ) -> Result<Option<(NodeId, &'p [u8])>, UnpackError> {
+        let (above, Some(name)) = split(path) else {
+            return Ok(None);
+        };
+        let directory = self.directory(above, IfMissing::Refuse);
+        let directory = directory.map_err(|why| UnpackError {
+            path: path.to_vec(),
+            offset: 0,
+            why,
+        })?;
+        Ok(Some((directory, name)))
+    }
+
+    /// Ends the unpacking: names in ACLs get the numbers that `/etc/passwd` and `/etc/group` of the tree
+    /// have for them. Gives what was left out.
+    ///
+    /// # Errors
+    /// Where a name has no number.
+    pub fn finish(mut self) -> Result<Vec<Notice>, SourceError> {
+        let named = std::mem::take(&mut self.named);
+        if !named.is_empty() {
+            let mut file = |path| self.file(path);
+            let owners = Owners::new(&file(b"etc/passwd")?, &file(b"etc/group")?);
+            let acls = named
+                .into_iter()
+                .flat_map(|(node, acls)| acls.into_iter().map(move |acl| (node, acl)));
+            for (node, acl) in acls {
+                self.number(node, acl, &owners)?;
+            }
+        }
+        let skipped = self.skipped.into_iter();
+        let notice = |(name, (path, files))| Notice::AttributeSkipped { name, path, files };
+        Ok(skipped.map(notice).collect())
+    }
+
+    fn number(
+        &mut self,
+        node: NodeId,
+        named: NamedAcl,
+        owners: &Owners,
+    ) -> Result<(), SourceError> {
+        // Replaced since.
+        if self.tree.node(node).names == 0 {
+            return Ok(());
+        }
+        let value = named.acl.value(|name| owners.number(name));
+        let value = value.map_err(|name| {
+            SourceError::other(UnpackError {
+                path: named.path,
+                offset: named.offset,
+                why: Why::Owner(name),
+            })
+        })?;
+        let mut xattrs = self.tree.xattrs(self.tree.node(node).xattrs).to_vec();
+        xattrs.push(Xattr {
+            name: named.attribute.to_vec(),
+            value,
+        });
+        let set = self.tree.xattr_set(xattrs);
+        self.tree.set_xattrs(node, set);
+        Ok(())
+    }
+
+    /// What the file at `path` holds; nothing, if there is none.
+    fn file(&mut self, path: &[u8]) -> Result<Vec<u8>, SourceError> {
+        const MOST: u64 = 1 << 24;
+        let Ok(Some((directory, name))) = self.locate(path) else {
+            return Ok(Vec::new());
+        };
+        let Some(node) = self.tree.lookup(directory, name)? else {
+            return Ok(Vec::new());
+        };
+        let Kind::File(content) = &self.tree.node(node).kind else {
+            return Ok(Vec::new());
+        };
+        let length = usize::try_from(content.size_bytes.min(MOST)).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        let unread = |error| SourceError::read(path, error);
+        let mut reader = content.source.open(content.key).map_err(unread)?;
+        for range in content.data_in(0..content.size_bytes.min(MOST)) {
+            let place = usize::try_from(range.start)
+                .ok()
+                .zip(usize::try_from(range.end).ok());
+            let place = place.map_or(0..0, |(start, end)| start..end);
+            let read = reader.read_exact_at(range.start, &mut bytes[place]);
+            read.map_err(unread)?;
+        }
+        Ok(bytes)
+    }
+
+    fn place(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, Why> {
+        let (above, name) = split(&entry.path);
+        let Some(name) = name else {
+            return self.directory_itself(&entry, above);
+        };
+        // Before its own place is made, which may be the target's.
+        let target = match &entry.kind {
+            EntryKind::HardLink(target) => Some(self.target(target)?),
+            _ => None,
+        };
+        let parent = self.directory(above, IfMissing::Create)?;
+        let metadata = entry.metadata;
+        let tree = &mut *self.tree;
+        let node = match entry.kind.clone() {
+            EntryKind::Directory => tree.directory(parent, name, metadata)?,
+            EntryKind::File(_) => {
+                let content = content.unwrap_or_else(|| Content::from_bytes(*b""));
+                tree.file(parent, name, metadata, content)?
+            }
+            EntryKind::Symlink(target) => tree.symlink(parent, name, metadata, &target)?,
+            EntryKind::Special(special) => tree.special(parent, name, metadata, special)?,
+            EntryKind::HardLink(_) => {
+                let node = target.unwrap_or(parent);
+                tree.link(parent, name, node)?;
+                // Its attributes are those that the node has.
+                return Ok(node);
+            }
+        };
+        self.attributes(node, &entry);
+        Ok(node)
+    }
+
+    /// Gives a directory that is there already what the entry says of it.
+    fn directory_itself(&mut self, entry: &Entry, path: &[u8]) -> Result<NodeId, Why> {
+        if !matches!(entry.kind, EntryKind::Directory) {
+            return Err(Why::NamesDirectory);
+        }
+        let node = self.directory(path, IfMissing::Create)?;
+        if node == self.root {
+            self.root_metadata = Some(entry.metadata);
+        } else {
+            self.tree.set_metadata(node, entry.metadata);
+        }
+        self.attributes(node, entry);
+        Ok(node)
+    }
+
+    /// What a hard link leads to.
+    fn target(&mut self, path: &[u8]) -> Result<NodeId, Why> {
+        let none = || Why::Target(path.to_vec(), "which is not there");
+        let (above, Some(name)) = split(path) else {
+            return Err(Why::Target(path.to_vec(), "which is a directory"));
+        };
+        let parent = match self.directory(above, IfMissing::Refuse) {
+            Err(Why::Missing(_)) => return Err(none()),
+            parent => parent?,
+        };
+        let node = self.tree.lookup(parent, name)?.ok_or_else(none)?;
+        match self.tree.node(node).kind {
+            Kind::Directory(_) => Err(Why::Target(path.to_vec(), "which is a directory")),
+            _ => Ok(node),
+        }
+    }
+
+    /// The directory that `path` leads to from the root.
+    fn directory(&mut self, path: &[u8], if_missing: IfMissing) -> Result<NodeId, Why> {
+        let mut at = vec![self.root];
+        // Names below it that are not there.
+        let mut missing: Vec<Vec<u8>> = Vec::new();
+        let mut rest: Vec<(Cow<'_, [u8]>, usize)> = vec![(Cow::Borrowed(path), 0)];
+        let (mut links, mut targets) = (0, 0);
+        while let Some((text, from)) = rest.last_mut() {
+            let Some(name) = next_name(text, from) else {
+                rest.pop();
+                continue;
+            };
+            let here = at[at.len() - 1];
+            match name {
+                b".." if missing.pop().is_some() => continue,
+                b".." => {
+                    at.truncate(at.len().saturating_sub(1).max(1));
+                    continue;
+                }
+                name if !missing.is_empty() => {
+                    missing.push(name.to_vec());
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(node) = self.tree.lookup(here, name)? else {
+                missing.push(name.to_vec());
+                continue;
+            };
+            match &self.tree.node(node).kind {
+                Kind::Directory(_) => at.push(node),
+                Kind::Symlink(target) => {
+                    (links, targets) = (links + 1, targets + target.len());
+                    if links > MOST_LINKS || targets > MOST_TARGETS {
+                        return Err(Why::TooManyLinks);
+                    }
+                    if target.starts_with(b"/") {
+                        at.truncate(1);
+                    }
+                    let target = target.to_vec();
+                    rest.push((Cow::Owned(target), 0));
+                }
+                _ => return Err(Why::NotADirectory(name.to_vec())),
+            }
+        }
+        let mut here = at[at.len() - 1];
+        for name in missing {
+            if if_missing == IfMissing::Refuse {
+                return Err(Why::Missing(name));
+            }
+            here = self.tree.directory(here, &name, self.implied)?;
+        }
+        Ok(here)
+    }
+
+    /// Gives `node` the extended attributes and ACLs of the entry.
+    fn attributes(&mut self, node: NodeId, entry: &Entry) {
+        let mut kept = Vec::with_capacity(entry.xattrs.len());
+        for xattr in &entry.xattrs {
+            if ext4_names(&xattr.name) {
+                kept.push(xattr.clone());
+            } else {
+                let first = || (entry.path.clone(), 0);
+                let skipped = self.skipped.entry(xattr.name.clone());
+                skipped.or_insert_with(first).1 += 1;
+            }
+        }
+        let mut named = Vec::new();
+        for (attribute, acl) in [(ACCESS, &entry.acl), (DEFAULT, &entry.default_acl)] {
+            let Some(acl) = acl else { continue };
+            // What everyone knows needs no file.
+            let known = |name: Named<'_>| match name {
+                Named::User(b"root") | Named::Group(b"root") => Some(0),
+                _ => None,
+            };
+            match acl.value(known) {
+                Ok(value) => kept.push(Xattr {
+                    name: attribute.to_vec(),
+                    value,
+                }),
+                Err(_) => named.push(NamedAcl {
+                    attribute,
+                    acl: acl.clone(),
+                    path: entry.path.clone(),
+                    offset: entry.offset,
+                }),
+            }
+        }
+        self.named.remove(&node);
+        if !named.is_empty() {
+            self.named.insert(node, named);
+        }
+        let set = self.tree.xattr_set(kept);
+        self.tree.set_xattrs(node, set);
+    }
+}
+
+/// The next part of the path `text` from the byte `from` on, which is then behind it.
+fn next_name<'t>(text: &'t [u8], from: &mut usize) -> Option<&'t [u8]> {
+    loop {
+        let start = *from + text[*from..].iter().position(|byte| *byte != b'/')?;
+        let length = text[start..].iter().position(|byte| *byte == b'/');
+        *from = length.map_or(text.len(), |length| start + length);
+        let name = &text[start..*from];
+        if name != b"." {
+            return Some(name);
+        }
+    }
+}
+
+/// What stands before the last part of a path, and that part; or all of it, where that is no name.
+fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut rest = path;
+    loop {
+        let length = rest.iter().rposition(|byte| *byte == b'/');
+        let (above, name) = rest.split_at(length.map_or(0, |slash| slash + 1));
+        match name {
+            b"" if above.is_empty() => return (above, None),
+            b"." | b"" => rest = above.strip_suffix(b"/").unwrap_or(above),
+            b".." => return (rest, None),
+            name => return (above, Some(name)),
+        }
+    }
+}
+
+impl From<TreeError> for Why {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+impl From<UnpackError> for SourceError {
+    fn from(error: UnpackError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}: ", Readable(&self.path), self.offset)?;
+        match &self.why {
+            Why::Tree(error) => error.fmt(f),
+            Why::NotADirectory(name) => {
+                write!(f, "{} on the way to it is no directory", Readable(name))
+            }
+            Why::Missing(name) => write!(f, "{} on the way to it is not there", Readable(name)),
+            Why::TooManyLinks => f.write_str("too many symbolic links are on the way to it"),
+            Why::Target(target, what) => {
+                write!(f, "it is a hard link to {}, {what}", Readable(target))
+            }
+            Why::NamesDirectory => f.write_str("its name is that of a directory, which it is not"),
+            Why::Unkept(error) => f.write_str(&sys::reason(error)),
+            Why::Owner(name) => {
+                let name = Readable(name);
+                write!(
+                    f,
+                    "its ACL is for {name}, and neither the archive nor /etc "
+                )?;
+                f.write_str("in the image has a number for that name")
+            }
+        }
+    }
+}
+
+impl Error for UnpackError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.why {
+            Why::Unkept(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl UnpackError {
+    pub(super) fn unkept(path: Vec<u8>, offset: u64, error: io::Error) -> Self {
+        let why = Why::Unkept(error);
+        Self { path, offset, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_at_their_last_name() {
+        for (path, above, name) in [
+            (&b"a"[..], &b""[..], Some(&b"a"[..])),
+            (b"a/b", b"a/", Some(b"b")),
+            (b"a/b//", b"a/", Some(b"b")),
+            (b"a/b/./", b"a/", Some(b"b")),
+            (b"./a", b"./", Some(b"a")),
+            (b"/a", b"/", Some(b"a")),
+            (b"./", b"", None),
+            (b"/", b"", None),
+            (b"//./", b"", None),
+            (b"a/..", b"a/..", None),
+            (b"a/../", b"a/..", None),
+        ] {
+            assert_eq!(split(path), (above, name), "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn names_are_taken_one_by_one() {
+        let (text, mut from) = (b"//a/./b/../c/.", 0);
+        let mut names = Vec::new();
+        while let Some(name) = next_name(text, &mut from) {
+            names.push(name);
+        }
+        assert_eq!(names, [&b"a"[..], b"b", b"..", b"c"]);
+    }
+}
