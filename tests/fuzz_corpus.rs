@@ -104,6 +104,11 @@ fn size() {
 }
 
 #[test]
+fn tar() {
+    replay("tar", targets::tar::run);
+}
+
+#[test]
 fn tree() {
     let checked = ready(&[
         Need::E2fsprogs(Which::System),

@@ -470,6 +470,15 @@ fn symlinks() -> Vec<Case> {
             Refused("too many symbolic links"),
         ),
         (
+            "dangling-too-deep",
+            new()
+                .pax(&[(b"linkpath", &b"x/".repeat(200))])
+                .symlink("s", "b")
+                .file("s/f")
+                .end(),
+            Refused("too many symbolic links"),
+        ),
+        (
             "symlink-with-data",
             new()
                 .odd(b"a", b'2', |b| {

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod options;
 pub mod profile;
 pub mod size;
+pub mod tar;
 pub mod tree;
 pub mod xattr;
 

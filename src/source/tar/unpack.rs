@@ -26,6 +26,10 @@ const MOST_TARGETS: usize = 1 << 14;
 const ACCESS: &[u8] = b"system.posix_acl_access";
 const DEFAULT: &[u8] = b"system.posix_acl_default";
 
+/// How many directories may be made for an entry besides those that its own name spells: a target that
+/// one entry holds can be walked from many places.
+const MOST_IMPLIED: usize = 64;
+
 /// A tree that entries are put into.
 #[derive(Debug)]
 pub struct Unpack<'a> {
@@ -330,6 +334,9 @@ impl<'a> Unpack<'a> {
                 }
                 _ => return Err(Why::NotADirectory(name.to_vec())),
             }
+        }
+        if missing.len() > path.len() / 2 + 1 + MOST_IMPLIED {
+            return Err(Why::TooManyLinks);
         }
         let mut here = at[at.len() - 1];
         for name in missing {
