@@ -7,13 +7,12 @@ use super::extents;
 use super::finding::{Area, Fault, Place};
 use super::inodes::{OwnFile, Walk};
 use super::usage::size_of_file;
-use super::volume::{Volume, read, word};
+use super::volume::{Volume, read};
 use crate::feature::Feature;
 use crate::ondisk::checksum::{INITIAL, crc32c, crc32c_zeros};
 use crate::ondisk::jbd2::{
     BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2, JournalSuperblock, MAGIC, MIN_BLOCKS,
 };
-use crate::ondisk::superblock::JOURNAL_BACKUP_BLOCKS;
 use crate::units::Ino;
 
 /// `JBD2_FEATURE_INCOMPAT_CSUM_V2` and `_V3`.
@@ -75,14 +74,6 @@ fn check_file(volume: &Volume<'_>, file: &OwnFile) {
     }
     if size < u64::from(MIN_BLOCKS) * bytes {
         say("it is too short for a journal");
-    }
-    let sb = &volume.sb;
-    if sb.s_jnl_backup_type == JOURNAL_BACKUP_BLOCKS {
-        let is_kept = sb.s_jnl_blocks.get(..60) == Some(&it.i_block[..])
-            && word(&sb.s_jnl_blocks, 64) == it.i_size_lo.get();
-        if !is_kept {
-            say("the superblock keeps another map of it than it has");
-        }
     }
     let Some(block) = extents::find(pieces, 0) else {
         return;

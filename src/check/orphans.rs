@@ -68,9 +68,12 @@ fn check_block(volume: &Volume<'_>, place: Place, bytes: &[u8], seed: u32) -> bo
     if entries.iter().any(|byte| *byte != 0) {
         volume.rule(at.0, at.1, "an orphan waits to be deleted");
     }
-    if let (true, Some(block)) = (volume.has_checksums(), place.block) {
-        let needed = crc32c(crc32c(seed, &block.get().to_le_bytes()), entries);
-        volume.sum(at, "a block's checksum", (word(tail, 4), needed));
-    }
+    let needed = match place.block {
+        Some(block) if volume.has_checksums() => {
+            crc32c(crc32c(seed, &block.get().to_le_bytes()), entries)
+        }
+        _ => 0,
+    };
+    volume.sum(at, "a block's checksum", (word(tail, 4), needed));
     volume.found() == before
 }

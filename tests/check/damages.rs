@@ -225,6 +225,10 @@ damages! {
     "qu-magic" Quota "a quota file's magic number": |it| { let at = it.content(it.inode(3), 0); it.put(at, 0); };
     "or-magic" Sums "a block of the orphan file lacks its magic number": |it| { let at = it.content(it.inode(it.get(SB + 0x280)), 0); it.put(at + 1016, 0); };
     "or-checksum" Sums "a block of the orphan file has another checksum": |it| { let at = it.content(it.inode(it.get(SB + 0x280)), 0); it.add(at + 1020, 1); };
+    "or-no-sums" Plain "a block of the orphan file has a checksum without metadata_csum": |it| {
+        let at = it.content(it.inode(it.get(SB + 0x280)), 0);
+        it.add(at + 1020, 1);
+    };
     "mm-magic" Mmp "the block of multiple mount protection lacks its magic number": |it| it.put(it.block(it.get(SB + 0x168)), 0);
     "mm-checksum" Mmp "its checksum": |it| it.add(it.block(it.get(SB + 0x168)) + 1020, 1);
     "il-attribute" Inline "inline data without its attribute": |it| {

@@ -85,8 +85,16 @@ impl Mounted<'_> {
             let value = xattr::get(path, &name)?.unwrap_or_default();
             attributes.insert(name.into_vec(), value);
         }
-        let needed = self.tree.xattrs(node.xattrs).iter();
-        let needed = needed.map(|xattr| (xattr.name.clone(), xattr.value.clone()));
+        // The kernel lists attributes of programs on whatever has them, and reads them of files and
+        // directories alone.
+        let is_read = matches!(node.kind, Kind::File(_) | Kind::Directory(_));
+        let needed = self.tree.xattrs(node.xattrs).iter().map(|xattr| {
+            let value = match is_read || !xattr.name.starts_with(b"user.") {
+                true => xattr.value.clone(),
+                false => Vec::new(),
+            };
+            (xattr.name.clone(), value)
+        });
         same(path, "attributes", &attributes, &needed.collect())?;
         match &node.kind {
             Kind::Symlink(target) => {
