@@ -2,16 +2,18 @@
 //! would be had all been known before, and that a stream that ends badly leaves nothing; how an
 //! archive is parsed is `tar.rs`'s.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod common;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::attrs::{Options, Snapshot};
@@ -235,8 +237,80 @@ fn the_awkward_tree_is_kept_as_it_arrives() {
             let error: Box<dyn std::error::Error> = error;
             wrong.push(format!("{shape}: {error}"));
         }
+        fs::remove_file(&image).expect("the image goes");
     }
+    archives_agree_however_they_come(&tree, dir.path(), &mut wrong);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A command that makes an image.
+fn command(output: &Path, words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+    command
+        .env_clear()
+        .env("E2FSPROGS_FAKE_TIME", making::CLOCK.to_string())
+        .args(["-q", "-U", making::UUID_TEXT])
+        .arg(output)
+        .args(words.split_whitespace());
+    command
+}
+
+/// What the words make of an archive on stdin, as mounted, is what they make of the archive itself,
+/// which is read where it lies and written in the order of the tree.
+fn archives_agree_however_they_come(tree: &Path, dir: &Path, wrong: &mut Vec<String>) {
+    let (archive, packed, image) = (dir.join("tar"), dir.join("tar.gz"), dir.join("image"));
+    fs::create_dir(tree.join("etc")).expect("a directory");
+    // tar writes names where the host has some, and the archive alone says what they stand for.
+    for name in ["etc/passwd", "etc/group"] {
+        fs::copy(Path::new("/").join(name), tree.join(name)).expect("the host has one");
+    }
+    let mut setfacl = Command::new("setfacl");
+    let file = tree.join("etc/passwd");
+    tools::run(setfacl.args(["-m", "u:daemon:rw"]).arg(file)).expect("an ACL");
+    let mut tar = Command::new("tar");
+    tar.args(["--format=pax", "--sparse", "--acls", "--xattrs"]);
+    tar.args(["--xattrs-include=*", "--exclude=./sparse/tib*", "-cf"]);
+    tools::run(tar.arg(&archive).arg("-C").arg(tree).arg(".")).expect("it is packed");
+    let whole = fs::read(&archive).expect("it can be read");
+    let compress = Command::new("gzip")
+        .args(["-1", "-c"])
+        .stdin(File::open(&archive).expect("the archive"))
+        .stdout(File::create(&packed).expect("a file"))
+        .status();
+    assert!(compress.expect("gzip runs").success());
+    let look = |command: &mut Command| -> Result<Snapshot> {
+        tools::run(command)?;
+        sound(&image)?;
+        let snapshot = mount_ro(&image, Snapshot::take)??;
+        Ok(snapshot)
+    };
+    for words in [
+        "-b 4096 -N 20000 160M",
+        "-b 1024 -t ext2 -N 20000 160M",
+        "-b 4096 -O bigalloc -N 20000 800M",
+    ] {
+        let outcome = (|| -> Result<()> {
+            let expected = look(command(&image, words).arg("-d").arg(&archive))?;
+            fs::remove_file(&image)?;
+            for from in [&archive, &packed] {
+                if from == &archive {
+                    making::fill_with_junk(&image, 160 << 20)?;
+                }
+                let stdin = File::open(from)?;
+                let found = look(command(&image, words).args(["-d", "-"]).stdin(stdin))?;
+                fs::remove_file(&image)?;
+                let differences = expected.differences(&found, &Options::default());
+                if let Some(first) = differences.first() {
+                    return Err(format!("{}: {first}", from.display()).into());
+                }
+            }
+            Ok(())
+        })();
+        if let Err(error) = outcome {
+            wrong.push(format!("archive, {words}: {error}"));
+        }
+    }
+    assert!(whole.len() > 1 << 20);
 }
 
 /// A source that does what a function does.
@@ -454,4 +528,127 @@ fn a_stream_is_cancelled_while_it_arrives() {
     let built: std::result::Result<Built, Error> = builder.build(&Memory::new(2 << 30), &writing);
     assert!(built.expect_err("it was cancelled").is_cancelled());
     assert!(written.load(Ordering::Relaxed) < 8 << 20);
+}
+
+/// The front of an archive of one file of `size` bytes.
+fn head_of_archive(size: u64) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    header[..4].copy_from_slice(b"file");
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[108..116].copy_from_slice(b"0000000\0");
+    header[116..124].copy_from_slice(b"0000000\0");
+    header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    header[136..148].copy_from_slice(b"00000000000\0");
+    header[148..156].copy_from_slice(b"        ");
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
+}
+
+/// What a process has open but for pipes and devices.
+fn open_files(process: u32) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+        let target = fs::read_link(entry?.path())?;
+        let is_file = target.is_absolute() && !target.starts_with("/dev/null");
+        files.extend(is_file.then_some(target));
+    }
+    Ok(files)
+}
+
+/// While its writer waits, so does the command; a signal ends it all the same.
+#[test]
+fn a_signal_ends_a_stream_that_stalls() {
+    let dir = making::workplace().expect("a directory");
+    for (name, called) in [("new", "mke4fs"), ("old", "mkfs.ext4")] {
+        let image = dir.path().join(name);
+        if name == "old" {
+            making::fill_with_junk(&image, 32 << 20).expect("a file");
+        }
+        let program = dir.path().join(called);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_mke4fs"), &program).expect("a link");
+        let mut child = Command::new(&program)
+            .args(["-q", "-F", "-b", "4096", "-d", "-"])
+            .arg(&image)
+            .args((name == "new").then_some("32M"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin
+            .write_all(&head_of_archive(8 << 20))
+            .expect("it reads");
+        stdin.write_all(&[1; 5 << 20]).expect("it reads");
+        // All but what a pipe holds was read, and 2 MiB at least written to where they stay.
+        assert_eq!(
+            open_files(child.id()).expect("it lives"),
+            std::slice::from_ref(&image)
+        );
+        let size = fs::metadata(&image).expect("it is there").len();
+        assert_eq!(size, 32 << 20);
+        let status = tools::run(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+        status.expect("it can be told");
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(15), "{name}: {status}");
+        drop(stdin);
+        match name {
+            "new" => assert!(!image.exists()),
+            _ => {
+                let bytes = fs::read(&image).expect("it is there");
+                assert_eq!(bytes.len(), 32 << 20);
+                assert_ne!(bytes[1024 + 56..1024 + 58], [0x53, 0xef]);
+            }
+        }
+    }
+}
+
+/// A stream on a block device, and streams that are cut off or no archive.
+#[test]
+fn devices_take_streams_and_faults_are_named() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let dir = making::workplace().expect("a directory");
+    let file = dir.path().join("device");
+    making::fill_with_junk(&file, 32 << 20).expect("a file");
+    let mut losetup = Command::new("losetup");
+    let said = tools::run(losetup.args(["--find", "--show"]).arg(&file)).expect("a loop device");
+    let device = PathBuf::from(said.trim());
+    let content = awkward::pattern(3_000_000);
+    let mut archive = head_of_archive(3_000_000);
+    archive.extend_from_slice(&content);
+    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
+    let run = |output: &Path, bytes: &[u8]| {
+        let input = dir.path().join("input");
+        fs::write(&input, bytes).expect("a file");
+        let mut command = command(output, "-b 4096");
+        tools::run(
+            command
+                .args(["-d", "-"])
+                .stdin(File::open(&input).expect("it opens")),
+        )
+    };
+    let made = run(&device, &archive);
+    let detached = tools::run(Command::new("losetup").arg("--detach").arg(&device));
+    made.expect("it is made");
+    detached.expect("the device goes");
+    sound(&file).expect("it is sound");
+    let found = mount_ro(&file, |root| fs::read(root.join("file")));
+    assert!(found.expect("it mounts").expect("it is there") == content);
+    for (bytes, said) in [
+        (&archive[..1_000_000], "file"),
+        (
+            &[0x55; 4096],
+            "stdin is neither a directory nor a tar archive",
+        ),
+    ] {
+        let error = run(&file, bytes).expect_err("it is refused").to_string();
+        assert!(error.contains(said), "{error}");
+        let after = fs::read(&file).expect("it is there");
+        assert_ne!(after[1024 + 56..1024 + 58], [0x53, 0xef]);
+    }
 }

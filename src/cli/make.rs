@@ -182,7 +182,7 @@ impl Asked<'_> {
         use crate::source::tar::Tar;
 
         let archive = match source == "-" {
-            true => Tar::from_reader(io::stdin(), "stdin"),
+            true => Tar::from_reader(stdin()?, "stdin"),
             false => Tar::open(source),
         };
         Ok(builder.source(
@@ -258,6 +258,17 @@ fn unsupported(source: &Path) -> Result<Builder, Failure> {
     let path = source.as_os_str().as_encoded_bytes();
     let unsupported = io::Error::from(io::ErrorKind::Unsupported);
     Err(Error::from(SourceError::read(path, unsupported)).into())
+}
+
+/// Standard input, whose reading a signal ends.
+#[cfg(all(unix, feature = "tar"))]
+fn stdin() -> io::Result<impl io::Read> {
+    sys::Stdin::new()
+}
+
+#[cfg(all(not(unix), feature = "tar"))]
+fn stdin() -> io::Result<impl io::Read> {
+    Ok(io::stdin())
 }
 
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.

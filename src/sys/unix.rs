@@ -500,14 +500,16 @@ mod signals {
     use std::ffi::CString;
     use std::fs::File;
     use std::io;
-    use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
     use std::ptr;
     use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
     use std::sync::{Arc, OnceLock};
 
+    use nix::errno::Errno;
     use nix::libc::{self, c_int, off_t};
+    use nix::poll::{PollFd, PollFlags, poll};
     use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
     use nix::sys::stat::{FileStat, fstat, lstat};
     use nix::unistd::{ftruncate, unlink};
@@ -557,6 +559,37 @@ mod signals {
         // SAFETY: the default action is no handler.
         unsafe { signal::signal(caught, SigHandler::SigDfl)? };
         Ok(signal::raise(caught)?)
+    }
+
+    /// How long a signal may go unheard while nothing arrives, in milliseconds.
+    const PATIENCE: u8 = 100;
+
+    /// Standard input, unbuffered. Reading it fails once [`stop_flag`] is set, however slow whoever
+    /// writes to it is.
+    pub(crate) struct Stdin(File);
+
+    impl Stdin {
+        /// Another handle of standard input.
+        pub(crate) fn new() -> io::Result<Self> {
+            let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+            Ok(Self(stdin.into()))
+        }
+    }
+
+    impl io::Read for Stdin {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            loop {
+                if CAUGHT.load(Ordering::Relaxed) != 0 {
+                    return Err(io::Error::other("a signal asked to stop"));
+                }
+                let mut waited = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut waited, PATIENCE) {
+                    Ok(0) | Err(Errno::EINTR) => {}
+                    Ok(_) => return self.0.read(buffer),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
     }
 
     /// How an output becomes what it was before, without the help of a destructor.

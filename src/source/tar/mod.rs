@@ -224,9 +224,13 @@ impl Tar {
             if !self.keep_xattrs {
                 entry.clear_xattrs();
             }
+            let mut copy = None;
             let content = match &entry.kind {
                 EntryKind::File(stored) => {
-                    let kept = keeper.keep(stored.clone(), archive);
+                    let kept = match Unpack::may_ask_for(&entry.path, stored) {
+                        true => keeper.keep_and_copy(stored.clone(), archive, &mut copy),
+                        false => keeper.keep(stored.clone(), &mut Data(archive)),
+                    };
                     let (path, offset) = (entry.path.clone(), entry.offset);
                     let unkept = |error| UnpackError::unkept(path, offset, error);
                     Some(kept.map_err(|error| named(unkept(error).into()))?)
@@ -234,7 +238,10 @@ impl Tar {
                 _ => None,
             };
             let placed = unpack.entry(entry, content);
-            placed.map_err(|error| named(error.into()))?;
+            let node = placed.map_err(|error| named(error.into()))?;
+            if let Some(bytes) = copy {
+                unpack.remember(node, bytes);
+            }
         }
         let root = unpack.root_metadata();
         let mut notices = unpack.finish().map_err(named)?;
@@ -272,11 +279,14 @@ impl Source for Tar {
     fn is_stream(&self) -> bool {
         match &self.origin {
             Origin::Reader(_) => true,
-            // What cannot be looked at is for `declare` to refuse.
-            Origin::Path(path) => match open(path) {
-                Ok((file, true)) => decompress::peek(&file).is_ok_and(|(head, _)| !is_tar(&head)),
-                Ok((_, false)) => true,
-                Err(_) => false,
+            // What cannot be looked at is for `declare` to refuse. A pipe is not even opened: whoever
+            // writes to it would find it closed again.
+            Origin::Path(path) => match std::fs::metadata(path) {
+                Ok(found) if found.is_file() => {
+                    let peeked = File::open(path).and_then(decompress::peek);
+                    peeked.is_ok_and(|(head, _)| !is_tar(&head))
+                }
+                found => found.is_ok(),
             },
         }
     }
@@ -311,11 +321,29 @@ enum Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn keep<I: Input>(&mut self, stored: Stored, archive: &mut Archive<I>) -> io::Result<Content> {
+    fn keep(&mut self, stored: Stored, data: &mut dyn Read) -> io::Result<Content> {
         match self {
             Self::File(file) => Ok(file.content(stored)),
-            Self::Store(store) => store.keep(stored.size_bytes, stored.data, &mut Data(archive)),
+            Self::Store(store) => store.keep(stored.size_bytes, stored.data, data),
         }
+    }
+
+    /// The same, with a copy of the data, where nobody may be able to read it again.
+    fn keep_and_copy<I: Input>(
+        &mut self,
+        stored: Stored,
+        archive: &mut Archive<I>,
+        copy: &mut Option<Vec<u8>>,
+    ) -> io::Result<Content> {
+        if let Self::File(_) = self {
+            return self.keep(stored, &mut Data(archive));
+        }
+        let mut bytes = Vec::new();
+        let size = stored.size_bytes;
+        Data(archive).take(size).read_to_end(&mut bytes)?;
+        let content = self.keep(stored, &mut &bytes[..]);
+        *copy = Some(bytes);
+        content
     }
 }
 

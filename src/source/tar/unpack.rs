@@ -11,17 +11,20 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::entry::{Entry, EntryKind};
+use super::entry::{Entry, EntryKind, Stored};
 use super::owners::Owners;
 use crate::source::acl::{Acl, Named};
 use crate::source::{Notice, Readable, SourceError, ext4_names};
 use crate::sys;
-use crate::tree::{Content, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
+use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
 
 /// How many symbolic links a name may lead through: as many as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 /// How many bytes their targets may have together.
 const MOST_TARGETS: usize = 1 << 14;
+
+/// How much of a file is read for the numbers of owners, in bytes.
+const MOST_OWNERS: u64 = 1 << 24;
 
 const ACCESS: &[u8] = b"system.posix_acl_access";
 const DEFAULT: &[u8] = b"system.posix_acl_default";
@@ -40,6 +43,8 @@ pub struct Unpack<'a> {
     root_metadata: Option<Metadata>,
     /// The ACLs of nodes that give names for owners, which the tree itself may know in the end.
     named: BTreeMap<NodeId, Vec<NamedAcl>>,
+    /// What files hold that may have the numbers of those names.
+    remembered: BTreeMap<NodeId, Vec<u8>>,
     /// Attributes that were skipped: the first entry's path and the count, by name.
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
 }
@@ -102,6 +107,7 @@ impl<'a> Unpack<'a> {
             implied,
             root_metadata: None,
             named: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             skipped: BTreeMap::new(),
         })
     }
@@ -147,6 +153,22 @@ impl<'a> Unpack<'a> {
             why,
         })?;
         Ok(Some((directory, name)))
+    }
+
+    /// Whether the file that an entry has at `path` may be asked for owners' numbers in the end.
+    pub(super) fn may_ask_for(path: &[u8], stored: &Stored) -> bool {
+        let mut names = Vec::new();
+        let mut from = 0;
+        while let Some(name) = next_name(path, &mut from) {
+            names.push(name);
+        }
+        let has_numbers = names == [&b"etc"[..], b"passwd"] || names == [&b"etc"[..], b"group"];
+        has_numbers && stored.data == DataMap::Whole && stored.size_bytes <= MOST_OWNERS
+    }
+
+    /// Keeps what the file `node` holds, for want of somebody who can read it again.
+    pub(super) fn remember(&mut self, node: NodeId, bytes: Vec<u8>) {
+        self.remembered.insert(node, bytes);
     }
 
     /// Ends the unpacking: names in ACLs get the numbers that `/etc/passwd` and `/etc/group` of the tree
@@ -201,21 +223,23 @@ impl<'a> Unpack<'a> {
 
     /// What the file at `path` holds; nothing, if there is none.
     fn file(&mut self, path: &[u8]) -> Result<Vec<u8>, SourceError> {
-        const MOST: u64 = 1 << 24;
         let Ok(Some((directory, name))) = self.locate(path) else {
             return Ok(Vec::new());
         };
         let Some(node) = self.tree.lookup(directory, name)? else {
             return Ok(Vec::new());
         };
+        if let Some(bytes) = self.remembered.get(&node) {
+            return Ok(bytes.clone());
+        }
         let Kind::File(content) = &self.tree.node(node).kind else {
             return Ok(Vec::new());
         };
-        let length = usize::try_from(content.size_bytes.min(MOST)).unwrap_or(0);
+        let length = usize::try_from(content.size_bytes.min(MOST_OWNERS)).unwrap_or(0);
         let mut bytes = vec![0; length];
         let unread = |error| SourceError::read(path, error);
         let mut reader = content.source.open(content.key).map_err(unread)?;
-        for range in content.data_in(0..content.size_bytes.min(MOST)) {
+        for range in content.data_in(0..content.size_bytes.min(MOST_OWNERS)) {
             let place = usize::try_from(range.start)
                 .ok()
                 .zip(usize::try_from(range.end).ok());
