@@ -31,6 +31,8 @@ pub(super) struct Telling<'a> {
 pub(super) enum Step {
     /// Placing the groups' tables.
     Tables,
+    /// Making the root directory and lost+found.
+    Directories,
     /// Making the journal.
     Journal,
     /// Enabling multiple mount protection.
@@ -55,6 +57,9 @@ impl Step {
     pub(super) fn of_owner(owner: Owner) -> Self {
         match owner {
             Owner::BlockBitmap(_) | Owner::InodeBitmap(_) | Owner::InodeTable(_) => Self::Tables,
+            Owner::Directory(..) | Owner::LostFound(_) | Owner::LostFoundNode(_) => {
+                Self::Directories
+            }
             Owner::Journal(_) | Owner::JournalNode(_) => Self::Journal,
             _ => Self::Content,
         }
@@ -118,7 +123,9 @@ impl Telling<'_> {
         self.tell(words::WRITING_TABLES);
         self.tell(&self.numbers(groups));
         self.tell(words::DONE_PADDED);
-        self.files(step);
+        if step > Step::Directories {
+            self.files(step);
+        }
         Ok(())
     }
 

@@ -591,16 +591,23 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
 
 /// What mke2fs says where it finds no room, of what it makes itself.
 pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
+    let what = "Could not allocate block in ext2 filesystem";
     let doing = match owner {
         Owner::BlockBitmap(_) | Owner::InodeBitmap(_) | Owner::InodeTable(_) => {
             "while trying to allocate filesystem tables"
+        }
+        Owner::Directory(..) => {
+            return Some(format!("ext2fs_mkdir: {what} while creating root dir\n"));
+        }
+        Owner::LostFound(_) | Owner::LostFoundNode(_) => {
+            let while_creating = "while creating /lost+found";
+            return Some(format!("ext2fs_mkdir: {what} {while_creating}\n"));
         }
         Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
         Owner::QuotaFile(..) | Owner::QuotaFileNode(..) => "while writing quota inodes",
         Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
         _ => return None,
     };
-    let what = "Could not allocate block in ext2 filesystem";
     Some(format!("{program}: {what} {doing}\n"))
 }
 
