@@ -89,6 +89,11 @@ fn check() {
 }
 
 #[test]
+fn oci() {
+    replay("oci", targets::oci::run);
+}
+
+#[test]
 fn profile() {
     replay("profile", targets::profile::run);
 }

@@ -247,6 +247,13 @@ pub(super) static FLAGS: &[Flag] = &[
             Ok(())
         },
     ),
+    #[cfg(all(unix, feature = "oci"))]
+    long(
+        "platform",
+        Some("OS/ARCH"),
+        "Of an image for several platforms, take the one for OS/ARCH or OS/ARCH/VARIANT",
+        platform,
+    ),
     long(
         "copy",
         Some("SRC:DEST"),
@@ -499,6 +506,17 @@ fn available(more: &str) -> Option<Fit> {
     match Size::parse(more)? {
         Size::Blocks(_) => None,
         size => Some(Fit::Available(size.bytes())),
+    }
+}
+
+#[cfg(all(unix, feature = "oci"))]
+fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    match text(value).parse() {
+        Ok(platform) => {
+            request.platform = Some(platform);
+            Ok(())
+        }
+        Err(error) => line(format!("--platform: {error}")),
     }
 }
 

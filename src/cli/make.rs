@@ -6,6 +6,8 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
+#[cfg(all(unix, feature = "oci"))]
+use super::images;
 use super::request::{Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
@@ -159,22 +161,46 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, and all else has
-    /// to be an archive.
+    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, and all else has to
+    /// be an archive, but for what names an image of containers.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        let found = std::fs::metadata(source).ok();
-        let is_archive = found.as_ref().is_some_and(|found| !found.is_dir());
-        let output = std::fs::metadata(&self.host.target.path).ok();
-        let [found, output] = [found, output].map(|file| sys::identity(&file?));
-        if is_archive && output.is_some() && output == found {
-            let path = source::Readable(source.as_os_str().as_encoded_bytes());
-            let text = format!("{path} is to be read, and is the output as well");
-            return Err(io::Error::other(text).into());
+        #[cfg(all(unix, feature = "oci"))]
+        if let Some((path, image)) = images::image(source.as_os_str(), &|path| path.exists()) {
+            self.refuse_output(&path)?;
+            return Ok(builder.source(self.image(image)));
         }
-        match source == "-" || is_archive {
+        if source == "-" {
+            return self.add_archive(builder, source);
+        }
+        self.refuse_output(source)?;
+        match std::fs::metadata(source).is_ok_and(|found| !found.is_dir()) {
             true => self.add_archive(builder, source),
             false => self.add_directory(builder, source),
         }
+    }
+
+    /// Refuses a file to be read that is the output as well.
+    fn refuse_output(&self, source: &Path) -> Result<(), Failure> {
+        let identity = |path: &Path| sys::identity(&std::fs::metadata(path).ok()?);
+        match identity(source).is_some_and(|it| identity(&self.host.target.path) == Some(it)) {
+            false => Ok(()),
+            true => {
+                let path = source::Readable(source.as_os_str().as_encoded_bytes());
+                let text = format!("{path} is to be read, and is the output as well");
+                Err(io::Error::other(text).into())
+            }
+        }
+    }
+
+    #[cfg(all(unix, feature = "oci"))]
+    fn image(&self, image: source::oci::Image) -> source::oci::Image {
+        image
+            .platform(self.request.platform.clone())
+            .spool_in(self.spool_directory())
+            .threads(threads(self.request))
+            .keep_xattrs(!self.settings.no_copy_xattrs)
+            .exclude(self.patterns.clone())
+            .implied_time(self.settings.clock)
     }
 
     #[cfg(feature = "tar")]

@@ -7,6 +7,8 @@ mod check;
 mod existing;
 mod flags;
 mod getopt;
+#[cfg(all(unix, feature = "oci"))]
+mod images;
 mod journal;
 mod json;
 mod make;

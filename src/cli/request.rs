@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use super::rules::RuleWish;
 use crate::Fit;
 use crate::options::{JournalLength, Options, Size};
+#[cfg(all(unix, feature = "oci"))]
+use crate::source::oci::Platform;
 
 /// Whose way of talking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,9 @@ pub(super) struct Request {
     pub(super) copies: Vec<(OsString, Vec<u8>)>,
     /// What holds for the files of all sources, in order.
     pub(super) rules: Vec<RuleWish>,
+    /// For which platform, of an image that is for several.
+    #[cfg(all(unix, feature = "oci"))]
+    pub(super) platform: Option<Platform>,
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
     pub(super) one_file_system: bool,
@@ -117,6 +122,8 @@ impl Request {
             keep_root: false,
             copies: Vec::new(),
             rules: Vec::new(),
+            #[cfg(all(unix, feature = "oci"))]
+            platform: None,
             exclude: Vec::new(),
             one_file_system: false,
             uncached: false,

@@ -25,6 +25,8 @@ pub mod dir;
 mod host_files;
 #[cfg(unix)]
 mod look;
+#[cfg(all(unix, feature = "oci"))]
+pub mod oci;
 pub mod patterns;
 mod place;
 pub mod rules;

@@ -12,6 +12,7 @@
 pub(crate) mod attrs;
 pub(crate) mod awkward;
 pub(crate) mod bytes;
+pub(crate) mod image;
 pub(crate) mod machine;
 pub(crate) mod making;
 pub(crate) mod mount;

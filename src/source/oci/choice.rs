@@ -1,0 +1,296 @@
+//! Given where images are and which one is asked for, gives its layers in order; never reads them.
+
+use std::collections::HashSet;
+
+use super::digest::{Checked, Digest};
+use super::document::{
+    Config, Descriptor, Kind, LayerKind, Manifest, check_layout, parse_index, parse_manifest,
+    parse_saved,
+};
+use super::fault::{Fault, FileFault, ImageFault};
+use super::names::{Named, pick};
+use super::platform::Platform;
+use super::store::{Blob, Store};
+
+/// How deep an index may lie in others. Nobody writes more than two.
+const DEPTH_MAX: usize = 8;
+
+/// How many documents indexes may lead to before one is chosen.
+const DOCUMENTS_MAX: usize = 4096;
+
+/// How many layers an image may have. Docker itself stacks 127.
+const LAYERS_MAX: usize = 1024;
+
+/// Which of the images is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    pub(super) reference: Option<String>,
+    pub(super) platform: Option<Platform>,
+}
+
+/// A layer, not yet looked into.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) blob: Blob,
+    /// The digest of the blob as it is, where one was said.
+    pub(super) digest: Option<Digest>,
+    /// The digest of the uncompressed archive.
+    pub(super) diff_id: Digest,
+}
+
+/// The layers, the lowest first, of the image in the OCI image layout `store`.
+pub(super) fn choose(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
+    check_layout("oci-layout", &store.document("oci-layout")?)?;
+    let path = "index.json";
+    let mut roots = parse_index(path, &store.document(path)?)?;
+    roots.retain(|root| root.kind() != Kind::Other);
+    let named: Vec<Named> = roots.iter().map(named).collect();
+    let unnamed = roots.iter().all(|root| root.names().is_empty());
+    let mut walk = Walk {
+        store,
+        ties: unnamed && wish.reference.is_none(),
+        root: 0,
+        seen: HashSet::new(),
+        documents: 0,
+        leaves: Vec::new(),
+        artifact: None,
+    };
+    for at in pick(wish.reference.as_deref(), &named)? {
+        walk.root = at;
+        walk.descend(&roots[at], 0)?;
+    }
+    let (manifest, config) = walk.finish(wish)?;
+    layers(store, manifest, &config)
+}
+
+fn named(root: &Descriptor) -> Named {
+    Named {
+        names: root.names(),
+        digest: Some(root.digest.clone()),
+    }
+}
+
+/// An image that indexes lead to.
+struct Leaf {
+    /// Which entry of index.json leads to it.
+    root: usize,
+    descriptor: Descriptor,
+    platform: Option<Platform>,
+}
+
+/// The way through the indexes.
+struct Walk<'a> {
+    store: &'a Store,
+    /// Whether equally suited images are to be told apart by the caller.
+    ties: bool,
+    root: usize,
+    seen: HashSet<Digest>,
+    documents: usize,
+    leaves: Vec<Leaf>,
+    /// Why something else than an image was passed over.
+    artifact: Option<Fault>,
+}
+
+impl Walk<'_> {
+    /// Collects the images that `descriptor` leads to. A second way to the same one is not gone.
+    fn descend(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Fault> {
+        let kind = descriptor.kind();
+        if kind == Kind::Other || !self.seen.insert(descriptor.digest.clone()) {
+            return Ok(());
+        }
+        self.documents += 1;
+        if self.documents > DOCUMENTS_MAX {
+            return Err(ImageFault::Documents(DOCUMENTS_MAX).into());
+        }
+        if kind == Kind::Manifest {
+            return self.leaf(descriptor);
+        }
+        if depth == DEPTH_MAX {
+            return Err(ImageFault::Depth(DEPTH_MAX).into());
+        }
+        let (path, bytes) = document(self.store, descriptor)?;
+        for inner in parse_index(&path, &bytes)? {
+            self.descend(&inner, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+        let platform = match descriptor.platform() {
+            Some(said) => Some(said),
+            None => match load(self.store, descriptor) {
+                Ok((_, config)) => config.platform(),
+                Err(fault @ Fault::Image(ImageFault::Artifact(_))) => {
+                    self.artifact.get_or_insert(fault);
+                    return Ok(());
+                }
+                Err(fault) => return Err(fault),
+            },
+        };
+        self.leaves.push(Leaf {
+            root: self.root,
+            descriptor: descriptor.clone(),
+            platform,
+        });
+        Ok(())
+    }
+
+    /// The image that suits the platform best; of equal ones the first.
+    fn finish(self, wish: &Wish) -> Result<(Manifest, Config), Fault> {
+        let host = Platform::host();
+        let wanted = wish.platform.as_ref().unwrap_or(&host);
+        let suits = |leaf: &&Leaf| wanted.distance(leaf.platform.as_ref()?);
+        let suited = self.leaves.iter().filter(|leaf| suits(leaf).is_some());
+        let leaf = match (suited.min_by_key(suits), &self.leaves[..], &wish.platform) {
+            (Some(best), leaves, _) => {
+                let is_tie = |leaf: &&Leaf| suits(leaf) == suits(&best);
+                let mut ties = leaves.iter().filter(is_tie);
+                if self.ties && ties.any(|leaf| leaf.root != best.root) {
+                    return Err(ImageFault::WhichImage(digests(leaves)).into());
+                }
+                best
+            }
+            (None, [], _) => return Err(self.artifact.unwrap_or(ImageFault::Empty.into())),
+            (None, [only], None) => only,
+            (None, leaves, None) => {
+                return Err(ImageFault::WhichPlatform(platforms(leaves)).into());
+            }
+            (None, leaves, Some(wanted)) => {
+                let wanted = wanted.clone();
+                let there = platforms(leaves);
+                return Err(ImageFault::NoSuchPlatform { wanted, there }.into());
+            }
+        };
+        load(self.store, &leaf.descriptor)
+    }
+}
+
+fn digests(leaves: &[Leaf]) -> Vec<String> {
+    let ways = leaves.iter().map(|leaf| &leaf.descriptor.digest);
+    ways.map(|digest| format!("@{digest}")).collect()
+}
+
+fn platforms(leaves: &[Leaf]) -> Vec<String> {
+    let said = leaves.iter().map(|leaf| match &leaf.platform {
+        Some(platform) => platform.to_string(),
+        None => "no platform".to_owned(),
+    });
+    let mut said: Vec<String> = said.collect();
+    said.sort();
+    said.dedup();
+    said
+}
+
+/// The document that `descriptor` leads to, of the size and digest it says.
+fn document(store: &Store, descriptor: &Descriptor) -> Result<(String, Vec<u8>), Fault> {
+    let blob = blob(store, descriptor)?;
+    let bytes = blob.document()?;
+    check(&blob.path, &bytes, &descriptor.digest)?;
+    Ok((blob.path, bytes))
+}
+
+fn check(path: &str, bytes: &[u8], needed: &Digest) -> Result<(), Fault> {
+    Checked::new(bytes, Some(needed)).finish(path)
+}
+
+/// The blob that `descriptor` leads to, of the size it says.
+fn blob(store: &Store, descriptor: &Descriptor) -> Result<Blob, Fault> {
+    let blob = store.open(&descriptor.digest.path())?;
+    let (found, needed) = (blob.size_bytes, descriptor.size);
+    match found == needed {
+        true => Ok(blob),
+        false => Err(FileFault::OtherSize { found, needed }.of(&blob.path)),
+    }
+}
+
+fn load(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, Config), Fault> {
+    let (path, bytes) = document(store, descriptor)?;
+    let manifest = parse_manifest(&path, &bytes)?;
+    let (path, bytes) = document(store, &manifest.config)?;
+    let config = Config::parse(&path, &bytes)?;
+    Ok((manifest, config))
+}
+
+fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Layer>, Fault> {
+    let diff_ids = config.diff_ids();
+    count(manifest.layers.len(), diff_ids)?;
+    let pairs = manifest.layers.iter().zip(diff_ids);
+    let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| {
+        let kind = descriptor.layer_kind()?;
+        let blob = blob(store, descriptor).map_err(|fault| match (kind, &fault) {
+            (
+                LayerKind::Foreign,
+                Fault::File {
+                    fault: FileFault::Missing,
+                    ..
+                },
+            ) => ImageFault::ForeignLayer(descriptor.digest.clone()).into(),
+            _ => fault,
+        })?;
+        Ok(Layer {
+            blob,
+            digest: Some(descriptor.digest.clone()),
+            diff_id: diff_id.clone(),
+        })
+    };
+    pairs.map(layer).collect()
+}
+
+fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), Fault> {
+    let diff_ids = diff_ids.len();
+    match layers == diff_ids {
+        true if layers > LAYERS_MAX => Err(ImageFault::Layers(layers, LAYERS_MAX).into()),
+        true => Ok(()),
+        false => Err(ImageFault::LayerCount { layers, diff_ids }.into()),
+    }
+}
+
+/// The layers, the lowest first, of the image in what `docker save` wrote.
+pub(super) fn choose_saved(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
+    let path = "manifest.json";
+    let images = parse_saved(path, &store.document(path)?)?;
+    let named: Vec<Named> = images
+        .iter()
+        .map(|image| Named {
+            names: image.repo_tags.clone().unwrap_or_default(),
+            digest: digest_of(&image.config),
+        })
+        .collect();
+    let image = &images[pick(wish.reference.as_deref(), &named)?[0]];
+    let bytes = store.document(&image.config)?;
+    if let Some(digest) = digest_of(&image.config) {
+        check(&image.config, &bytes, &digest)?;
+    }
+    let config = Config::parse(&image.config, &bytes)?;
+    if let Some(wanted) = &wish.platform {
+        let platform = config.platform();
+        let suits = platform.as_ref().and_then(|it| wanted.distance(it));
+        if suits.is_none() {
+            let wanted = wanted.clone();
+            let there = platform.iter().map(ToString::to_string).collect();
+            return Err(ImageFault::NoSuchPlatform { wanted, there }.into());
+        }
+    }
+    let paths = image.layers.as_deref().unwrap_or_default();
+    count(paths.len(), config.diff_ids())?;
+    let pairs = paths.iter().zip(config.diff_ids());
+    let layer = |(path, diff_id): (&String, &Digest)| {
+        Ok(Layer {
+            blob: store.open(path)?,
+            digest: path
+                .starts_with("blobs/")
+                .then(|| digest_of(path))
+                .flatten(),
+            diff_id: diff_id.clone(),
+        })
+    };
+    pairs.map(layer).collect()
+}
+
+/// The digest that a file of `docker save` is named after: `HEX.json` or `blobs/sha256/HEX`.
+fn digest_of(path: &str) -> Option<Digest> {
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("blobs/sha256", path));
+    let algorithm = parents.strip_prefix("blobs/")?;
+    let hex = name.strip_suffix(".json").unwrap_or(name);
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
+}

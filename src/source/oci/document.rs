@@ -1,0 +1,380 @@
+//! Given the bytes of an index, manifest or configuration, gives what of it matters here; never
+//! opens a blob.
+//!
+//! The fields are those of the OCI image specification's `image-index.md`, `manifest.md` and
+//! `config.md`, and of Docker's image manifest, version 2, schema 2, which has the same under other
+//! media types.
+
+use serde::Deserialize;
+
+use super::digest::Digest;
+use super::fault::{Fault, FileFault, ImageFault};
+use super::platform::Platform;
+
+/// The largest document, in bytes. Registries take manifests of 4 MiB.
+pub(super) const DOCUMENT_MAX: u64 = 8 << 20;
+
+const INDEXES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+const MANIFESTS: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+const CONFIGS: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
+/// The media types of layers, without what is said behind them of their compression.
+const LAYERS: [&str; 2] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+];
+/// Those of layers that may be somewhere else.
+const FOREIGN_LAYERS: [&str; 2] = [
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+];
+/// How a media type says a compression. Which one it is, the blob itself tells.
+const COMPRESSIONS: [&str; 5] = ["", "+gzip", "+zstd", ".gzip", ".zstd"];
+
+/// What a descriptor leads to, by its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Index,
+    Manifest,
+    Other,
+}
+
+/// Whether a layer must be in the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LayerKind {
+    Ordinary,
+    /// Not distributable: the image may leave it out.
+    Foreign,
+}
+
+/// What is said of a blob where it is referred to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    #[serde(default)]
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    /// In bytes.
+    pub(super) size: u64,
+    annotations: Option<Annotations>,
+    platform: Option<PlatformSaid>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Annotations {
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    ref_name: Option<String>,
+    /// The whole name, where `ref_name` is but the tag: so does `docker save`.
+    #[serde(rename = "io.containerd.image.name")]
+    containerd_name: Option<String>,
+    /// What an image of BuildKit has beside it that is none.
+    #[serde(rename = "vnd.docker.reference.type")]
+    reference_type: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PlatformSaid {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+type Said = Option<String>;
+
+/// The platform of these parts, if there are an operating system and an architecture.
+fn platform(os: &Said, architecture: &Said, variant: &Said) -> Option<Platform> {
+    let (os, architecture) = (os.as_deref()?, architecture.as_deref()?);
+    let empty = os.is_empty() || architecture.is_empty();
+    (!empty).then(|| Platform::new(os, architecture, variant.as_deref()))
+}
+
+impl Descriptor {
+    /// What it leads to.
+    pub(super) fn kind(&self) -> Kind {
+        let said = |types: [&str; 2]| types.contains(&&*self.media_type);
+        match () {
+            () if said(INDEXES) => Kind::Index,
+            () if said(MANIFESTS) && !self.is_attestation() => Kind::Manifest,
+            () => Kind::Other,
+        }
+    }
+
+    /// The names that the image has.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = |it: &Annotations| [it.containerd_name.clone(), it.ref_name.clone()];
+        let names = self.annotations.as_ref().map(names).into_iter().flatten();
+        names.flatten().filter(|name| !name.is_empty()).collect()
+    }
+
+    /// What the image is made for, if it says so here.
+    pub(super) fn platform(&self) -> Option<Platform> {
+        let said = self.platform.as_ref()?;
+        platform(&said.os, &said.architecture, &said.variant)
+    }
+
+    /// How a layer must be treated.
+    ///
+    /// # Errors
+    /// Where it is of no kind that holds files of a filesystem.
+    pub(super) fn layer_kind(&self) -> Result<LayerKind, Fault> {
+        let is_one_of = |types: [&str; 2]| {
+            let rest = types.iter().find_map(|it| self.media_type.strip_prefix(it));
+            rest.is_some_and(|rest| COMPRESSIONS.contains(&rest))
+        };
+        match () {
+            () if is_one_of(LAYERS) => Ok(LayerKind::Ordinary),
+            () if is_one_of(FOREIGN_LAYERS) => Ok(LayerKind::Foreign),
+            () => Err(ImageFault::LayerType {
+                digest: self.digest.clone(),
+                media_type: self.media_type.clone(),
+            }
+            .into()),
+        }
+    }
+
+    /// BuildKit hides what it attests of an image as an image for an unknown platform.
+    fn is_attestation(&self) -> bool {
+        let annotations = self.annotations.as_ref();
+        let said = annotations.and_then(|it| it.reference_type.as_deref());
+        said == Some("attestation-manifest")
+    }
+}
+
+/// An index or a manifest: which of them, its fields tell.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+}
+
+/// What an image is made of.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    pub(super) config: Descriptor,
+    /// The lowest first.
+    pub(super) layers: Vec<Descriptor>,
+}
+
+/// An image's configuration.
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    rootfs: Rootfs,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rootfs {
+    diff_ids: Option<Vec<Digest>>,
+}
+
+impl Config {
+    /// The configuration in `bytes`; `path` is what messages call it.
+    pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<Self, Fault> {
+        parse(path, bytes)
+    }
+
+    /// What the image is made for, if it says so.
+    pub(super) fn platform(&self) -> Option<Platform> {
+        platform(&self.os, &self.architecture, &self.variant)
+    }
+
+    /// The digests of the layers' archives, uncompressed, the lowest first.
+    pub(super) fn diff_ids(&self) -> &[Digest] {
+        self.rootfs.diff_ids.as_deref().unwrap_or_default()
+    }
+}
+
+/// One image of `docker save`'s manifest.json.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SavedImage {
+    /// The configuration's path in the archive.
+    pub(super) config: String,
+    pub(super) repo_tags: Option<Vec<String>>,
+    /// The layers' paths in the archive, the lowest first.
+    pub(super) layers: Option<Vec<String>>,
+}
+
+/// What `oci-layout` says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layout {
+    image_layout_version: String,
+}
+
+/// Says whether the file `oci-layout` is of a version known here.
+pub(super) fn check_layout(path: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let layout: Layout = parse(path, bytes)?;
+    match layout.image_layout_version.starts_with("1.") {
+        true => Ok(()),
+        false => Err(FileFault::LayoutVersion(layout.image_layout_version).of(path)),
+    }
+}
+
+/// The images in `docker save`'s manifest.json.
+pub(super) fn parse_saved(path: &str, bytes: &[u8]) -> Result<Vec<SavedImage>, Fault> {
+    parse(path, bytes)
+}
+
+/// What the index in `bytes` leads to.
+///
+/// # Errors
+/// Where it also claims to be a manifest: readers would disagree what it is (CVE-2021-41190).
+pub(super) fn parse_index(path: &str, bytes: &[u8]) -> Result<Vec<Descriptor>, Fault> {
+    let document = parse_document(path, bytes, INDEXES)?;
+    match (document.manifests, document.config, document.layers) {
+        (Some(manifests), None, None) => Ok(manifests),
+        _ => Err(FileFault::NotWhatItSays("an index").of(path)),
+    }
+}
+
+/// The manifest in `bytes`.
+///
+/// # Errors
+/// As [`parse_index`], and where it is of something else than an image.
+pub(super) fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest, Fault> {
+    let document = parse_document(path, bytes, MANIFESTS)?;
+    let (None, Some(config)) = (document.manifests, document.config) else {
+        return Err(FileFault::NotWhatItSays("a manifest").of(path));
+    };
+    if !CONFIGS.contains(&&*config.media_type) {
+        let said = document.artifact_type.unwrap_or(config.media_type);
+        return Err(ImageFault::Artifact(said).into());
+    }
+    Ok(Manifest {
+        config,
+        layers: document.layers.unwrap_or_default(),
+    })
+}
+
+fn parse_document(path: &str, bytes: &[u8], types: [&str; 2]) -> Result<Document, Fault> {
+    let document: Document = parse(path, bytes)?;
+    match (document.schema_version, &document.media_type) {
+        (Some(2), None) => Ok(document),
+        (Some(2), Some(said)) if said.is_empty() || types.contains(&&**said) => Ok(document),
+        (Some(2), Some(said)) => Err(FileFault::OtherType(said.clone()).of(path)),
+        (version, _) => Err(FileFault::SchemaVersion(version.unwrap_or(0)).of(path)),
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(path: &str, bytes: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| FileFault::Json(error.to_string()).of(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn descriptor(media_type: &str) -> String {
+        format!("{{\"mediaType\":\"{media_type}\",\"digest\":\"{DIGEST}\",\"size\":0}}")
+    }
+
+    #[test]
+    fn what_is_index_and_manifest_at_once_is_neither() {
+        let config = descriptor(CONFIGS[0]);
+        let both = format!("{{\"schemaVersion\":2,\"manifests\":[],\"config\":{config}}}");
+        let (index, manifest) = (
+            parse_index("b", both.as_bytes()).unwrap_err(),
+            parse_manifest("b", both.as_bytes()).unwrap_err(),
+        );
+        assert_eq!(index.to_string(), "b is not an index, as it is said to be");
+        assert_eq!(
+            manifest.to_string(),
+            "b is not a manifest, as it is said to be"
+        );
+    }
+
+    #[test]
+    fn a_document_is_of_the_type_it_was_called() {
+        for (text, error) in [
+            (
+                "{",
+                "b is not the JSON that is needed there: EOF while parsing an object at line 1 column 1",
+            ),
+            ("{}", "b is of schema version 0; version 2 is needed"),
+            (
+                "{\"schemaVersion\":1}",
+                "b is of schema version 1; version 2 is needed",
+            ),
+            (
+                "{\"schemaVersion\":2,\"mediaType\":\"text/plain\"}",
+                "b says that it is text/plain, and another type was said of it",
+            ),
+        ] {
+            let found = parse_index("b", text.as_bytes()).unwrap_err();
+            assert_eq!(found.to_string(), error);
+        }
+    }
+
+    #[test]
+    fn artifacts_are_no_images() {
+        let config = descriptor("application/vnd.oci.empty.v1+json");
+        let text = format!("{{\"schemaVersion\":2,\"config\":{config},\"layers\":[]}}");
+        let error = parse_manifest("b", text.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "an artifact of type application/vnd.oci.empty.v1+json holds no filesystem"
+        );
+    }
+
+    #[test]
+    fn layers_are_told_by_their_media_type() {
+        let kind = |media_type: &str| {
+            let text = descriptor(media_type);
+            let descriptor: Descriptor = serde_json::from_str(&text).unwrap();
+            descriptor.layer_kind()
+        };
+        for (media_type, expected) in [
+            (
+                "application/vnd.oci.image.layer.v1.tar",
+                LayerKind::Ordinary,
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+                LayerKind::Ordinary,
+            ),
+            (
+                "application/vnd.oci.image.layer.v1.tar+zstd",
+                LayerKind::Ordinary,
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                LayerKind::Ordinary,
+            ),
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                LayerKind::Foreign,
+            ),
+            (
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+                LayerKind::Foreign,
+            ),
+        ] {
+            assert_eq!(kind(media_type).unwrap(), expected, "{media_type}");
+        }
+        for media_type in [
+            "",
+            "text/plain",
+            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+        ] {
+            assert!(kind(media_type).is_err(), "{media_type}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Given what is wrong with an image, gives the sentence that says it; never decides whether it is.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::digest::Digest;
+use super::platform::Platform;
+use crate::source::Readable;
+use crate::source::tar::ArchiveError;
+use crate::sys;
+
+/// How many names an error lists.
+const LISTED: usize = 20;
+
+/// Why an image cannot be read.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// A file of the image cannot be read.
+    Read { path: String, error: io::Error },
+    /// A file of the image is not what it needs to be.
+    File { path: String, fault: FileFault },
+    /// The image is not what is asked for.
+    Image(ImageFault),
+}
+
+impl Fault {
+    /// `path` cannot be read because of `error`.
+    pub(super) fn read(path: &str, error: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Read { path, error }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, error } => {
+                let path = Readable(path.as_bytes());
+                write!(f, "cannot read {path}: {}", sys::reason(error))
+            }
+            Self::File { path, fault } => write!(f, "{} {fault}", Readable(path.as_bytes())),
+            Self::Image(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read { error, .. } => Some(error),
+            Self::File { .. } | Self::Image(_) => None,
+        }
+    }
+}
+
+impl From<ImageFault> for Fault {
+    fn from(fault: ImageFault) -> Self {
+        Self::Image(fault)
+    }
+}
+
+/// What is wrong with one file of an image: the rest of a sentence that its path begins.
+#[derive(Debug)]
+pub(super) enum FileFault {
+    Missing,
+    /// It leads elsewhere, or is a directory or device.
+    NotAFile,
+    LayoutVersion(String),
+    Json(String),
+    /// A document of more bytes than any needs.
+    Large {
+        bytes: u64,
+        limit: u64,
+    },
+    OtherDigest {
+        found: Digest,
+        needed: Digest,
+    },
+    OtherSize {
+        found: u64,
+        needed: u64,
+    },
+    /// It calls itself another media type than it was called.
+    OtherType(String),
+    NotWhatItSays(&'static str),
+    SchemaVersion(u64),
+    /// A layer, or an archive of an image, that is no archive.
+    Archive(ArchiveError),
+}
+
+impl FileFault {
+    /// The fault of the file `path`.
+    pub(super) fn of(self, path: &str) -> Fault {
+        let path = path.to_owned();
+        Fault::File { path, fault: self }
+    }
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is missing"),
+            Self::NotAFile => f.write_str("needs to be a regular file inside the image"),
+            Self::LayoutVersion(said) => {
+                let said = Readable(said.as_bytes());
+                write!(f, "is of version {said}; version 1 is needed")
+            }
+            Self::Json(error) => write!(f, "is not the JSON that is needed there: {error}"),
+            Self::Large { bytes, limit } => {
+                write!(f, "has {bytes} bytes; at most {limit} are read")
+            }
+            Self::OtherDigest { found, needed } => {
+                write!(f, "has the digest {found}, not {needed}")
+            }
+            Self::OtherSize { found, needed } => write!(f, "has {found} bytes, not {needed}"),
+            Self::OtherType(said) => {
+                let said = Readable(said.as_bytes());
+                write!(f, "says that it is {said}, and another type was said of it")
+            }
+            Self::NotWhatItSays(needed) => write!(f, "is not {needed}, as it is said to be"),
+            Self::SchemaVersion(version) => {
+                write!(f, "is of schema version {version}; version 2 is needed")
+            }
+            Self::Archive(error) => write!(f, "cannot be unpacked: {error}"),
+        }
+    }
+}
+
+/// What is wrong with an image as a whole.
+#[derive(Debug)]
+pub(super) enum ImageFault {
+    /// A text that is no digest known here.
+    Digest(String),
+    Artifact(String),
+    LayerType {
+        digest: Digest,
+        media_type: String,
+    },
+    /// A layer that the image may leave out, and did.
+    ForeignLayer(Digest),
+    LayerCount {
+        layers: usize,
+        diff_ids: usize,
+    },
+    /// So many layers, and the most there may be.
+    Layers(usize, usize),
+    /// Indexes in indexes, deeper than this.
+    Depth(usize),
+    /// More documents than this.
+    Documents(usize),
+    Empty,
+    NoSuchImage {
+        wanted: String,
+        there: Vec<String>,
+    },
+    /// Several images, of which none was named.
+    WhichImage(Vec<String>),
+    NoSuchPlatform {
+        wanted: Platform,
+        there: Vec<String>,
+    },
+    WhichPlatform(Vec<String>),
+    /// An entry that would take away what it must not.
+    Whiteout {
+        path: Vec<u8>,
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for ImageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(text) => {
+                let text = Readable(text.as_bytes());
+                write!(
+                    f,
+                    "\"{text}\" is no digest: sha256: or sha512: and all its "
+                )?;
+                f.write_str("lower-case hexadecimal digits are needed")
+            }
+            Self::Artifact(said) => {
+                let said = Readable(said.as_bytes());
+                write!(f, "an artifact of type {said} holds no filesystem")
+            }
+            Self::LayerType { digest, media_type } => {
+                let said = Readable(media_type.as_bytes());
+                write!(
+                    f,
+                    "layer {digest} is of type \"{said}\", no kind of tar known here"
+                )
+            }
+            Self::ForeignLayer(digest) => {
+                write!(
+                    f,
+                    "layer {digest} is not distributable, and the image is without it"
+                )
+            }
+            Self::LayerCount { layers, diff_ids } => write!(
+                f,
+                "the configuration has {diff_ids} diff_ids for {layers} layers; each layer needs one"
+            ),
+            Self::Layers(layers, limit) => {
+                write!(f, "the image has {layers} layers; at most {limit} are read")
+            }
+            Self::Depth(limit) => write!(f, "indexes are nested more than {limit} deep"),
+            Self::Documents(limit) => write!(f, "the indexes lead to more than {limit} documents"),
+            Self::Empty => f.write_str("it holds no image"),
+            Self::NoSuchImage { wanted, there } => {
+                let wanted = Readable(wanted.as_bytes());
+                write!(f, "no image is called {wanted}; there is {}", List(there))
+            }
+            Self::WhichImage(there) => {
+                write!(f, "one of the images needs to be named: {}", List(there))
+            }
+            Self::NoSuchPlatform { wanted, there } => {
+                write!(
+                    f,
+                    "no image is for {wanted}; there is one for {}",
+                    List(there)
+                )
+            }
+            Self::WhichPlatform(there) => {
+                write!(f, "one of the platforms needs to be named: {}", List(there))
+            }
+            Self::Whiteout { path, why } => write!(f, "{}: {why}", Readable(path)),
+        }
+    }
+}
+
+/// Names for people, not endlessly many.
+struct List<'a>(&'a [String]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (at, name) in self.0.iter().take(LISTED).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", Readable(name.as_bytes()))?;
+        }
+        match self.0.len().checked_sub(LISTED) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Given the layers of an image, reads each to its end and checks it; never touches the tree.
+//!
+//! Layers do not depend on one another before they are laid over one another, so several threads take
+//! them from one queue. What is found is in the order of the layers, and of several that fail the
+//! lowest is told, however many threads there are.
+
+use std::collections::HashSet;
+use std::io::{self, BufReader, Read};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::choice::Layer;
+use super::digest::Checked;
+use super::fault::{Fault, FileFault, ImageFault};
+use super::whiteouts::{Meaning, Whiteout, meaning, plain};
+use crate::source::decompress::{Compression, peek, uncompressed};
+use crate::source::tar::{
+    Archive, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, is_tar,
+};
+use crate::tree::Content;
+
+/// How much is read at once of a layer that is not compressed, in bytes.
+const BUFFER: usize = 1 << 17;
+
+/// What a layer does to those below it.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// The layer's path in the image, for messages.
+    pub(super) path: String,
+    /// What it takes away.
+    pub(super) whiteouts: Vec<Whiteout>,
+    /// What it brings, in the order of the archive.
+    pub(super) entries: Vec<Entry>,
+    pub(super) kept: Kept,
+}
+
+impl Contents {
+    /// The paths of its directories, as [`plain`] writes them.
+    pub(super) fn directories(&self) -> HashSet<Vec<u8>> {
+        let is_directory = |entry: &&Entry| matches!(entry.kind, EntryKind::Directory);
+        let directories = self.entries.iter().filter(is_directory);
+        directories.map(|entry| plain(&entry.path)).collect()
+    }
+}
+
+/// Where the uncompressed archive of a layer is.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    file: Arc<StoredFile>,
+    /// Where it begins in the file, in bytes.
+    start: u64,
+}
+
+impl Kept {
+    /// The content of an entry of the archive, if it is a regular file.
+    pub(super) fn content_of(&self, entry: &Entry) -> Option<Content> {
+        let EntryKind::File(stored) = &entry.kind else {
+            return None;
+        };
+        let place = stored.place.start + self.start..stored.place.end + self.start;
+        Some(self.file.content(Stored {
+            place,
+            ..stored.clone()
+        }))
+    }
+}
+
+/// What is in each of `layers`, in their order. Those that are compressed are kept uncompressed in
+/// files without a name in the directory `spool`.
+pub(super) fn read(
+    layers: &[Layer],
+    spool: &Path,
+    threads: NonZero<usize>,
+) -> Result<Vec<Contents>, Fault> {
+    let queue = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let found: Vec<Mutex<Option<Result<Contents, Fault>>>> =
+        layers.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        // The queue is in order, so whatever is below a layer that fails was taken before it.
+        while !failed.load(Ordering::Relaxed) {
+            let at = queue.fetch_add(1, Ordering::Relaxed);
+            let (Some(layer), Some(place)) = (layers.get(at), found.get(at)) else {
+                break;
+            };
+            let contents = read_layer(layer, spool);
+            failed.fetch_or(contents.is_err(), Ordering::Relaxed);
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(contents);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.get().min(layers.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let done = |place: Mutex<_>| place.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.into_iter().map_while(done).collect()
+}
+
+fn read_layer(layer: &Layer, spool: &Path) -> Result<Contents, Fault> {
+    let path = &layer.blob.path;
+    let mut packed = Checked::new(layer.blob.reader(), layer.digest.as_ref());
+    let peeked = peek(&mut packed).map_err(|error| Fault::read(path, error));
+    let contents = peeked.and_then(|(head, rest)| match Compression::of(&head) {
+        Some(compression) if !is_tar(&head) => {
+            spooled(layer, uncompressed(rest, compression), spool)
+        }
+        _ => in_place(layer, rest),
+    });
+    // A blob that is another explains whatever is wrong inside it.
+    packed.finish(path)?;
+    contents
+}
+
+/// Reads the layer whose uncompressed archive `reader` gives, and keeps that.
+fn spooled(layer: &Layer, reader: impl Read, spool: &Path) -> Result<Contents, Fault> {
+    let path = &layer.blob.path;
+    let mut checked = Checked::new(reader, Some(&layer.diff_id));
+    let made = Spool::new(&mut checked, spool).and_then(|spool| {
+        let file = StoredFile::new(spool.file()?, path.as_bytes(), Held::Private)?;
+        Ok((spool, Arc::new(file)))
+    });
+    let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
+    let (input, file) = made.map_err(unkept)?;
+    let mut archive = Archive::new(input);
+    let contents = contents(layer, &mut archive, Kept { file, start: 0 })?;
+    // What follows the archive's end counts for the digest, and need not be kept.
+    let ended = archive.into_input().drain(0);
+    ended.map_err(|error| Fault::read(path, error))?;
+    checked.finish(&format!("{path}, uncompressed,"))?;
+    Ok(contents)
+}
+
+/// Reads the layer whose archive `reader` gives as it is in the image.
+fn in_place(layer: &Layer, reader: impl Read) -> Result<Contents, Fault> {
+    let path = &layer.blob.path;
+    let file = layer.blob.stored_file();
+    let kept = Kept {
+        file: Arc::new(file.map_err(|error| Fault::read(path, error))?),
+        start: layer.blob.start(),
+    };
+    let mut checked = Checked::new(reader, Some(&layer.diff_id));
+    let mut archive = Archive::new(Buffered(BufReader::with_capacity(BUFFER, &mut checked)));
+    let contents = contents(layer, &mut archive, kept)?;
+    drop(archive);
+    checked.finish(&format!("{path}, uncompressed,"))?;
+    Ok(contents)
+}
+
+/// Every byte counts for the digest, so none is passed over unread.
+struct Buffered<R>(BufReader<R>);
+
+impl<R: Read> Read for Buffered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Input for Buffered<R> {}
+
+fn contents<I: Input>(
+    layer: &Layer,
+    archive: &mut Archive<I>,
+    kept: Kept,
+) -> Result<Contents, Fault> {
+    let path = &layer.blob.path;
+    let (mut whiteouts, mut entries) = (Vec::new(), Vec::new());
+    let fault = |error| FileFault::Archive(error).of(path);
+    while let Some(entry) = archive.next_entry().map_err(fault)? {
+        match meaning(&entry.path) {
+            Ok(Meaning::Whiteout(whiteout)) => whiteouts.push(whiteout),
+            Ok(Meaning::Ignored) => {}
+            Ok(Meaning::Entry) => entries.push(entry),
+            Err(why) => {
+                let path = entry.path;
+                return Err(ImageFault::Whiteout { path, why }.into());
+            }
+        }
+    }
+    Ok(Contents {
+        path: path.clone(),
+        whiteouts,
+        entries,
+        kept,
+    })
+}

@@ -1,0 +1,244 @@
+//! Given an image of containers, declares what its layers make of one another; never follows a path
+//! out of it.
+//!
+//! An image is found by `index.json` and its blobs (the OCI image specification), or by
+//! `manifest.json` as `docker save` writes it, in a directory or an archive. Every document and layer
+//! has the size and digest that were said of it, compressed and uncompressed, or the image is refused.
+//! Layers are uncompressed once, into files without a name, several at a time; then each is laid over
+//! those below it: first it takes away, then it brings.
+
+mod choice;
+mod digest;
+mod document;
+mod fault;
+mod graft;
+mod layers;
+mod members;
+mod names;
+mod platform;
+mod store;
+mod whiteouts;
+
+use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::patterns::Patterns;
+use super::tar::Unpack;
+use super::{Declared, Source, SourceError, clamped};
+use crate::tree::{Metadata, NodeId, Tree};
+use crate::units::Timestamp;
+use choice::{Layer, Wish};
+use fault::Fault;
+use layers::Contents;
+use store::Store;
+use whiteouts::Below;
+
+pub use platform::{Platform, PlatformError};
+
+/// An image of containers as a [`Source`].
+///
+/// ```no_run
+/// use mke4fs::source::Source;
+/// use mke4fs::source::oci::Image;
+/// use mke4fs::tree::{Metadata, NodeId, Tree};
+///
+/// let mut tree = Tree::new(Metadata::default());
+/// Image::layout("images")
+///     .reference(Some("debian:12".to_owned()))
+///     .platform(Some("linux/arm64".parse()?))
+///     .declare(&mut tree, NodeId::ROOT)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Laid over another source, the image replaces what has its names, as a directory of the same files
+/// would: what a layer takes away is of the layers below it alone.
+#[derive(Clone, Debug)]
+pub struct Image {
+    form: Form,
+    path: PathBuf,
+    wish: Wish,
+    spool: PathBuf,
+    threads: NonZero<usize>,
+    keep_xattrs: bool,
+    excluded: Patterns,
+    latest_time: Option<i64>,
+    implied_time: i64,
+}
+
+/// How an image is kept.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Layout,
+    Archive,
+    DockerArchive,
+}
+
+impl Image {
+    /// An image in the OCI image layout in the directory `path`.
+    pub fn layout(path: impl Into<PathBuf>) -> Self {
+        Self::new(Form::Layout, path.into())
+    }
+
+    /// An image in the archive `path` of an OCI image layout, plain or compressed.
+    pub fn archive(path: impl Into<PathBuf>) -> Self {
+        Self::new(Form::Archive, path.into())
+    }
+
+    /// An image in the archive `path` as `docker save` writes it, plain or compressed.
+    pub fn docker_archive(path: impl Into<PathBuf>) -> Self {
+        Self::new(Form::DockerArchive, path.into())
+    }
+
+    fn new(form: Form, path: PathBuf) -> Self {
+        Self {
+            form,
+            path,
+            wish: Wish::default(),
+            spool: PathBuf::from("."),
+            threads: NonZero::<usize>::MIN,
+            keep_xattrs: true,
+            excluded: Patterns::default(),
+            latest_time: None,
+            implied_time: 0,
+        }
+    }
+
+    /// Which image: its name, its name without a tag, or `@` and its digest. The only one needs no
+    /// name.
+    #[must_use]
+    pub fn reference(mut self, name: Option<String>) -> Self {
+        self.wish.reference = name;
+        self
+    }
+
+    /// For which platform, of an image that is for several. Unless told otherwise that is
+    /// [`Platform::host`], or the only one there is.
+    #[must_use]
+    pub fn platform(mut self, platform: Option<Platform>) -> Self {
+        self.wish.platform = platform;
+        self
+    }
+
+    /// Keeps layers uncompressed as long as the tree lives: in files without a name in `directory`,
+    /// which is the current one unless told otherwise.
+    #[must_use]
+    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spool = directory.into();
+        self
+    }
+
+    /// How many layers are uncompressed at a time: one, unless told otherwise.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZero<usize>) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
+    #[must_use]
+    pub fn keep_xattrs(mut self, keep: bool) -> Self {
+        self.keep_xattrs = keep;
+        self
+    }
+
+    /// Leaves out what `patterns` match of what the layers make of one another.
+    #[must_use]
+    pub fn exclude(mut self, patterns: Patterns) -> Self {
+        self.excluded = patterns;
+        self
+    }
+
+    /// Sets every time later than this to it, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    #[must_use]
+    pub fn latest_time(mut self, seconds: Option<i64>) -> Self {
+        self.latest_time = seconds;
+        self
+    }
+
+    /// The times of directories that no layer declares, in seconds since 1970.
+    #[must_use]
+    pub fn implied_time(mut self, seconds: i64) -> Self {
+        self.implied_time = seconds;
+        self
+    }
+
+    fn contents(&self) -> Result<Vec<Contents>, Fault> {
+        let path = &self.path;
+        let layers: Vec<Layer> = match self.form {
+            Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
+            Form::Archive => choice::choose(&Store::archive(path, &self.spool)?, &self.wish)?,
+            Form::DockerArchive => {
+                choice::choose_saved(&Store::archive(path, &self.spool)?, &self.wish)?
+            }
+        };
+        layers::read(&layers, &self.spool, self.threads)
+    }
+
+    /// Lays the layers over one another in the directory `at` of `tree`, which is empty.
+    fn lay(
+        &self,
+        contents: Vec<Contents>,
+        tree: &mut Tree,
+        at: NodeId,
+    ) -> Result<Declared, SourceError> {
+        let mut unpack = Unpack::new(tree, at, self.implied())?;
+        for layer in contents {
+            if !layer.whiteouts.is_empty() {
+                let own = layer.directories();
+                let tree = unpack.tree();
+                let root = at;
+                let mut below = Below {
+                    tree,
+                    root,
+                    own: &own,
+                };
+                for whiteout in &layer.whiteouts {
+                    below.take_out(whiteout)?;
+                }
+            }
+            for mut entry in layer.entries {
+                entry.metadata = clamped(entry.metadata, self.latest_time);
+                if !self.keep_xattrs {
+                    entry.clear_xattrs();
+                }
+                let content = layer.kept.content_of(&entry);
+                let placed = unpack.entry(entry, content);
+                placed.map_err(|error| SourceError::from(error).of(layer.path.as_bytes()))?;
+            }
+        }
+        let root = unpack.root_metadata();
+        let notices = unpack.finish()?;
+        graft::prune(tree, at, &self.excluded)?;
+        Ok(Declared { root, notices })
+    }
+
+    fn implied(&self) -> Metadata {
+        let time = Timestamp::from_seconds(self.implied_time);
+        Metadata {
+            permissions: 0o755,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            ..Metadata::default()
+        }
+    }
+
+    fn declare_unnamed(&self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        let contents = self.contents().map_err(SourceError::other)?;
+        if at == NodeId::ROOT && tree.is_empty() {
+            return self.lay(contents, tree, at);
+        }
+        let mut own = Tree::new(Metadata::default());
+        let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
+        graft::graft(&own, tree, at)?;
+        Ok(declared)
+    }
+}
+
+impl Source for Image {
+    fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        let declared = self.declare_unnamed(tree, at);
+        declared.map_err(|error| error.of(self.path.as_os_str().as_bytes()))
+    }
+}

@@ -1,0 +1,222 @@
+//! Given a directory or archive that holds an image, opens the files in it by their paths; never
+//! leads out of it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::DOCUMENT_MAX;
+use super::fault::{Fault, FileFault};
+use super::members::Members;
+use crate::source::decompress::{Compression, peek, uncompressed};
+use crate::source::tar::{Archive, ArchiveError, Held, Input, Spool, StoredFile, is_tar};
+use crate::sys::{self, FileType};
+
+/// How much may follow an archive's end, which only fills a last record, in bytes.
+const MOST_BEHIND: u64 = 1 << 30;
+
+/// Where an image's files are.
+#[derive(Debug)]
+pub(super) enum Store {
+    /// In a directory, of which no symbolic link is followed.
+    Directory(File),
+    /// In an archive, which the file holds uncompressed.
+    Archive(Members, Arc<File>),
+}
+
+impl Store {
+    /// The directory `path`, which may itself be a symbolic link.
+    pub(super) fn directory(path: &Path) -> Result<Self, Fault> {
+        let opened = sys::open_directory(path);
+        opened
+            .map(Self::Directory)
+            .map_err(|error| unread(path, error))
+    }
+
+    /// The archive `path`. One that is compressed, or comes through a pipe, is kept in a file without
+    /// a name in the directory `spool`.
+    pub(super) fn archive(path: &Path, spool: &Path) -> Result<Self, Fault> {
+        let opened = File::open(path).and_then(|file| {
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        });
+        let (file, metadata) = opened.map_err(|error| unread(path, error))?;
+        let (head, rest) = peek(&file).map_err(|error| unread(path, error))?;
+        match Compression::of(&head) {
+            Some(compression) if !is_tar(&head) => {
+                Self::spooled(path, uncompressed(rest, compression), spool)
+            }
+            _ if !metadata.is_file() => Self::spooled(path, rest, spool),
+            _ => {
+                let file = Arc::new(file);
+                let input = BlobReader {
+                    file: Arc::clone(&file),
+                    at: 0,
+                    left: metadata.len(),
+                };
+                let members = Members::read(&mut Archive::new(input));
+                Ok(Self::Archive(
+                    members.map_err(|error| broken(path, error))?,
+                    file,
+                ))
+            }
+        }
+    }
+
+    fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, Fault> {
+        let made = Spool::new(reader, spool).and_then(|spool| {
+            let file = spool.file()?;
+            Ok((spool, file))
+        });
+        let (input, file) = made.map_err(|error| unread(spool, error))?;
+        let mut archive = Archive::new(input);
+        let members = Members::read(&mut archive).map_err(|error| broken(path, error))?;
+        // What follows the archive's end tells whether a compressed one is whole.
+        match archive.into_input().drain(MOST_BEHIND) {
+            Ok(true) => Ok(Self::Archive(members, Arc::new(file))),
+            Ok(false) => Err(unread(
+                path,
+                io::Error::other("more than 1 GiB follows its end"),
+            )),
+            Err(error) => Err(unread(path, error)),
+        }
+    }
+
+    /// The file `path` of the image.
+    pub(super) fn open(&self, path: &str) -> Result<Blob, Fault> {
+        match self {
+            Self::Directory(top) => open_below(top, path),
+            Self::Archive(members, file) => {
+                let range = members.find(path)?;
+                Ok(Blob {
+                    path: path.to_owned(),
+                    file: Arc::clone(file),
+                    start: range.start,
+                    size_bytes: range.end - range.start,
+                })
+            }
+        }
+    }
+
+    /// The bytes of the document `path`.
+    pub(super) fn document(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        self.open(path)?.document()
+    }
+}
+
+fn unread(path: &Path, error: io::Error) -> Fault {
+    Fault::read(&path.to_string_lossy(), error)
+}
+
+fn broken(path: &Path, error: ArchiveError) -> Fault {
+    FileFault::Archive(error).of(&path.to_string_lossy())
+}
+
+fn open_below(top: &File, path: &str) -> Result<Blob, Fault> {
+    let fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => FileFault::Missing.of(path),
+        io::ErrorKind::NotADirectory => FileFault::NotAFile.of(path),
+        _ if sys::means_other_type(&error) => FileFault::NotAFile.of(path),
+        _ => Fault::read(path, error),
+    };
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut directory = None;
+    for parent in parents.split('/').filter(|it| !it.is_empty()) {
+        let above = directory.as_ref().unwrap_or(top);
+        directory = Some(sys::open_directory_at(above, parent.as_bytes()).map_err(fault)?);
+    }
+    let above = directory.as_ref().unwrap_or(top);
+    let file = sys::open_file_at(above, name.as_bytes()).map_err(fault)?;
+    let stat = sys::stat_of(&file).map_err(fault)?;
+    if stat.file_type != FileType::Regular {
+        return Err(FileFault::NotAFile.of(path));
+    }
+    Ok(Blob {
+        path: path.to_owned(),
+        file: Arc::new(file),
+        start: 0,
+        size_bytes: stat.size_bytes,
+    })
+}
+
+/// A file of an image: some bytes of a file of the host.
+#[derive(Clone, Debug)]
+pub(super) struct Blob {
+    /// What messages call it.
+    pub(super) path: String,
+    file: Arc<File>,
+    start: u64,
+    pub(super) size_bytes: u64,
+}
+
+impl Blob {
+    /// All its bytes, if they are few enough for a document.
+    pub(super) fn document(&self) -> Result<Vec<u8>, Fault> {
+        if self.size_bytes > DOCUMENT_MAX {
+            let (bytes, limit) = (self.size_bytes, DOCUMENT_MAX);
+            return Err(FileFault::Large { bytes, limit }.of(&self.path));
+        }
+        let mut bytes = Vec::new();
+        let read = self.reader().read_to_end(&mut bytes);
+        read.map_err(|error| Fault::read(&self.path, error))?;
+        Ok(bytes)
+    }
+
+    /// Where it begins in the file of [`stored_file`](Self::stored_file), in bytes.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The file of the host that it is part of, for contents in it.
+    pub(super) fn stored_file(&self) -> io::Result<StoredFile> {
+        StoredFile::new(self.file.try_clone()?, self.path.as_bytes(), Held::Shared)
+    }
+
+    /// A reader of all its bytes.
+    pub(super) fn reader(&self) -> BlobReader {
+        BlobReader {
+            file: Arc::clone(&self.file),
+            at: self.start,
+            left: self.size_bytes,
+        }
+    }
+}
+
+/// A blob's bytes, one after another.
+#[derive(Debug)]
+pub(super) struct BlobReader {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = most.min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read_at(&mut buffer[..most], self.at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = u64::try_from(read).unwrap_or(self.left);
+        self.at += bytes;
+        self.left -= bytes;
+        Ok(read)
+    }
+}
+
+impl Input for BlobReader {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.at += bytes;
+        Ok(())
+    }
+}
