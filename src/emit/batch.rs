@@ -13,6 +13,10 @@ use std::ops::Range;
 /// How many bytes a batch holds, about.
 pub(super) const BATCH_BYTES: u64 = 2 << 20;
 
+/// Descriptors are rendered once for all their copies. Fewer bytes of them than this are written with
+/// their neighbours, more from where they are.
+const COPIED_BYTES: usize = 64 << 10;
+
 /// Blocks that are rendered and written together.
 pub(super) struct Batch {
     /// The batch's place in the image's order.
@@ -21,6 +25,7 @@ pub(super) struct Batch {
 }
 
 /// The batches of an image, in ascending order of blocks.
+#[derive(Clone)]
 pub(super) struct Batches<'a> {
     image: &'a Image<'a>,
     number: u64,
@@ -226,12 +231,13 @@ impl Image<'_> {
         }
     }
 
-    /// Renders the block `offset` blocks into the piece that `owner` begins with, at `place`.
+    /// Renders the block `offset` blocks into the piece that `owner` begins with, at `place`; `block` is
+    /// zero until then.
     fn render(&self, owner: Owner, offset: u64, place: Block, block: &mut [u8]) {
         let (layout, system) = (self.layout, &self.layout.system);
         match further(owner, offset) {
             Owner::GroupDescs(_) | Owner::MetaBgDescs { .. } => {
-                self.render_descriptors(owner, place, block);
+                block.copy_from_slice(self.descriptors_at(owner, place, block.len()));
             }
             Owner::ReservedGdt(_) => self.render_reserved_gdt(place, block),
             Owner::BlockBitmap(group) => self.render_block_bitmap(group, block),
@@ -292,7 +298,8 @@ impl Image<'_> {
         }
     }
 
-    fn render_descriptors(&self, owner: Owner, place: Block, block: &mut [u8]) {
+    /// The `length` bytes of descriptors that begin at the block `place` of `owner`.
+    fn descriptors_at(&self, owner: Owner, place: Block, length: usize) -> &[u8] {
         let geometry = &self.layout.geometry;
         let index = match owner {
             Owner::MetaBgDescs { index } => u64::from(index),
@@ -302,8 +309,9 @@ impl Image<'_> {
                 copy.map_or(0, |copy| place.get() - copy.start.get())
             }
         };
-        let start = usize::try_from(index).expect("fits memory") * block.len();
-        block.copy_from_slice(&self.descriptors[start..start + block.len()]);
+        let block_bytes = geometry.block_size.bytes_usize();
+        let start = usize::try_from(index).expect("fits memory") * block_bytes;
+        &self.descriptors[start..start + length]
     }
 
     /// A block of an attribute's value.
@@ -393,6 +401,15 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let length = usize::try_from(piece.run.len * self.out.block_bytes).expect("fits memory");
+        if matches!(piece.owner, Owner::GroupDescs(_)) && length >= COPIED_BYTES {
+            self.flush()?;
+            let rendered = self
+                .image
+                .descriptors_at(piece.owner, piece.run.start, length);
+            self.out.write(offset, rendered)?;
+            self.written += u64::try_from(length).unwrap_or(u64::MAX);
+            return Ok(());
+        }
         let bytes = self.room(offset, length)?;
         if let Owner::File(node, logical) = piece.owner {
             return self.read(node, logical, bytes);

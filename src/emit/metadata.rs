@@ -183,24 +183,15 @@ impl Image<'_> {
         }
     }
 
-    /// A primary descriptor block kept for growing: it points to its backups in the other groups.
+    /// A primary descriptor block kept for growing, zero until now: it points to its backups in the
+    /// other groups.
     pub(super) fn render_reserved_gdt(&self, kept: Block, block: &mut [u8]) {
-        block.fill(0);
         let geometry = &self.layout.geometry;
-        for (slot, group) in self.backup_groups().enumerate() {
+        for (slot, group) in self.backup_groups.iter().enumerate() {
             // The same distance behind the group as from the primary superblock.
             let distance = u64::from(group.get()) * u64::from(geometry.blocks_per_group);
             put_address(block, slot, kept.plus(distance));
         }
-    }
-
-    /// The groups but the first that keep descriptors.
-    pub(super) fn backup_groups(&self) -> impl Iterator<Item = Group> + '_ {
-        let geometry = &self.layout.geometry;
-        geometry
-            .all_groups()
-            .skip(1)
-            .filter(|group| geometry.has_superblock(*group))
     }
 
     /// The journal's first block.
@@ -397,7 +388,7 @@ fn set_journal(image: &Image<'_>, sb: &mut Superblock) {
 /// The blocks the resize inode counts: its own, those kept, and their backups.
 pub(super) fn resize_inode_blocks(image: &Image<'_>) -> u64 {
     let kept = image.layout.geometry.backups(Group::new(0)).reserved;
-    let copies = 1 + u64::try_from(image.backup_groups().count()).unwrap_or(u64::MAX);
+    let copies = 1 + u64::try_from(image.backup_groups.len()).unwrap_or(u64::MAX);
     1 + kept.map_or(0, |run: Run| run.len) * copies
 }
 

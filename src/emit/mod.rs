@@ -475,6 +475,9 @@ struct Image<'a> {
     tables_zeroed: bool,
     superblock_template: Superblock,
     descriptors: Vec<u8>,
+    /// The groups but the first that keep descriptors. Each block that is kept for growing names them
+    /// all: to ask every group a thousand times is most of the time that an empty filesystem takes.
+    backup_groups: Vec<Group>,
 }
 
 impl<'a> Image<'a> {
@@ -489,6 +492,7 @@ impl<'a> Image<'a> {
                 && (storage != Storage::OldData || !settings.lazy_itable_init),
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
+            backup_groups: backup_groups(&layout.geometry),
         };
         image.superblock_template = metadata::superblock_template(&image);
         image.descriptors = image.descriptors();
@@ -541,7 +545,11 @@ impl<'a> Image<'a> {
     }
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
-        let batches = Mutex::new(Batches::new(self));
+        let batches = Batches::new(self);
+        // To start a thread takes longer than to write a batch of metadata.
+        let most = writing.threads.get().min(MOST_THREADS);
+        let useful = batches.clone().take(most).count();
+        let batches = Mutex::new(batches);
         let failure = Failure::default();
         let work = || {
             let mut buffer = Buffer::default();
@@ -558,7 +566,7 @@ impl<'a> Image<'a> {
             }
         };
         thread::scope(|scope| {
-            for _ in 1..writing.threads.get().min(MOST_THREADS) {
+            for _ in 1..useful {
                 // Where the system has no more threads, fewer do all the work.
                 if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                     break;
@@ -568,6 +576,13 @@ impl<'a> Image<'a> {
         });
         failure.into_result()
     }
+}
+
+fn backup_groups(geometry: &Geometry) -> Vec<Group> {
+    let others = geometry.all_groups().skip(1);
+    others
+        .filter(|group| geometry.has_superblock(*group))
+        .collect()
 }
 
 /// The next batch, unless one failed already: all below it are then in other hands.
