@@ -26,6 +26,10 @@ use crate::tree::{
     Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree, TreeError,
 };
 
+/// How many threads look at files beside the one that declares them, at most: each keeps a file and a
+/// directory open.
+const MOST_HELPERS: usize = 63;
+
 /// A directory of the host as a [`Source`].
 ///
 /// ```no_run
@@ -117,7 +121,7 @@ impl Directory {
         let asked = self
             .threads
             .or_else(|| thread::available_parallelism().ok());
-        asked.map_or(0, |threads| threads.get() - 1)
+        asked.map_or(0, |threads| (threads.get() - 1).min(MOST_HELPERS))
     }
 
     fn metadata(&self, stat: &Stat, flags: u32) -> Metadata {
