@@ -1,4 +1,5 @@
-//! Given the journal's inode, judges it and the journal's superblock; never replays a transaction.
+//! Given the journal's inode or its device, judges it and the journal's superblock; never replays a
+//! transaction.
 //!
 //! Layout: the kernel's `journal.rst`; rules as in the kernel's `journal_load_superblock` and e2fsck's
 //! `e2fsck_journal_load`.
@@ -52,6 +53,27 @@ pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
     match file {
         Some(file) => check_file(volume, file),
         None => say("it is empty, in a filesystem with a journal"),
+    }
+}
+
+/// Judges a device that is the journal of other filesystems.
+pub(super) fn check_device(volume: &Volume<'_>) {
+    let at = (Area::Journal, Place::WHOLE);
+    // Behind the superblock, which is in block 1 where blocks are small.
+    let own = 1 + u64::from(volume.is_small_block());
+    let Some(bytes) = volume.block(at, own) else {
+        return;
+    };
+    let Some(journal) = read::<JournalSuperblock>(&bytes, 0) else {
+        return;
+    };
+    let place = Place::WHOLE.at(own);
+    let size = volume
+        .blocks_count
+        .saturating_mul(volume.block_size.bytes_u64());
+    check_superblock(volume, place, &journal, size);
+    if journal.s_uuid != volume.sb.s_uuid {
+        volume.rule(Area::Journal, place, "its UUID is not the device's");
     }
 }
 
@@ -119,7 +141,9 @@ fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblo
     let last = length.saturating_sub(1);
     bounds("s_first", journal.s_first.get(), 1, last.max(1));
     bounds("s_start", journal.s_start.get(), 0, last);
-    if journal.s_start.get() != 0 && volume.sb.s_feature_incompat.get() & RECOVER == 0 {
+    let is_inside = !volume.has(Feature::JournalDev);
+    if is_inside && journal.s_start.get() != 0 && volume.sb.s_feature_incompat.get() & RECOVER == 0
+    {
         say("it holds changes, and the superblock does not say so");
     }
     if journal.s_errno.get() != 0 {

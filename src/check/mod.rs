@@ -44,6 +44,7 @@ mod xattrs;
 pub use finding::{Area, Fault, Finding, Owner, Place, Report};
 pub use image::{ImageFile, ReadAt};
 
+use crate::feature::Feature;
 use inodes::Walk;
 use volume::Storage;
 
@@ -76,6 +77,10 @@ pub fn check<I: ReadAt + ?Sized>(image: &I, options: &CheckOptions) -> Report {
         Ok(volume) => volume,
         Err(report) => return report,
     };
+    if volume.has(Feature::JournalDev) {
+        journal::check_device(&volume);
+        return volume.into_report();
+    }
     superblock::check(&volume, &storage);
     let Some(descs) = groups::read_all(&volume) else {
         return volume.into_report();

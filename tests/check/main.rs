@@ -74,8 +74,10 @@ fn empty_filesystems_are_clean_where_e2fsck_says_so() -> Result<()> {
         .step_by(step)
     {
         let words: Vec<&str> = line.split(' ').skip(2).collect();
+        // Of a journal's device e2fsck only says that it is no filesystem.
+        let words_of_others = ["offset=", "journal_dev", "MKE2FS"];
         let odd =
-            |word: &&str| word.contains("offset=") || *word == "-n" || word.starts_with("MKE2FS");
+            |word: &&str| *word == "-n" || words_of_others.iter().any(|other| word.contains(other));
         let [size, arguments @ ..] = &words[..] else {
             continue;
         };
@@ -346,4 +348,27 @@ fn a_huge_and_empty_filesystem_is_checked_by_what_it_holds() -> Result<()> {
     let image = dir.path().join("img");
     making::make("-T huge 20T", None, &image)?;
     clean(&image, "20 TiB")
+}
+
+#[test]
+fn a_journal_device_is_checked_as_what_it_is() -> Result<()> {
+    if !ready(NEEDS) {
+        return Ok(());
+    }
+    let dir = workplace()?;
+    let image = dir.path().join("img");
+    for (block_bytes, place) in [("1024", 2048), ("4096", 4096)] {
+        File::create(&image)?.set_len(16 << 20)?;
+        tools::mke2fs(&image, &["-O", "journal_dev", "-b", block_bytes])?;
+        clean(&image, block_bytes)?;
+        let file = File::options().write(true).open(&image)?;
+        // Its length, its UUID, and its magic number.
+        for (offset, said) in [(0x10, "s_maxlen"), (0x30, "UUID"), (0, "begin")] {
+            file.write_all_at(&[0xff], place + offset)?;
+            let report = checked(&image)?;
+            let is_said = |it: &mke4fs::check::Finding| it.to_string().contains(said);
+            assert!(report.findings.iter().any(is_said), "{said}: {report:?}");
+        }
+    }
+    Ok(())
 }
