@@ -3,7 +3,7 @@
 
 use mke4fs::feature::Feature;
 use mke4fs::options::{
-    Conf, Device, Errors, Host, JournalLength, Options, Settings, Size, TargetKind,
+    Conf, Device, Errors, Host, JournalLength, Options, Settings, Size, TargetKind, UndoRule,
 };
 use proptest::prelude::*;
 
@@ -166,6 +166,10 @@ fn wishes_go_before_rules() {
         root_gid: 2,
         root_perms: 0o1777,
         lazy_itable_init: false,
+        undo: UndoRule {
+            of_itself: false,
+            ..default.undo.clone()
+        },
         lazy_journal_init: true,
         discard: false,
         no_copy_xattrs: true,

@@ -255,6 +255,7 @@ pub fn host() -> Host {
         user: (1000, 100),
         conf: None,
         first_meta_bg: None,
+        undo_directory: None,
         sector_size: None,
         physical_sector_size: None,
         journal_device: None,

@@ -421,6 +421,12 @@ pub(super) static FLAGS: &[Flag] = &[
         },
     ),
     letter(
+        'z',
+        Some("FILE"),
+        "Keep what is overwritten in FILE, from which e2undo restores it; discard nothing",
+        undo_file,
+    ),
+    letter(
         'D',
         None,
         "Leave nothing that was written in the page cache",
@@ -466,7 +472,6 @@ pub(super) static FLAGS: &[Flag] = &[
     ),
     not_yet!('c', None),
     not_yet!('l', Some("FILE")),
-    not_yet!('z', Some("FILE")),
 ];
 
 fn text(value: &OsStr) -> String {
@@ -526,6 +531,15 @@ fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         return line(format!("--exclude: {error}"));
     }
     request.exclude.push(pattern);
+    Ok(())
+}
+
+/// mke2fs takes an empty name for its own choice of one.
+fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    if value.is_empty() && request.manner == Manner::Mke4fs {
+        return line(words::UNDO_FILE_NEEDED.to_owned());
+    }
+    request.undo_file = Some(value.to_owned());
     Ok(())
 }
 

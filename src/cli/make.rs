@@ -12,7 +12,7 @@ use super::request::{Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
-use crate::sink::{IfBusy, OpenError, Output, Sink};
+use crate::sink::{Draft, IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -31,6 +31,7 @@ pub(super) enum Failure {
         needed: u64,
     },
     Open(OpenError),
+    Undo(UndoError),
     /// What was made could not be told; it is made.
     Untold(io::Error),
 }
@@ -46,6 +47,7 @@ impl fmt::Display for Failure {
                 "the output ends before what is to be rescued; -S needs {needed} bytes of it"
             ),
             Self::Open(error) => error.fmt(f),
+            Self::Undo(error) => error.fmt(f),
             Self::Untold(error) => {
                 write!(f, "cannot write to standard output: {}", sys::reason(error))
             }
@@ -311,6 +313,8 @@ pub(super) struct Guarded {
     output: Output,
     /// The device of its journal.
     journal: Option<Output>,
+    /// Where what is overwritten is kept.
+    undo: Option<Undo>,
     stop: Stop,
 }
 
@@ -333,6 +337,7 @@ impl Stop {
         Guarded {
             output,
             journal: None,
+            undo: None,
             stop: self,
         }
     }
@@ -344,6 +349,12 @@ impl Guarded {
         self.journal = journal;
         self
     }
+
+    /// The same, with an undo file.
+    pub(super) fn with_undo(mut self, undo: Option<Undo>) -> Self {
+        self.undo = undo;
+        self
+    }
 }
 
 /// What is written to.
@@ -352,6 +363,8 @@ struct Outputs {
     image: Output,
     /// The device of its journal.
     journal: Option<Output>,
+    /// Where what is overwritten is kept.
+    undo: Option<Undo>,
 }
 
 /// Writes the image and leaves the output finished, or as if nothing had been begun.
@@ -367,12 +380,14 @@ pub(super) fn write(
     let Guarded {
         output,
         journal,
+        undo,
         stop,
     } = guarded;
     let Stop(cancel) = stop;
     let outputs = Outputs {
         image: output,
         journal,
+        undo,
     };
     let written = write_until(request, prepared, outputs, (progress, &cancel));
     if let Err(Failure::Error(error)) = &written
@@ -393,6 +408,7 @@ fn write_until(
     let Outputs {
         image: mut output,
         journal,
+        undo,
     } = outputs;
     if request.uncached {
         output.leave_uncached();
@@ -403,7 +419,15 @@ fn write_until(
     if needed > 0 && output.size_bytes() < start + needed {
         return Err(Failure::TooShortToRescue { needed });
     }
-    let draft = output.begin(start..ready.size_bytes())?;
+    let image = start..ready.size_bytes();
+    if let Some(undo) = &undo {
+        undo.keep(output.file(), Draft::superblock_of(&image))?;
+    }
+    let draft = output.begin(image)?;
+    let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
+    if let Some(undo) = &undo {
+        undo.note(draft.file())?;
+    }
     let writing = Writing {
         threads: threads(request),
         progress,
@@ -412,7 +436,10 @@ fn write_until(
         sync: request.sync || request.uncached || draft.file().is_block_device(),
     };
     let sinks = Sinks {
-        image: draft.file(),
+        image: match &kept {
+            Some(kept) => kept,
+            None => draft.file(),
+        },
         journal: journal.as_ref().map(|journal| {
             let sink: &dyn Sink = journal.file();
             sink
@@ -422,6 +449,9 @@ fn write_until(
     let mut built = ready.write_to(sinks, &writing)?;
     if is_stream {
         built.notices.extend(unmatched(&patterns));
+    }
+    if let Some(undo) = &undo {
+        undo.finish(draft.file())?;
     }
     match built.settings.super_only {
         true => draft.keep_written()?,

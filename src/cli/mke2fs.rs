@@ -16,12 +16,12 @@ use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, check, existing, journal, mke4fs, proceed, say, tell, warn};
+use super::{Failed, check, existing, journal, mke4fs, proceed, say, tell, undo, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
 use crate::options::{Host, JournalLength, Notice, Options, Refusal, Settings, Size, TargetKind};
-use crate::sink::{self, Output};
+use crate::sink::{self, Output, Undo};
 use crate::sys;
 
 /// Does what the arguments after the program's name ask. It was called as `called`, whose last
@@ -176,8 +176,13 @@ impl Command {
             TargetKind::Other if options.has_size() => None,
             _ => Some(self.open(options.has_size())?),
         };
-        let (settings, options) = self.settle(options, host)?;
+        let (mut settings, mut options) = self.settle(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
+        let undo = self.undo_file(&settings)?;
+        if undo.is_some() {
+            options.undoable();
+            settings.discard = false;
+        }
         let kind = host.target.kind;
         let fits = make::fit(&self.request, &options, host).is_some();
         if !fits {
@@ -209,7 +214,44 @@ impl Command {
             None => self.open(true)?,
         };
         let journal = journal::open_in_words(&self.request, &self.program)?;
-        self.write(prepared, stop.guard(output).with_journal(journal), kind)
+        let undo = undo.map(|undo| self.open_undo(&undo, &output, prepared.ready.settings()));
+        let guarded = stop.guard(output).with_journal(journal);
+        self.write(prepared, guarded.with_undo(undo.transpose()?), kind)
+    }
+
+    /// The undo file there shall be, if any; how to use it is told.
+    fn undo_file(&self, settings: &Settings) -> Result<Option<undo::Wanted>, Failed> {
+        let Some(wanted) = undo::file(&self.request, settings, &self.device) else {
+            return Ok(None);
+        };
+        let shown = wanted.path.display().to_string();
+        if let Err(error) = wanted.make_room() {
+            let reason = sys::reason(&error);
+            let (program, texts) = (&self.program, words::cannot_delete_undo(&reason, &shown));
+            texts
+                .iter()
+                .for_each(|text| warn(&format!("{program}: {text}\n")));
+            return Err(Failed);
+        }
+        tell(&words::can_be_undone(&shown, &self.device_name));
+        Ok(Some(wanted))
+    }
+
+    fn open_undo(
+        &self,
+        wanted: &undo::Wanted,
+        output: &Output,
+        settings: &Settings,
+    ) -> Result<Undo, Failed> {
+        wanted
+            .open(output, settings)
+            .or_else(|error| match words::undo_fault(&error) {
+                Some(fault) => {
+                    let doing = words::WHILE_SETTING_UP;
+                    fail(&format!("{}: {fault} {doing}\n", self.device_name))
+                }
+                None => self.fail(&error.to_string()),
+            })
     }
 
     /// Writes, and tells of it as mke2fs does.

@@ -17,10 +17,10 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, check, existing, journal, tell, tell_surely, warn, words};
+use super::{Failed, check, existing, journal, tell, tell_surely, undo, warn, words};
 use crate::geometry::Geometry;
 use crate::options::{Host, Options, Settings, Size, TargetKind};
-use crate::sink::Output;
+use crate::sink::{Output, Undo};
 use crate::source::Readable;
 use crate::sys;
 use crate::{Plan, Summary};
@@ -285,7 +285,8 @@ impl Run {
         };
         let bar = self.bar(prepared.ready.plan().map(Plan::summary));
         let journal = journal::open(&self.request).map_err(Failure::Open)?;
-        let output = stop.guard(output).with_journal(journal);
+        let undo = self.undo_file(&output, prepared.ready.settings())?;
+        let output = stop.guard(output).with_journal(journal).with_undo(undo);
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
         let built = written?;
@@ -301,6 +302,23 @@ impl Run {
             took: self.begun.elapsed(),
         };
         self.summarise(&made).map_err(Failure::Untold)
+    }
+
+    /// The undo file, if one is asked for; how to use it is told.
+    fn undo_file(&self, output: &Output, settings: &Settings) -> Result<Option<Undo>, Failure> {
+        if self.request.undo_file.is_none() {
+            return Ok(None);
+        }
+        let Some(wanted) = undo::file(&self.request, settings, &self.output) else {
+            return Ok(None);
+        };
+        let undo = wanted.open(output, settings).map_err(Failure::Undo)?;
+        if !self.request.quiet {
+            let readable = |path: &Path| Readable(path.as_os_str().as_encoded_bytes()).to_string();
+            let text = words::undo_command(&readable(&wanted.path), &readable(&self.output));
+            warn(&format!("mke4fs: {text}\n"));
+        }
+        Ok(Some(undo))
     }
 
     fn remark(&self, notice: &crate::Notice) {

@@ -17,6 +17,7 @@ mod mke4fs;
 mod request;
 mod rules;
 mod telling;
+mod undo;
 mod words;
 
 use std::ffi::{OsStr, OsString};

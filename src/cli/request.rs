@@ -79,6 +79,8 @@ pub(super) struct Request {
     pub(super) one_file_system: bool,
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
+    /// Where to keep what is overwritten; "" is where mke2fs.conf says.
+    pub(super) undo_file: Option<OsString>,
     pub(super) dry_run: bool,
     /// The output is to be checked, not made.
     pub(super) check: bool,
@@ -127,6 +129,7 @@ impl Request {
             exclude: Vec::new(),
             one_file_system: false,
             uncached: false,
+            undo_file: None,
             dry_run: false,
             check: false,
             force: 0,
@@ -195,6 +198,9 @@ impl Request {
         }
         if self.dry_run {
             options.dry_run();
+        }
+        if self.undo_file.as_ref().is_some_and(|path| !path.is_empty()) {
+            options.undoable();
         }
         options
     }

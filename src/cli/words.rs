@@ -8,6 +8,7 @@ use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::Owner;
 use crate::options::{Complaint, Notice, Refusal, Remark, SyntaxFault};
+use crate::sink::UndoError;
 use crate::units::Group;
 
 /// Which of the two streams a line belongs to.
@@ -30,6 +31,14 @@ pub(super) fn bad_size(value: &str) -> String {
 /// Ours: `--threads` is ours alone.
 pub(super) fn bad_threads(value: &str) -> String {
     format!("invalid number of threads '{value}'; it needs a number from 1")
+}
+
+/// Ours: mke2fs looks for a directory then.
+pub(super) const UNDO_FILE_NEEDED: &str = "-z needs the name of a file";
+
+/// Ours: how to restore what was overwritten.
+pub(super) fn undo_command(undo: &str, device: &str) -> String {
+    format!("`e2undo {undo} {device}` restores what was there")
 }
 
 /// Ours: a UUID is checked at once.
@@ -107,6 +116,29 @@ pub(super) fn no_file_and_no_size(device: &str) -> String {
 
 pub(super) fn creating_file(device: &str) -> String {
     format!("Creating regular file {device}\n")
+}
+
+pub(super) fn can_be_undone(undo: &str, device: &str) -> String {
+    format!(
+        "Overwriting existing filesystem; this can be undone using the command:\n    \
+         e2undo {undo} {device}\n\n"
+    )
+}
+
+pub(super) fn cannot_delete_undo(reason: &str, undo: &str) -> [String; 2] {
+    [
+        format!("{reason} while trying to delete {undo}"),
+        format!("{reason} while trying to setup undo file\n"),
+    ]
+}
+
+/// What of an undo file's older content stands in the way, as mke2fs tells it.
+pub(super) fn undo_fault(error: &UndoError) -> Option<&'static str> {
+    match error {
+        UndoError::Corrupt => Some("Undo file corrupt"),
+        UndoError::Wrong => Some("Wrong undo file for this filesystem"),
+        _ => None,
+    }
 }
 
 pub(super) fn could_not_parse_uuid(value: &str) -> String {

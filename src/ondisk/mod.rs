@@ -17,6 +17,7 @@ pub mod mmp;
 pub mod orphan;
 pub mod quota;
 pub mod superblock;
+pub mod undo;
 pub mod xattr;
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Host {
     /// How many blocks of descriptors lie together at the front although meta_bg spreads them:
     /// 0 unless told otherwise.
     pub first_meta_bg: Option<u32>,
+    /// Where undo files are kept that are made without being asked for; "none" and "" are nowhere.
+    pub undo_directory: Option<PathBuf>,
     /// The device that is to have the journal, if it is not the filesystem.
     pub journal_device: Option<JournalDevice>,
     /// The output as it is before.
@@ -74,7 +76,8 @@ impl Host {
     /// the first also limits the times of the source, as in mke2fs. `MKE2FS_CONFIG` names a
     /// configuration file; one that is missing or may not be read counts as none.
     /// `MKE2FS_DEVICE_SECTSIZE` and `MKE2FS_DEVICE_PHYS_SECTSIZE` state sector sizes, and
-    /// `MKE2FS_FIRST_META_BG` is [`first_meta_bg`](Self::first_meta_bg).
+    /// `MKE2FS_FIRST_META_BG` is [`first_meta_bg`](Self::first_meta_bg), `E2FSPROGS_UNDO_DIR` is
+    /// [`undo_directory`](Self::undo_directory).
     pub fn detect() -> Self {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let real_clock = since_1970.unwrap_or_default();
@@ -95,6 +98,7 @@ impl Host {
             sector_size: environment_decimal("MKE2FS_DEVICE_SECTSIZE"),
             physical_sector_size: environment_decimal("MKE2FS_DEVICE_PHYS_SECTSIZE"),
             first_meta_bg: environment_decimal("MKE2FS_FIRST_META_BG"),
+            undo_directory: env::var_os("E2FSPROGS_UNDO_DIR").map(PathBuf::from),
             journal_device: None,
             target: Target::default(),
         }

@@ -17,7 +17,9 @@ mod size;
 pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use journal_device::JournalDeviceError;
-pub use settings::{Errors, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings};
+pub use settings::{
+    Errors, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings, UndoRule,
+};
 pub use size::Size;
 
 #[cfg(feature = "cli")]
@@ -78,6 +80,7 @@ pub struct Options {
     force: bool,
     dry_run: bool,
     super_only: bool,
+    undoable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -345,6 +348,13 @@ impl Options {
     /// not discarded.
     pub fn super_only(&mut self) -> &mut Self {
         self.super_only = true;
+        self
+    }
+
+    /// What is overwritten will be kept for [`Undo`](crate::sink::Undo): nothing is discarded, whatever
+    /// else is asked for.
+    pub fn undoable(&mut self) -> &mut Self {
+        self.undoable = true;
         self
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Rules {
     pub(super) make_hugefiles: Option<bool>,
     pub(super) packed_meta_blocks: Option<bool>,
     pub(super) warn_y2038_dates: Option<bool>,
+    pub(super) force_undo: Option<i64>,
+    pub(super) undo_dir: Text,
 }
 
 const NOTHING: Rules = Rules {
@@ -81,6 +83,8 @@ const NOTHING: Rules = Rules {
     make_hugefiles: None,
     packed_meta_blocks: None,
     warn_y2038_dates: None,
+    force_undo: None,
+    undo_dir: None,
 };
 
 /// The defaults built into e2fsprogs 1.47.
@@ -381,6 +385,7 @@ impl Rules {
             "fs_type" => note(&mut self.fs_type, value),
             "usage_types" => note(&mut self.usage_types, value),
             "creator_os" => note(&mut self.creator_os, value),
+            "undo_dir" => note(&mut self.undo_dir, value),
             "encoding" => note(&mut self.encoding, value),
             "encoding_flags" => note(&mut self.encoding_flags, value),
             "blocksize" => first(&mut self.blocksize, integer(&value)),
@@ -388,6 +393,7 @@ impl Rules {
             "inode_ratio" => first(&mut self.inode_ratio, integer(&value)),
             "cluster_size" => first(&mut self.cluster_size, integer(&value)),
             "flex_bg_size" => first(&mut self.flex_bg_size, integer(&value)),
+            "force_undo" => first(&mut self.force_undo, integer(&value)),
             "num_backup_sb" => first(&mut self.num_backup_sb, integer(&value)),
             "reserved_ratio" => first(&mut self.reserved_ratio, value.parse().ok()),
             "auto_64-bit_support" => first(&mut self.auto_64bit, boolean(&value)),

@@ -2,6 +2,8 @@
 //!
 //! Everything after this is a pure function of [`Settings`] and the tree.
 
+use std::path::PathBuf;
+
 use crate::feature::FeatureSet;
 use crate::units::BlockSize;
 
@@ -226,4 +228,15 @@ pub struct Settings {
     /// Only superblocks and descriptors are written, beside what features ask of a file of its own;
     /// bitmaps, inodes and everything else stay as they are, for a rescue.
     pub super_only: bool,
+    /// Where undo files go that have no name of their own, and when.
+    pub undo: UndoRule,
+}
+
+/// Where mke2fs keeps what it overwrites, if nobody names a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UndoRule {
+    /// The directory, if there shall be undo files.
+    pub directory: Option<PathBuf>,
+    /// Whether an ext filesystem on the output is kept without being asked to.
+    pub of_itself: bool,
 }

@@ -1,7 +1,8 @@
 //! Given bytes and their place, keeps them; never knows what they mean.
 //!
 //! [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
-//! [`Memory`] keeps them in this process, and [`Checked`] proves how a program writes.
+//! [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and [`Undo`] keeps
+//! what was there before.
 
 mod checked;
 mod error;
@@ -9,6 +10,7 @@ mod file;
 mod memory;
 mod output;
 mod ranges;
+mod undo;
 
 use std::io;
 
@@ -18,6 +20,7 @@ pub use error::{OpenError, Refusal};
 pub use file::File;
 pub use memory::Memory;
 pub use output::{Draft, IfBusy, Output};
+pub use undo::{Undo, UndoError, UndoPlace, Undoable};
 
 use error::StorageError;
 

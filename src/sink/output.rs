@@ -162,6 +162,12 @@ impl Output {
 }
 
 impl Draft {
+    /// What [`Output::begin`] zeroes of an image, in bytes.
+    pub fn superblock_of(image: &Range<u64>) -> Range<u64> {
+        let place = |offset| image.end.min(image.start.saturating_add(offset));
+        place(SUPERBLOCK.start)..place(SUPERBLOCK.end)
+    }
+
     /// The storage.
     pub fn file(&self) -> &File {
         &self.0.file
@@ -202,8 +208,7 @@ impl Guard {
         let Some(image) = &self.image else {
             return Ok(());
         };
-        let start = image.end.min(image.start.saturating_add(SUPERBLOCK.start));
-        let end = image.end.min(image.start.saturating_add(SUPERBLOCK.end));
+        let Range { start, end } = Draft::superblock_of(image);
         self.file.zero(start, end - start)
     }
 

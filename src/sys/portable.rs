@@ -95,6 +95,11 @@ mod no_unix {
         error.to_string()
     }
 
+    /// Whether `path` may be written to.
+    pub(crate) fn may_write(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|found| !found.permissions().readonly())
+    }
+
     /// Opens a file for reading and writing.
     pub(crate) fn open_exclusive(path: &Path) -> io::Result<File> {
         std::fs::OpenOptions::new()

@@ -52,6 +52,11 @@ pub(crate) fn open_exclusive(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Whether this process's user may write to `path`.
+pub(crate) fn may_write(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
+}
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileType {

@@ -53,6 +53,7 @@ pub(crate) fn memory_host() -> Host {
         sector_size: None,
         physical_sector_size: None,
         first_meta_bg: None,
+        undo_directory: Some("none".into()),
         journal_device: None,
         target: Target::default(),
     }

@@ -136,7 +136,8 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
         settings.inode_size = 128;
     }
     settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
-    settings.discard &= length.output_units > 0;
+    settings.discard &= length.output_units > 0 && !options.undoable;
+    settings.undo.of_itself = is_undoable(&settings, &rules);
     if is_journal_device && let TargetKind::Device(device) = host.target.kind {
         // mke2fs tries that with a block of 1 KiB, and gives up.
         settings.discard &= device.sector_size <= BlockSize::MIN.bytes();
@@ -178,6 +179,14 @@ fn check_percent(percent: f64) -> Result<f64, Refusal> {
         true => Ok(percent),
         false => Err(Refusal::ReservedPercent(percent)),
     }
+}
+
+/// Whether mke2fs keeps what was there without being asked to (`should_do_undo`).
+fn is_undoable(settings: &Settings, rules: &Choice) -> bool {
+    let has = |feature| settings.features.has(feature);
+    let is_lazy =
+        settings.lazy_itable_init && (has(Feature::MetadataCsum) || has(Feature::GdtCsum));
+    is_lazy || rules.find(|rules| rules.force_undo).unwrap_or(0) != 0
 }
 
 /// What mke2fs finds out later than the rest, and what it takes and this version does not.

@@ -1,12 +1,14 @@
 //! Given options and rules, gives the settings that they say outright; never one that another decides.
 
+use std::path::{Path, PathBuf};
+
 use super::Asked;
 use super::blocks::Blocks;
 use super::kinds::Choice;
 use crate::feature::FeatureSet;
 use crate::options::error::Refusal;
 use crate::options::profile::Rules;
-use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings};
+use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
 use crate::options::{Host, Options, UuidWish};
 use crate::units::BlockSize;
@@ -16,6 +18,9 @@ use crate::units::BlockSize;
 const CHECK_INTERVAL: u32 = 180 * 86400;
 
 const MAX_MNT_COUNT: u16 = 20;
+
+/// Where mke2fs keeps undo files unless told otherwise.
+const UNDO_DIRECTORY: &str = "/var/lib/e2fsprogs";
 
 /// `EXT2_HASH_HALF_MD4`.
 const HALF_MD4: u8 = 1;
@@ -111,7 +116,27 @@ pub(super) fn start(
         offset_bytes: 0,
         no_copy_xattrs: false,
         super_only: options.super_only,
+        undo: UndoRule {
+            directory: undo_directory(asked, rules),
+            of_itself: false,
+        },
     })
+}
+
+/// Where `mke2fs_setup_tdb` puts an undo file: what the environment says, or else the file.
+fn undo_directory(asked: Asked<'_>, rules: &Choice) -> Option<PathBuf> {
+    let by_rules = || {
+        rules
+            .profile
+            .defaults
+            .undo_dir
+            .as_deref()
+            .map(PathBuf::from)
+    };
+    let directory = asked.host.undo_directory.clone().or_else(by_rules);
+    let directory = directory.unwrap_or_else(|| UNDO_DIRECTORY.into());
+    let is_nowhere = [Path::new(""), Path::new("none")].contains(&directory.as_path());
+    (!is_nowhere).then_some(directory)
 }
 
 fn backups(rules: &Choice) -> u8 {
