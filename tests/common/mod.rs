@@ -17,6 +17,8 @@ pub(crate) mod machine;
 pub(crate) mod making;
 pub(crate) mod mount;
 pub(crate) mod mounted;
+#[cfg(feature = "cli")]
+pub(crate) mod place;
 pub(crate) mod tools;
 
 /// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.
