@@ -1,7 +1,8 @@
 //! Given the text of an mtree(5) manifest, gives its entries one by one; never looks at a tree.
 //!
 //! Read is what the mtree of FreeBSD and of NetBSD and bsdtar write: names that contain a slash are
-//! paths from the root; others are in the directory that was begun last, and `..` ends that. `/set`
+//! paths from the root; others are in the directory that was begun last, and `..` ends that. A path may
+//! stand behind its keywords, as `mtree -D` of NetBSD writes it, if it begins with a dot. `/set`
 //! and `/unset` say what holds for the entries that follow. What strvis(3) hides is brought back, but
 //! `*`, `?` and `[` stand for themselves, as bsdtar has it. Sizes, digests, counts of links and all
 //! else that content tells by itself is read over.
@@ -189,10 +190,14 @@ impl<'a> Lines<'a> {
     fn read(&mut self, line: &[u8]) -> Result<Option<Line>, Fault> {
         let words = line.split(|byte| matches!(byte, b' ' | b'\t'));
         let words = words.filter(|word| !word.is_empty());
-        let mut words = words.take_while(|word| !word.starts_with(b"#"));
-        let Some(first) = words.next() else {
-            return Ok(None);
+        let words: Vec<&[u8]> = words.take_while(|word| !word.starts_with(b"#")).collect();
+        let (first, words) = match &words[..] {
+            [] => return Ok(None),
+            // No keyword begins like this.
+            [before @ .., last] if *last == b"." || last.starts_with(b"./") => (*last, before),
+            [first, behind @ ..] => (*first, behind),
         };
+        let mut words = words.iter().copied();
         match first {
             b"/set" => {
                 let mut set = std::mem::take(&mut self.set);
@@ -509,6 +514,19 @@ mod tests {
                 (9, entry(Name::Path(b"./etc/a b".to_vec()), file)),
                 (10, Line::Up),
             ])
+        );
+    }
+
+    #[test]
+    fn a_path_may_stand_behind_its_keywords() {
+        let path = Name::Path(b"./a b".to_vec());
+        let keywords = Keywords {
+            mode: Some(0o644),
+            ..Keywords::default()
+        };
+        assert_eq!(
+            lines("mode=0644 nlink=1 ./a\\sb\n"),
+            Ok(vec![(1, entry(path, keywords))])
         );
     }
 
