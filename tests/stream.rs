@@ -606,6 +606,9 @@ fn a_signal_ends_a_stream_that_stalls() {
     }
 }
 
+/// Some text, as gzip compresses it.
+const NO_ARCHIVE_GZ: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\xcb\x57\x48\x2c\x4a\xce\xc8\x2c\x4b\xe5\xca\x1b\x6e\x4c\x00\x34\x9a\xb9\xc5\xdc\x00\x00\x00";
+
 /// A stream on a block device, and streams that are cut off or no archive.
 #[test]
 fn devices_take_streams_and_faults_are_named() {
@@ -639,16 +642,27 @@ fn devices_take_streams_and_faults_are_named() {
     sound(&file).expect("it is sound");
     let found = mount_ro(&file, |root| fs::read(root.join("file")));
     assert!(found.expect("it mounts").expect("it is there") == content);
-    for (bytes, said) in [
-        (&archive[..1_000_000], "file"),
+    // What is no archive at all is refused while the old filesystem is whole.
+    let no_archive = "stdin is neither a directory nor a tar archive";
+    let cut_off = "it is cut off";
+    for (bytes, wanted, is_left) in [
+        (&[0x55; 4096][..], no_archive, true),
+        (b"", no_archive, true),
         (
-            &[0x55; 4096],
-            "stdin is neither a directory nor a tar archive",
+            NO_ARCHIVE_GZ,
+            "the archive ends before the entry does",
+            true,
         ),
+        (&NO_ARCHIVE_GZ[..20], cut_off, true),
+        (&archive[..1_000_000], "file", false),
     ] {
         let error = run(&file, bytes).expect_err("it is refused").to_string();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(wanted), "{error}");
         let after = fs::read(&file).expect("it is there");
-        assert_ne!(after[1024 + 56..1024 + 58], [0x53, 0xef]);
+        let has_superblock = after[1024 + 56..1024 + 58] == [0x53, 0xef];
+        assert_eq!(has_superblock, is_left, "{error}");
+        if is_left {
+            sound(&file).expect("it is as it was");
+        }
     }
 }

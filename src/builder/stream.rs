@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Builder, Found, Notice, Plan, Wanted, of_layout};
@@ -115,6 +115,23 @@ impl Ready {
         let geometry = self.geometry();
         let length = geometry.blocks_count * geometry.block_size.bytes_u64();
         self.settings().offset_bytes + length
+    }
+
+    /// Looks at what streams begin with, while the sink still holds what it held. Without that,
+    /// [`write`](Self::write) looks when it comes to them.
+    ///
+    /// # Errors
+    /// Where one cannot be read or is not what its source reads, or `cancel` is set.
+    pub fn look(&mut self, cancel: &AtomicBool) -> Result<(), Error> {
+        let Way::Streaming(streaming) = &mut self.0 else {
+            return Ok(());
+        };
+        let mut sources = streaming.wanted.sources.iter_mut();
+        let looked = sources.try_for_each(|source| source.look());
+        match cancel.load(Ordering::Relaxed) {
+            true => Err(EmitError::Cancelled.into()),
+            false => Ok(looked?),
+        }
     }
 
     /// Writes the image to `sink`.

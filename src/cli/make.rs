@@ -404,7 +404,10 @@ fn write_until(
     outputs: Outputs,
     (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
 ) -> Result<Built, Failure> {
-    let Prepared { ready, patterns } = prepared;
+    let Prepared {
+        mut ready,
+        patterns,
+    } = prepared;
     let Outputs {
         image: mut output,
         journal,
@@ -413,6 +416,7 @@ fn write_until(
     if request.uncached {
         output.leave_uncached();
     }
+    ready.look(cancel.flag())?;
     let start = ready.settings().offset_bytes;
     let plan = ready.plan();
     let needed = plan.map_or(0, |plan| plan.layout.old_bytes_needed());

@@ -73,6 +73,15 @@ pub trait Source {
         false
     }
 
+    /// Looks at what a stream begins with, so that what can be of no use is refused before anything is
+    /// overwritten for it. Nobody has to ask for that.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not what the source reads.
+    fn look(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Declares the same as [`declare`](Self::declare), with contents that `store` keeps.
     ///
     /// # Errors

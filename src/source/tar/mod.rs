@@ -51,6 +51,8 @@ const MOST_BEHIND: u64 = 1 << 30;
 /// ```
 pub struct Tar {
     origin: Origin,
+    /// What was looked at, and not yet declared.
+    looked: Option<Opened>,
     name: Vec<u8>,
     spool: PathBuf,
     keep_xattrs: bool,
@@ -88,6 +90,7 @@ impl Tar {
     fn new(origin: Origin, name: Vec<u8>) -> Self {
         Self {
             origin,
+            looked: None,
             name,
             spool: PathBuf::from("."),
             keep_xattrs: true,
@@ -291,6 +294,14 @@ impl Source for Tar {
         }
     }
 
+    fn look(&mut self) -> Result<(), SourceError> {
+        self.looked = Some(match self.opened()? {
+            Opened::Stream(reader) => Opened::Stream(self.begun(reader)?),
+            plain => plain,
+        });
+        Ok(())
+    }
+
     fn declare_stream(
         &mut self,
         tree: &mut Tree,
@@ -368,8 +379,11 @@ impl<R: Read> Read for Stream<R> {
 impl<R: Read> Input for Stream<R> {}
 
 impl Tar {
-    /// Looks at the archive. What comes from a reader is taken.
+    /// The archive that was looked at, or is now. What comes from a reader is taken.
     fn opened(&mut self) -> Result<Opened, SourceError> {
+        if let Some(looked) = self.looked.take() {
+            return Ok(looked);
+        }
         let taken = || Origin::Reader(Box::new(io::empty()));
         let reader: Box<dyn Read> = match &mut self.origin {
             Origin::Path(path) => {
@@ -394,6 +408,19 @@ impl Tar {
             Some(how) => decompress::uncompressed(rest, how),
             None => Box::new(rest),
         }))
+    }
+
+    /// The same archive, if it begins as one.
+    fn begun(&self, reader: Box<dyn Read>) -> Result<Box<dyn Read>, SourceError> {
+        let (head, rest) = decompress::peek(reader).map_err(|error| self.unread(error))?;
+        if is_tar(&head) {
+            return Ok(Box::new(rest));
+        }
+        let mut archive = Archive::new(Stream(BufReader::new(rest)));
+        match archive.next_entry() {
+            Err(error) => Err(SourceError::other(error).of(&self.name)),
+            Ok(_) => Err(SourceError::no_archive(self.name.clone())),
+        }
     }
 
     /// How what begins with `head` is compressed, if it can be an archive at all.
