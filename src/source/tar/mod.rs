@@ -220,7 +220,7 @@ impl Tar {
             let Some(mut entry) = next.map_err(|error| named(SourceError::other(error)))? else {
                 break;
             };
-            if self.is_excluded(&entry) {
+            if self.is_excluded(&entry)? {
                 continue;
             }
             entry.metadata = clamped(entry.metadata, self.latest_time);
@@ -257,15 +257,29 @@ impl Tar {
 }
 
 impl Tar {
-    fn is_excluded(&self, entry: &Entry) -> bool {
-        if self.excluded.is_empty() {
-            return false;
-        }
+    /// Whether the entry is left out. Its data would be missing where a hard link to it is not.
+    fn is_excluded(&self, entry: &Entry) -> Result<bool, SourceError> {
         let leaf = match entry.kind {
             EntryKind::Directory => Leaf::Directory,
             _ => Leaf::Other,
         };
-        let names = entry.path.split(|byte| *byte == b'/');
+        if self.excludes(&entry.path, leaf) {
+            return Ok(true);
+        }
+        match &entry.kind {
+            EntryKind::HardLink(target) if self.excludes(target, Leaf::Other) => {
+                let error = UnpackError::left_out(entry, target);
+                Err(SourceError::from(error).of(&self.name))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn excludes(&self, path: &[u8], leaf: Leaf) -> bool {
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let names = path.split(|byte| *byte == b'/');
         let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
         !names.is_empty() && self.excluded.exclude_within(&names.join(&b'/'), leaf)
     }

@@ -495,6 +495,15 @@ impl UnpackError {
         let why = Why::Unkept(error);
         Self { path, offset, why }
     }
+
+    /// Why the hard link `entry` to `target` has no place: the caller has passed over its target.
+    pub(super) fn left_out(entry: &Entry, target: &[u8]) -> Self {
+        Self {
+            path: entry.path.clone(),
+            offset: entry.offset,
+            why: Why::Target(target.to_vec(), "which is left out"),
+        }
+    }
 }
 
 #[cfg(test)]
