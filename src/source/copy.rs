@@ -159,7 +159,11 @@ impl Copy {
             return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
         };
         move_node((&from, entry.node), tree, (parent, name))?;
-        Ok(declared)
+        // What was found of a root is of the directory that the file was in.
+        Ok(Declared {
+            root: None,
+            ..declared
+        })
     }
 }
 
