@@ -16,11 +16,15 @@ pub(crate) const MKEXT4: &str = "mkext4 0.0.3";
 pub(crate) const ARCBOX: &str = "arcbox-ext4 0.1.2, of tar";
 pub(crate) const TAR_XF: &str = "tar xf";
 pub(crate) const ZSTD: &str = "zstd -dc to a file";
+pub(crate) const MKE4FS_OCI: &str = "mke4fs, of six gzip layers";
+pub(crate) const GZIP: &str = "gzip -dc of the layers";
 
 /// One that builds images, or moves the same bytes.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     program: PathBuf,
+    /// Whether it writes a directory of files.
+    pub(crate) writes_files: bool,
     /// What the program is told; words in capitals stand for what they say.
     words: &'static [&'static str],
 }
@@ -34,6 +38,10 @@ impl Contender {
             "TREE" => workload.path.clone().into(),
             "TAR" => workload.tar(dir).into(),
             "ZSTD" => workload.zstd(dir).into(),
+            "OCI" => [OsString::from("oci:"), workload.oci(dir).into()]
+                .into_iter()
+                .collect(),
+            "BLOBS" => workload.oci(dir).join("blobs/sha256").into(),
             "OUTPUT" => output.into(),
             "BYTES" => workload.image_bytes().to_string().into(),
             "MEBIBYTES" => format!("{mebibytes}M").into(),
@@ -57,7 +65,7 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
         true => mke4fs(),
         false => Err("it does not read tar".into()),
     };
-    let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 13] = [
+    let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 15] = [
         (
             MKE4FS,
             mke4fs(),
@@ -138,12 +146,29 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
             in_path("zstd").and(in_path("sh")),
             &["-c", "zstd -dc \"$0\" > \"$1\"", "ZSTD", "OUTPUT"],
         ),
+        (
+            MKE4FS_OCI,
+            mke4fs(),
+            &["-q", "-d", "OCI", "OUTPUT", "MEBIBYTES"],
+        ),
+        (
+            GZIP,
+            in_path("gzip").and(in_path("sh")),
+            &[
+                "-c",
+                // The largest blobs are the layers; the others are a few hundred bytes.
+                "for f in $(find \"$0\" -size +4k); do gzip -dc \"$f\" > /dev/null; done; : > \"$1\"",
+                "BLOBS",
+                "OUTPUT",
+            ],
+        ),
     ];
     let mut contenders = Vec::new();
     for (name, program, words) in found {
         match program {
             Ok(program) => contenders.push(Contender {
                 name,
+                writes_files: name == TAR_XF,
                 program,
                 words,
             }),

@@ -13,6 +13,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::contenders::in_path;
+use crate::layers;
 
 /// A tree to make images of.
 pub(crate) struct Workload {
@@ -52,10 +53,12 @@ impl Workload {
         Ok(())
     }
 
-    /// How many bytes an image of it has, with room for everybody's metadata.
+    /// How many bytes an image of it has, with room for everybody's metadata: mkext4 has an inode for
+    /// each 16 KiB, and no more.
     pub(crate) fn image_bytes(&self) -> u64 {
-        let bytes = self.bytes + self.bytes / 8 + self.entries * 1024 + (192 << 20);
-        bytes.next_multiple_of(1 << 20)
+        let blocks = self.bytes + self.bytes / 8 + self.entries * 1024;
+        let inodes = (self.entries + 1000) << 14;
+        (blocks.max(inodes) + (192 << 20)).next_multiple_of(1 << 20)
     }
 
     /// The tree as a tar file, for those that take no directories.
@@ -68,7 +71,13 @@ impl Workload {
         dir.join(format!("{}.tar.zst", self.name))
     }
 
-    /// Makes the tar file, and a compressed one where there is zstd, if they are not there.
+    /// The tree as an OCI layout.
+    pub(crate) fn oci(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.oci", self.name))
+    }
+
+    /// Makes the tar file, a compressed one where there is zstd, and an OCI layout, if they are not
+    /// there.
     pub(crate) fn pack(&self, dir: &Path) -> Result<()> {
         let (tar, zstd) = (self.tar(dir), self.zstd(dir));
         if !tar.exists() {
@@ -86,15 +95,21 @@ impl Workload {
                 return Err(format!("zstd: {status}").into());
             }
         }
+        layers::pack(&self.path, &self.oci(dir))?;
         // What follows shall not share the disk with these.
-        File::open(&tar)?.sync_all()?;
+        Command::new("sync").status()?;
         Ok(())
     }
 
-    /// Reads every file, so that the page cache holds them.
-    pub(crate) fn warm(&self) -> Result<()> {
+    /// Reads every file, and what they are packed in, so that the page cache holds them.
+    pub(crate) fn warm(&self, dir: &Path) -> Result<()> {
         let sink = std::io::sink;
-        let mut directories = vec![self.path.clone()];
+        for packed in [self.tar(dir), self.zstd(dir)] {
+            if packed.exists() {
+                std::io::copy(&mut File::open(packed)?, &mut sink())?;
+            }
+        }
+        let mut directories = vec![self.path.clone(), self.oci(dir)];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory)? {
                 let entry = entry?;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::{Builder, Found, Notice, Plan, Wanted, of_layout};
 use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
@@ -178,18 +179,21 @@ impl Streaming {
             ..
         } = self;
         let begun = Begun::new(&settings, &geometry, sink, writing)?;
-        let mut store = Placing {
-            arrivals,
-            arriving: begun.arriving(),
-            most_inline: most_content_bytes(&settings),
-            released: Arc::default(),
-            failure: None,
-        };
-        let found = wanted.find(&settings, Some(&mut store));
+        let (found, used) = thread::scope(|scope| {
+            let mut store = Placing {
+                arrivals,
+                arriving: begun.arriving(scope),
+                most_inline: most_content_bytes(&settings),
+                released: Arc::default(),
+                failure: None,
+            };
+            let found = wanted.find(&settings, Some(&mut store));
+            (found, store.finish())
+        });
         if writing.cancel.load(Ordering::Relaxed) {
             return Err(EmitError::Cancelled.into());
         }
-        let used = store.finish()?;
+        let used = used?;
         let Found { tree, notices } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
         begun.finish(&layout, &tree, &used)?;
@@ -221,8 +225,8 @@ impl Placing<'_> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        self.arriving.flush()?;
         self.release();
+        self.arriving.finish()?;
         Ok(self.arrivals.ever_used())
     }
 

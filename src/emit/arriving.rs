@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Scope};
 
 use super::batch::BATCH_BYTES;
 use super::{EmitError, Out, Writing};
@@ -12,22 +14,105 @@ use crate::tree::Content;
 use crate::units::Run;
 
 /// How much is read before the next look whether the caller wants to stop.
-const STEP_BYTES: usize = 1 << 16;
+const STEP_BYTES: usize = 1 << 18;
 
-/// Writes contents to their places. Neighbours gather, and are written at once.
+/// Writes contents to their places. Neighbours gather, and are written at once; by a thread of its own
+/// where there may be two, so that more may arrive meanwhile.
 pub struct Arriving<'a> {
     out: &'a Out<'a>,
     writing: &'a Writing<'a>,
-    /// Where what gathered goes, in bytes from the image's first.
+    gathered: Batch,
+    writer: Option<Writer>,
+}
+
+/// Neighbouring bytes.
+#[derive(Default)]
+struct Batch {
+    /// Where they go, in bytes from the image's first.
     offset: u64,
     bytes: Vec<u8>,
 }
 
+/// How many batches wait for the writer, or are being written, before the next must wait.
+const MOST_WAITING: usize = 2;
+
+/// The other side of the thread that writes. It ends with its first error, or with this.
+struct Writer {
+    full: Sender<Batch>,
+    /// The batches that were written, for their room.
+    done: Receiver<Result<Batch, EmitError>>,
+    waiting: usize,
+}
+
+impl Writer {
+    /// Starts the thread; none where the system has no more.
+    fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        out: &'scope Out<'scope>,
+        writing: &'scope Writing<'scope>,
+    ) -> Option<Self> {
+        let (full, batches) = channel::<Batch>();
+        let (empty, done) = channel();
+        let work = move || {
+            for batch in batches {
+                let written = batch.write(out, writing);
+                let failed = written.is_err();
+                if empty.send(written.map(|()| batch)).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let builder = thread::Builder::new().name("writer".into());
+        builder.spawn_scoped(scope, work).ok()?;
+        Some(Self {
+            full,
+            done,
+            waiting: 0,
+        })
+    }
+
+    /// Hands `batch` over, and gives the room of another.
+    fn write(&mut self, batch: Batch) -> Result<Batch, EmitError> {
+        // Where nobody takes it, the reason waits among what is done.
+        if self.full.send(batch).is_ok() {
+            self.waiting += 1;
+        }
+        match self.waiting > MOST_WAITING {
+            true => self.wait(),
+            false => Ok(Batch::default()),
+        }
+    }
+
+    /// Waits for the batch that was handed over first.
+    fn wait(&mut self) -> Result<Batch, EmitError> {
+        self.waiting -= 1;
+        let written = self.done.recv();
+        written.expect("the thread tells of each batch until its first error")
+    }
+
+    /// Waits for all of them.
+    fn finish(&mut self) -> Result<(), EmitError> {
+        while self.waiting > 0 {
+            self.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn write(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
+        out.write(self.offset, &self.bytes)?;
+        let written = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+        (writing.progress)(written);
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Arriving<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gathered = self.bytes.len();
+        let gathered = self.gathered.bytes.len();
         f.debug_struct("Arriving")
-            .field("offset", &self.offset)
+            .field("offset", &self.gathered.offset)
             .field("gathered", &gathered)
             .finish_non_exhaustive()
     }
@@ -49,12 +134,20 @@ impl From<EmitError> for ArrivalError {
 }
 
 impl<'a> Arriving<'a> {
-    pub(super) fn new(out: &'a Out<'a>, writing: &'a Writing<'a>) -> Self {
+    pub(super) fn new(
+        scope: &'a Scope<'a, '_>,
+        out: &'a Out<'a>,
+        writing: &'a Writing<'a>,
+    ) -> Self {
+        let writer = match writing.threads.get() {
+            1 => None,
+            _ => Writer::start(scope, out, writing),
+        };
         Self {
             out,
             writing,
-            offset: 0,
-            bytes: Vec::new(),
+            gathered: Batch::default(),
+            writer,
         }
     }
 
@@ -85,27 +178,37 @@ impl<'a> Arriving<'a> {
         Ok(())
     }
 
-    /// Writes what has gathered.
+    /// Writes what has gathered, and waits until all is written.
     ///
     /// # Errors
     /// Where the sink fails.
-    pub fn flush(&mut self) -> Result<(), EmitError> {
-        if self.bytes.is_empty() {
+    pub fn finish(mut self) -> Result<(), EmitError> {
+        self.hand_over()?;
+        match &mut self.writer {
+            Some(writer) => writer.finish(),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what has gathered, or has it written.
+    fn hand_over(&mut self) -> Result<(), EmitError> {
+        if self.gathered.bytes.is_empty() {
             return Ok(());
         }
-        self.out.write(self.offset, &self.bytes)?;
-        let written = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
-        (self.writing.progress)(written);
-        self.bytes.clear();
+        match &mut self.writer {
+            Some(writer) => self.gathered = writer.write(std::mem::take(&mut self.gathered))?,
+            None => self.gathered.write(self.out, self.writing)?,
+        }
+        self.gathered.bytes.clear();
         Ok(())
     }
 
     /// How many more bytes may gather, once what gathered is what lies before `place`.
     fn room(&mut self, place: u64) -> Result<u64, EmitError> {
-        let gathered = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
-        if self.offset + gathered != place || gathered >= BATCH_BYTES {
-            self.flush()?;
-            self.offset = place;
+        let gathered = u64::try_from(self.gathered.bytes.len()).unwrap_or(u64::MAX);
+        if self.gathered.offset + gathered != place || gathered >= BATCH_BYTES {
+            self.hand_over()?;
+            self.gathered.offset = place;
             return Ok(BATCH_BYTES);
         }
         Ok(BATCH_BYTES - gathered)
@@ -119,11 +222,12 @@ impl<'a> Arriving<'a> {
         source: &mut dyn Read,
     ) -> Result<(), ArrivalError> {
         let place = |at: u64| usize::try_from(at - within.start).expect("within a batch");
-        let before = self.bytes.len();
-        self.bytes.resize(before + place(within.end), 0);
+        let gathered = &mut self.gathered.bytes;
+        let before = gathered.len();
+        gathered.resize(before + place(within.end), 0);
         for data in content.data_in(within.clone()) {
             let wanted = before + place(data.start)..before + place(data.end);
-            for step in self.bytes[wanted].chunks_mut(STEP_BYTES) {
+            for step in gathered[wanted].chunks_mut(STEP_BYTES) {
                 if self.writing.cancel.load(Ordering::Relaxed) {
                     return Err(EmitError::Cancelled.into());
                 }

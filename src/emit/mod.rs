@@ -18,7 +18,7 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, Scope};
 
 use bytemuck::{Zeroable, bytes_of};
 
@@ -252,9 +252,9 @@ impl<'a> Begun<'a> {
         })
     }
 
-    /// What writes contents as they arrive.
-    pub fn arriving(&self) -> Arriving<'_> {
-        Arriving::new(&self.out, self.writing)
+    /// What writes contents as they arrive, with a thread of `scope` where there may be more than one.
+    pub fn arriving<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Arriving<'scope> {
+        Arriving::new(scope, &self.out, self.writing)
     }
 
     /// Writes all but the contents that are in their places, and ends with the superblock. `used` are

@@ -569,14 +569,21 @@ mod signals {
     /// How long a signal may go unheard while nothing arrives, in milliseconds.
     const PATIENCE: u8 = 100;
 
+    /// The most that Linux lets an ordinary user have in a pipe, unless it was told otherwise.
+    #[cfg(target_os = "linux")]
+    const PIPE_BYTES: c_int = 1 << 20;
+
     /// Standard input, unbuffered. Reading it fails once [`stop_flag`] is set, however slow whoever
     /// writes to it is.
     pub(crate) struct Stdin(File);
 
     impl Stdin {
-        /// Another handle of standard input.
+        /// Another handle of standard input. A pipe is made wider, where the system allows it, so that
+        /// whoever writes to it waits less.
         pub(crate) fn new() -> io::Result<Self> {
             let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+            #[cfg(target_os = "linux")]
+            let _ = nix::fcntl::fcntl(&stdin, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
             Ok(Self(stdin.into()))
         }
     }

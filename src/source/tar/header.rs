@@ -50,21 +50,22 @@ impl Header {
     /// The header that `block` is.
     pub(super) fn new(block: [u8; BLOCK]) -> Result<Self, Fault> {
         let stated = number(&block[CHECKSUM], Field::Checksum).map_err(|_| Fault::Checksum)?;
-        let blank = |at: usize| {
-            if CHECKSUM.contains(&at) {
-                b' '
-            } else {
-                block[at]
-            }
+        let field = &block[CHECKSUM];
+        // The field counts as spaces. Some old programs added up signed bytes, and GNU tar takes that
+        // as well.
+        let spaces = i64::from(b' ') * 8;
+        let unsigned = |bytes: &[u8]| i64::from(bytes.iter().map(|it| u32::from(*it)).sum::<u32>());
+        let signed = |bytes: &[u8]| {
+            i64::from(
+                bytes
+                    .iter()
+                    .map(|it| i32::from(it.cast_signed()))
+                    .sum::<i32>(),
+            )
         };
-        let unsigned: i64 = (0..BLOCK).map(|at| i64::from(blank(at))).sum();
-        // Some old programs added up signed bytes, and GNU tar takes that as well.
-        let signed: i64 = (0..BLOCK)
-            .map(|at| i64::from(i8::from_ne_bytes([blank(at)])))
-            .sum();
-        if block[CHECKSUM].iter().all(|byte| matches!(byte, 0 | b' '))
-            || ![unsigned, signed].contains(&stated)
-        {
+        let is_stated = stated == unsigned(&block) - unsigned(field) + spaces
+            || stated == signed(&block) - signed(field) + spaces;
+        if !is_stated || field.iter().all(|byte| matches!(byte, 0 | b' ')) {
             return Err(Fault::Checksum);
         }
         let form = form(&block);
