@@ -327,6 +327,21 @@ const CHOSEN: &[&str] = &[
     "+8192k -S -t ext2 -b 4096",
     "524288k -S -t ext4 -O meta_bg,^resize_inode -b 1024",
     "524288k -S -t ext4 -O ^metadata_csum,uninit_bg -N 100",
+    "16384k! -t ext4 -z undo",
+    "16384k! -t ext2 -b 1024 -z undo",
+    "65536k! -t ext3 -b 1024 -z undo -E lazy_itable_init=0",
+    "65536k -t ext4 -b 4096 -z undo -E discard",
+    "65536k MKE2FS_CONFIG=@huge.conf -t ext4 -T one",
+    "65536k! MKE2FS_CONFIG=@huge.conf -t ext4 -T one -E nodiscard -b 1024",
+    "65536k! MKE2FS_CONFIG=@huge.conf -t ext4 -T store -E nodiscard",
+    "65536k MKE2FS_CONFIG=@huge.conf -t ext4 -T store -I 128 -O ^has_journal",
+    "65536k! MKE2FS_CONFIG=@huge.conf -t ext4 -T aligned -E nodiscard -b 4096",
+    "65536k MKE2FS_CONFIG=@huge.conf -t ext4 -T many -b 1024 -O ^flex_bg",
+    "65536k MKE2FS_CONFIG=@huge.conf -t ext4 -T full -b 1024",
+    "65536k MKE2FS_CONFIG=@huge.conf -t ext3 -O extent -T full -b 4096",
+    "716800k MKE2FS_CONFIG=@huge.conf -t ext4 -T share -O meta_bg,^resize_inode",
+    "+5242880k MKE2FS_CONFIG=@huge.conf -t ext4 -T one -b 1024",
+    "+5242880k MKE2FS_CONFIG=@huge.conf -t ext4 -T aligned -E packed_meta_blocks=1",
 ];
 
 /// Draws combinations, the same ones each time.

@@ -260,6 +260,10 @@ impl Command {
         let (settings, geometry) = (ready.settings().clone(), ready.geometry().clone());
         let telling = self.telling(&settings, &geometry, kind);
         telling.until(Step::Content)?;
+        let layout = ready.plan().map(|plan| &plan.layout);
+        if let Some(huge) = layout.and_then(|layout| layout.system.huge.as_ref()) {
+            telling.huge_files(huge);
+        }
         telling.copying();
         let built = match make::write(&self.request, prepared, output, &|_| {}) {
             Ok(built) => built,

@@ -10,7 +10,7 @@ use super::words::{self, Stats};
 use super::{Failed, existing, proceed, say, tell, warn};
 use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
-use crate::layout::Owner;
+use crate::layout::{HugeFiles, Owner};
 use crate::options::{Settings, TargetKind};
 
 /// A run of mke2fs, as far as it is told.
@@ -214,6 +214,21 @@ impl Telling<'_> {
         if geometry.features.has(Feature::Mmp) {
             self.tell(&words::mmp_enabled(settings.mmp_update_interval));
         }
+    }
+
+    /// Tells of huge files.
+    pub(super) fn huge_files(&self, huge: &HugeFiles) {
+        let wish = self.settings.huge_files.as_ref().and_then(|wish| wish.zero);
+        let is_zeros = self.settings.assume_storage_prezeroed
+            || self.settings.discard && !matches!(self.kind, TargetKind::Device(_));
+        if self.request.verbose && wish.unwrap_or(!is_zeros) {
+            self.tell(words::ZEROING_HUGE_FILES);
+        }
+        self.tell(&words::creating_huge_files(
+            huge.files.len(),
+            huge.blocks_each,
+        ));
+        self.tell(words::DONE);
     }
 
     /// Tells that files are being copied.

@@ -118,6 +118,16 @@ pub(super) fn creating_file(device: &str) -> String {
     format!("Creating regular file {device}\n")
 }
 
+pub(super) const ZEROING_HUGE_FILES: &str = "Huge files will be zero'ed\n";
+
+pub(super) fn creating_huge_files(files: usize, blocks_each: Option<u64>) -> String {
+    let each = blocks_each.map(|blocks| format!("with {blocks} blocks each"));
+    format!(
+        "Creating {files} huge file(s) {}: ",
+        each.unwrap_or_default()
+    )
+}
+
 pub(super) fn can_be_undone(undo: &str, device: &str) -> String {
     format!(
         "Overwriting existing filesystem; this can be undone using the command:\n    \
@@ -638,6 +648,10 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
         Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
         Owner::QuotaFile(..) | Owner::QuotaFileNode(..) => "while writing quota inodes",
         Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
+        Owner::HugeFile(_) | Owner::HugeFileNode(_) => {
+            let text = "No space left on device while creating huge files";
+            return Some(format!("{program}: {text}\n"));
+        }
         _ => return None,
     };
     Some(format!("{program}: {what} {doing}\n"))

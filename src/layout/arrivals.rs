@@ -62,6 +62,9 @@ impl Arrivals {
         if settings.super_only || geometry.is_journal_device() {
             return Err(LayoutError::ContentWithoutInodes);
         }
+        if settings.huge_files.is_some() {
+            return Err(LayoutError::HugeFilesWithContent);
+        }
         let Front { mut ledger, .. } = Front::new(settings, geometry)?;
         let empty = Tree::new(Metadata::default());
         let draft = content::Draft::new(settings, geometry, &empty, &mut Vec::new())?;

@@ -18,7 +18,8 @@ pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
-    Errors, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings, UndoRule,
+    Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings,
+    UndoRule,
 };
 pub use size::Size;
 
