@@ -26,6 +26,19 @@ pub(super) struct Telling<'a> {
     pub(super) kind: TargetKind,
 }
 
+/// Bytes from a filesystem's first: the boot sector, the end of its superblock, and that of what is
+/// erased with it.
+const SECTOR: u64 = 512;
+const SUPERBLOCK_END: u64 = 2048;
+const ERASED_END: u64 = 4096;
+
+/// What of the old file cannot be read.
+#[derive(Default)]
+struct ShortReads {
+    superblock: bool,
+    boot_block: bool,
+}
+
 /// A step of mke2fs that may fail after others were told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -100,6 +113,10 @@ impl Telling<'_> {
     /// Where a person does not want it.
     pub(super) fn until(&self, step: Step) -> Result<(), Failed> {
         self.discarding();
+        let short = self.short_reads();
+        if short.superblock {
+            warn(words::COULD_NOT_ERASE);
+        }
         self.stats();
         if self.geometry.is_journal_device() {
             self.journal_device(step);
@@ -120,6 +137,9 @@ impl Telling<'_> {
         if self.settings.super_only {
             return self.rescue();
         }
+        if short.boot_block {
+            warn(words::COULD_NOT_READ);
+        }
         self.tell(words::WRITING_TABLES);
         self.tell(&self.numbers(groups));
         self.tell(words::DONE_PADDED);
@@ -127,6 +147,30 @@ impl Telling<'_> {
             self.files(step);
         }
         Ok(())
+    }
+
+    /// What mke2fs finds the file too short for, and says so: it reads whole blocks where it writes past
+    /// the page cache, and the old superblock where it keeps what it overwrites.
+    fn short_reads(&self) -> ShortReads {
+        let old = match self.kind {
+            TargetKind::File { size_bytes } => size_bytes,
+            TargetKind::Missing => 0,
+            _ => return ShortReads::default(),
+        };
+        let settings = self.settings;
+        let has = |length: u64, bytes: u64| length >= settings.offset_bytes.saturating_add(bytes);
+        let undo = self.request.undo_file.as_ref();
+        if undo.is_some_and(|path| !path.is_empty()) {
+            return ShortReads {
+                superblock: !has(old, SUPERBLOCK_END),
+                boot_block: !has(old, SECTOR),
+            };
+        }
+        let erased = old.max(settings.offset_bytes.saturating_add(ERASED_END));
+        ShortReads {
+            superblock: false,
+            boot_block: self.request.uncached && !has(erased, settings.block_size.bytes_u64()),
+        }
     }
 
     fn discarding(&self) {

@@ -118,6 +118,10 @@ pub(super) fn creating_file(device: &str) -> String {
     format!("Creating regular file {device}\n")
 }
 
+pub(super) const COULD_NOT_ERASE: &str = "Warning: could not erase sector 2: Attempt to read \
+    block from filesystem resulted in short read\n";
+pub(super) const COULD_NOT_READ: &str = "Warning: could not read block 0: Attempt to read \
+    block from filesystem resulted in short read\n";
 pub(super) const ZEROING_HUGE_FILES: &str = "Huge files will be zero'ed\n";
 
 pub(super) fn creating_huge_files(files: usize, blocks_each: Option<u64>) -> String {
@@ -836,8 +840,10 @@ fn begun(first: u64, most: u64) -> String {
     format!("{first:>digits$}/{most:>digits$}{back}")
 }
 
+/// The digits that mke2fs makes room for: those of the lower half of the number.
 fn digits(most: u64) -> usize {
-    let digits = most.checked_ilog10().map_or(0, |log| log + 1);
+    let lower = most & u64::from(u32::MAX);
+    let digits = lower.checked_ilog10().map_or(0, |log| log + 1);
     usize::try_from(digits).unwrap_or_default()
 }
 
@@ -899,4 +905,24 @@ pub(super) fn check_message(settings: &crate::options::Settings) -> String {
         "This filesystem will be automatically checked every {mounts} mounts or\n\
          {days} days, whichever comes first.  Use tune2fs -c or -i to override.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digits;
+
+    #[test]
+    fn numbers_past_32_bits_have_the_room_of_their_lower_half() {
+        let cases = [
+            (0, 0),
+            (9, 1),
+            (10, 2),
+            (4_294_967_295, 10),
+            (4_294_967_296, 0),
+            (10_737_418_240, 10),
+        ];
+        for (number, room) in cases {
+            assert_eq!(digits(number), room, "{number}");
+        }
+    }
 }
