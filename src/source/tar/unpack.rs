@@ -33,6 +33,14 @@ const DEFAULT: &[u8] = b"system.posix_acl_default";
 /// one entry holds can be walked from many places.
 const MOST_IMPLIED: usize = 64;
 
+/// How many directories that no entry declares there may be beside [`MOST_IMPLIED`] for each entry: a
+/// name of some kilobytes can spell thousands, each of which takes hundreds of bytes of memory.
+const MOST_UNDECLARED: usize = 1 << 16;
+
+/// The longest value of an attribute, in bytes: the kernel's and ext4's (`XATTR_SIZE_MAX`). What is
+/// longer would be kept in memory, only to be refused in the end.
+const MOST_VALUE: usize = 1 << 16;
+
 /// A tree that entries are put into.
 #[derive(Debug)]
 pub struct Unpack<'a> {
@@ -41,6 +49,8 @@ pub struct Unpack<'a> {
     /// What directories are that no entry declares.
     implied: Metadata,
     root_metadata: Option<Metadata>,
+    /// How many more directories there may be that no entry declares.
+    undeclared: usize,
     /// The ACLs of nodes that give names for owners, which the tree itself may know in the end.
     named: BTreeMap<NodeId, Vec<NamedAcl>>,
     /// What files hold that may have the numbers of those names.
@@ -76,6 +86,10 @@ enum Why {
     Missing(Vec<u8>),
     /// Too many symbolic links on the way.
     TooManyLinks,
+    /// Too many directories on the ways to entries, that no entry declares.
+    Undeclared,
+    /// The value of an attribute is too long: its name, and the length in bytes.
+    Value(Vec<u8>, usize),
     /// The target of a hard link is not there, or is a directory.
     Target(Vec<u8>, &'static str),
     /// The name leads to a directory, and the entry is none.
@@ -106,6 +120,7 @@ impl<'a> Unpack<'a> {
             root,
             implied,
             root_metadata: None,
+            undeclared: MOST_UNDECLARED,
             named: BTreeMap::new(),
             remembered: BTreeMap::new(),
             skipped: BTreeMap::new(),
@@ -130,6 +145,7 @@ impl<'a> Unpack<'a> {
     /// Where the entry has no place inside the tree, or the tree cannot hold it.
     pub fn entry(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, UnpackError> {
         let (path, offset) = (entry.path.clone(), entry.offset);
+        self.undeclared = self.undeclared.saturating_add(MOST_IMPLIED);
         let placed = self.place(entry, content);
         placed.map_err(|why| UnpackError { path, offset, why })
     }
@@ -278,7 +294,7 @@ impl<'a> Unpack<'a> {
                 return Ok(node);
             }
         };
-        self.attributes(node, &entry);
+        self.attributes(node, &entry)?;
         Ok(node)
     }
 
@@ -293,7 +309,7 @@ impl<'a> Unpack<'a> {
         } else {
             self.tree.set_metadata(node, entry.metadata);
         }
-        self.attributes(node, entry);
+        self.attributes(node, entry)?;
         Ok(node)
     }
 
@@ -363,6 +379,10 @@ impl<'a> Unpack<'a> {
             return Err(Why::TooManyLinks);
         }
         let mut here = at[at.len() - 1];
+        if if_missing == IfMissing::Create {
+            let left = self.undeclared.checked_sub(missing.len());
+            self.undeclared = left.ok_or(Why::Undeclared)?;
+        }
         for name in missing {
             if if_missing == IfMissing::Refuse {
                 return Err(Why::Missing(name));
@@ -373,10 +393,14 @@ impl<'a> Unpack<'a> {
     }
 
     /// Gives `node` the extended attributes and ACLs of the entry.
-    fn attributes(&mut self, node: NodeId, entry: &Entry) {
+    fn attributes(&mut self, node: NodeId, entry: &Entry) -> Result<(), Why> {
         let mut kept = Vec::with_capacity(entry.xattrs.len());
         for xattr in &entry.xattrs {
             if ext4_names(&xattr.name) {
+                let length = xattr.value.len();
+                if length > MOST_VALUE {
+                    return Err(Why::Value(xattr.name.clone(), length));
+                }
                 kept.push(xattr.clone());
             } else {
                 let first = || (entry.path.clone(), 0);
@@ -411,6 +435,7 @@ impl<'a> Unpack<'a> {
         }
         let set = self.tree.xattr_set(kept);
         self.tree.set_xattrs(node, set);
+        Ok(())
     }
 }
 
@@ -464,6 +489,14 @@ impl fmt::Display for UnpackError {
             }
             Why::Missing(name) => write!(f, "{} on the way to it is not there", Readable(name)),
             Why::TooManyLinks => f.write_str("too many symbolic links are on the way to it"),
+            Why::Undeclared => {
+                f.write_str("too many directories are on the way to it that no entry declares")
+            }
+            Why::Value(name, length) => write!(
+                f,
+                "its attribute {} has {length} bytes, and {MOST_VALUE} are the most",
+                Readable(name)
+            ),
             Why::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
