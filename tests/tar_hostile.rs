@@ -1149,7 +1149,7 @@ fn attributes() -> Vec<Case> {
         (
             "xattr-value-large",
             one(b"SCHILY.xattr.user.a", &vec![b'v'; 70_000]),
-            Refused("a at byte 0: its attribute user.a has 70000 bytes, and 65536 are the most"),
+            Refused("a at byte 0: the attribute user.a has 70000 bytes, and 65536 are the most"),
         ),
         (
             "xattr-base64",

@@ -37,10 +37,6 @@ const MOST_IMPLIED: usize = 64;
 /// name of some kilobytes can spell thousands, each of which takes hundreds of bytes of memory.
 const MOST_UNDECLARED: usize = 1 << 16;
 
-/// The longest value of an attribute, in bytes: the kernel's and ext4's (`XATTR_SIZE_MAX`). What is
-/// longer would be kept in memory, only to be refused in the end.
-const MOST_VALUE: usize = 1 << 16;
-
 /// A tree that entries are put into.
 #[derive(Debug)]
 pub struct Unpack<'a> {
@@ -88,8 +84,6 @@ enum Why {
     TooManyLinks,
     /// Too many directories on the ways to entries, that no entry declares.
     Undeclared,
-    /// The value of an attribute is too long: its name, and the length in bytes.
-    Value(Vec<u8>, usize),
     /// The target of a hard link is not there, or is a directory.
     Target(Vec<u8>, &'static str),
     /// The name leads to a directory, and the entry is none.
@@ -294,7 +288,7 @@ impl<'a> Unpack<'a> {
                 return Ok(node);
             }
         };
-        self.attributes(node, &entry)?;
+        self.attributes(node, &entry);
         Ok(node)
     }
 
@@ -309,7 +303,7 @@ impl<'a> Unpack<'a> {
         } else {
             self.tree.set_metadata(node, entry.metadata);
         }
-        self.attributes(node, entry)?;
+        self.attributes(node, entry);
         Ok(node)
     }
 
@@ -393,14 +387,10 @@ impl<'a> Unpack<'a> {
     }
 
     /// Gives `node` the extended attributes and ACLs of the entry.
-    fn attributes(&mut self, node: NodeId, entry: &Entry) -> Result<(), Why> {
+    fn attributes(&mut self, node: NodeId, entry: &Entry) {
         let mut kept = Vec::with_capacity(entry.xattrs.len());
         for xattr in &entry.xattrs {
             if ext4_names(&xattr.name) {
-                let length = xattr.value.len();
-                if length > MOST_VALUE {
-                    return Err(Why::Value(xattr.name.clone(), length));
-                }
                 kept.push(xattr.clone());
             } else {
                 let first = || (entry.path.clone(), 0);
@@ -435,7 +425,6 @@ impl<'a> Unpack<'a> {
         }
         let set = self.tree.xattr_set(kept);
         self.tree.set_xattrs(node, set);
-        Ok(())
     }
 }
 
@@ -492,11 +481,6 @@ impl fmt::Display for UnpackError {
             Why::Undeclared => {
                 f.write_str("too many directories are on the way to it that no entry declares")
             }
-            Why::Value(name, length) => write!(
-                f,
-                "its attribute {} has {length} bytes, and {MOST_VALUE} are the most",
-                Readable(name)
-            ),
             Why::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
