@@ -227,7 +227,7 @@ impl Telling<'_> {
         }
         tell(&words::further_corrupted(self.device_name));
         if self.request.force == 0 {
-            proceed()?;
+            proceed(self.request.proceed_delay)?;
         }
         if !self.adding_journal() && self.geometry.features.has(Feature::HasJournal) {
             tell(words::SKIPPING_JOURNAL);

@@ -3,6 +3,8 @@
 //! These lines are an interface: scripts read them. All were recorded by running that program, and
 //! all are in this file. Lines of ours that stand beside them say so.
 
+use std::num::NonZero;
+
 use super::existing::Existing;
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
@@ -236,6 +238,12 @@ pub(super) const NO_SECTOR_SIZE: &str =
     "No such file or directory while trying to determine hardware sector size";
 pub(super) const WHILE_SETTING_UP: &str = "while setting up superblock";
 pub(super) const PROCEED: &str = "Proceed anyway? (y,N) ";
+pub(super) const PROCEEDING: &str = "<proceeding>\n";
+
+pub(super) fn proceed_or_wait(seconds: NonZero<u64>) -> String {
+    format!("Proceed anyway (or wait {seconds} seconds to proceed) ? (y,N) ")
+}
+
 pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
     Invalid partition specified, or\n\tpartition table wasn't reread after running fdisk, \
     due to\n\ta modified partition being busy and in use.  You may need to reboot\n\t\

@@ -209,6 +209,8 @@ pub(crate) struct SyntaxError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Profile {
     pub(super) defaults: Rules,
+    /// Seconds after which a question counts as answered; none where it waits.
+    pub(super) proceed_delay: Option<i64>,
     types: Vec<(Cow<'static, str>, Rules)>,
     devices: Vec<(Cow<'static, str>, Rules)>,
 }
@@ -218,6 +220,7 @@ impl Profile {
     pub(super) fn built_in() -> Self {
         Self {
             defaults: DEFAULTS,
+            proceed_delay: None,
             types: TYPES
                 .map(|(name, rules)| (Cow::Borrowed(name), rules))
                 .to_vec(),
@@ -375,6 +378,10 @@ impl Parser {
     /// Notes a relation, where it stands in a section that has rules.
     fn set(&mut self, tag: &str, value: String) {
         let rules = match self.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["options"] if tag == "proceed_delay" => {
+                first(&mut self.profile.proceed_delay, integer(&value));
+                return;
+            }
             ["defaults"] => &mut self.profile.defaults,
             ["fs_types", name] => entry(&mut self.profile.types, name),
             ["devices", name] => entry(&mut self.profile.devices, name),
