@@ -232,9 +232,13 @@ fn an_offset_is_taken_off_the_output() {
     options.size(Size::Kibibytes(32 * 1024));
     assert_eq!(settings(&options, &file(64 * MIB)).blocks_count, 32 * 1024);
     assert_eq!(
-        refusal(Options::new().offset(64 * MIB), &file(64 * MIB)),
-        "offset 67108864 leaves no room in an output of 67108864 bytes; it needs to be smaller, \
+        refusal(Options::new().offset(65 * MIB), &file(64 * MIB)),
+        "offset 68157440 leaves no room in an output of 67108864 bytes; it needs to be smaller, \
          or a size be given"
+    );
+    assert_eq!(
+        refusal(Options::new().offset(64 * MIB), &file(64 * MIB)),
+        "there is no room for a block; an offset needs to be smaller, or a size be given"
     );
 }
 

@@ -163,8 +163,8 @@ impl Request {
         if !self.features.is_empty() {
             options.features(self.features.join(","));
         }
-        if !self.extended.is_empty() {
-            options.extended(self.extended.join(","));
+        for text in &self.extended {
+            options.extended(text);
         }
         if let Some(bytes) = self.inode_size.filter(|bytes| *bytes != 0) {
             options.inode_size(bytes);
