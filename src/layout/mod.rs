@@ -610,10 +610,31 @@ impl Layout {
         let run = self.geometry.group_run(group);
         let mut own = 0;
         if self.tables_in_own_groups {
-            own = 2 + u64::from(self.geometry.inode_blocks_per_group);
-            own = own.next_multiple_of(self.geometry.cluster_ratio());
+            own = self.table_blocks(group);
         }
-        own == run.len - self.ledger.count_free(run)
+        // What else there is may hide in what the tables leave of a cluster.
+        own == run.len - self.ledger.count_free(run) && !self.geometry.backups(group).is_any()
+    }
+
+    /// The blocks of the clusters that hold `group`'s tables.
+    fn table_blocks(&self, group: Group) -> u64 {
+        let tables = self.tables_of(group);
+        let ratio = self.geometry.cluster_ratio();
+        let length = u64::from(self.geometry.inode_blocks_per_group);
+        let mut runs = [
+            Run::one(tables.block_bitmap),
+            Run::one(tables.inode_bitmap),
+            Run::new(tables.inode_table, length),
+        ];
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut end = 0;
+        let mut clusters = 0;
+        for run in runs {
+            let start = (run.start.get() / ratio).max(end);
+            end = run.end().get().div_ceil(ratio).max(end);
+            clusters += end - start;
+        }
+        clusters * ratio
     }
 
     /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.
