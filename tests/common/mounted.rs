@@ -56,11 +56,8 @@ impl Mounted<'_> {
         let found = fs::symlink_metadata(path)?;
         let metadata = &node.metadata;
         let (format, device) = kind(&node.kind);
-        let permissions = match node.kind {
-            Kind::Symlink(_) => 0o777,
-            _ => u32::from(metadata.permissions),
-        };
-        same(path, "mode", &found.mode(), &(format | permissions))?;
+        let mode = format | u32::from(metadata.permissions);
+        same(path, "mode", &found.mode(), &mode)?;
         same(
             path,
             "owner",
