@@ -14,7 +14,6 @@ mod names;
 mod order;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::units::Timestamp;
 use names::Names;
@@ -168,9 +167,8 @@ pub struct Node {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
-    /// Each is there once, whatever its values take.
-    xattr_sets: Vec<Arc<[Xattr]>>,
-    xattr_ids: HashMap<Arc<[Xattr]>, XattrSetId>,
+    xattr_sets: Vec<Box<[Xattr]>>,
+    xattr_ids: HashMap<Box<[Xattr]>, XattrSetId>,
     /// Where each name is, once somebody asked.
     names: Option<Names>,
     if_there: IfThere,
@@ -195,8 +193,8 @@ impl Tree {
         };
         Self {
             nodes: vec![node],
-            xattr_sets: vec![Arc::default()],
-            xattr_ids: HashMap::from([(Arc::default(), XattrSetId::EMPTY)]),
+            xattr_sets: vec![Box::default()],
+            xattr_ids: HashMap::from([(Box::default(), XattrSetId::EMPTY)]),
             names: None,
             if_there: IfThere::Refuse,
         }
@@ -358,10 +356,10 @@ impl Tree {
     pub fn xattr_set(&mut self, mut xattrs: Vec<Xattr>) -> XattrSetId {
         xattrs.sort();
         xattrs.dedup_by(|later, earlier| later.name == earlier.name);
-        if let Some(id) = self.xattr_ids.get(&xattrs[..]) {
+        let set = xattrs.into_boxed_slice();
+        if let Some(id) = self.xattr_ids.get(&set) {
             return *id;
         }
-        let set: Arc<[Xattr]> = xattrs.into();
         let id = XattrSetId(u32::try_from(self.xattr_sets.len()).unwrap_or(u32::MAX));
         self.xattr_sets.push(set.clone());
         self.xattr_ids.insert(set, id);

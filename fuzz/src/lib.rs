@@ -13,6 +13,7 @@
 
 pub mod acl;
 pub mod check;
+pub mod differential;
 pub mod image;
 pub mod manifest;
 pub mod oci;

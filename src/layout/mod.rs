@@ -20,6 +20,64 @@
 //!
 //! Contents that were written as they arrived ([`Arrivals`]) are claimed between rows 2 and 3, where
 //! they are.
+//!
+//! Settings, geometry and layout come about without a clock, a file or a thread, and the same each time;
+//! with [`Memory`](crate::sink::Memory) as the sink so does the image. A fuzzer of something that reads
+//! ext4 can therefore make a thousand sound images a second of what it mutates, and damage them as it likes:
+//!
+//! ```
+//! use std::error::Error;
+//! use std::num::NonZero;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use mke4fs::emit::{Writing, emit};
+//! use mke4fs::geometry::Geometry;
+//! use mke4fs::layout::Layout;
+//! use mke4fs::options::{Host, Options, Size};
+//! use mke4fs::sink::Memory;
+//! use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+//!
+//! /// The image that `input` stands for: its first bytes choose the options, the rest are files.
+//! fn image(input: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+//!     let (choice, rest) = input.split_at_checked(2).ok_or("a fuzzer tries again")?;
+//!     let mut options = Options::new();
+//!     options
+//!         .size(Size::Kibibytes(256 + u64::from(choice[0])))
+//!         .block_size(1024 << (choice[1] % 3))
+//!         .features(["^has_journal", "^has_journal,inline_data", "none"][usize::from(choice[1] / 3 % 3)]);
+//!     let settings = options.settle(&Host::fixed(1_700_000_000))?.settings;
+//!
+//!     let mut tree = Tree::new(Metadata::default());
+//!     for (number, bytes) in rest.chunks(300).enumerate() {
+//!         let name = number.to_string();
+//!         let content = Content::from_bytes(bytes);
+//!         tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)?;
+//!     }
+//!     tree.finish()?;
+//!
+//!     let geometry = Geometry::new(&settings)?;
+//!     let layout = Layout::new(&settings, geometry, &tree)?;
+//!     let memory = Memory::new(layout.geometry.blocks_count * layout.geometry.block_size.bytes_u64());
+//!     let writing = Writing {
+//!         threads: NonZero::<usize>::MIN,
+//!         progress: &|_bytes| {},
+//!         cancel: &AtomicBool::new(false),
+//!         sync: false,
+//!     };
+//!     emit(&settings, &layout, &tree, &memory, &writing)?;
+//!     Ok(memory.into_bytes()?)
+//! }
+//!
+//! let first = image(&[7; 1000])?;
+//! assert_eq!(first, image(&[7; 1000])?);
+//! # use mke4fs::check::{CheckOptions, check};
+//! # assert!(check(&first[..], &CheckOptions::default()).is_clean());
+//! # for choice in 0..27 {
+//! #     let bytes = image(&[&[choice, choice], &[b'x'; 2000][..]].concat())?;
+//! #     assert!(check(&bytes[..], &CheckOptions::default()).is_clean());
+//! # }
+//! # Ok::<(), Box<dyn Error>>(())
+//! ```
 
 mod arrivals;
 pub mod block_map;
@@ -28,7 +86,6 @@ mod content;
 pub mod directory;
 mod ea_inodes;
 pub mod extents;
-mod huge;
 pub mod inline;
 mod ledger;
 mod levels;
@@ -49,7 +106,6 @@ pub use content::{
     inodes_needed_at_most,
 };
 pub use ea_inodes::ValueInode;
-pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use quota::{QuotaFile, Usage};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
@@ -107,15 +163,6 @@ pub enum Owner {
     OrphanFile(LogicalBlock),
     /// A node of the orphan file's extent tree or block map, in the order of allocation.
     OrphanFileNode(u32),
-    /// A huge file from a block of it on; its place says which.
-    HugeFile(LogicalBlock),
-    /// A node of a huge file's extent tree, in the order of allocation.
-    HugeFileNode(u32),
-    /// A directory that leads to huge files, by its depth below the root, at a block of it; of the
-    /// root what it grew by.
-    HugeDirectory(u32, LogicalBlock),
-    /// A node of such a directory's extent tree.
-    HugeDirectoryNode(u32, u32),
     /// A directory of the tree, the root included, from a block of it on.
     Directory(NodeId, LogicalBlock),
     /// The target of a symbolic link.
@@ -264,15 +311,6 @@ pub enum LayoutError {
     ContentWithoutInodes,
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
-    /// Huge files together with other content.
-    HugeFilesWithContent,
-    /// A name on the way to huge files that cannot be one.
-    HugeFileName(Vec<u8>),
-    /// A huge file longer than a file can be.
-    HugeFileTooBig {
-        /// Its blocks.
-        blocks: u64,
-    },
     /// More users, groups or projects than a quota file holds.
     TooManyOwners {
         /// How many.
@@ -348,18 +386,6 @@ impl fmt::Display for LayoutError {
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
             }
-            Self::HugeFilesWithContent => {
-                f.write_str("make_hugefiles needs a filesystem without other content")
-            }
-            Self::HugeFileName(name) => write!(
-                f,
-                "huge files or their directory cannot be called '{}'",
-                name.escape_ascii()
-            ),
-            Self::HugeFileTooBig { blocks } => write!(
-                f,
-                "a huge file would have {blocks} blocks; a file has fewer than 2^32"
-            ),
             Self::TooManyOwners { owners } => write!(
                 f,
                 "the content belongs to {owners} owners; a quota file of them would be past 2 GiB"
@@ -466,26 +492,11 @@ impl Layout {
         let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         draft.claim_placed(&mut ledger)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
-        let root = system.root.first().map(|run| run.start);
-        let place = huge::Place {
-            geometry: &geometry,
-            rules: draft.rules(),
-            free: ledger
-                .total_free()
-                .saturating_sub(placement.counted_twice(&geometry)),
-            root: root.unwrap_or_default(),
-        };
-        let mut system = system;
-        if let Some(wish) = &settings.huge_files {
-            if tree.len() > 1 {
-                return Err(LayoutError::HugeFilesWithContent);
-            }
-            system.huge = Some(huge::claim(wish, &place, &mut ledger)?);
-        }
         let (content, xattrs) = match settings.super_only {
             true => draft.without_places(),
             false => draft.claim(&system.root, &mut ledger)?,
         };
+        let mut system = system;
         let counted = quota::Counted {
             geometry: &geometry,
             tree,
@@ -569,8 +580,7 @@ impl Layout {
 
     /// The last inode in use; all before it are in use or reserved.
     pub fn last_ino(&self) -> Ino {
-        let huge = self.system.huge.as_ref();
-        huge.map_or_else(|| self.content.last_ino(), HugeFiles::last_ino)
+        self.content.last_ino()
     }
 
     /// The inodes that `group`'s bitmap states to be in use, counted from the group's first.
@@ -610,31 +620,10 @@ impl Layout {
         let run = self.geometry.group_run(group);
         let mut own = 0;
         if self.tables_in_own_groups {
-            own = self.table_blocks(group);
+            own = 2 + u64::from(self.geometry.inode_blocks_per_group);
+            own = own.next_multiple_of(self.geometry.cluster_ratio());
         }
-        // What else there is may hide in what the tables leave of a cluster.
-        own == run.len - self.ledger.count_free(run) && !self.geometry.backups(group).is_any()
-    }
-
-    /// The blocks of the clusters that hold `group`'s tables.
-    fn table_blocks(&self, group: Group) -> u64 {
-        let tables = self.tables_of(group);
-        let ratio = self.geometry.cluster_ratio();
-        let length = u64::from(self.geometry.inode_blocks_per_group);
-        let mut runs = [
-            Run::one(tables.block_bitmap),
-            Run::one(tables.inode_bitmap),
-            Run::new(tables.inode_table, length),
-        ];
-        runs.sort_unstable_by_key(|run| run.start);
-        let mut end = 0;
-        let mut clusters = 0;
-        for run in runs {
-            let start = (run.start.get() / ratio).max(end);
-            end = run.end().get().div_ceil(ratio).max(end);
-            clusters += end - start;
-        }
-        clusters * ratio
+        own == run.len - self.ledger.count_free(run)
     }
 
     /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.

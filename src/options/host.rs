@@ -104,6 +104,31 @@ impl Host {
         }
     }
 
+    /// A world of which nothing is known but the time, in seconds since 1970: the same options give the
+    /// same bytes wherever and whenever, for tests and for fuzzing.
+    ///
+    /// Pages have 4 KiB and the user is root. Every filesystem has the same UUID and hash seed unless it
+    /// is given others.
+    pub fn fixed(clock: i64) -> Self {
+        Self {
+            clock,
+            latest_time: None,
+            real_clock: Duration::from_secs(u64::try_from(clock).unwrap_or(0)),
+            random_uuid: *b"0123456789abcdef",
+            random_hash_seed: *b"fedcba9876543210",
+            page_size: 4096,
+            name: b"host".to_vec(),
+            user: (0, 0),
+            conf: None,
+            sector_size: None,
+            physical_sector_size: None,
+            first_meta_bg: None,
+            undo_directory: None,
+            journal_device: None,
+            target: Target::default(),
+        }
+    }
+
     /// Takes note of the output as it is now.
     ///
     /// # Errors
