@@ -11,7 +11,7 @@ use bytemuck::bytes_of;
 use std::ops::Range;
 
 /// How many bytes a batch holds, about.
-pub(super) const BATCH_BYTES: u64 = 2 << 20;
+pub(super) const BATCH_BYTES: u64 = 512 << 10;
 
 /// Descriptors are rendered once for all their copies. Fewer bytes of them than this are written with
 /// their neighbours, more from where they are.

@@ -35,6 +35,9 @@ pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Buffer};
 use journal_device::Listing;
 
+/// How many batches of nothing but metadata are worth a thread.
+const METADATA_OF_THREAD: usize = 64;
+
 /// More threads than this wait for each other, and would take long to start.
 const MOST_THREADS: usize = 256;
 
@@ -546,9 +549,14 @@ impl<'a> Image<'a> {
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
         let batches = Batches::new(self);
-        // To start a thread takes longer than to write a batch of metadata.
+        // To start a thread takes longer than to write a batch of metadata, and those who write to one
+        // file wait for each other.
         let most = writing.threads.get().min(MOST_THREADS);
-        let useful = batches.clone().take(most).count();
+        let each = match self.tree.is_empty() {
+            true => METADATA_OF_THREAD,
+            false => 1,
+        };
+        let useful = batches.clone().take(most * each).count().div_ceil(each);
         let batches = Mutex::new(batches);
         let failure = Failure::default();
         let work = || {
