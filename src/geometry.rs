@@ -195,6 +195,13 @@ pub struct Backups {
     pub meta_bg: Option<(Block, u32)>,
 }
 
+impl Backups {
+    /// Whether there is any.
+    pub fn is_any(&self) -> bool {
+        self.superblock.is_some() || self.descriptors.is_some() || self.meta_bg.is_some()
+    }
+}
+
 impl Geometry {
     /// The geometry of `settings`.
     ///

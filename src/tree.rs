@@ -14,6 +14,7 @@ mod names;
 mod order;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::units::Timestamp;
 use names::Names;
@@ -167,8 +168,9 @@ pub struct Node {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
-    xattr_sets: Vec<Box<[Xattr]>>,
-    xattr_ids: HashMap<Box<[Xattr]>, XattrSetId>,
+    /// Each is there once, whatever its values take.
+    xattr_sets: Vec<Arc<[Xattr]>>,
+    xattr_ids: HashMap<Arc<[Xattr]>, XattrSetId>,
     /// Where each name is, once somebody asked.
     names: Option<Names>,
     if_there: IfThere,
@@ -193,8 +195,8 @@ impl Tree {
         };
         Self {
             nodes: vec![node],
-            xattr_sets: vec![Box::default()],
-            xattr_ids: HashMap::from([(Box::default(), XattrSetId::EMPTY)]),
+            xattr_sets: vec![Arc::default()],
+            xattr_ids: HashMap::from([(Arc::default(), XattrSetId::EMPTY)]),
             names: None,
             if_there: IfThere::Refuse,
         }
@@ -356,10 +358,10 @@ impl Tree {
     pub fn xattr_set(&mut self, mut xattrs: Vec<Xattr>) -> XattrSetId {
         xattrs.sort();
         xattrs.dedup_by(|later, earlier| later.name == earlier.name);
-        let set = xattrs.into_boxed_slice();
-        if let Some(id) = self.xattr_ids.get(&set) {
+        if let Some(id) = self.xattr_ids.get(&xattrs[..]) {
             return *id;
         }
+        let set: Arc<[Xattr]> = xattrs.into();
         let id = XattrSetId(u32::try_from(self.xattr_sets.len()).unwrap_or(u32::MAX));
         self.xattr_sets.push(set.clone());
         self.xattr_ids.insert(set, id);

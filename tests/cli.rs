@@ -165,6 +165,54 @@ fn what_a_later_version_takes_is_refused_by_name() {
     }
 }
 
+/// What mke2fs asks about goes on after a while where the configuration says so.
+#[test]
+fn silence_is_an_answer_after_a_delay() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let conf = directory.path().join("conf");
+    let write = |delay: &str| {
+        let text = "[defaults]\nblocksize = 8192\n[fs_types]\next4 = {\nfeatures = extent\n}\n";
+        let text = format!("[options]\nproceed_delay = {delay}\n{text}");
+        std::fs::write(&conf, text).expect("it can be written");
+    };
+    for (delay, answer, made) in [
+        ("1", None, true),
+        ("1000", Some(""), false),
+        ("1000", Some("y\n"), true),
+        ("0", Some("n\n"), false),
+    ] {
+        write(delay);
+        let mut mkfs = command("mkfs.ext4", directory.path());
+        mkfs.args(["img", "8M"]).env("MKE2FS_CONFIG", &conf);
+        mkfs.stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut running = mkfs.spawn().expect("it runs");
+        let mut input = running.stdin.take();
+        if let Some(answer) = answer {
+            let mut input = input.take().expect("it is a pipe");
+            std::io::Write::write_all(&mut input, answer.as_bytes()).expect("it is read");
+        }
+        let output = running.wait_with_output().expect("it ends");
+        let said = text(&output.stdout);
+        assert_eq!(output.status.success(), made, "{delay} {answer:?}: {said}");
+        let wait = format!("Proceed anyway (or wait {delay} seconds to proceed) ? (y,N) ");
+        let asks = if delay == "0" {
+            "Proceed anyway? (y,N) "
+        } else {
+            &wait
+        };
+        let tail = match (answer, made) {
+            (None, _) => "<proceeding>\n",
+            (_, false) => "\n",
+            (_, true) => "",
+        };
+        assert!(said.contains(&format!("{asks}{tail}")), "{said}");
+        drop(input);
+        let _ = std::fs::remove_file(directory.path().join("img"));
+    }
+}
+
 /// What is made when nothing says a type: the name of the command does.
 #[test]
 fn the_name_says_the_type() {

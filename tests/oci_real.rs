@@ -7,7 +7,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::attrs::{Field, Options, RootRule, Snapshot};
 use common::making::{SEED_TEXT, UUID_TEXT};
@@ -78,6 +78,12 @@ fn sh(directory: &Path, script: &str) {
 /// The image that the command makes of `source` in `directory`, by `flags` too.
 fn make(directory: &Path, source: &str, flags: &[&str]) -> PathBuf {
     let image = directory.join("image");
+    tools::run(command(directory, source).args(flags)).expect(source);
+    image
+}
+
+/// The command that makes an image of `source` in `directory`.
+fn command(directory: &Path, source: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
     command
         .current_dir(directory)
@@ -85,10 +91,18 @@ fn make(directory: &Path, source: &str, flags: &[&str]) -> PathBuf {
         .env_remove("SOURCE_DATE_EPOCH")
         .args(["-q", "--keep-root", "-U", UUID_TEXT, "-d", source, "-E"])
         .arg(format!("hash_seed={SEED_TEXT}"))
-        .args(["image", "64M"])
-        .args(flags);
-    tools::run(&mut command).expect(source);
-    image
+        .args(["image", "64M"]);
+    command
+}
+
+/// Makes the image of the archive `saved`, which comes through a pipe, as from `docker save`.
+fn make_of_pipe(directory: &Path, saved: &str) {
+    let mut cat = Command::new("cat");
+    cat.arg(saved).current_dir(directory).stdout(Stdio::piped());
+    let mut cat = cat.spawn().expect("cat runs");
+    let pipe = cat.stdout.take().expect("a pipe");
+    tools::run(command(directory, "docker-archive:/dev/stdin").stdin(pipe)).expect(saved);
+    assert!(cat.wait().expect("it ends").success());
 }
 
 #[test]
@@ -128,6 +142,12 @@ fn an_image_is_what_umoci_unpacks_by_every_transport() {
         make(directory, source, &[]);
         let same = fs::read(&image).expect("the image can be read") == first;
         assert!(same, "{source}: gives another image");
+    }
+    for saved in ["docker.tar", "docker.tar.gz"] {
+        fs::remove_file(&image).expect("it was made");
+        make_of_pipe(directory, saved);
+        let same = fs::read(&image).expect("the image can be read") == first;
+        assert!(same, "{saved}: through a pipe it gives another image");
     }
     // umoci has filled the holes of one file; apart from that, its files make the same image.
     let flags = ["--times", "mtime", "--exclude", "hollow"];

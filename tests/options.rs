@@ -232,9 +232,13 @@ fn an_offset_is_taken_off_the_output() {
     options.size(Size::Kibibytes(32 * 1024));
     assert_eq!(settings(&options, &file(64 * MIB)).blocks_count, 32 * 1024);
     assert_eq!(
-        refusal(Options::new().offset(64 * MIB), &file(64 * MIB)),
-        "offset 67108864 leaves no room in an output of 67108864 bytes; it needs to be smaller, \
+        refusal(Options::new().offset(65 * MIB), &file(64 * MIB)),
+        "offset 68157440 leaves no room in an output of 67108864 bytes; it needs to be smaller, \
          or a size be given"
+    );
+    assert_eq!(
+        refusal(Options::new().offset(64 * MIB), &file(64 * MIB)),
+        "there is no room for a block; an offset needs to be smaller, or a size be given"
     );
 }
 
@@ -288,6 +292,31 @@ fn a_configuration_file_replaces_the_rules() {
     let sum: u16 = made.uuid.iter().copied().map(u16::from).sum();
     assert_eq!(made.max_mnt_count, 20 + sum % 20);
     assert_eq!(made.check_interval, 180 * 86400);
+
+    let huge = "[defaults]\nmake_hugefiles = 1\n[fs_types]\next4 = {\nfeatures = extent\n";
+    let ext4 = conf(&format!(
+        "{huge}num_hugefiles = 2\nhugefiles_align = 8K\nhugefiles_size = 12K\n\
+         hugefiles_dir = //a/b/\n}}\n"
+    ));
+    let wish = settings(&Options::new(), &ext4).huge_files;
+    let wish = wish.expect("huge files are asked for");
+    assert_eq!((wish.count, wish.blocks, wish.align), (2, 4, 2));
+    assert_eq!((wish.slack, wish.digits, wish.umask), (256, 5, 0o77));
+    assert_eq!(
+        (wish.name, wish.directory),
+        (b"hugefile".to_vec(), vec![b"a".to_vec(), b"b".to_vec()])
+    );
+    for (features, what) in [
+        ("^extent", "without the extent feature"),
+        ("bigalloc", "with the bigalloc feature"),
+        ("inline_data", "with the inline_data feature"),
+        ("quota", "with the quota feature"),
+    ] {
+        assert_eq!(
+            refusal(Options::new().features(features), &ext4),
+            format!("make_hugefiles {what} is not supported yet")
+        );
+    }
 
     assert_eq!(
         refusal(&Options::new(), &conf("[defaults]\nblocksize 1024\n")),

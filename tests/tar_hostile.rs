@@ -258,6 +258,16 @@ fn names() -> Vec<Case> {
             Refused("a name is 1 to 255 bytes"),
         ),
         (
+            "undeclared-by-thousands",
+            (0..3)
+                .fold(new(), |archive, top| {
+                    let path = [format!("{top}/").as_bytes(), &b"d/".repeat(32_000), b"f"].concat();
+                    archive.pax(&[(b"path", &path)]).file("f")
+                })
+                .end(),
+            Refused("too many directories are on the way to it that no entry declares"),
+        ),
+        (
             "path-too-long",
             named(&vec![b'/'; 65_537]),
             Refused("65536 are the most"),
@@ -1139,7 +1149,7 @@ fn attributes() -> Vec<Case> {
         (
             "xattr-value-large",
             one(b"SCHILY.xattr.user.a", &vec![b'v'; 70_000]),
-            Refused("/a"),
+            Refused("a at byte 0: the attribute user.a has 70000 bytes, and 65536 are the most"),
         ),
         (
             "xattr-base64",

@@ -222,6 +222,38 @@ fn an_ext_filesystem_is_kept_by_itself() -> Result<()> {
     Ok(())
 }
 
+/// mke2fs complains of what it cannot read of a file that is new or short.
+#[test]
+fn a_new_file_has_nothing_to_be_kept() -> Result<()> {
+    if !ready(&NEEDS) {
+        return Ok(());
+    }
+    let dir = making::workplace()?;
+    for words in [
+        "-t ext4 -z undo img 8M",
+        "-t ext2 -b 4096 -E offset=65536 -z undo img 8M",
+        "-t ext4 -D -b 8192 img 8M",
+        "-t ext4 -D -b 4096 img 8M",
+        "-t ext4 -D -z undo -O journal_dev img 8M",
+    ] {
+        for length in [None, Some(1), Some(1000), Some(4096), Some(8192)] {
+            let mut told = Vec::new();
+            for whose in [Whose::Reference, Whose::Ours] {
+                let image = dir.path().join("img");
+                for path in [&image, &dir.path().join("undo")] {
+                    let _ = fs::remove_file(path);
+                }
+                if let Some(length) = length {
+                    fs::write(&image, junk(length))?;
+                }
+                told.push(said(&mke2fs(whose, dir.path(), words)?.output()?));
+            }
+            assert_eq!(told[0], told[1], "{words}, {length:?} bytes before");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn an_undo_file_of_something_else_is_refused() -> Result<()> {
     if !ready(&NEEDS) {

@@ -129,7 +129,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let asked = |name: &str| arguments.work.iter().any(|work| work == name);
     if asked("empty") {
-        verdicts.extend(empty::measure(&arguments.dir)?);
+        verdicts.extend(empty::measure(&place_of_files(&arguments.dir))?);
     }
     if asked("growth") {
         touch(arguments.warm << 30);
@@ -172,7 +172,8 @@ fn time_all(
     Ok(times)
 }
 
-/// Where unpacked files go: to memory, where the system has a directory for that.
+/// Where unpacked files go, and what is too large for some filesystems: to memory, where the system has
+/// a directory for that.
 fn place_of_files(dir: &Path) -> PathBuf {
     let memory = Path::new("/dev/shm");
     match memory.is_dir() {

@@ -242,7 +242,7 @@ impl Placing<'_> {
     fn place(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), Fault> {
         self.release();
         let place = self.arrivals.place(content).map_err(Error::from)?;
-        self.arriving.write(content, &place.runs, bytes)?;
+        self.arriving.write(content, place.runs(), bytes)?;
         content.source = Arc::new(Placed {
             place,
             released: Arc::clone(&self.released),
@@ -338,7 +338,7 @@ impl ContentSource for Placed {
     }
 
     fn placed(&self, _key: ContentKey) -> Option<&[Run]> {
-        Some(&self.place.runs)
+        Some(self.place.runs())
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) static FLAGS: &[Flag] = &[
     letter(
         'd',
         Some("SOURCE"),
-        "Fill it from SOURCE, a directory, a tar archive or - for stdin; again, lay others over it",
+        "Fill it from SOURCE: a directory, a tar archive, - for one on stdin, oci:DIR[:REF], oci-archive:FILE or docker-archive:FILE; again, lay others over it",
         |request, value| {
             // mke2fs fills from the last alone.
             if request.manner == Manner::Mke2fs {
@@ -136,7 +136,12 @@ pub(super) static FLAGS: &[Flag] = &[
         "Give it this UUID, or one that is random, time or clear",
         uuid,
     ),
-    letter('t', Some("TYPE"), "Make this type: ext4", fs_type),
+    letter(
+        't',
+        Some("TYPE"),
+        "Make this type: ext2, ext3 or ext4, the default",
+        fs_type,
+    ),
     letter(
         'T',
         Some("USAGE"),

@@ -6,7 +6,7 @@
 //! mke2fs) and reports the last fault before what comes first. Long names, which mke2fs lacks,
 //! are read as GNU programs read them.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::flags::{FLAGS, Flag};
 
@@ -119,7 +119,7 @@ fn long(name: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Given,
 #[cfg(unix)]
 pub(super) fn os_string(bytes: &[u8]) -> OsString {
     use std::os::unix::ffi::OsStrExt;
-    OsStr::from_bytes(bytes).to_owned()
+    std::ffi::OsStr::from_bytes(bytes).to_owned()
 }
 
 #[cfg(not(unix))]

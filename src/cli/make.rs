@@ -16,7 +16,6 @@ use crate::sink::{Draft, IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
-use crate::units::Timestamp;
 use crate::{Builder, Built, Error, Fit, Notice, Plan, Ready};
 
 /// Why no filesystem was made.
@@ -156,6 +155,7 @@ pub(super) fn without_content(
 
 /// What is asked of every source.
 struct Asked<'a> {
+    #[cfg_attr(not(unix), allow(dead_code, reason = "it is about files of Unix"))]
     request: &'a Request,
     patterns: &'a Patterns,
     host: &'a Host,
@@ -260,7 +260,7 @@ impl Asked<'_> {
         use std::os::unix::fs::MetadataExt;
 
         let mut copy = source::copy::Copy::new(from, to)
-            .now(Timestamp::from_seconds(self.settings.clock))
+            .now(crate::units::Timestamp::from_seconds(self.settings.clock))
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .one_file_system(self.request.one_file_system)
             .exclude(self.patterns.clone());

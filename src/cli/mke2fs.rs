@@ -42,7 +42,8 @@ pub(super) fn run(
         say(words::refusal(error.refusal(), names));
         Failed
     })?;
-    let (request, operands) = read(called, name, arguments)?;
+    let (mut request, operands) = read(called, name, arguments)?;
+    request.proceed_delay = host.proceed_delay();
     if request.help {
         tell(&mke4fs::help());
         return Ok(ExitCode::SUCCESS);
@@ -260,6 +261,10 @@ impl Command {
         let (settings, geometry) = (ready.settings().clone(), ready.geometry().clone());
         let telling = self.telling(&settings, &geometry, kind);
         telling.until(Step::Content)?;
+        let layout = ready.plan().map(|plan| &plan.layout);
+        if let Some(huge) = layout.and_then(|layout| layout.system.huge.as_ref()) {
+            telling.huge_files(huge);
+        }
         telling.copying();
         let built = match make::write(&self.request, prepared, output, &|_| {}) {
             Ok(built) => built,
@@ -407,7 +412,7 @@ impl Command {
             if !matches!(error.refusal(), Refusal::BlockAbovePage { .. }) {
                 return Err(Failed);
             }
-            proceed()?;
+            proceed(self.request.proceed_delay)?;
             options.force();
         }
     }
@@ -424,7 +429,7 @@ impl Command {
         };
         say(words::contains(&self.device_name, &existing));
         match self.request.force {
-            0 => proceed(),
+            0 => proceed(self.request.proceed_delay),
             _ => Ok(()),
         }
     }

@@ -28,7 +28,9 @@ use crate::{Plan, Summary};
 const OUTPUT: &str = "OUTPUT";
 const SIZE: &str = "SIZE";
 
-const ABOUT: &str = "Write an ext4 filesystem to a file or a device, and fill it from a directory";
+const ABOUT: &str = "\
+Write an ext4 filesystem to a file or a device, and fill it from directories, tar archives and images
+of containers";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +42,10 @@ Examples:
       The same, as small as can be
   mke4fs -d rootfs --size +512M --keep-root disk.img
       The same, with 512 MiB free for ordinary users, and rootfs's own owner and mode
+  mke4fs -d rootfs.tar.zst --keep-root disk.img
+      All that a tar archive holds, with owners, devices and capabilities, and without root
+  mke4fs -d oci:images:debian -d overlay disk.img
+      The layers of an image of containers, and what is under overlay over them
   SOURCE_DATE_EPOCH=1700000000 mke4fs -d rootfs \\
       -U 01234567-89ab-4def-8123-456789abcdef \\
       -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 disk.img

@@ -22,8 +22,12 @@ mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Runs the command: its name first, then its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -72,16 +76,43 @@ fn say((stream, text): (words::Stream, String)) {
     }
 }
 
-/// Asks whether to go on, in mke2fs's words; no answer is no.
-fn proceed() -> Result<(), Failed> {
-    tell(words::PROCEED);
-    let mut answer = String::new();
-    let asked = io::stdin().read_line(&mut answer);
-    if asked.is_ok() && answer.starts_with(['y', 'Y']) {
-        return Ok(());
+/// Asks whether to go on, in mke2fs's words; the end of the input is no, and silence is yes after
+/// `delay` seconds.
+fn proceed(delay: Option<NonZero<u64>>) -> Result<(), Failed> {
+    let answer = match delay {
+        None => {
+            tell(words::PROCEED);
+            Some(answer())
+        }
+        Some(seconds) => {
+            tell(&words::proceed_or_wait(seconds));
+            let (sender, receiver) = mpsc::channel();
+            // It ends with the process, if nobody ever answers.
+            thread::spawn(move || sender.send(answer()));
+            receiver
+                .recv_timeout(Duration::from_secs(seconds.get()))
+                .ok()
+        }
+    };
+    match answer {
+        Some(answer) if answer.starts_with(['y', 'Y']) => Ok(()),
+        Some(_) => {
+            tell("\n");
+            Err(Failed)
+        }
+        None => {
+            tell(words::PROCEEDING);
+            Ok(())
+        }
     }
-    tell("\n");
-    Err(Failed)
+}
+
+/// A line of the input; empty where that ended.
+fn answer() -> String {
+    let mut answer = String::new();
+    // What cannot be read is no answer.
+    let _ = io::stdin().read_line(&mut answer);
+    answer
 }
 
 /// Writes to standard error. Nobody listens if that fails, so nothing is done about it.

@@ -84,6 +84,8 @@ pub(super) struct Request {
     pub(super) dry_run: bool,
     /// The output is to be checked, not made.
     pub(super) check: bool,
+    /// After how many seconds a question of mke2fs counts as answered by yes.
+    pub(super) proceed_delay: Option<NonZero<u64>>,
     /// How often it is asked for.
     pub(super) force: u8,
     pub(super) sync: bool,
@@ -132,6 +134,7 @@ impl Request {
             undo_file: None,
             dry_run: false,
             check: false,
+            proceed_delay: None,
             force: 0,
             sync: false,
             quiet: false,
@@ -160,8 +163,8 @@ impl Request {
         if !self.features.is_empty() {
             options.features(self.features.join(","));
         }
-        if !self.extended.is_empty() {
-            options.extended(self.extended.join(","));
+        for text in &self.extended {
+            options.extended(text);
         }
         if let Some(bytes) = self.inode_size.filter(|bytes| *bytes != 0) {
             options.inode_size(bytes);

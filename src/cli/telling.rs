@@ -10,7 +10,7 @@ use super::words::{self, Stats};
 use super::{Failed, existing, proceed, say, tell, warn};
 use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
-use crate::layout::Owner;
+use crate::layout::{HugeFiles, Owner};
 use crate::options::{Settings, TargetKind};
 
 /// A run of mke2fs, as far as it is told.
@@ -24,6 +24,19 @@ pub(super) struct Telling<'a> {
     pub(super) settings: &'a Settings,
     pub(super) geometry: &'a Geometry,
     pub(super) kind: TargetKind,
+}
+
+/// Bytes from a filesystem's first: the boot sector, the end of its superblock, and that of what is
+/// erased with it.
+const SECTOR: u64 = 512;
+const SUPERBLOCK_END: u64 = 2048;
+const ERASED_END: u64 = 4096;
+
+/// What of the old file cannot be read.
+#[derive(Default)]
+struct ShortReads {
+    superblock: bool,
+    boot_block: bool,
 }
 
 /// A step of mke2fs that may fail after others were told.
@@ -100,6 +113,10 @@ impl Telling<'_> {
     /// Where a person does not want it.
     pub(super) fn until(&self, step: Step) -> Result<(), Failed> {
         self.discarding();
+        let short = self.short_reads();
+        if short.superblock {
+            warn(words::COULD_NOT_ERASE);
+        }
         self.stats();
         if self.geometry.is_journal_device() {
             self.journal_device(step);
@@ -120,6 +137,9 @@ impl Telling<'_> {
         if self.settings.super_only {
             return self.rescue();
         }
+        if short.boot_block {
+            warn(words::COULD_NOT_READ);
+        }
         self.tell(words::WRITING_TABLES);
         self.tell(&self.numbers(groups));
         self.tell(words::DONE_PADDED);
@@ -127,6 +147,30 @@ impl Telling<'_> {
             self.files(step);
         }
         Ok(())
+    }
+
+    /// What mke2fs finds the file too short for, and says so: it reads whole blocks where it writes past
+    /// the page cache, and the old superblock where it keeps what it overwrites.
+    fn short_reads(&self) -> ShortReads {
+        let old = match self.kind {
+            TargetKind::File { size_bytes } => size_bytes,
+            TargetKind::Missing => 0,
+            _ => return ShortReads::default(),
+        };
+        let settings = self.settings;
+        let has = |length: u64, bytes: u64| length >= settings.offset_bytes.saturating_add(bytes);
+        let undo = self.request.undo_file.as_ref();
+        if undo.is_some_and(|path| !path.is_empty()) {
+            return ShortReads {
+                superblock: !has(old, SUPERBLOCK_END),
+                boot_block: !has(old, SECTOR),
+            };
+        }
+        let erased = old.max(settings.offset_bytes.saturating_add(ERASED_END));
+        ShortReads {
+            superblock: false,
+            boot_block: self.request.uncached && !has(erased, settings.block_size.bytes_u64()),
+        }
     }
 
     fn discarding(&self) {
@@ -183,7 +227,7 @@ impl Telling<'_> {
         }
         tell(&words::further_corrupted(self.device_name));
         if self.request.force == 0 {
-            proceed()?;
+            proceed(self.request.proceed_delay)?;
         }
         if !self.adding_journal() && self.geometry.features.has(Feature::HasJournal) {
             tell(words::SKIPPING_JOURNAL);
@@ -214,6 +258,21 @@ impl Telling<'_> {
         if geometry.features.has(Feature::Mmp) {
             self.tell(&words::mmp_enabled(settings.mmp_update_interval));
         }
+    }
+
+    /// Tells of huge files.
+    pub(super) fn huge_files(&self, huge: &HugeFiles) {
+        let wish = self.settings.huge_files.as_ref().and_then(|wish| wish.zero);
+        let is_zeros = self.settings.assume_storage_prezeroed
+            || self.settings.discard && !matches!(self.kind, TargetKind::Device(_));
+        if self.request.verbose && wish.unwrap_or(!is_zeros) {
+            self.tell(words::ZEROING_HUGE_FILES);
+        }
+        self.tell(&words::creating_huge_files(
+            huge.files.len(),
+            huge.blocks_each,
+        ));
+        self.tell(words::DONE);
     }
 
     /// Tells that files are being copied.

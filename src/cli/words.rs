@@ -3,6 +3,8 @@
 //! These lines are an interface: scripts read them. All were recorded by running that program, and
 //! all are in this file. Lines of ours that stand beside them say so.
 
+use std::num::NonZero;
+
 use super::existing::Existing;
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
@@ -118,6 +120,20 @@ pub(super) fn creating_file(device: &str) -> String {
     format!("Creating regular file {device}\n")
 }
 
+pub(super) const COULD_NOT_ERASE: &str = "Warning: could not erase sector 2: Attempt to read \
+    block from filesystem resulted in short read\n";
+pub(super) const COULD_NOT_READ: &str = "Warning: could not read block 0: Attempt to read \
+    block from filesystem resulted in short read\n";
+pub(super) const ZEROING_HUGE_FILES: &str = "Huge files will be zero'ed\n";
+
+pub(super) fn creating_huge_files(files: usize, blocks_each: Option<u64>) -> String {
+    let each = blocks_each.map(|blocks| format!("with {blocks} blocks each"));
+    format!(
+        "Creating {files} huge file(s) {}: ",
+        each.unwrap_or_default()
+    )
+}
+
 pub(super) fn can_be_undone(undo: &str, device: &str) -> String {
     format!(
         "Overwriting existing filesystem; this can be undone using the command:\n    \
@@ -222,6 +238,12 @@ pub(super) const NO_SECTOR_SIZE: &str =
     "No such file or directory while trying to determine hardware sector size";
 pub(super) const WHILE_SETTING_UP: &str = "while setting up superblock";
 pub(super) const PROCEED: &str = "Proceed anyway? (y,N) ";
+pub(super) const PROCEEDING: &str = "<proceeding>\n";
+
+pub(super) fn proceed_or_wait(seconds: NonZero<u64>) -> String {
+    format!("Proceed anyway (or wait {seconds} seconds to proceed) ? (y,N) ")
+}
+
 pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
     Invalid partition specified, or\n\tpartition table wasn't reread after running fdisk, \
     due to\n\ta modified partition being busy and in use.  You may need to reboot\n\t\
@@ -638,6 +660,10 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
         Owner::Journal(_) | Owner::JournalNode(_) => "\n\twhile trying to create journal",
         Owner::QuotaFile(..) | Owner::QuotaFileNode(..) => "while writing quota inodes",
         Owner::OrphanFile(_) | Owner::OrphanFileNode(_) => "while creating orphan file",
+        Owner::HugeFile(_) | Owner::HugeFileNode(_) => {
+            let text = "No space left on device while creating huge files";
+            return Some(format!("{program}: {text}\n"));
+        }
         _ => return None,
     };
     Some(format!("{program}: {what} {doing}\n"))
@@ -822,8 +848,10 @@ fn begun(first: u64, most: u64) -> String {
     format!("{first:>digits$}/{most:>digits$}{back}")
 }
 
+/// The digits that mke2fs makes room for: those of the lower half of the number.
 fn digits(most: u64) -> usize {
-    let digits = most.checked_ilog10().map_or(0, |log| log + 1);
+    let lower = most & u64::from(u32::MAX);
+    let digits = lower.checked_ilog10().map_or(0, |log| log + 1);
     usize::try_from(digits).unwrap_or_default()
 }
 
@@ -885,4 +913,24 @@ pub(super) fn check_message(settings: &crate::options::Settings) -> String {
         "This filesystem will be automatically checked every {mounts} mounts or\n\
          {days} days, whichever comes first.  Use tune2fs -c or -i to override.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digits;
+
+    #[test]
+    fn numbers_past_32_bits_have_the_room_of_their_lower_half() {
+        let cases = [
+            (0, 0),
+            (9, 1),
+            (10, 2),
+            (4_294_967_295, 10),
+            (4_294_967_296, 0),
+            (10_737_418_240, 10),
+        ];
+        for (number, room) in cases {
+            assert_eq!(digits(number), room, "{number}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::{EmitError, Image, Out};
 use crate::feature::Feature;
 use crate::layout::directory::{Directory, DirectoryPlan};
-use crate::layout::{Claim, NoEntries, Owner, StoredXattr};
+use crate::layout::{Claim, HugeDirectory, NoEntries, Owner, StoredXattr};
 use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
 use crate::tree::{Content, ContentReader, Kind, NodeId};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
@@ -97,6 +97,8 @@ fn further(owner: Owner, count: u64) -> Owner {
         Owner::Journal(block) => Owner::Journal(behind(block)),
         Owner::QuotaFile(quota_type, block) => Owner::QuotaFile(quota_type, behind(block)),
         Owner::OrphanFile(block) => Owner::OrphanFile(behind(block)),
+        Owner::HugeFile(block) => Owner::HugeFile(behind(block)),
+        Owner::HugeDirectory(number, block) => Owner::HugeDirectory(number, behind(block)),
         Owner::Directory(node, block) => Owner::Directory(node, behind(block)),
         Owner::File(node, block) => Owner::File(node, behind(block)),
         Owner::Value(number, block) => Owner::Value(number, behind(block)),
@@ -115,6 +117,8 @@ fn further(owner: Owner, count: u64) -> Owner {
         | Owner::Mmp
         | Owner::QuotaFileNode(_, _)
         | Owner::OrphanFileNode(_)
+        | Owner::HugeFileNode(_)
+        | Owner::HugeDirectoryNode(_, _)
         | Owner::Symlink(_)
         | Owner::MapNode(_, _)
         | Owner::Xattrs(_)
@@ -191,7 +195,8 @@ impl Image<'_> {
         let len = claim.run.len;
         match claim.owner {
             Owner::Superblock(group) if group.get() == 0 => 0,
-            Owner::BootBlock | Owner::ClusterSlack => 0,
+            // Where old data would show, huge files are zeroed beforehand.
+            Owner::BootBlock | Owner::ClusterSlack | Owner::HugeFile(_) => 0,
             Owner::ReservedGdt(group) => {
                 if group.get() == 0 && self.layout.system.resize.is_some() {
                     len
@@ -221,6 +226,9 @@ impl Image<'_> {
             | Owner::QuotaFileNode(_, _)
             | Owner::OrphanFile(_)
             | Owner::OrphanFileNode(_)
+            | Owner::HugeFileNode(_)
+            | Owner::HugeDirectory(_, _)
+            | Owner::HugeDirectoryNode(_, _)
             | Owner::Directory(_, _)
             | Owner::Symlink(_)
             | Owner::File(_, _)
@@ -269,6 +277,16 @@ impl Image<'_> {
                 let ino = layout.geometry.orphan_ino().unwrap_or_default();
                 self.render_appended_node(system.orphan_file.as_ref(), ino, number, block);
             }
+            Owner::HugeFileNode(_) => self.render_huge_node(place, block),
+            Owner::HugeDirectory(number, logical) => {
+                self.render_huge_directory(number, logical, block);
+            }
+            Owner::HugeDirectoryNode(number, node) => {
+                self.render_huge_directory_node(number, node, block);
+            }
+            Owner::Directory(NodeId::ROOT, logical) if system.huge.is_some() => {
+                self.render_huge_directory(0, logical, block);
+            }
             Owner::Directory(node, logical) => self.render_directory(node, logical, block),
             Owner::Symlink(node) => {
                 block.fill(0);
@@ -294,6 +312,7 @@ impl Image<'_> {
             | Owner::BootBlock
             | Owner::ClusterSlack
             | Owner::InodeTable(_)
+            | Owner::HugeFile(_)
             | Owner::File(_, _) => block.fill(0),
         }
     }
@@ -366,6 +385,33 @@ impl Image<'_> {
         let (this, parent) = (content.ino_of(node), content.ino_of(planned.parent));
         let directory = self.directory(&entries, this, parent);
         planned.plan.render_block(logical.get(), block, &directory);
+    }
+
+    fn huge_directory(&self, number: u32) -> Option<&HugeDirectory> {
+        let number = usize::try_from(number).ok()?;
+        self.layout.system.huge.as_ref()?.directories.get(number)
+    }
+
+    fn render_huge_directory(&self, number: u32, logical: LogicalBlock, block: &mut [u8]) {
+        if let Some(found) = self.huge_directory(number) {
+            let directory = self.directory(found, found.ino, found.parent);
+            found.plan.render_block(logical.get(), block, &directory);
+        }
+    }
+
+    fn render_huge_directory_node(&self, number: u32, node: u32, block: &mut [u8]) {
+        if let Some(found) = self.huge_directory(number) {
+            let node = usize::try_from(node).expect("32 bits fit any usize");
+            let seed = self.inode_seed(found.ino);
+            found.tree.render_block(node, block, seed);
+        }
+    }
+
+    fn render_huge_node(&self, place: Block, block: &mut [u8]) {
+        let huge = self.layout.system.huge.as_ref();
+        if let Some((file, node, ino)) = huge.and_then(|huge| huge.node_at(place)) {
+            file.render_node(node, block, self.inode_seed(ino));
+        }
     }
 
     fn directory<'a, E>(&'a self, entries: &'a E, this: Ino, parent: Ino) -> Directory<'a, E> {

@@ -6,7 +6,9 @@ use super::{EmitError, Image, metadata};
 use crate::feature::Feature;
 use crate::layout::directory::Shape;
 use crate::layout::inline::{HEAD_BYTES, data_attribute, render_directory};
-use crate::layout::{AppendedFile, QuotaFile, StoredXattr, resize_inode_length};
+use crate::layout::{
+    AppendedFile, HugeDirectory, HugeInode, QuotaFile, StoredXattr, resize_inode_length,
+};
 use crate::ondisk::inode::{
     self, EXTRA_ISIZE, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA,
     FileType, GOOD_OLD_SIZE, Inode, TIME_MAX_32, TIME_MIN, split_time,
@@ -34,6 +36,7 @@ impl Image<'_> {
             _ => match layout.content.node_of(ino) {
                 Some(node) => self.render_node(node, stored)?,
                 None if ino == Ino::FIRST => self.render_lost_found(stored),
+                None if layout.system.huge.is_some() => self.render_huge(ino, stored),
                 None => {
                     if let Some(number) = layout.content.value_of(ino) {
                         self.render_value_inode(number, stored);
@@ -117,6 +120,42 @@ impl Image<'_> {
         inode.i_mode = Le16::new(FileType::REGULAR.mode(0o600));
         inode.i_links_count = Le16::new(1);
         inode
+    }
+
+    /// A huge file, or a directory that was made for them.
+    fn render_huge(&self, ino: Ino, stored: &mut [u8]) {
+        let huge = self.layout.system.huge.as_ref();
+        let (Some(found), Some(wish)) = (
+            huge.and_then(|huge| huge.inode(ino)),
+            &self.settings.huge_files,
+        ) else {
+            return;
+        };
+        let mut inode = match found {
+            HugeInode::File(file) => {
+                let mut inode = self.appended(file);
+                inode.i_mode = Le16::new(FileType::REGULAR.mode(0o666 & !wish.umask));
+                inode.i_links_count = Le16::new(1);
+                inode
+            }
+            HugeInode::Directory(directory) => {
+                let mut inode = self.new_inode();
+                inode.i_mode = Le16::new(FileType::DIRECTORY.mode(0o777 & !wish.umask));
+                inode.i_flags = Le32::new(FLAG_EXTENTS);
+                self.set_huge_directory(directory, 0, &mut inode);
+                inode
+            }
+        };
+        inode.set_owner(wish.uid, wish.gid);
+        put(stored, &inode);
+    }
+
+    /// Sets what a directory on the way to huge files has of them; `others` are its blocks beside.
+    fn set_huge_directory(&self, directory: &HugeDirectory, others: u64, inode: &mut Inode) {
+        inode.i_links_count = Le16::new(2 + directory.subdirectories);
+        inode.set_size(directory.plan.size_bytes(&self.layout.content.rules));
+        inode.set_blocks(self.sectors(directory.all_blocks() + others));
+        inode.i_block = directory.tree.render_inode();
     }
 
     fn render_lost_found(&self, stored: &mut [u8]) {
@@ -226,6 +265,12 @@ impl Image<'_> {
             self.set_map(id, &mut inode)
         };
         inode.i_flags = Le32::new(plan.flags | flags);
+        let huge = self.layout.system.huge.as_ref();
+        if let Some(root) = huge.and_then(|huge| huge.directories.first())
+            && id == NodeId::ROOT
+        {
+            self.set_huge_directory(root, plan.xattr_block.is_some().into(), &mut inode);
+        }
         put(stored, &inode);
         self.render_xattrs(id, tail.as_deref(), stored);
         Ok(())

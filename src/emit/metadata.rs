@@ -139,7 +139,9 @@ impl Image<'_> {
         let made = layout.system.lost_found.as_ref().map(|_| Ino::FIRST);
         let own = layout.content.directories().iter();
         let inos = own.map(|(node, _)| layout.content.ino_of(*node));
-        for ino in inos.chain(made) {
+        let huge = layout.system.huge.iter();
+        let huge = huge.flat_map(|huge| huge.made_directories());
+        for ino in inos.chain(made).chain(huge) {
             let group = layout.geometry.group_of_ino(ino);
             counts[usize::try_from(group.get()).expect("fits memory")] += 1;
         }

@@ -24,6 +24,7 @@ impl Image<'_> {
             return self.zero_journal_device(storage, out);
         }
         let mut stale = match storage {
+            // What reads as zeros need not be zeroed, even where somebody asks for it.
             Storage::Zeros => return Ok(()),
             Storage::SaidToBeZeros => Vec::new(),
             Storage::OldData => self.stale_tables(out),
@@ -33,6 +34,9 @@ impl Image<'_> {
             stale.extend(self.stale_journal(out));
         }
         stale.extend(self.tail(out));
+        if self.zeroes_huge_files(storage) {
+            stale.extend(self.stale_huge_files(out));
+        }
         if !has_bsd_label(out)? {
             stale.push(0..superblock::OFFSET);
         }
@@ -101,6 +105,18 @@ impl Image<'_> {
         let claims = self.layout.ledger.claims().iter();
         let journal = claims.filter(|claim| matches!(claim.owner, Owner::Journal(_)));
         journal.map(|claim| out.bytes(claim.run))
+    }
+
+    /// Whether the blocks of huge files are zeroed.
+    fn zeroes_huge_files(&self, storage: Storage) -> bool {
+        let wish = self.settings.huge_files.as_ref();
+        wish.is_some_and(|wish| wish.zero.unwrap_or(storage == Storage::OldData))
+    }
+
+    fn stale_huge_files(&self, out: &Out<'_>) -> impl Iterator<Item = Range<u64>> {
+        let claims = self.layout.ledger.claims().iter();
+        let huge = claims.filter(|claim| matches!(claim.owner, Owner::HugeFile(_)));
+        huge.map(|claim| out.bytes(claim.run))
     }
 
     /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that

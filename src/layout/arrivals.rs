@@ -62,6 +62,9 @@ impl Arrivals {
         if settings.super_only || geometry.is_journal_device() {
             return Err(LayoutError::ContentWithoutInodes);
         }
+        if settings.huge_files.is_some() {
+            return Err(LayoutError::HugeFilesWithContent);
+        }
         let Front { mut ledger, .. } = Front::new(settings, geometry)?;
         let empty = Tree::new(Metadata::default());
         let draft = content::Draft::new(settings, geometry, &empty, &mut Vec::new())?;
@@ -127,7 +130,10 @@ impl Arrivals {
         self.used += blocks + map_nodes * ratio;
         self.contents += 1;
         Ok(Place {
-            runs: runs.into(),
+            runs: match runs[..] {
+                [run] => Runs::One(run),
+                _ => Runs::Several(runs.into()),
+            },
             blocks: blocks + map_nodes * ratio,
         })
     }
@@ -229,7 +235,7 @@ impl Arrivals {
     /// Takes back `place`, whose content the tree does not hold any more.
     pub fn release(&mut self, place: &Place) {
         let ratio = self.space.cluster_ratio();
-        for run in &place.runs {
+        for run in place.runs() {
             let start = run.start.get() - run.start.get() % ratio;
             let end = run.end().get().next_multiple_of(ratio);
             let whole = Run::new(Block::new(start), end - start);
@@ -259,10 +265,33 @@ impl Arrivals {
 /// Where one content lies.
 #[derive(Debug, Default)]
 pub struct Place {
-    /// The blocks of its data, in the order of the file.
-    pub runs: Box<[Run]>,
+    runs: Runs,
     /// What it takes of the room for contents, in blocks.
     blocks: u64,
+}
+
+/// Most contents lie in one piece, and there may be millions of them: one run needs no memory of its
+/// own.
+#[derive(Debug)]
+enum Runs {
+    One(Run),
+    Several(Box<[Run]>),
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::Several(Box::default())
+    }
+}
+
+impl Place {
+    /// The blocks of its data, in the order of the file.
+    pub fn runs(&self) -> &[Run] {
+        match &self.runs {
+            Runs::One(run) => std::slice::from_ref(run),
+            Runs::Several(runs) => runs,
+        }
+    }
 }
 
 /// The pieces of a content that lies in `runs`: each is blocks that are neighbours in the file and on

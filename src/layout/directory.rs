@@ -242,6 +242,12 @@ impl DirectoryPlan {
         }
     }
 
+    /// The names that its blocks begin with, but for the first's, in the order of a linear directory.
+    pub fn later_leaves(&self) -> impl Iterator<Item = usize> + '_ {
+        let leaves = self.leaves.iter().skip(1);
+        leaves.map(|leaf| usize::try_from(leaf.first).unwrap_or(usize::MAX))
+    }
+
     /// How many blocks the directory has.
     pub fn blocks(&self) -> u32 {
         u32::try_from(self.block_count()).unwrap_or(u32::MAX)

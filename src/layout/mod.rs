@@ -86,6 +86,7 @@ mod content;
 pub mod directory;
 mod ea_inodes;
 pub mod extents;
+mod huge;
 pub mod inline;
 mod ledger;
 mod levels;
@@ -106,6 +107,7 @@ pub use content::{
     inodes_needed_at_most,
 };
 pub use ea_inodes::ValueInode;
+pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use quota::{QuotaFile, Usage};
 pub use system::{AppendedFile, SystemFiles, resize_inode_length};
@@ -163,6 +165,15 @@ pub enum Owner {
     OrphanFile(LogicalBlock),
     /// A node of the orphan file's extent tree or block map, in the order of allocation.
     OrphanFileNode(u32),
+    /// A huge file from a block of it on; its place says which.
+    HugeFile(LogicalBlock),
+    /// A node of a huge file's extent tree, in the order of allocation.
+    HugeFileNode(u32),
+    /// A directory that leads to huge files, by its depth below the root, at a block of it; of the
+    /// root what it grew by.
+    HugeDirectory(u32, LogicalBlock),
+    /// A node of such a directory's extent tree.
+    HugeDirectoryNode(u32, u32),
     /// A directory of the tree, the root included, from a block of it on.
     Directory(NodeId, LogicalBlock),
     /// The target of a symbolic link.
@@ -311,6 +322,15 @@ pub enum LayoutError {
     ContentWithoutInodes,
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
+    /// Huge files together with other content.
+    HugeFilesWithContent,
+    /// A name on the way to huge files that cannot be one.
+    HugeFileName(Vec<u8>),
+    /// A huge file longer than a file can be.
+    HugeFileTooBig {
+        /// Its blocks.
+        blocks: u64,
+    },
     /// More users, groups or projects than a quota file holds.
     TooManyOwners {
         /// How many.
@@ -386,6 +406,18 @@ impl fmt::Display for LayoutError {
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found is no directory; ext4 keeps that name for one")
             }
+            Self::HugeFilesWithContent => {
+                f.write_str("make_hugefiles needs a filesystem without other content")
+            }
+            Self::HugeFileName(name) => write!(
+                f,
+                "huge files or their directory cannot be called '{}'",
+                name.escape_ascii()
+            ),
+            Self::HugeFileTooBig { blocks } => write!(
+                f,
+                "a huge file would have {blocks} blocks; a file has fewer than 2^32"
+            ),
             Self::TooManyOwners { owners } => write!(
                 f,
                 "the content belongs to {owners} owners; a quota file of them would be past 2 GiB"
@@ -492,11 +524,26 @@ impl Layout {
         let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
         draft.claim_placed(&mut ledger)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
+        let root = system.root.first().map(|run| run.start);
+        let place = huge::Place {
+            geometry: &geometry,
+            rules: draft.rules(),
+            free: ledger
+                .total_free()
+                .saturating_sub(placement.counted_twice(&geometry)),
+            root: root.unwrap_or_default(),
+        };
+        let mut system = system;
+        if let Some(wish) = &settings.huge_files {
+            if tree.len() > 1 {
+                return Err(LayoutError::HugeFilesWithContent);
+            }
+            system.huge = Some(huge::claim(wish, &place, &mut ledger)?);
+        }
         let (content, xattrs) = match settings.super_only {
             true => draft.without_places(),
             false => draft.claim(&system.root, &mut ledger)?,
         };
-        let mut system = system;
         let counted = quota::Counted {
             geometry: &geometry,
             tree,
@@ -580,7 +627,8 @@ impl Layout {
 
     /// The last inode in use; all before it are in use or reserved.
     pub fn last_ino(&self) -> Ino {
-        self.content.last_ino()
+        let huge = self.system.huge.as_ref();
+        huge.map_or_else(|| self.content.last_ino(), HugeFiles::last_ino)
     }
 
     /// The inodes that `group`'s bitmap states to be in use, counted from the group's first.
@@ -620,10 +668,31 @@ impl Layout {
         let run = self.geometry.group_run(group);
         let mut own = 0;
         if self.tables_in_own_groups {
-            own = 2 + u64::from(self.geometry.inode_blocks_per_group);
-            own = own.next_multiple_of(self.geometry.cluster_ratio());
+            own = self.table_blocks(group);
         }
-        own == run.len - self.ledger.count_free(run)
+        // What else there is may hide in what the tables leave of a cluster.
+        own == run.len - self.ledger.count_free(run) && !self.geometry.backups(group).is_any()
+    }
+
+    /// The blocks of the clusters that hold `group`'s tables.
+    fn table_blocks(&self, group: Group) -> u64 {
+        let tables = self.tables_of(group);
+        let ratio = self.geometry.cluster_ratio();
+        let length = u64::from(self.geometry.inode_blocks_per_group);
+        let mut runs = [
+            Run::one(tables.block_bitmap),
+            Run::one(tables.inode_bitmap),
+            Run::new(tables.inode_table, length),
+        ];
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut end = 0;
+        let mut clusters = 0;
+        for run in runs {
+            let start = (run.start.get() / ratio).max(end);
+            end = run.end().get().div_ceil(ratio).max(end);
+            clusters += end - start;
+        }
+        clusters * ratio
     }
 
     /// Whether no inode of `group` is in use, so that its inode bitmap need not be written.

@@ -3,6 +3,7 @@
 use super::block_map::{self, BlockMap, MapNode};
 use super::content::Draft;
 use super::extents::{AppendedTree, Extent, cut};
+use super::huge::HugeFiles;
 use super::ledger::Ledger;
 use super::quota::{QuotaFile, QuotaShape};
 use super::scattered::Scattered;
@@ -31,6 +32,8 @@ pub struct SystemFiles {
     pub quota_files: Vec<QuotaFile>,
     /// The orphan file.
     pub orphan_file: Option<AppendedFile>,
+    /// Huge files and what leads to them.
+    pub huge: Option<HugeFiles>,
 }
 
 /// A file that grew by appending, as libext2fs makes them.
@@ -60,6 +63,15 @@ impl AppendedFile {
             FileMap::Blocks { nodes, .. } => nodes.len(),
         };
         u64::try_from(nodes).unwrap_or(u64::MAX)
+    }
+
+    /// Where the nodes of its extent tree are, in the order of their allocation.
+    pub(super) fn node_places(&self) -> impl Iterator<Item = Block> + '_ {
+        let tree = match &self.map {
+            FileMap::Extents(tree) => Some(tree),
+            FileMap::Blocks { .. } => None,
+        };
+        tree.into_iter().flat_map(AppendedTree::blocks)
     }
 
     /// Whether it has an extent tree.
@@ -105,7 +117,8 @@ impl SystemFiles {
         let resize = self
             .resize
             .map_or(0, |_| resize_inode_length(geometry.addresses_per_block()));
-        journal.max(resize) * geometry.block_size.bytes_u64() >= LARGE_FILE
+        let is_large = journal.max(resize) * geometry.block_size.bytes_u64() >= LARGE_FILE;
+        is_large || self.huge.as_ref().is_some_and(|huge| huge.needs_large_file)
     }
 }
 
@@ -172,7 +185,7 @@ pub(super) fn lost_found_blocks(block_bytes: u32) -> u64 {
 
 /// How the runs of a file and the nodes of its tree are claimed.
 #[derive(Clone, Copy)]
-struct Owners {
+pub(super) struct Owners {
     data: fn(LogicalBlock) -> Owner,
     node: fn(u32) -> Owner,
 }
@@ -188,6 +201,12 @@ const JOURNAL: Owners = Owners {
 const ORPHAN_FILE: Owners = Owners {
     data: Owner::OrphanFile,
     node: Owner::OrphanFileNode,
+};
+
+/// Of a huge file the place says which one it is.
+pub(super) const HUGE_FILE: Owners = Owners {
+    data: Owner::HugeFile,
+    node: Owner::HugeFileNode,
 };
 
 fn quota_owners(quota_type: QuotaType) -> Owners {
@@ -353,6 +372,10 @@ impl Claims<'_> {
                 | Owner::QuotaFileNode(_, _)
                 | Owner::OrphanFile(_)
                 | Owner::OrphanFileNode(_)
+                | Owner::HugeFile(_)
+                | Owner::HugeFileNode(_)
+                | Owner::HugeDirectory(_, _)
+                | Owner::HugeDirectoryNode(_, _)
                 | Owner::Directory(_, _)
                 | Owner::Symlink(_)
                 | Owner::File(_, _)
@@ -459,11 +482,8 @@ impl Claims<'_> {
         Ok(QuotaFile::new(quota_type, ino, shape, file.finish()))
     }
 
-    /// The first block of the (flex) group that `ino` lies in: `ext2fs_find_inode_goal`.
     fn inode_goal(&self, ino: Ino) -> Block {
-        let group = self.geometry.group_of_ino(ino).get();
-        let first = group & !(self.geometry.groups_per_flex() - 1);
-        self.geometry.group_first_block(Group::new(first))
+        inode_goal(self.geometry, ino)
     }
 
     /// Claims the first free block of all.
@@ -480,9 +500,16 @@ impl Claims<'_> {
     }
 }
 
+/// The first block of the (flex) group that `ino` lies in: `ext2fs_find_inode_goal`.
+pub(super) fn inode_goal(geometry: &Geometry, ino: Ino) -> Block {
+    let group = geometry.group_of_ino(ino).get();
+    let first = group & !(geometry.groups_per_flex() - 1);
+    geometry.group_first_block(Group::new(first))
+}
+
 /// Whether runs that are neighbours in the filesystem too become one extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Neighbours {
+pub(super) enum Neighbours {
     /// As where blocks are appended one by one.
     Joined,
     /// As where whole runs are.
@@ -493,10 +520,10 @@ enum Neighbours {
 const NEIGHBOURS_AT_ONCE: u64 = 16384;
 
 /// A file while it grows.
-struct Growing {
+pub(super) struct Growing {
     owners: Owners,
     neighbours: Neighbours,
-    blocks: u64,
+    pub(super) blocks: u64,
     map: FileMap,
     map_growing: block_map::Growing,
     block_size: BlockSize,
@@ -507,7 +534,7 @@ struct Growing {
 }
 
 impl Growing {
-    fn new(geometry: &Geometry, owners: Owners, neighbours: Neighbours) -> Self {
+    pub(super) fn new(geometry: &Geometry, owners: Owners, neighbours: Neighbours) -> Self {
         let block_size = geometry.block_size;
         let map = if geometry.features.has(Feature::Extent) {
             FileMap::Extents(AppendedTree::new(block_size))
@@ -554,7 +581,7 @@ impl Growing {
     }
 
     /// Claims `run` as the file's next blocks, and a block for its tree where that must grow.
-    fn append(&mut self, run: Run, ledger: &mut Ledger) -> Result<(), LayoutError> {
+    pub(super) fn append(&mut self, run: Run, ledger: &mut Ledger) -> Result<(), LayoutError> {
         let at = logical(self.blocks);
         ledger.claim_clusters(run, (self.owners.data)(at))?;
         self.blocks += run.len;
@@ -606,7 +633,7 @@ impl Growing {
         Ok(())
     }
 
-    fn finish(self) -> AppendedFile {
+    pub(super) fn finish(self) -> AppendedFile {
         AppendedFile {
             blocks: self.blocks,
             map: self.map,
@@ -616,10 +643,10 @@ impl Growing {
 }
 
 /// Appends `extent` to `tree`, whose new nodes are claimed for `node`.
-fn push(
+pub(super) fn push(
     tree: &mut AppendedTree,
     extent: Extent,
-    node: fn(u32) -> Owner,
+    node: impl Fn(u32) -> Owner,
     first_data_block: Block,
     ledger: &mut Ledger,
 ) -> Result<(), LayoutError> {

@@ -81,6 +81,15 @@ impl Placement {
             // Clusters are counted anew in the end.
             && geometry.log_cluster_ratio == 0
     }
+
+    /// How many blocks of tables are counted twice by then.
+    pub(super) fn counted_twice(self, geometry: &Geometry) -> u64 {
+        let per_group = 2 + u64::from(geometry.inode_blocks_per_group);
+        match self.counts_twice(geometry) {
+            true => u64::from(geometry.groups) * per_group,
+            false => 0,
+        }
+    }
 }
 
 /// How bitmaps and inode tables are spread.

@@ -355,6 +355,9 @@ impl Refusal {
             Self::TooManyInodes(inodes) => {
                 write!(f, "{inodes} inodes are too many; there can be 4294967295")
             }
+            Self::InodesFillAll { blocks: 0, .. } => f.write_str(
+                "there is no room for a block; an offset needs to be smaller, or a size be given",
+            ),
             Self::InodesFillAll {
                 inode_size,
                 inodes,

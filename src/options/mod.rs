@@ -18,7 +18,8 @@ pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
-    Errors, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings, UndoRule,
+    Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings,
+    UndoRule,
 };
 pub use size::Size;
 
@@ -494,6 +495,13 @@ pub(crate) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 
 impl Host {
     /// The rules in force, or what is wrong with the file that should state them.
+    /// After how many seconds a question counts as answered by yes, if the configuration says.
+    #[cfg(feature = "cli")]
+    pub(crate) fn proceed_delay(&self) -> Option<std::num::NonZero<u64>> {
+        let delay = self.profile().ok()?.proceed_delay?;
+        std::num::NonZero::new(delay.max(0).unsigned_abs())
+    }
+
     fn profile(&self) -> Result<profile::Profile, error::Refusal> {
         let Some(conf) = &self.conf else {
             return Ok(profile::Profile::built_in());

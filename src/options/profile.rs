@@ -47,6 +47,18 @@ pub(super) struct Rules {
     pub(super) lazy_itable_init: Option<bool>,
     pub(super) lazy_journal_init: Option<bool>,
     pub(super) make_hugefiles: Option<bool>,
+    pub(super) hugefiles_slack: Text,
+    pub(super) hugefiles_size: Text,
+    pub(super) hugefiles_align: Text,
+    pub(super) hugefiles_dir: Text,
+    pub(super) hugefiles_name: Text,
+    pub(super) num_hugefiles: Option<i64>,
+    pub(super) hugefiles_uid: Option<i64>,
+    pub(super) hugefiles_gid: Option<i64>,
+    pub(super) hugefiles_umask: Option<i64>,
+    pub(super) hugefiles_digits: Option<i64>,
+    pub(super) hugefiles_align_disk: Option<bool>,
+    pub(super) zero_hugefiles: Option<bool>,
     pub(super) packed_meta_blocks: Option<bool>,
     pub(super) warn_y2038_dates: Option<bool>,
     pub(super) force_undo: Option<i64>,
@@ -81,6 +93,18 @@ const NOTHING: Rules = Rules {
     lazy_itable_init: None,
     lazy_journal_init: None,
     make_hugefiles: None,
+    hugefiles_slack: None,
+    hugefiles_size: None,
+    hugefiles_align: None,
+    hugefiles_dir: None,
+    hugefiles_name: None,
+    num_hugefiles: None,
+    hugefiles_uid: None,
+    hugefiles_gid: None,
+    hugefiles_umask: None,
+    hugefiles_digits: None,
+    hugefiles_align_disk: None,
+    zero_hugefiles: None,
     packed_meta_blocks: None,
     warn_y2038_dates: None,
     force_undo: None,
@@ -185,6 +209,8 @@ pub(crate) struct SyntaxError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Profile {
     pub(super) defaults: Rules,
+    /// Seconds after which a question counts as answered; none where it waits.
+    pub(super) proceed_delay: Option<i64>,
     types: Vec<(Cow<'static, str>, Rules)>,
     devices: Vec<(Cow<'static, str>, Rules)>,
 }
@@ -194,6 +220,7 @@ impl Profile {
     pub(super) fn built_in() -> Self {
         Self {
             defaults: DEFAULTS,
+            proceed_delay: None,
             types: TYPES
                 .map(|(name, rules)| (Cow::Borrowed(name), rules))
                 .to_vec(),
@@ -351,6 +378,10 @@ impl Parser {
     /// Notes a relation, where it stands in a section that has rules.
     fn set(&mut self, tag: &str, value: String) {
         let rules = match self.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["options"] if tag == "proceed_delay" => {
+                first(&mut self.profile.proceed_delay, integer(&value));
+                return;
+            }
             ["defaults"] => &mut self.profile.defaults,
             ["fs_types", name] => entry(&mut self.profile.types, name),
             ["devices", name] => entry(&mut self.profile.devices, name),
@@ -401,6 +432,18 @@ impl Rules {
             "enable_periodic_fsck" => first(&mut self.enable_periodic_fsck, boolean(&value)),
             "lazy_itable_init" => first(&mut self.lazy_itable_init, boolean(&value)),
             "lazy_journal_init" => first(&mut self.lazy_journal_init, boolean(&value)),
+            "hugefiles_slack" => note(&mut self.hugefiles_slack, value),
+            "hugefiles_size" => note(&mut self.hugefiles_size, value),
+            "hugefiles_align" => note(&mut self.hugefiles_align, value),
+            "hugefiles_dir" => note(&mut self.hugefiles_dir, value),
+            "hugefiles_name" => note(&mut self.hugefiles_name, value),
+            "num_hugefiles" => first(&mut self.num_hugefiles, integer(&value)),
+            "hugefiles_uid" => first(&mut self.hugefiles_uid, integer(&value)),
+            "hugefiles_gid" => first(&mut self.hugefiles_gid, integer(&value)),
+            "hugefiles_umask" => first(&mut self.hugefiles_umask, integer(&value)),
+            "hugefiles_digits" => first(&mut self.hugefiles_digits, integer(&value)),
+            "hugefiles_align_disk" => first(&mut self.hugefiles_align_disk, boolean(&value)),
+            "zero_hugefiles" => first(&mut self.zero_hugefiles, boolean(&value)),
             "make_hugefiles" => first(&mut self.make_hugefiles, boolean(&value)),
             "packed_meta_blocks" => first(&mut self.packed_meta_blocks, boolean(&value)),
             "warn_y2038_dates" => first(&mut self.warn_y2038_dates, boolean(&value)),

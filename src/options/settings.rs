@@ -228,6 +228,8 @@ pub struct Settings {
     /// Only superblocks and descriptors are written, beside what features ask of a file of its own;
     /// bitmaps, inodes and everything else stay as they are, for a rescue.
     pub super_only: bool,
+    /// The huge files that fill the filesystem, if the configuration asks for some.
+    pub huge_files: Option<HugeFilesWish>,
     /// Where undo files go that have no name of their own, and when.
     pub undo: UndoRule,
 }
@@ -239,4 +241,31 @@ pub struct UndoRule {
     pub directory: Option<PathBuf>,
     /// Whether an ext filesystem on the output is kept without being asked to.
     pub of_itself: bool,
+}
+
+/// Huge files, each in one piece where that can be, as mke2fs.conf asks for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HugeFilesWish {
+    /// How many; 0 is as many as there is room for.
+    pub count: u64,
+    /// The blocks of each; 0 is what there is room for.
+    pub blocks: u64,
+    /// Blocks at the front that are left free.
+    pub slack: u64,
+    /// Blocks of which each file's length, and the place of the first, are multiples; 0 is any.
+    pub align: u64,
+    /// The directories that lead to them, the outermost first.
+    pub directory: Vec<Vec<u8>>,
+    /// What their names begin with.
+    pub name: Vec<u8>,
+    /// The digits behind that, at least; 0 is as many as needed, and none where there is one file.
+    pub digits: usize,
+    /// Whose they and their directories are.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// The permissions that they and their directories do not have.
+    pub umask: u16,
+    /// Whether their blocks are zeroed; unless said, where old data may be in them.
+    pub zero: Option<bool>,
 }

@@ -175,6 +175,7 @@ enum Kind {
         path: Vec<u8>,
         error: io::Error,
     },
+    #[cfg_attr(not(unix), allow(dead_code, reason = "elsewhere none is read"))]
     Attribute {
         path: Vec<u8>,
         name: Vec<u8>,

@@ -210,6 +210,11 @@ impl<'a> Draft<'a> {
             .chain(made)
     }
 
+    /// How directories are kept.
+    pub(in crate::layout) fn rules(&self) -> DirectoryRules {
+        self.content.rules
+    }
+
     /// The root directory's blocks.
     pub(in crate::layout) fn root_blocks(&self) -> u64 {
         u64::from(self.content.directory(NodeId::ROOT).plan.blocks())

@@ -258,12 +258,11 @@ pub(super) fn take_off_offset(
     }
     let before = settings.offset_bytes / settings.block_size.bytes_u64();
     let left = settings.blocks_count.checked_sub(before);
-    settings.blocks_count = left
-        .filter(|left| *left > 0)
-        .ok_or(Refusal::OffsetPastEnd {
-            offset: settings.offset_bytes,
-            size: length.output_units << (10 + length.log_unit),
-        })?;
+    // Where nothing is left, mke2fs finds out when it counts the inodes.
+    settings.blocks_count = left.ok_or(Refusal::OffsetPastEnd {
+        offset: settings.offset_bytes,
+        size: length.output_units << (10 + length.log_unit),
+    })?;
     remark(Remark::OffsetWithoutSize {
         blocks: settings.blocks_count,
     });

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod extend;
+mod huge;
 mod inodes;
 mod kinds;
 mod start;
@@ -19,6 +20,7 @@ use blocks::{
     Blocks, Length, check_end, check_page, share, size_clusters, take_off_offset, topology,
 };
 use extend::{encode, extend};
+use huge::huge_files;
 use inodes::{check_project, count_inodes, size_inodes};
 use kinds::{Choice, creator};
 use start::start;
@@ -142,7 +144,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
         // mke2fs tries that with a block of 1 KiB, and gives up.
         settings.discard &= device.sector_size <= BlockSize::MIN.bytes();
     }
-    finish(settings, &rules)
+    finish(settings, &rules, host)
 }
 
 /// Looks for wishes that no filesystem can grant: what a command line cannot even say.
@@ -190,7 +192,7 @@ fn is_undoable(settings: &Settings, rules: &Choice) -> bool {
 }
 
 /// What mke2fs finds out later than the rest, and what it takes and this version does not.
-fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
+fn finish(mut settings: Settings, rules: &Choice, host: &Host) -> Result<Settings, Refusal> {
     if settings.assume_storage_prezeroed {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;
@@ -214,10 +216,7 @@ fn finish(mut settings: Settings, rules: &Choice) -> Result<Settings, Refusal> {
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
         return Err(Refusal::SeedWithoutMetadataCsum);
     }
-    if rules.find(|rules| rules.make_hugefiles) == Some(true) {
-        let what = "make_hugefiles in the configuration file".to_owned();
-        return Err(Refusal::NotYet(what));
-    }
+    settings.huge_files = huge_files(&settings, rules, host)?;
     Ok(settings)
 }
 

@@ -116,6 +116,7 @@ pub(super) fn start(
         offset_bytes: 0,
         no_copy_xattrs: false,
         super_only: options.super_only,
+        huge_files: None,
         undo: UndoRule {
             directory: undo_directory(asked, rules),
             of_itself: false,

@@ -12,6 +12,7 @@ use super::header::{self, BLOCK, Form, Header};
 use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
 use crate::source::acl::Acl;
+use crate::source::ext4_names;
 use crate::tree::{DataMap, Device, Metadata, Special, Xattr};
 use crate::units::Timestamp;
 
@@ -21,6 +22,9 @@ const MOST_PATH: u64 = 1 << 16;
 const MOST_RECORDS: u64 = 1 << 24;
 /// The most that is kept of PAX headers for all entries, since each takes it over, in bytes.
 const MOST_GLOBAL: u64 = 1 << 16;
+/// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
+/// kept in memory, only to be refused in the end.
+const MOST_VALUE: usize = 1 << 16;
 
 const ACCESS: &[u8] = b"system.posix_acl_access";
 const DEFAULT: &[u8] = b"system.posix_acl_default";
@@ -258,12 +262,17 @@ impl<I: Input> Archive<I> {
         if let Some(acl) = &acl {
             metadata.permissions = acl.mode(metadata.permissions);
         }
-        let xattrs = xattrs.into_iter();
+        let xattrs = xattrs.into_iter().map(|(name, value)| {
+            match value.len() > MOST_VALUE && ext4_names(&name) {
+                true => Err(Fault::Attribute(name, value.len(), MOST_VALUE)),
+                false => Ok(Xattr { name, value }),
+            }
+        });
         Ok(Entry {
             path: self.path.clone(),
             kind,
             metadata,
-            xattrs: xattrs.map(|(name, value)| Xattr { name, value }).collect(),
+            xattrs: xattrs.collect::<Result<_, _>>()?,
             offset: self.offset,
             acl: acl.filter(|acl| !acl.is_mode()),
             default_acl,

@@ -78,6 +78,8 @@ pub(super) enum Fault {
     /// A map of holes that contradicts itself, its file or the data.
     Sparse(&'static str),
     Acl(Vec<u8>),
+    /// An attribute's name, how many bytes its value has, and how many are the most.
+    Attribute(Vec<u8>, usize, usize),
 }
 
 impl fmt::Display for Fault {
@@ -115,6 +117,11 @@ impl fmt::Display for Fault {
                 write!(f, "entries of type '{}' are not known", flag.escape_ascii())
             }
             Self::Sparse(what) => write!(f, "the map of holes {what}"),
+            Self::Attribute(name, bytes, most) => write!(
+                f,
+                "the attribute {} has {bytes} bytes, and {most} are the most",
+                Readable(name)
+            ),
             Self::Acl(entry) => {
                 write!(f, "the ACL's entry \"{}\" ", entry.escape_ascii())?;
                 f.write_str("needs a tag, a number where it has a name, and permissions")

@@ -33,6 +33,10 @@ const DEFAULT: &[u8] = b"system.posix_acl_default";
 /// one entry holds can be walked from many places.
 const MOST_IMPLIED: usize = 64;
 
+/// How many directories that no entry declares there may be beside [`MOST_IMPLIED`] for each entry: a
+/// name of some kilobytes can spell thousands, each of which takes hundreds of bytes of memory.
+const MOST_UNDECLARED: usize = 1 << 16;
+
 /// A tree that entries are put into.
 #[derive(Debug)]
 pub struct Unpack<'a> {
@@ -41,6 +45,8 @@ pub struct Unpack<'a> {
     /// What directories are that no entry declares.
     implied: Metadata,
     root_metadata: Option<Metadata>,
+    /// How many more directories there may be that no entry declares.
+    undeclared: usize,
     /// The ACLs of nodes that give names for owners, which the tree itself may know in the end.
     named: BTreeMap<NodeId, Vec<NamedAcl>>,
     /// What files hold that may have the numbers of those names.
@@ -76,6 +82,8 @@ enum Why {
     Missing(Vec<u8>),
     /// Too many symbolic links on the way.
     TooManyLinks,
+    /// Too many directories on the ways to entries, that no entry declares.
+    Undeclared,
     /// The target of a hard link is not there, or is a directory.
     Target(Vec<u8>, &'static str),
     /// The name leads to a directory, and the entry is none.
@@ -106,6 +114,7 @@ impl<'a> Unpack<'a> {
             root,
             implied,
             root_metadata: None,
+            undeclared: MOST_UNDECLARED,
             named: BTreeMap::new(),
             remembered: BTreeMap::new(),
             skipped: BTreeMap::new(),
@@ -130,6 +139,7 @@ impl<'a> Unpack<'a> {
     /// Where the entry has no place inside the tree, or the tree cannot hold it.
     pub fn entry(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, UnpackError> {
         let (path, offset) = (entry.path.clone(), entry.offset);
+        self.undeclared = self.undeclared.saturating_add(MOST_IMPLIED);
         let placed = self.place(entry, content);
         placed.map_err(|why| UnpackError { path, offset, why })
     }
@@ -363,6 +373,10 @@ impl<'a> Unpack<'a> {
             return Err(Why::TooManyLinks);
         }
         let mut here = at[at.len() - 1];
+        if if_missing == IfMissing::Create {
+            let left = self.undeclared.checked_sub(missing.len());
+            self.undeclared = left.ok_or(Why::Undeclared)?;
+        }
         for name in missing {
             if if_missing == IfMissing::Refuse {
                 return Err(Why::Missing(name));
@@ -464,6 +478,9 @@ impl fmt::Display for UnpackError {
             }
             Why::Missing(name) => write!(f, "{} on the way to it is not there", Readable(name)),
             Why::TooManyLinks => f.write_str("too many symbolic links are on the way to it"),
+            Why::Undeclared => {
+                f.write_str("too many directories are on the way to it that no entry declares")
+            }
             Why::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
