@@ -20,7 +20,9 @@ use super::{Failed, check, existing, journal, mke4fs, proceed, say, tell, undo, 
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
-use crate::options::{Host, JournalLength, Notice, Options, Refusal, Settings, Size, TargetKind};
+use crate::options::{
+    Host, JournalLength, Notice, Options, Refusal, Remark, Settings, Size, TargetKind,
+};
 use crate::sink::{self, Output, Undo};
 use crate::sys;
 
@@ -391,7 +393,9 @@ impl Command {
         let mut say_new = |notices: &[Notice]| {
             let names = self.names();
             for notice in &notices[said.min(notices.len())..] {
-                say(words::notice(notice, names, self.request.verbose));
+                if !self.request.quiet || !matches!(notice.remark(), Remark::LargeClusters) {
+                    say(words::notice(notice, names, self.request.verbose));
+                }
             }
             said = notices.len();
         };

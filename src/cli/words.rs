@@ -594,6 +594,11 @@ pub(super) fn notice(notice: &Notice, names: Names<'_>, verbose: bool) -> (Strea
             Stream::Out,
             "128-byte inodes cannot handle dates beyond 2038 and are deprecated\n".to_owned(),
         ),
+        Remark::LargeClusters => warn(
+            "\nWarning: bigalloc file systems with a cluster size greater than\n\
+             16 times the block size is considered experimental\n"
+                .to_owned(),
+        ),
     }
 }
 

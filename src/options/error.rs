@@ -460,6 +460,8 @@ pub(crate) enum Remark {
     OffsetWithoutSize { blocks: u64 },
     /// Inodes of 128 bytes have no room for later times.
     TimesEndIn2038,
+    /// Clusters of more than 16 blocks.
+    LargeClusters,
 }
 
 impl fmt::Display for Remark {
@@ -509,6 +511,9 @@ impl fmt::Display for Remark {
                 "the offset is taken off the output's size, which leaves {blocks} blocks"
             ),
             Self::TimesEndIn2038 => f.write_str("inodes of 128 bytes hold no time past 2038"),
+            Self::LargeClusters => {
+                f.write_str("clusters of more than 16 blocks are considered experimental")
+            }
         }
     }
 }

@@ -130,7 +130,7 @@ fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Setti
     take_off_offset(&mut settings, &length, remark)?;
     check_end(&settings)?;
     check_project(&mut settings, options)?;
-    check_features(&mut settings)?;
+    check_features(&mut settings, remark)?;
     check_groups(&mut settings, options, &rules)?;
     size_inodes(&mut settings, options, &rules, remark)?;
     count_inodes(&mut settings, options, &rules)?;
@@ -236,13 +236,16 @@ fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Refu
     Ok(())
 }
 
-fn check_features(settings: &mut Settings) -> Result<(), Refusal> {
+fn check_features(settings: &mut Settings, remark: Remarks<'_>) -> Result<(), Refusal> {
     let has = |feature| settings.features.has(feature);
     if has(Feature::Bigalloc) && !has(Feature::Extent) {
         return Err(Refusal::BigallocWithoutExtents);
     }
     if has(Feature::MetaBg) && has(Feature::ResizeInode) {
         return Err(Refusal::MetaBgWithResizeInode);
+    }
+    if has(Feature::Bigalloc) && settings.log_cluster_ratio > 4 {
+        remark(Remark::LargeClusters);
     }
     if has(Feature::ResizeInode) && !has(Feature::SparseSuper) {
         return Err(Refusal::ResizeInodeWithoutSparseSuper);
