@@ -23,7 +23,7 @@
 //!
 //! Settings, geometry and layout come about without a clock, a file or a thread, and the same each time;
 //! with [`Memory`](crate::sink::Memory) as the sink so does the image. A fuzzer of something that reads
-//! ext4 can therefore make a thousand sound images a second of what it mutates, and damage them as it likes:
+//! ext4 can therefore make sound images of what it mutates in its own process, and damage them as it likes:
 //!
 //! ```
 //! use std::error::Error;
