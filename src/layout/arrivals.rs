@@ -3,8 +3,9 @@
 //! A filesystem without content shows where its own files will be; they keep their places. Behind
 //! the tables some blocks are set aside, so that directories, attribute blocks and the nodes of maps
 //! come to lie together and early. What is left takes the contents in the order in which they
-//! arrive. The layout of the finished tree claims those blocks first and goes its usual way then, so
-//! nothing that is decided here binds it but the runs that nodes carry.
+//! arrive. The layout of the finished tree claims those blocks first and goes its usual way then: what
+//! was written is where it is, and where there is plenty of room the layout puts the contents of a tree
+//! that was all there from the start to the same places, so that they can be foretold.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,7 +14,7 @@ use super::block_map;
 use super::content::{block_ranges, content_blocks};
 use super::extents::{ExtentTree, cut};
 use super::space::Space;
-use super::{Front, LayoutError, content, logical, system};
+use super::{Front, LayoutError, Ledger, content, logical, system};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::Settings;
@@ -26,6 +27,10 @@ const RESERVE_PER_INODE: u64 = 64;
 /// No more than one block in so many is set aside: a filesystem may have far more inodes than it
 /// will ever hold files.
 const RESERVE_SHARE: u64 = 32;
+
+/// What is thought to be needed beside what is counted, as a share of the room: nodes of extent trees
+/// whose files no gap holds whole.
+const SLACK_SHARE: u64 = 64;
 
 /// Places for contents whose tree is not known yet.
 #[derive(Debug)]
@@ -54,6 +59,27 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
+    /// Whether a filesystem of `settings` has the contents of a tree where these places are, taken in
+    /// the order of a walk, if there is plenty of room.
+    pub fn foretell(settings: &Settings) -> bool {
+        let has = |feature| settings.features.has(feature);
+        has(Feature::Extent) && !has(Feature::InlineData)
+    }
+
+    /// Whether the contents that have places may still have them in the layout of a tree.
+    pub fn may_be_plenty(&self) -> bool {
+        self.has_plenty(self.used, 0, 0)
+    }
+
+    /// Whether there is room for `data` blocks of contents, outside of what is set aside, and for
+    /// `others`; among those are the root directory's, which is the first that takes what is set aside
+    /// and shall not go further, since the filesystem's own files need room in one piece.
+    pub(super) fn has_plenty(&self, data: u64, root: u64, others: u64) -> bool {
+        let aside: u64 = self.reserve.iter().map(|run| run.len).sum();
+        let room = self.room - self.room / SLACK_SHARE;
+        root <= aside && data.saturating_add(aside.max(others)) <= room
+    }
+
     /// The places that a filesystem of `geometry` has.
     ///
     /// # Errors
@@ -65,7 +91,17 @@ impl Arrivals {
         if settings.huge_files.is_some() {
             return Err(LayoutError::HugeFilesWithContent);
         }
-        let Front { mut ledger, .. } = Front::new(settings, geometry)?;
+        let Front { ledger, .. } = Front::new(settings, geometry)?;
+        Self::behind(settings, geometry, ledger)
+    }
+
+    /// The places that the blocks free in `ledger` are, but for those where the filesystem's own files
+    /// will be.
+    pub(super) fn behind(
+        settings: &Settings,
+        geometry: &Geometry,
+        mut ledger: Ledger,
+    ) -> Result<Self, LayoutError> {
         let empty = Tree::new(Metadata::default());
         let draft = content::Draft::new(settings, geometry, &empty, &mut Vec::new())?;
         system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;

@@ -16,10 +16,12 @@
 //! | 9 | orphan file | the first free block, then each after the last |
 //! | 10 | directories, long symbolic links, attribute blocks | the first free block on |
 //! | 11 | values of attributes in inodes of their own | behind those |
-//! | 12 | files, in the order of their inodes | behind those |
+//! | 12 | nodes of the files' maps, and where those are block maps the data among them | behind those |
 //!
-//! Contents that were written as they arrived ([`Arrivals`]) are claimed between rows 2 and 3, where
-//! they are.
+//! Data that extents tell of is claimed between rows 2 and 3 if there is plenty of room, and lies where
+//! [`Arrivals`] puts it: in the order of a walk, past what rows 3 to 9 will take and past some blocks set
+//! aside for row 10. So it can be written before the rest of the tree is known. Where room is short, it
+//! comes with row 12. What was written as it arrived is claimed there too, where it is.
 //!
 //! Settings, geometry and layout come about without a clock, a file or a thread, and the same each time;
 //! with [`Memory`](crate::sink::Memory) as the sink so does the image. A fuzzer of something that reads
@@ -522,7 +524,7 @@ impl Layout {
         } = Front::new(settings, &geometry)?;
         let mut warnings = Vec::new();
         let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
-        draft.claim_placed(&mut ledger)?;
+        draft.claim_contents(settings, &mut ledger)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
         let root = system.root.first().map(|run| run.start);
         let place = huge::Place {

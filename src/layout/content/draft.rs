@@ -2,14 +2,15 @@
 
 use super::names::{NamesIn, lost_found_of};
 use super::placer::{Placer, block_ranges, data_blocks};
-use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed};
+use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed, span};
 use std::ops::Range;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::layout::arrivals::placed_pieces;
+use crate::layout::arrivals::{Arrivals, placed_pieces};
 use crate::layout::block_map::{self, Reach};
 use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
+use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
 use crate::layout::system::{LARGE_FILE, lost_found_blocks, made_lost_found_blocks};
 use crate::layout::xattrs::{self, XattrPlans};
@@ -18,7 +19,7 @@ use crate::ondisk::dir::BlockFormat;
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
 use crate::options::Settings;
-use crate::tree::{Kind, Metadata, NodeId, Tree};
+use crate::tree::{self, Kind, Metadata, NodeId, Tree};
 use crate::units::{Block, Ino, Run};
 
 /// The largest numbers of a device that the format stores.
@@ -178,26 +179,85 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Claims the blocks of contents that are in their places already.
-    pub(in crate::layout) fn claim_placed(
+    /// Claims the blocks of contents that are in their places already; if there are none, those of all
+    /// contents where extents tell of them and there is plenty of room.
+    ///
+    /// A block map lies among the data it names, and so comes about with them. And where room is short,
+    /// what the filesystem itself needs in one piece goes first.
+    pub(in crate::layout) fn claim_contents(
         &mut self,
+        settings: &Settings,
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
-        for id in self.content.nodes() {
-            let Kind::File(file) = &self.tree.node(id).kind else {
-                continue;
-            };
-            let Some(runs) = file.placed() else {
-                continue;
-            };
-            for (at, run) in placed_pieces(file, runs, self.geometry.block_size) {
-                ledger.claim(run, Owner::File(id, at))?;
+        let tree = self.tree;
+        let nodes: Vec<NodeId> = self.content.nodes().collect();
+        for id in nodes {
+            if let Kind::File(file) = &tree.node(id).kind
+                && let Some(runs) = file.placed()
+            {
+                self.claim_content((id, file), runs, ledger)?;
             }
-            self.placed_blocks += self.content.plan_of(id).data_blocks;
+        }
+        if self.placed_blocks == 0 && self.content.has_extents {
+            self.place_contents(settings, ledger)?;
         }
         if self.placed_blocks > 0 {
             ledger.form_clusters(self.geometry.cluster_ratio())?;
         }
+        Ok(())
+    }
+
+    /// Gives contents the places that they would get on arrival, if there is plenty of room.
+    fn place_contents(
+        &mut self,
+        settings: &Settings,
+        ledger: &mut Ledger,
+    ) -> Result<(), LayoutError> {
+        let tree = self.tree;
+        let has_data = |draft: &Self, id| draft.content.plan_of(id).data_blocks > 0;
+        let mut data = 0;
+        let mut nodes = 0;
+        for (id, file) in files(tree).filter(|(id, _)| has_data(self, *id)) {
+            data += self.content.plan_of(id).data_blocks;
+            let pieces = block_ranges(file, self.geometry.block_size).count();
+            let tree_nodes = ExtentTree::blocks_needed(pieces, self.geometry.block_size);
+            nodes += u64::try_from(tree_nodes).unwrap_or(u64::MAX);
+        }
+        if data == 0 {
+            return Ok(());
+        }
+        let ratio = self.geometry.cluster_ratio();
+        let root = self.root_blocks().next_multiple_of(ratio);
+        let others = self.blocks_needed() - data + root + self.quota_blocks()? + nodes * ratio;
+        let mut arrivals = Arrivals::behind(settings, self.geometry, ledger.clone())?;
+        if !arrivals.has_plenty(data, root, others) {
+            return Ok(());
+        }
+        for (id, file) in files(tree) {
+            if has_data(self, id) {
+                let place = arrivals.place(file)?;
+                self.claim_content((id, file), place.runs(), ledger)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims `runs` for the data of a content, and notes its extents.
+    fn claim_content(
+        &mut self,
+        (id, file): (NodeId, &tree::Content),
+        runs: &[Run],
+        ledger: &mut Ledger,
+    ) -> Result<(), LayoutError> {
+        let content = &mut self.content;
+        let first = content.extents.len();
+        for (at, run) in placed_pieces(file, runs, self.geometry.block_size) {
+            ledger.claim(run, Owner::File(id, at))?;
+            content.extents.extend(cut(at, run));
+        }
+        let plan = &mut content.plans[id.index()];
+        plan.extents = span(first, content.extents.len() - first);
+        self.placed_blocks += plan.data_blocks;
         Ok(())
     }
 
@@ -537,6 +597,14 @@ impl<'a> Draft<'a> {
             })
             .sum()
     }
+}
+
+/// The regular files of `tree`, in the order of a walk.
+fn files(tree: &Tree) -> impl Iterator<Item = (NodeId, &tree::Content)> {
+    tree.nodes().filter_map(|(id, node)| match &node.kind {
+        Kind::File(file) => Some((id, file)),
+        _ => None,
+    })
 }
 
 /// What a tree needs of a filesystem, before it has one.

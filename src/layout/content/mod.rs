@@ -3,7 +3,8 @@
 //! Inodes are numbered directory by directory: all entries of one in the order of their names'
 //! bytes, then those of its first subdirectory, and so on. The inodes of attributes' values come
 //! last. Directories, long symbolic links and attribute blocks lie first, then those values, then the
-//! files' data, each in the order of inodes, so that neighbours in the tree are neighbours on disk.
+//! nodes of the files' maps and, unless it has its place already, their data, each in the order of inodes,
+//! so that neighbours in the tree are neighbours on disk.
 
 mod draft;
 mod names;

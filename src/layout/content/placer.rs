@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Content, INLINE_TARGET, count, index, span};
-use crate::layout::arrivals::placed_pieces;
+use super::{Content, INLINE_TARGET, count, index, range, span};
 use crate::layout::block_map;
 use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::xattrs::XattrPlans;
@@ -132,15 +131,13 @@ impl Placer<'_> {
             if let Kind::File(file) = &node.kind
                 && !self.xattrs.is_inline(*id)
             {
-                let blocks = self.content.plan_of(*id).data_blocks;
-                let ranges = block_ranges(file, self.block_size);
-                let holder = Holder::Node(*id);
-                match file.placed() {
-                    Some(runs) => {
-                        let pieces = placed_pieces(file, runs, self.block_size);
-                        self.map_placed(holder, blocks, pieces)?;
+                let plan = self.content.plan_of(*id);
+                match plan.extents.is_empty() {
+                    true => {
+                        let ranges = block_ranges(file, self.block_size);
+                        self.place_data(Holder::Node(*id), plan.data_blocks, ranges)?;
                     }
-                    None => self.place_data(holder, blocks, ranges)?,
+                    false => self.map_claimed(*id)?,
                 }
             }
         }
@@ -214,25 +211,26 @@ impl Placer<'_> {
         self.finish_node(holder, (first, first_node), total)
     }
 
-    /// Maps data that is in its place, and claimed.
-    fn map_placed(
-        &mut self,
-        holder: Holder,
-        total: u64,
-        pieces: impl Iterator<Item = (LogicalBlock, Run)>,
-    ) -> Result<(), LayoutError> {
-        let (first, first_node) = self.marks();
+    /// Claims the map of a file whose data is claimed already.
+    fn map_claimed(&mut self, id: NodeId) -> Result<(), LayoutError> {
+        let holder = Holder::Node(id);
+        let extents = range(&self.content.plan_of(id).extents);
+        let (_, first_node) = self.marks();
         let mut growing = block_map::Growing::new(self.block_size);
-        for (start, run) in pieces {
-            self.content.extents.extend(cut(start, run));
-            let mut at = u64::from(start.get());
-            let end = at + run.len;
+        for place in extents.clone() {
+            let extent = self.content.extents[place];
+            let mut at = u64::from(extent.logical.get());
+            let end = at + u64::from(extent.blocks);
             while at < end {
                 let most = self.make_room(holder, at, first_node, &mut growing)?;
                 at = at.saturating_add(most);
             }
         }
-        self.finish_node(holder, (first, first_node), total)
+        self.claim_tree(holder, extents.len())?;
+        let (_, next_node) = self.marks();
+        let plan = &mut self.content.plans[id.index()];
+        plan.map_nodes = span(first_node, next_node - first_node);
+        Ok(())
     }
 
     /// Places ranges of logical blocks that lie in neighbouring clusters.
@@ -359,13 +357,7 @@ impl Placer<'_> {
     ) -> Result<(), LayoutError> {
         let (first, first_node) = marks;
         let extents = self.content.extents.len() - first;
-        if self.content.has_extents {
-            for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                let run = self.claim_next(holder.map_node(number))?;
-                self.content.tree_nodes.push(run.start);
-            }
-        }
+        self.claim_tree(holder, extents)?;
         let (_, next_node) = self.marks();
         let plan = match holder {
             Holder::Node(id) => &mut self.content.plans[id.index()],
@@ -374,6 +366,19 @@ impl Placer<'_> {
         plan.extents = span(first, extents);
         plan.map_nodes = span(first_node, next_node - first_node);
         plan.data_blocks = blocks;
+        Ok(())
+    }
+
+    /// Claims the nodes of an extent tree of so many extents.
+    fn claim_tree(&mut self, holder: Holder, extents: usize) -> Result<(), LayoutError> {
+        if !self.content.has_extents {
+            return Ok(());
+        }
+        for number in 0..ExtentTree::blocks_needed(extents, self.block_size) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let run = self.claim_next(holder.map_node(number))?;
+            self.content.tree_nodes.push(run.start);
+        }
         Ok(())
     }
 }
