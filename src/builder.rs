@@ -1,5 +1,6 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
+mod early;
 mod stream;
 
 use std::fmt;
@@ -12,11 +13,12 @@ use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::Sink;
 use crate::source::rules::{self, Rule};
-use crate::source::{self, ContentStore, Source};
+use crate::source::{self, ContentStore, EarlyContents, Source};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 
+use early::Early;
 pub use stream::{Built, Ready};
 
 /// Collects options and sources for an image.
@@ -25,6 +27,7 @@ pub struct Builder {
     host: Host,
     wanted: Wanted,
     fit: Option<Fit>,
+    early: bool,
 }
 
 /// What the tree shall hold.
@@ -106,6 +109,7 @@ impl Builder {
             host,
             wanted: Wanted::default(),
             fit: None,
+            early: false,
         }
     }
 
@@ -141,13 +145,22 @@ impl Builder {
         self
     }
 
+    /// Lets [`ready`](Self::ready) write what files hold while it is still being found out what there
+    /// is, if that makes no other image: each file is then opened once. What is wrong with the source
+    /// may show only after the first byte was written, so this is for a sink that holds nothing.
+    #[must_use]
+    pub fn early(mut self, early: bool) -> Self {
+        self.early = early;
+        self
+    }
+
     /// Reads the sources and decides every block. Nothing is written.
     ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(self) -> Result<Plan, Error> {
         let settings = self.settings_before_content()?;
-        let Found { tree, mut notices } = self.wanted.find(&settings, None)?;
+        let Found { tree, mut notices } = self.wanted.find(&settings, Contents::Later)?;
         let (settled, layout) = match self.fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
@@ -178,14 +191,20 @@ impl Builder {
         }
     }
 
-    /// Decides all that can be decided before the first byte is written: every block, unless a source
-    /// is a stream and the size is known. Then what arrives is written at once, and the rest decided
-    /// behind it.
+    /// Decides all that can be decided before the first byte is written: every block, unless the size is
+    /// known and a source is a stream, or contents may be written [`early`](Self::early). Then what is
+    /// there is written at once, and the rest decided behind it.
     ///
     /// # Errors
-    /// As those of [`Builder::plan`]; of a stream's content, [`Ready::write`] tells.
+    /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
     pub fn ready(self) -> Result<Ready, Error> {
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
+        if Early::suits(&self) {
+            return match Early::new(self)? {
+                Ok(early) => Ok(Ready::early(early)),
+                Err(builder) => builder.plan().map(Ready::planned),
+            };
+        }
         if self.fit.is_some() || !streams {
             return self.plan().map(Ready::planned);
         }
@@ -207,14 +226,19 @@ struct Found {
     notices: Vec<Notice>,
 }
 
+/// What becomes of contents while the tree is declared.
+enum Contents<'a> {
+    /// They are read later.
+    Later,
+    /// Those of streams are kept.
+    Stream(&'a mut dyn ContentStore),
+    /// They are handed over, if that is easy.
+    Early(&'a mut dyn EarlyContents),
+}
+
 impl Wanted {
-    /// Asks every source for what it holds, one over the other, and follows the rules. Contents of
-    /// streams go to `store`, if there is one.
-    fn find(
-        self,
-        settings: &Settings,
-        mut store: Option<&mut dyn ContentStore>,
-    ) -> Result<Found, Error> {
+    /// Asks every source for what it holds, one over the other, and follows the rules.
+    fn find(self, settings: &Settings, mut contents: Contents<'_>) -> Result<Found, Error> {
         let mut tree = Tree::new(Metadata::default());
         let mut root = None;
         let mut notices = Vec::new();
@@ -222,10 +246,11 @@ impl Wanted {
             if number > 0 {
                 tree.overlay()?;
             }
-            let declared = match &mut store {
-                Some(store) if source.is_stream() => {
+            let declared = match &mut contents {
+                Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?
                 }
+                Contents::Early(early) => source.declare_early(&mut tree, NodeId::ROOT, *early)?,
                 _ => source.declare(&mut tree, NodeId::ROOT)?,
             };
             root = declared.root.or(root);

@@ -235,8 +235,8 @@ fn every_system_call_may_fail() {
     let workplace = Workplace::new();
     let mut table = Table::default();
     // strace counts each thread's calls by themselves, so there is one, but where threads fail.
-    for threads in ["1", "3"] {
-        let more = ["--threads", threads, "--sync"];
+    for (threads, size) in [("1", "auto"), ("1", "64M"), ("3", "auto"), ("3", "64M")] {
+        let more = ["--threads", threads, "--sync", "--size", size];
         let is_about = |call: &str| (call == "clone3") == (threads != "1");
         let calls = CALLS.iter().filter(|(call, _)| is_about(call));
         fail_calls(&workplace, &more, calls, &mut table);
@@ -276,17 +276,23 @@ fn a_signal_may_come_at_any_moment() {
         return;
     }
     let workplace = Workplace::new();
-    let more = ["--threads", "1"];
-    let whole = workplace.whole(&more);
-    let [before, all] = numbers(&workplace, &more);
     let mut table = Table::default();
+    for size in ["auto", "64M"] {
+        send_signals(&workplace, &["--threads", "1", "--size", size], &mut table);
+    }
+    table.close();
+}
+
+fn send_signals(workplace: &Workplace, more: &[&str], table: &mut Table) {
+    let whole = workplace.whole(more);
+    let [before, all] = numbers(workplace, more);
     for signal in ["SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"] {
         for call in ["getdents64", "newfstatat", "ftruncate", "flock", "pwrite64"] {
             let first = before.get(call).copied().unwrap_or(0) + 1;
             for number in some(first, all[call]) {
                 let inject = format!("inject={call}:signal={signal}:when={number}");
                 let traced = ["strace", "-f", "-o", "/dev/null", "-e", &inject];
-                let outcome = workplace.judge(workplace.command(&traced, &more), &whole);
+                let outcome = workplace.judge(workplace.command(&traced, more), &whole);
                 let expected = |outcome: &Outcome| {
                     // With the last byte written it is too late; a pipe is nothing to it.
                     let late = call == "pwrite64" && number == all[call];
@@ -302,7 +308,6 @@ fn a_signal_may_come_at_any_moment() {
             }
         }
     }
-    table.close();
 }
 
 /// How many kB of address space the command needs to be loaded and to start, and some more.

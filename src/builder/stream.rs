@@ -1,5 +1,5 @@
-//! Given sources that may be streams, writes an image in one go; never keeps a content that arrives
-//! while its image's size is known.
+//! Given an image decided as far as its sources allow, writes it in one go; never keeps a content that
+//! arrives while its image's size is known.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Builder, Found, Notice, Plan, Wanted, of_layout};
-use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
+use super::early::Early;
+use super::{Builder, Contents, Found, Notice, Plan, Wanted, of_layout};
+use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::inline::most_content_bytes;
@@ -28,6 +29,7 @@ pub struct Ready(Way);
 enum Way {
     Planned(Box<Plan>),
     Streaming(Box<Streaming>),
+    Early(Box<Early>),
 }
 
 /// An image of which the settings are known, and whose content is still to come.
@@ -61,9 +63,21 @@ pub struct Built {
     pub notices: Vec<Notice>,
 }
 
+impl Built {
+    /// Where the image ends in its sink, in bytes.
+    pub fn end_bytes(&self) -> u64 {
+        let geometry = &self.geometry;
+        self.settings.offset_bytes + geometry.blocks_count * geometry.block_size.bytes_u64()
+    }
+}
+
 impl Ready {
     pub(super) fn planned(plan: Plan) -> Self {
         Self(Way::Planned(Box::new(plan)))
+    }
+
+    pub(super) fn early(early: Early) -> Self {
+        Self(Way::Early(Box::new(early)))
     }
 
     pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
@@ -84,6 +98,7 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.settings,
             Way::Streaming(streaming) => &streaming.settings,
+            Way::Early(early) => &early.settings,
         }
     }
 
@@ -92,6 +107,7 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.layout.geometry,
             Way::Streaming(streaming) => &streaming.geometry,
+            Way::Early(early) => &early.geometry,
         }
     }
 
@@ -100,6 +116,7 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.notices,
             Way::Streaming(streaming) => &streaming.notices,
+            Way::Early(early) => &early.notices,
         }
     }
 
@@ -107,12 +124,16 @@ impl Ready {
     pub fn plan(&self) -> Option<&Plan> {
         match &self.0 {
             Way::Planned(plan) => Some(plan),
-            Way::Streaming(_) => None,
+            Way::Streaming(_) | Way::Early(_) => None,
         }
     }
 
-    /// How many bytes a sink must hold.
+    /// How many bytes a sink must hold; where contents are written early, the image may come out a little
+    /// shorter, as [`Built`] says.
     pub fn size_bytes(&self) -> u64 {
+        if let Way::Early(early) = &self.0 {
+            return early.size_bytes();
+        }
         let geometry = self.geometry();
         let length = geometry.blocks_count * geometry.block_size.bytes_u64();
         self.settings().offset_bytes + length
@@ -139,7 +160,8 @@ impl Ready {
     ///
     /// # Errors
     /// Where `sink` is too small or fails, content cannot be read or changed since it was declared,
-    /// or `writing` is cancelled; for a stream also where content cannot be stored or does not fit.
+    /// or `writing` is cancelled; for a stream, and where contents are written early, also where the
+    /// source cannot be read, or content cannot be stored or does not fit.
     /// The sink then holds no superblock.
     pub fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
         let sinks = Sinks {
@@ -156,6 +178,7 @@ impl Ready {
     pub fn write_to(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
             Way::Streaming(streaming) => streaming.write(sinks.image, writing),
+            Way::Early(early) => early.write(sinks.image, writing),
             Way::Planned(plan) => {
                 plan.write_to(sinks, writing)?;
                 Ok(Built {
@@ -187,7 +210,7 @@ impl Streaming {
                 released: Arc::default(),
                 failure: None,
             };
-            let found = wanted.find(&settings, Some(&mut store));
+            let found = wanted.find(&settings, Contents::Stream(&mut store));
             (found, store.finish())
         });
         if writing.cancel.load(Ordering::Relaxed) {
@@ -196,7 +219,7 @@ impl Streaming {
         let used = used?;
         let Found { tree, notices } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
-        begun.finish(&layout, &tree, &used)?;
+        begun.finish(&layout, &tree, emit::Early::told(used))?;
         let mut notices = notices;
         notices.extend(of_layout(&layout));
         Ok(Built {

@@ -8,7 +8,7 @@ use std::thread;
 
 #[cfg(all(unix, feature = "oci"))]
 use super::images;
-use super::request::{Request, SizeWish};
+use super::request::{Manner, Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
@@ -109,8 +109,8 @@ fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Notice> {
     unmatched.map(|pattern| Notice::Source(source::Notice::PatternUnmatched(pattern)))
 }
 
-/// Reads the sources and decides every block; of a stream whose image has a known size, nothing is
-/// read yet.
+/// Reads the sources and decides every block, unless contents are written before all of them are known:
+/// then nothing is read yet.
 pub(super) fn prepare(
     request: &Request,
     options: Options,
@@ -139,6 +139,7 @@ pub(super) fn prepare(
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
+    let builder = builder.early(asked.may_be_early());
     let ready = builder.ready()?;
     Ok(Prepared { ready, patterns })
 }
@@ -163,6 +164,32 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Whether contents may be written before all of them are known: into a new file, which goes if
+    /// something is wrong, and of which the source sees nothing. mke2fs tells what it makes beforehand.
+    fn may_be_early(&self) -> bool {
+        let request = self.request;
+        let [source] = &request.sources[..] else {
+            return false;
+        };
+        let is_new = self.host.target.kind == TargetKind::Missing;
+        let is_ours = request.manner == Manner::Mke4fs && !request.dry_run;
+        // An undo file is one more that the source must not see.
+        let is_alone = request.undo_file.is_none() && !self.holds_output(Path::new(source));
+        is_new && is_ours && is_alone
+    }
+
+    /// Whether the output will be a file in the directory `source`.
+    fn holds_output(&self, source: &Path) -> bool {
+        let parent = match self.host.target.path.parent() {
+            Some(parent) if parent != "" => parent,
+            _ => Path::new("."),
+        };
+        match (source.canonicalize(), parent.canonicalize()) {
+            (Ok(source), Ok(parent)) => parent.starts_with(source),
+            _ => true,
+        }
+    }
+
     /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, and all else has to
     /// be an archive, but for what names an image of containers.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
@@ -449,9 +476,9 @@ fn write_until(
             sink
         }),
     };
-    let is_stream = plan.is_none();
+    let is_read_now = plan.is_none();
     let mut built = ready.write_to(sinks, &writing)?;
-    if is_stream {
+    if is_read_now {
         built.notices.extend(unmatched(&patterns));
     }
     if let Some(undo) = &undo {
@@ -459,7 +486,10 @@ fn write_until(
     }
     match built.settings.super_only {
         true => draft.keep_written()?,
-        false => draft.keep(),
+        false => {
+            draft.end_at(built.end_bytes())?;
+            draft.keep();
+        }
     }
     Ok(built)
 }

@@ -181,14 +181,6 @@ impl Image<'_> {
         Ok(writer.written)
     }
 
-    /// Whether what `claim` is for was written as it arrived.
-    pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
-        let Owner::File(node, _) = claim.owner else {
-            return false;
-        };
-        matches!(&self.tree.node(node).kind, Kind::File(content) if content.placed().is_some())
-    }
-
     /// How many blocks of a claim, from its first on, are written, now or as they arrived. The primary superblock is
     /// written by itself, and what reads as zeros or is left as it was is not written.
     pub(super) fn blocks_to_write(&self, claim: &Claim) -> u64 {

@@ -7,6 +7,7 @@
 
 mod arriving;
 mod batch;
+mod early;
 mod inodes;
 mod journal_device;
 mod metadata;
@@ -33,6 +34,7 @@ use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Buffer};
+pub use early::Early;
 use journal_device::Listing;
 
 /// How many batches of nothing but metadata are worth a thread.
@@ -185,13 +187,14 @@ pub fn emit_to(
     }
     let mut begun = Begun::in_place(out, settings, writing)?;
     begun.listing = listing;
-    begun.finish(layout, tree, &[])
+    begun.finish(layout, tree, Early::default())
 }
 
 /// An image that is being written: the old superblock is gone, and the storage discarded.
 ///
-/// Contents whose places are known may be written now, each once, with [`Begun::arriving`]. The rest
-/// comes with [`Begun::finish`], and the new superblock last of all.
+/// Contents whose places are known may be written now, each once, with [`Begun::arriving`], and those
+/// whose places are guessed with [`Begun::write`]. The rest comes with [`Begun::finish`], and the new
+/// superblock last of all.
 pub struct Begun<'a> {
     settings: &'a Settings,
     writing: &'a Writing<'a>,
@@ -260,17 +263,33 @@ impl<'a> Begun<'a> {
         Arriving::new(scope, &self.out, self.writing)
     }
 
-    /// Writes all but the contents that are in their places, and ends with the superblock. `used` are
-    /// the blocks that ever held one, in ascending order: those among them that hold none any more
-    /// are cleared.
+    /// Where `block` begins, in bytes from the image's first.
+    pub fn offset(&self, block: Block) -> u64 {
+        self.out.offset(block)
+    }
+
+    /// Writes bytes of contents at `offset` from the image's first byte.
+    ///
+    /// # Errors
+    /// Where the sink fails.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), EmitError> {
+        self.out.write(offset, bytes)?;
+        (self.writing.progress)(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// Writes all but the contents that are in their places, and ends with the superblock. The blocks
+    /// that `early` were written and hold no content now are cleared.
     ///
     /// # Errors
     /// Where the sink fails, content cannot be read, or the caller cancels. The sink then holds no
     /// superblock.
-    pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<(), EmitError> {
+    pub fn finish(self, layout: &Layout, tree: &Tree, early: Early) -> Result<(), EmitError> {
         let (out, writing) = (&self.out, self.writing);
-        let image = Image::new(self.settings, layout, tree, self.storage);
-        image.clear_left(used, self.storage, out)?;
+        let mut image = Image::new(self.settings, layout, tree, self.storage);
+        image.early = early;
+        image.early.sort();
+        image.clear_left(self.storage, out)?;
         match self.settings.super_only {
             true => image.write_own_inodes(out)?,
             false => image.zero_stale(self.storage, out)?,
@@ -403,13 +422,11 @@ impl<'a> Out<'a> {
         Ok(true)
     }
 
-    /// Discards a range of bytes, if the storage can.
-    fn discard_range(&self, range: Range<u64>) -> Result<(), EmitError> {
+    /// Discards a range of bytes, and says whether the storage can.
+    fn discard_range(&self, range: Range<u64>) -> Result<bool, EmitError> {
         let length = range.end - range.start;
         let discarded = self.sink.discard(self.base + range.start, length);
-        discarded
-            .map(drop)
-            .map_err(|error| self.failed("discarding", range.start, error))
+        discarded.map_err(|error| self.failed("discarding", range.start, error))
     }
 
     fn offset(&self, block: Block) -> u64 {
@@ -470,6 +487,7 @@ struct Image<'a> {
     settings: &'a Settings,
     layout: &'a Layout,
     tree: &'a Tree,
+    early: Early,
     /// The seed of metadata checksums.
     seed: u32,
     /// Whether unused inodes are left as they were, from which inode's block on of each table.
@@ -489,6 +507,7 @@ impl<'a> Image<'a> {
             settings,
             layout,
             tree,
+            early: Early::default(),
             seed: filesystem_seed(settings.uuid),
             stale_inodes: StaleInodes::new(settings, layout, storage),
             tables_zeroed: !settings.super_only

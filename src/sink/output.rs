@@ -193,6 +193,18 @@ impl Draft {
         Ok(())
     }
 
+    /// Cuts a file that was created to `end` bytes, if it is longer.
+    ///
+    /// # Errors
+    /// Where it cannot be cut.
+    pub fn end_at(&self, end: u64) -> io::Result<()> {
+        let is_new = self.0.origin == Origin::Nothing;
+        match is_new && self.0.file.size_bytes() > end {
+            true => self.0.file.handle().set_len(end),
+            false => Ok(()),
+        }
+    }
+
     /// Leaves the output as it is now: it is finished.
     pub fn keep(mut self) {
         self.0.kept = true;

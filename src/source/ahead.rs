@@ -3,39 +3,49 @@
 //!
 //! The walk shares out the names it will come to, a few at a time. Whoever looks at a directory also
 //! lists it and shares out what it holds, so that a thread finds work of its own below. What the walk
-//! comes to before any thread does, it takes back. Names that wait, directories that are open for them,
-//! and what was found and not fetched are bounded: where there is enough of it, nothing more is shared.
+//! comes to before any thread does, it takes back. What is nearest to the walk is looked at first. Names
+//! that wait, directories that are open for them, and what was found and not fetched are bounded: where
+//! there is enough of it, nothing more is shared.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec;
 
-use super::look::{Fault, Found, Look, Spot};
+use super::look::{Fault, Found, Look, Room, Spot};
 use crate::sys::ListedName;
 
 /// How many names are looked at in one go.
-const TASK_NAMES: usize = 16;
+const TASK_NAMES: usize = 32;
+/// How deep directories may lie of which names are shared out.
+const MOST_DEPTH: usize = 64;
 /// How many tasks of one directory are shared out at once.
 const TASKS_OF_ONE: usize = 32;
 /// How many tasks wait to be begun; each keeps a directory open.
 const MOST_WAITING: usize = 64;
 /// How many tasks wait, are worked on, or were not fetched.
 const MOST_SHARED: usize = 512;
+/// How much room there is for contents, in pieces that a task fills.
+const MOST_ROOMS: usize = 48;
 /// How many names are listed, but for those the walk listed itself.
 const MOST_LISTED: usize = 1 << 16;
 
 /// What the walk will come to in a directory: what is shared out, and then the rest.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
+    /// The directory's place in the walk, unless it lies too deep.
+    place: Option<Ticket>,
     shared: VecDeque<Ticket>,
     rest: vec::IntoIter<ListedName>,
+    /// How many names come before the rest.
+    before: u32,
     /// Whether the rest is counted as listed ahead.
     is_ahead: bool,
 }
 
-/// Names that were shared out.
-type Ticket = u64;
+/// Names that were shared out, by their place in the walk: which entry of the root leads there, which
+/// one of that, and so on.
+type Ticket = Vec<u32>;
 
 #[derive(Debug)]
 struct Task {
@@ -50,8 +60,8 @@ pub(super) type Looked = Result<(Found, Option<Listing>), Fault>;
 pub(super) enum Next {
     /// Names nobody looked at.
     Names(Vec<ListedName>),
-    /// What names led to, up to the first that could not be looked at.
-    Looked(Vec<Looked>),
+    /// What names led to, up to the first that could not be looked at, and the room with contents.
+    Looked(Vec<Looked>, Option<Room>),
 }
 
 /// The names that are shared out among threads.
@@ -65,10 +75,11 @@ pub(super) struct Ahead {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest, nearest to the walk, last.
-    waiting: Vec<(Ticket, Task)>,
-    looked: BTreeMap<Ticket, Vec<Looked>>,
-    next_ticket: Ticket,
+    waiting: BTreeMap<Ticket, Task>,
+    looked: BTreeMap<Ticket, (Vec<Looked>, Option<Room>)>,
+    /// Rooms nobody uses, and how many are in use.
+    spare: Vec<Room>,
+    rooms: usize,
     /// How many tasks are shared and not fetched.
     shared: usize,
     /// How many names are listed ahead.
@@ -76,6 +87,13 @@ struct State {
     is_over: bool,
     /// Whether a thread ended in the middle of a task.
     is_broken: bool,
+}
+
+impl State {
+    fn room(&mut self) -> Room {
+        self.rooms += 1;
+        self.spare.pop().unwrap_or_default()
+    }
 }
 
 /// Ends the helpers' work when it is dropped.
@@ -119,26 +137,45 @@ impl Ahead {
     pub(super) fn help(&self, look: &Look<'_>) {
         let mut state = self.state();
         while !state.is_over {
-            state = match state.waiting.pop() {
-                Some((ticket, task)) => {
-                    drop(state);
-                    self.work(ticket, task, look);
-                    self.state()
-                }
-                None => self.wait(state),
-            };
+            state = self.work_or_wait(state, look);
         }
     }
 
-    fn work(&self, ticket: Ticket, task: Task, look: &Look<'_>) {
+    /// Looks at what waits nearest to the walk, or waits for more: for names, and for room.
+    fn work_or_wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        look: &Look<'_>,
+    ) -> MutexGuard<'a, State> {
+        let reads = look.reading().is_some();
+        if reads && state.rooms >= MOST_ROOMS {
+            return self.wait(state);
+        }
+        match state.waiting.pop_first() {
+            Some((ticket, task)) => {
+                let room = reads.then(|| state.room());
+                drop(state);
+                self.work(ticket, (task, room), look);
+                self.state()
+            }
+            None => self.wait(state),
+        }
+    }
+
+    fn work(&self, ticket: Ticket, (task, room): (Task, Option<Room>), look: &Look<'_>) {
         let _working = Working(self);
         let Task { spot, names } = task;
         let mut looked = Vec::with_capacity(names.len());
+        let mut room = room;
+        let mut place = ticket.clone();
         for listed in names {
-            let found = look.at(&spot, listed).map(|mut found| {
-                let listing = self.list(&spot, &mut found, look);
+            let found = look.at(&spot, listed, room.as_mut()).map(|mut found| {
+                let listing = self.list((&spot, &place), &mut found, look);
                 (found, listing)
             });
+            if let Some(last) = place.last_mut() {
+                *last += 1;
+            }
             let is_fault = found.is_err();
             looked.push(found);
             if is_fault {
@@ -146,24 +183,51 @@ impl Ahead {
             }
         }
         drop(spot);
-        self.state().looked.insert(ticket, looked);
+        if let Some(unused) = room.take_if(|room| room.bytes().is_empty()) {
+            self.give_back(unused);
+        }
+        self.state().looked.insert(ticket, (looked, room));
         self.changed.notify_all();
     }
 
-    /// Lists a directory that was `found` in the one at `above`, unless enough is listed. Where it
-    /// cannot be listed, the walk will find out.
-    fn list(&self, above: &Spot, found: &mut Found, look: &Look<'_>) -> Option<Listing> {
+    /// Room for contents, if they are read.
+    pub(super) fn room(&self, look: &Look<'_>) -> Option<Room> {
+        look.reading()?;
+        Some(self.state().room())
+    }
+
+    /// Takes back what [`room`](Self::room) gave.
+    pub(super) fn give_back(&self, mut room: Room) {
+        room.clear();
+        let mut state = self.state();
+        let waits = state.rooms == MOST_ROOMS;
+        state.rooms -= 1;
+        state.spare.push(room);
+        drop(state);
+        if waits {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Lists a directory that was `found` at this place of the walk, in the directory at `above`, unless
+    /// enough is listed. Where it cannot be listed, the walk will find out.
+    fn list(
+        &self,
+        (above, place): (&Spot, &[u32]),
+        found: &mut Found,
+        look: &Look<'_>,
+    ) -> Option<Listing> {
         let file = found.directory.take()?;
-        if look.stops_at(&found.stat) || self.state().listed >= MOST_LISTED {
+        let is_enough = place.len() > MOST_DEPTH || self.state().listed >= MOST_LISTED;
+        if is_enough || look.stops_at(&found.stat) {
             return None;
         }
         let spot = Arc::new(look.spot_below(above, &found.name, file));
         let names = look.names(&spot).ok()?;
         self.state().listed += names.len();
         let mut listing = Listing {
-            shared: VecDeque::new(),
-            rest: names.into_iter(),
             is_ahead: true,
+            ..Listing::new(names, Some(place.to_vec()))
         };
         listing.share(self, &spot);
         Some(listing)
@@ -171,31 +235,22 @@ impl Ahead {
 
     /// What became of the names that were shared as `ticket`. While a helper looks at them, this
     /// helps with others.
-    fn fetch(&self, ticket: Ticket, look: &Look<'_>) -> Next {
+    fn fetch(&self, ticket: &[u32], look: &Look<'_>) -> Next {
         let mut state = self.state();
         loop {
-            let waiting = &mut state.waiting;
-            if let Some(place) = waiting.iter().rposition(|(other, _)| *other == ticket) {
-                let (_, task) = waiting.remove(place);
+            if let Some(task) = state.waiting.remove(ticket) {
                 state.shared -= 1;
                 return Next::Names(task.names);
             }
-            if let Some(looked) = state.looked.remove(&ticket) {
+            if let Some((looked, room)) = state.looked.remove(ticket) {
                 state.shared -= 1;
-                return Next::Looked(looked);
+                return Next::Looked(looked, room);
             }
             if state.is_broken {
                 let fault = Fault::unnamed(io::Error::other("a thread ended early"));
-                return Next::Looked(vec![Err(fault)]);
+                return Next::Looked(vec![Err(fault)], None);
             }
-            state = match state.waiting.pop() {
-                Some((other, task)) => {
-                    drop(state);
-                    self.work(other, task, look);
-                    self.state()
-                }
-                None => self.wait(state),
-            };
+            state = self.work_or_wait(state, look);
         }
     }
 
@@ -211,13 +266,19 @@ impl Ahead {
 }
 
 impl Listing {
-    /// A directory's names, none of them shared yet.
-    pub(super) fn new(names: Vec<ListedName>) -> Self {
+    /// The names of the directory at this `place` of the walk, none of them shared yet.
+    pub(super) fn new(names: Vec<ListedName>, place: Option<Ticket>) -> Self {
         Self {
-            shared: VecDeque::new(),
+            place,
             rest: names.into_iter(),
-            is_ahead: false,
+            ..Self::default()
         }
+    }
+
+    /// The place in the walk of the `number`th entry.
+    pub(super) fn place_below(&self, number: u32) -> Option<Ticket> {
+        let place = self.place.as_ref()?;
+        (place.len() < MOST_DEPTH).then(|| [place, &[number][..]].concat())
     }
 
     /// What comes next, or `None` at the end. Of what comes after that, more is shared out; `spot`
@@ -247,7 +308,7 @@ impl Listing {
             self.share(ahead, &spot);
         }
         match ticket {
-            Some(ticket) => Some(ahead.fetch(ticket, look)),
+            Some(ticket) => Some(ahead.fetch(&ticket, look)),
             None if names.is_empty() => None,
             None => Some(Next::Names(names)),
         }
@@ -255,21 +316,24 @@ impl Listing {
 
     /// Shares out as much of the rest as there is room for.
     fn share(&mut self, ahead: &Ahead, spot: &Arc<Spot>) {
+        let Some(place) = &self.place else {
+            return;
+        };
+        let place = place.clone();
         let mut state = ahead.state();
         while !self.rest.as_slice().is_empty()
             && self.shared.len() < TASKS_OF_ONE
             && state.waiting.len() < MOST_WAITING
             && state.shared < MOST_SHARED
         {
-            let ticket = state.next_ticket;
-            state.next_ticket += 1;
+            let ticket = [&place[..], &[self.before]].concat();
             state.shared += 1;
-            let names: Vec<ListedName> = self.rest.by_ref().take(TASK_NAMES).collect();
+            let names = self.rest(TASK_NAMES);
             if self.is_ahead {
                 state.listed -= names.len();
             }
             let spot = spot.clone();
-            state.waiting.push((ticket, Task { spot, names }));
+            state.waiting.insert(ticket.clone(), Task { spot, names });
             self.shared.push_back(ticket);
         }
         drop(state);
@@ -277,10 +341,17 @@ impl Listing {
     }
 
     fn take(&mut self, most: usize, ahead: &Ahead) -> Vec<ListedName> {
-        let names: Vec<ListedName> = self.rest.by_ref().take(most).collect();
+        let names = self.rest(most);
         if self.is_ahead {
             ahead.state().listed -= names.len();
         }
+        names
+    }
+
+    fn rest(&mut self, most: usize) -> Vec<ListedName> {
+        let names: Vec<ListedName> = self.rest.by_ref().take(most).collect();
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        self.before = self.before.saturating_add(count);
         names
     }
 }

@@ -11,16 +11,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::num::NonZero;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{thread, vec};
 
 use super::ahead::{Ahead, Listing, Looked, Next};
 use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
-use super::look::{self, Fault, Found, Look, Spot, Trouble, What, Xattrs};
+use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
-use super::{Declared, Notice, Source, SourceError, clamped};
+use super::{Declared, EarlyContents, Notice, Source, SourceError, clamped};
 use crate::sys::{self, FileType, ListedName, Stat};
 use crate::tree::{
     Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree, TreeError,
@@ -140,6 +142,30 @@ impl Directory {
 
 impl Source for Directory {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        self.walk(tree, at, None)
+    }
+
+    fn is_early(&self) -> bool {
+        true
+    }
+
+    fn declare_early(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        early: &mut dyn EarlyContents,
+    ) -> Result<Declared, SourceError> {
+        self.walk(tree, at, Some(early))
+    }
+}
+
+impl Directory {
+    fn walk(
+        &self,
+        tree: &mut Tree,
+        at: NodeId,
+        early: Option<&mut dyn EarlyContents>,
+    ) -> Result<Declared, SourceError> {
         let unread = |error| SourceError::read(self.path.as_os_str().as_bytes(), error);
         let (files, stat) = HostFiles::new(&self.path).map_err(unread)?;
         let root = files.directory(FileNumber::ROOT).map_err(unread)?;
@@ -148,6 +174,10 @@ impl Source for Directory {
             root_path: self.path.as_os_str().as_bytes(),
             device: stat.dev,
             has_proc: look::has_proc(&root),
+            reading: early.as_ref().map(|early| Reading {
+                block_bytes: early.block_bytes(),
+                goes_on: AtomicBool::new(true),
+            }),
         };
         let helpers = self.helpers();
         let ahead = Ahead::new(helpers);
@@ -170,6 +200,12 @@ impl Source for Directory {
                 skipped: BTreeMap::new(),
                 look: &look,
                 ahead: &ahead,
+                // The reference outlives what the walk borrows besides, which only a coercion forgets.
+                early: match early {
+                    Some(early) => Some(early),
+                    None => None,
+                },
+                pending: Vec::new(),
             };
             let root = walk.run(at, &stat)?;
             Ok(walk.finish(root))
@@ -186,6 +222,10 @@ struct Level {
     /// The entries that come next, looked at already or, if there are none, yet to be.
     looked: vec::IntoIter<Looked>,
     names: vec::IntoIter<ListedName>,
+    /// The contents of those that were looked at.
+    room: Option<Room>,
+    /// How many entries were looked at.
+    seen: u32,
     listing: Listing,
 }
 
@@ -197,6 +237,8 @@ impl Level {
             spot: None,
             looked: Vec::new().into_iter(),
             names: Vec::new().into_iter(),
+            room: None,
+            seen: 0,
             listing,
         }
     }
@@ -214,6 +256,10 @@ struct Walk<'a> {
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
     look: &'a Look<'a>,
     ahead: &'a Ahead,
+    /// Who takes contents that were read.
+    early: Option<&'a mut dyn EarlyContents>,
+    /// Where contents go, and where they are in the room of the directory that the walk is in.
+    pending: Vec<(u64, Range<usize>)>,
 }
 
 /// A file by its place in the walk.
@@ -242,16 +288,20 @@ impl Walk<'_> {
             self.fault(parent, Fault { name, trouble })
         })?;
         self.set_xattrs(at, Place { parent, at, name }, xattrs);
-        let mut levels = vec![self.level(parent, at, root)?];
+        let mut levels = vec![self.level((parent, at), root, Some(Vec::new()))?];
         while let Some(level) = levels.last_mut() {
             let Some(looked) = self.next(level)? else {
                 levels.pop();
                 continue;
             };
-            let (number, node) = (level.number, level.node);
-            let (found, listing) = looked.map_err(|fault| self.fault(number, fault))?;
-            if let Some(below) = self.entry(number, node, (found, listing))? {
-                level.spot = None;
+            if let Some(early) = &mut self.early {
+                early.check().map_err(SourceError::other)?;
+            }
+            let (found, listing) = looked.map_err(|fault| self.fault(level.number, fault))?;
+            let below = self.entry(level, (found, listing))?;
+            level.seen = level.seen.saturating_add(1);
+            if let Some(below) = below {
+                self.leave(level)?;
                 levels.push(below);
             }
         }
@@ -272,17 +322,80 @@ impl Walk<'_> {
                         .map_err(|error| self.trouble(level.number, &listed.name, error))?,
                 };
                 level.spot = Some(spot.clone());
-                let found = self.look.at(&spot, listed);
+                if !level.room.as_ref().is_some_and(Room::fits_any) {
+                    self.empty(level)?;
+                    level.room = self.ahead.room(self.look);
+                }
+                let found = self.look.at(&spot, listed, level.room.as_mut());
                 return Ok(Some(found.map(|found| (found, None))));
             }
+            self.empty(level)?;
             let (known, number) = (level.spot.clone(), level.number);
             let spot = || known.map_or_else(|| self.spot(number), Ok);
             match level.listing.next(self.ahead, self.look, spot) {
-                Some(Next::Looked(looked)) => level.looked = looked.into_iter(),
+                Some(Next::Looked(looked, room)) => {
+                    level.looked = looked.into_iter();
+                    level.room = room;
+                }
                 Some(Next::Names(names)) => level.names = names.into_iter(),
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Hands over the contents in a directory's room whose places are known.
+    fn hand_over(&mut self, level: &Level) -> Result<(), SourceError> {
+        let (Some(early), Some(room)) = (&mut self.early, &level.room) else {
+            return Ok(());
+        };
+        for (offset, range) in self.pending.drain(..) {
+            let written = early.write(offset, &room.bytes()[range]);
+            written.map_err(SourceError::other)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a directory for one below.
+    fn leave(&mut self, level: &mut Level) -> Result<(), SourceError> {
+        level.spot = None;
+        match level.looked.as_slice().is_empty() {
+            true => self.empty(level),
+            false => self.hand_over(level),
+        }
+    }
+
+    /// Empties a directory's room, and gives it back.
+    fn empty(&mut self, level: &mut Level) -> Result<(), SourceError> {
+        self.hand_over(level)?;
+        if let Some(room) = level.room.take() {
+            self.ahead.give_back(room);
+        }
+        Ok(())
+    }
+
+    /// Notes where a content goes that is at `range` of the room, if it was read.
+    fn place(&mut self, content: &Content, range: Range<usize>) -> Result<(), SourceError> {
+        let Some(early) = &mut self.early else {
+            return Ok(());
+        };
+        let place = early.place(content, !range.is_empty());
+        let Some(offset) = place.map_err(SourceError::other)? else {
+            if let Some(reading) = &self.look.reading {
+                reading
+                    .goes_on
+                    .fetch_and(early.takes_more(), Ordering::Relaxed);
+            }
+            return Ok(());
+        };
+        if let Some((start, last)) = self.pending.last_mut()
+            && last.end == range.start
+            && offset.checked_sub(*start) == u64::try_from(last.len()).ok()
+        {
+            last.end = range.end;
+            return Ok(());
+        }
+        self.pending.push((offset, range));
+        Ok(())
     }
 
     /// The directory `number`, open.
@@ -312,30 +425,31 @@ impl Walk<'_> {
     /// Lists a directory.
     fn level(
         &self,
-        number: FileNumber,
-        node: NodeId,
+        (number, node): (FileNumber, NodeId),
         spot: Arc<Spot>,
+        place: Option<Vec<u32>>,
     ) -> Result<Level, SourceError> {
         let names = self.look.names(&spot);
         let names = names.map_err(|error| SourceError::read(self.files.path(number), error))?;
         Ok(Level {
             spot: Some(spot),
-            ..Level::new(number, node, Listing::new(names))
+            ..Level::new(number, node, Listing::new(names, place))
         })
     }
 
-    /// Declares what was found in the directory `parent`; of a directory, gives the level below.
+    /// Declares what was found in the directory at `level`; of a directory, gives the level below.
     fn entry(
         &mut self,
-        parent: FileNumber,
-        at: NodeId,
+        level: &Level,
         (found, listing): (Found, Option<Listing>),
     ) -> Result<Option<Level>, SourceError> {
+        let (parent, at) = (level.number, level.node);
         let Found {
             name,
             stat,
             what,
             directory,
+            content,
         } = found;
         let place = Place {
             parent,
@@ -357,7 +471,8 @@ impl Walk<'_> {
             let spot = self
                 .spot(number)
                 .map_err(|error| self.trouble(parent, &name, error))?;
-            return self.level(number, node, spot).map(Some);
+            let place = level.listing.place_below(level.seen);
+            return self.level((number, node), spot, place).map(Some);
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
         if let Some(node) = known {
@@ -365,7 +480,7 @@ impl Walk<'_> {
             linked.map_err(|error| self.unstorable(parent, &name, error))?;
             return Ok(None);
         }
-        if let Some(node) = self.node(place, &stat, what)?
+        if let Some(node) = self.node(place, &stat, (what, content))?
             && stat.links > 1
         {
             self.links.insert(inode, node);
@@ -398,7 +513,7 @@ impl Walk<'_> {
         &mut self,
         place: Place<'_>,
         stat: &Stat,
-        what: What,
+        (what, range): (What, Range<usize>),
     ) -> Result<Option<NodeId>, SourceError> {
         let Place { parent, at, name } = place;
         let metadata = |flags| self.options.metadata(stat, flags);
@@ -423,6 +538,7 @@ impl Walk<'_> {
                     data,
                     source: self.contents.clone(),
                 };
+                self.place(&content, range)?;
                 let metadata = metadata(flags & FILE_FLAGS);
                 (self.tree.file(at, name, metadata, content), xattrs)
             }

@@ -1,5 +1,5 @@
-//! Given an open directory of the host and names in it, gives all that the host says of those files;
-//! never declares one, and never reads what a file holds.
+//! Given an open directory of the host and names in it, gives all that the host says of those files,
+//! and of short ones what they hold, where there is room for it; never declares one.
 //!
 //! A name costs one look-up where the directory tells what it leads to: it is opened as that, and what
 //! was opened says the rest. What cannot be opened so, or is something else by then, is looked at
@@ -11,8 +11,10 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::dir::Directory;
 use super::ext4_names;
@@ -20,6 +22,12 @@ use super::host_files::{changed, push_name, same_file};
 use super::patterns::Leaf;
 use crate::sys::{self, FileType, ListedName, Stat};
 use crate::tree::{DataMap, Xattr};
+
+/// No longer content is read while its file is looked at: to open it once more takes longer than to
+/// read and write it.
+const SHORT_BYTES: usize = 64 << 10;
+/// How much room there is for contents, before they must be written.
+const ROOM_BYTES: usize = 512 << 10;
 
 /// The longest path that the kernel takes, its NUL included.
 pub(super) const PATH_MAX: usize = 4096;
@@ -40,6 +48,50 @@ pub(super) struct Found {
     pub(super) what: What,
     /// The directory it is, open.
     pub(super) directory: Option<File>,
+    /// Where its content is in the room, if it was read: whole blocks, with zeros behind its end.
+    pub(super) content: Range<usize>,
+}
+
+/// Room for contents that are read while files are looked at. Kept from one use to the next: fresh
+/// memory costs the kernel as much as reading a short file does.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// As long as it ever was filled; what lies behind `filled` is left over.
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Room {
+    /// What is in it, from which it is taken by ranges.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// Whether any short content fits.
+    pub(super) fn fits_any(&self) -> bool {
+        self.filled + SHORT_BYTES <= ROOM_BYTES
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Takes `size` bytes that `read` gives, up to the end of a block; nothing of them if it fails.
+    fn take(
+        &mut self,
+        (size, block_bytes): (usize, usize),
+        read: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Range<usize>> {
+        let (start, end) = (self.filled, self.filled + size);
+        let filled = end.next_multiple_of(block_bytes);
+        if self.bytes.len() < filled {
+            self.bytes.resize(filled, 0);
+        }
+        read(&mut self.bytes[start..end])?;
+        self.bytes[end..filled].fill(0);
+        self.filled = filled;
+        Ok(start..filled)
+    }
 }
 
 /// What a file is, and what is said of it beside its `stat`.
@@ -118,7 +170,7 @@ enum XattrsOf<'a> {
     Below(&'a File, &'a [u8]),
 }
 
-/// A file's `stat`, what it is, and the directory it is.
+/// A file's `stat`, what it is, and the file if it is open.
 type Seen = (Stat, What, Option<File>);
 
 /// How files are looked at.
@@ -131,6 +183,17 @@ pub(super) struct Look<'a> {
     pub(super) device: u64,
     /// Whether open directories have names in /proc.
     pub(super) has_proc: bool,
+    /// How contents are read, if they are.
+    pub(super) reading: Option<Reading>,
+}
+
+/// How contents are read while files are looked at.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// They fill blocks of so many bytes.
+    pub(super) block_bytes: usize,
+    /// Whether anybody takes more of them.
+    pub(super) goes_on: AtomicBool,
 }
 
 impl Look<'_> {
@@ -170,18 +233,63 @@ impl Look<'_> {
         }
     }
 
-    /// Looks at what `listed` leads to in the directory at `spot`.
-    pub(super) fn at(&self, spot: &Spot, listed: ListedName) -> Result<Found, Fault> {
+    /// Looks at what `listed` leads to in the directory at `spot`, and reads it into `room` if it is
+    /// short enough.
+    pub(super) fn at(
+        &self,
+        spot: &Spot,
+        listed: ListedName,
+        room: Option<&mut Room>,
+    ) -> Result<Found, Fault> {
         let ListedName { name, file_type } = listed;
-        match self.seen(spot, &name, file_type) {
-            Ok((stat, what, directory)) => Ok(Found {
-                name,
-                stat,
-                what,
-                directory,
-            }),
-            Err(trouble) => Err(Fault { name, trouble }),
+        let (stat, what, file) = match self.seen(spot, &name, file_type) {
+            Ok(seen) => seen,
+            Err(trouble) => return Err(Fault { name, trouble }),
+        };
+        let mut found = Found {
+            name,
+            stat,
+            what,
+            directory: None,
+            content: 0..0,
+        };
+        match (&found.what, file, room) {
+            (What::Directory { .. }, file, _) => found.directory = file,
+            (What::File { data, .. }, Some(file), Some(room)) if *data == DataMap::Whole => {
+                found.content = self.content(&file, &found.stat, room);
+            }
+            _ => {}
         }
+        Ok(found)
+    }
+
+    /// How contents are read, as long as anybody takes them.
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        let reading = self.reading.as_ref();
+        reading.filter(|reading| reading.goes_on.load(Ordering::Relaxed))
+    }
+
+    /// Reads a short content. Where it cannot be read or changes meanwhile, that is told once it is
+    /// read again.
+    ///
+    /// A file with several names is not read: reading may leave a time behind, which must not show at
+    /// the next name.
+    fn content(&self, file: &File, stat: &Stat, room: &mut Room) -> Range<usize> {
+        let size = usize::try_from(stat.size_bytes).unwrap_or(usize::MAX);
+        let Some(reading) = self.reading() else {
+            return 0..0;
+        };
+        if size == 0 || size > SHORT_BYTES || stat.links > 1 || !room.fits_any() {
+            return 0..0;
+        }
+        let read = room.take((size, reading.block_bytes), |bytes| {
+            file.read_exact_at(bytes, 0)?;
+            match same_file(&sys::stat_of(file)?, stat) {
+                true => Ok(()),
+                false => Err(changed()),
+            }
+        });
+        read.unwrap_or(0..0)
     }
 
     fn seen(&self, spot: &Spot, name: &[u8], file_type: Option<FileType>) -> Result<Seen, Trouble> {
@@ -252,7 +360,7 @@ impl Look<'_> {
             flags,
             xattrs,
         };
-        Ok((stat, what, None))
+        Ok((stat, what, Some(file)))
     }
 
     fn is_left_out(&self, stat: &Stat) -> bool {

@@ -34,7 +34,7 @@ mod store;
 #[cfg(feature = "tar")]
 pub mod tar;
 
-pub use store::ContentStore;
+pub use store::{ContentStore, EarlyContents};
 
 /// What can declare files.
 ///
@@ -94,6 +94,26 @@ pub trait Source {
         store: &mut dyn ContentStore,
     ) -> Result<Declared, SourceError> {
         let _ = store;
+        self.declare(tree, at)
+    }
+
+    /// Whether contents may be handed over while they are declared, of which
+    /// [`declare_early`](Self::declare_early) then makes use.
+    fn is_early(&self) -> bool {
+        false
+    }
+
+    /// Declares the same as [`declare`](Self::declare), and hands contents over to `early`.
+    ///
+    /// # Errors
+    /// As those of [`declare`](Self::declare), and where `early` fails.
+    fn declare_early(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        early: &mut dyn EarlyContents,
+    ) -> Result<Declared, SourceError> {
+        let _ = early;
         self.declare(tree, at)
     }
 }

@@ -1,0 +1,188 @@
+//! Given a source whose files are looked at one by one, writes what they hold in passing, where it will
+//! most likely lie; never lets the image depend on that.
+//!
+//! A file is then opened once and not twice, which is most of what a short one costs. The layout of the
+//! finished tree is what it would have been, and says which contents are in their places: the others
+//! are read again. What is there for nothing is cleared.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::stream::Built;
+use super::{Builder, Contents, Found, Notice, Wanted, of_layout};
+use crate::emit::{self, Begun, EmitError, Writing};
+use crate::error::Error;
+use crate::geometry::Geometry;
+use crate::layout::{Arrivals, Layout};
+use crate::options::{Host, Options, Settings};
+use crate::plan;
+use crate::sink::Sink;
+use crate::source::EarlyContents;
+use crate::summary::Summary;
+use crate::tree::Content;
+
+/// An image whose settings are known but for the number of inodes, and whose tree is still to come.
+pub(super) struct Early {
+    options: Options,
+    host: Host,
+    pub(super) settings: Settings,
+    pub(super) geometry: Geometry,
+    arrivals: Arrivals,
+    pub(super) notices: Vec<Notice>,
+    wanted: Wanted,
+}
+
+impl fmt::Debug for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Early")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Early {
+    /// Whether `builder` may be asked for an image in this way: whether where contents lie can be
+    /// guessed before the tree is known.
+    pub(super) fn suits(builder: &Builder) -> bool {
+        let [source] = &builder.wanted.sources[..] else {
+            return false;
+        };
+        builder.early && builder.fit.is_none() && source.is_early()
+    }
+
+    /// The image that `builder` makes; the builder again where it cannot be guessed what that is.
+    pub(super) fn new(builder: Builder) -> Result<Result<Self, Builder>, Error> {
+        let settled = builder.options.settle(&builder.host)?;
+        let settings = &settled.settings;
+        if !Arrivals::foretell(settings) || settings.journal_device.is_some() {
+            return Ok(Err(builder));
+        }
+        let geometry = Geometry::new(settings)?;
+        let Ok(arrivals) = Arrivals::new(settings, &geometry) else {
+            return Ok(Err(builder));
+        };
+        let notices = settled.notices.into_iter().map(Notice::Options);
+        Ok(Ok(Self {
+            options: builder.options,
+            host: builder.host,
+            settings: settled.settings,
+            geometry,
+            arrivals,
+            notices: notices.collect(),
+            wanted: builder.wanted,
+        }))
+    }
+
+    /// How many bytes a sink must hold at most: with more inodes than the settings ask for, a group at
+    /// the end may be worth having that was not, or the other way round.
+    pub(super) fn size_bytes(&self) -> u64 {
+        let blocks = self.settings.blocks_count.max(self.geometry.blocks_count);
+        self.settings.offset_bytes + blocks * self.geometry.block_size.bytes_u64()
+    }
+
+    pub(super) fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        let begun = Begun::new(&self.settings, &self.geometry, sink, writing)?;
+        let mut guess = Guess {
+            begun: &begun,
+            block_bytes: self.geometry.block_size.bytes_usize(),
+            arrivals: Some(self.arrivals),
+            in_place: emit::Early::default(),
+            cancel: writing.cancel,
+            failure: None,
+        };
+        let found = self
+            .wanted
+            .find(&self.settings, Contents::Early(&mut guess));
+        let Guess {
+            in_place, failure, ..
+        } = guess;
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        let Found { tree, mut notices } = found?;
+        let settled = plan::settle(&self.options, &self.host, &tree)?;
+        let geometry = Geometry::new(&settled.settings)?;
+        let layout = Layout::new(&settled.settings, geometry, &tree)?;
+        match settled.settings.inodes_count == self.settings.inodes_count {
+            true => begun.finish(&layout, &tree, in_place)?,
+            // More inodes than was thought move everything.
+            false => {
+                let begun = Begun::new(&settled.settings, &layout.geometry, sink, writing)?;
+                begun.finish(&layout, &tree, in_place.moved())?;
+            }
+        }
+        notices.extend(of_layout(&layout));
+        Ok(Built {
+            summary: Summary::new(&settled.settings, &layout, &tree),
+            settings: settled.settings,
+            geometry: layout.geometry,
+            notices,
+        })
+    }
+}
+
+/// Writes contents where they would lie if nothing but contents were to come.
+struct Guess<'a> {
+    begun: &'a Begun<'a>,
+    block_bytes: usize,
+    /// None once room or inodes are short: what comes of that the layout will say.
+    arrivals: Option<Arrivals>,
+    in_place: emit::Early,
+    cancel: &'a AtomicBool,
+    /// Why nothing more is taken. What the source makes of that is of no interest.
+    failure: Option<EmitError>,
+}
+
+impl Guess<'_> {
+    fn fail<T>(&mut self, failure: EmitError) -> io::Result<T> {
+        let text = failure.to_string();
+        self.failure = Some(failure);
+        Err(io::Error::other(text))
+    }
+}
+
+impl EarlyContents for Guess<'_> {
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        match self.cancel.load(Ordering::Relaxed) {
+            true => self.fail(EmitError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    fn takes_more(&self) -> bool {
+        self.arrivals.is_some()
+    }
+
+    fn place(&mut self, content: &Content, is_read: bool) -> io::Result<Option<u64>> {
+        let Some(arrivals) = &mut self.arrivals else {
+            return Ok(None);
+        };
+        if content.data_ranges().next().is_none() {
+            return Ok(None);
+        }
+        let place = arrivals.place(content).ok();
+        let Some(place) = place.filter(|_| arrivals.may_be_plenty()) else {
+            self.arrivals = None;
+            return Ok(None);
+        };
+        Ok(match place.runs() {
+            [run] if is_read && self.in_place.note(content, *run) => {
+                Some(self.begun.offset(run.start))
+            }
+            _ => None,
+        })
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check()?;
+        match self.begun.write(offset, bytes) {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail(failure),
+        }
+    }
+}

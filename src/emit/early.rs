@@ -1,0 +1,130 @@
+//! Given which contents were written before the layout was known, and where, says which of them are
+//! in their places; never writes one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Image;
+use crate::layout::{Claim, Owner};
+use crate::tree::{Content, ContentSource, Kind};
+use crate::units::{Block, Run};
+
+/// What was written before the layout was known.
+#[derive(Default)]
+pub struct Early {
+    /// Whose contents they are, if any was noted: another source has the same keys for its own.
+    source: Option<Arc<dyn ContentSource>>,
+    /// By its key, the first block of each content that was written whole and in one piece; what does
+    /// not fit 32 bits is not kept, for there may be millions.
+    places: Vec<(u32, u32)>,
+    /// The blocks that ever held one, neighbours joined.
+    used: Vec<Run>,
+}
+
+impl fmt::Debug for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Early")
+            .field("places", &self.places.len())
+            .field("used", &self.used)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Early {
+    /// What was written to the blocks `used`, in ascending order, and is in its place for certain, for
+    /// the layout was told.
+    pub fn told(used: Vec<Run>) -> Self {
+        Self {
+            used,
+            ..Self::default()
+        }
+    }
+
+    /// Notes that `content` is written to `run`, whole, if that can be kept in mind: of one source, and
+    /// of no key twice.
+    pub fn note(&mut self, content: &Content, run: Run) -> bool {
+        let key = content.key;
+        let source = self.source.get_or_insert_with(|| content.source.clone());
+        if !is_same(source, &content.source) {
+            return false;
+        }
+        let numbers = u32::try_from(key)
+            .ok()
+            .zip(u32::try_from(run.start.get()).ok());
+        let Some(place) = numbers else {
+            return false;
+        };
+        self.places.push(place);
+        match self.used.last_mut() {
+            Some(last) if last.end() == run.start => last.len += run.len,
+            _ => self.used.push(run),
+        }
+        true
+    }
+
+    /// The same for a layout that has nothing where it was thought to be.
+    #[must_use]
+    pub fn moved(self) -> Self {
+        Self {
+            places: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Puts all in order, for [`place_of`](Self::place_of) and [`used`](Self::used).
+    pub(super) fn sort(&mut self) {
+        self.places.sort_unstable();
+        self.used.sort_unstable();
+    }
+
+    /// The blocks that ever held a content.
+    pub(super) fn used(&self) -> &[Run] {
+        &self.used
+    }
+
+    /// Whether this was written on a guess, where nothing is to be left of what was guessed wrongly.
+    pub(super) fn is_guess(&self) -> bool {
+        self.source.is_some()
+    }
+
+    fn place_of(&self, content: &Content) -> Option<Block> {
+        let source = self.source.as_ref()?;
+        let key = u32::try_from(content.key).ok()?;
+        if !is_same(source, &content.source) {
+            return None;
+        }
+        let at = self
+            .places
+            .binary_search_by_key(&key, |(key, _)| *key)
+            .ok()?;
+        Some(Block::new(self.places[at].1.into()))
+    }
+}
+
+/// Whether both are one source, and not two of a kind.
+fn is_same(a: &Arc<dyn ContentSource>, b: &Arc<dyn ContentSource>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+impl Image<'_> {
+    /// Whether what `claim` is for was written before the layout was known.
+    pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
+        let Owner::File(node, at) = claim.owner else {
+            return false;
+        };
+        let Kind::File(content) = &self.tree.node(node).kind else {
+            return false;
+        };
+        if content.placed().is_some() {
+            return true;
+        }
+        let blocks = self
+            .layout
+            .geometry
+            .block_size
+            .blocks_for(content.size_bytes);
+        at.get() == 0
+            && claim.run.len == blocks
+            && self.early.place_of(content) == Some(claim.run.start)
+    }
+}
