@@ -21,12 +21,12 @@ const TASK_NAMES: usize = 32;
 const MOST_DEPTH: usize = 64;
 /// How many tasks of one directory are shared out at once.
 const TASKS_OF_ONE: usize = 32;
-/// How many tasks wait to be begun; each keeps a directory open.
-const MOST_WAITING: usize = 64;
+/// How many directories tasks wait in; each is kept open.
+const MOST_OPEN: usize = 64;
 /// How many tasks wait, are worked on, or were not fetched.
 const MOST_SHARED: usize = 512;
-/// How much room there is for contents, in pieces that a task fills.
-const MOST_ROOMS: usize = 48;
+/// How much room there is for contents, in pieces that a task fills; as much again for what is next.
+const MOST_ROOMS: usize = 32;
 /// How many names are listed, but for those the walk listed itself.
 const MOST_LISTED: usize = 1 << 16;
 
@@ -90,6 +90,25 @@ struct State {
 }
 
 impl State {
+    /// Whether there is room for what the nearest names that wait lead to. What lies before all that
+    /// was looked at shall not wait for the walk to come by there.
+    fn has_room(&self) -> bool {
+        let nearest = self.waiting.keys().next();
+        let is_next = nearest.is_some_and(|nearest| {
+            let looked = self.looked.keys().next();
+            looked.is_none_or(|looked| nearest < looked)
+        });
+        self.rooms < if is_next { 2 * MOST_ROOMS } else { MOST_ROOMS }
+    }
+
+    /// How many directories tasks wait in: those of one follow each other.
+    fn open_directories(&self) -> usize {
+        let spots = self.waiting.values().map(|task| Arc::as_ptr(&task.spot));
+        let mut spots: Vec<*const Spot> = spots.collect();
+        spots.dedup();
+        spots.len()
+    }
+
     fn room(&mut self) -> Room {
         self.rooms += 1;
         self.spare.pop().unwrap_or_default()
@@ -148,7 +167,7 @@ impl Ahead {
         look: &Look<'_>,
     ) -> MutexGuard<'a, State> {
         let reads = look.reading().is_some();
-        if reads && state.rooms >= MOST_ROOMS {
+        if reads && !state.has_room() {
             return self.wait(state);
         }
         match state.waiting.pop_first() {
@@ -200,7 +219,7 @@ impl Ahead {
     pub(super) fn give_back(&self, mut room: Room) {
         room.clear();
         let mut state = self.state();
-        let waits = state.rooms == MOST_ROOMS;
+        let waits = state.rooms >= MOST_ROOMS;
         state.rooms -= 1;
         state.spare.push(room);
         drop(state);
@@ -321,9 +340,11 @@ impl Listing {
         };
         let place = place.clone();
         let mut state = ahead.state();
+        if state.open_directories() >= MOST_OPEN {
+            return;
+        }
         while !self.rest.as_slice().is_empty()
             && self.shared.len() < TASKS_OF_ONE
-            && state.waiting.len() < MOST_WAITING
             && state.shared < MOST_SHARED
         {
             let ticket = [&place[..], &[self.before]].concat();
