@@ -494,7 +494,6 @@ pub(crate) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 }
 
 impl Host {
-    /// The rules in force, or what is wrong with the file that should state them.
     /// After how many seconds a question counts as answered by yes, if the configuration says.
     #[cfg(feature = "cli")]
     pub(crate) fn proceed_delay(&self) -> Option<std::num::NonZero<u64>> {
@@ -502,6 +501,7 @@ impl Host {
         std::num::NonZero::new(delay.max(0).unsigned_abs())
     }
 
+    /// The rules in force, or what is wrong with the file that should state them.
     fn profile(&self) -> Result<profile::Profile, error::Refusal> {
         let Some(conf) = &self.conf else {
             return Ok(profile::Profile::built_in());

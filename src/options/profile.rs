@@ -125,7 +125,7 @@ const DEFAULTS: Rules = Rules {
 };
 
 /// The types built into e2fsprogs 1.47.
-const TYPES: [(&str, Rules); 10] = [
+static TYPES: [(&str, Rules); 10] = [
     (
         "ext3",
         Rules {
@@ -221,9 +221,12 @@ impl Profile {
         Self {
             defaults: DEFAULTS,
             proceed_delay: None,
+            // One at a time: a build without optimisation would keep copies of the whole table
+            // on the stack, and threads have little of that.
             types: TYPES
-                .map(|(name, rules)| (Cow::Borrowed(name), rules))
-                .to_vec(),
+                .iter()
+                .map(|(name, rules)| (Cow::Borrowed(*name), rules.clone()))
+                .collect(),
             devices: Vec::new(),
         }
     }
