@@ -275,6 +275,11 @@ impl Wanted {
     }
 }
 
+/// Where an image ends in its sink, in bytes.
+fn end_bytes(settings: &Settings, geometry: &Geometry) -> u64 {
+    settings.offset_bytes + geometry.blocks_count * geometry.block_size.bytes_u64()
+}
+
 /// What a person may want to know of `layout`.
 fn of_layout(layout: &Layout) -> Vec<Notice> {
     let no_journal = layout.geometry.too_small_for_journal;
@@ -307,8 +312,7 @@ fn label_root(tree: &mut Tree, context: &str) {
 impl Plan {
     /// How many bytes a sink must hold.
     pub fn size_bytes(&self) -> u64 {
-        let geometry = &self.layout.geometry;
-        self.settings.offset_bytes + geometry.blocks_count * geometry.block_size.bytes_u64()
+        end_bytes(&self.settings, &self.layout.geometry)
     }
 
     /// What the image is.

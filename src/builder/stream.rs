@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::early::Early;
-use super::{Builder, Contents, Found, Notice, Plan, Wanted, of_layout};
+use super::{Builder, Contents, Found, Notice, Plan, Wanted, end_bytes, of_layout};
 use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -66,8 +66,7 @@ pub struct Built {
 impl Built {
     /// Where the image ends in its sink, in bytes.
     pub fn end_bytes(&self) -> u64 {
-        let geometry = &self.geometry;
-        self.settings.offset_bytes + geometry.blocks_count * geometry.block_size.bytes_u64()
+        end_bytes(&self.settings, &self.geometry)
     }
 }
 
@@ -134,9 +133,7 @@ impl Ready {
         if let Way::Early(early) = &self.0 {
             return early.size_bytes();
         }
-        let geometry = self.geometry();
-        let length = geometry.blocks_count * geometry.block_size.bytes_u64();
-        self.settings().offset_bytes + length
+        end_bytes(self.settings(), self.geometry())
     }
 
     /// Looks at what streams begin with, while the sink still holds what it held. Without that,

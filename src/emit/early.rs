@@ -71,10 +71,11 @@ impl Early {
         }
     }
 
-    /// Puts all in order, for [`place_of`](Self::place_of) and [`used`](Self::used).
-    pub(super) fn sort(&mut self) {
+    /// The same in order, for [`place_of`](Self::place_of) and [`used`](Self::used).
+    pub(super) fn sorted(mut self) -> Self {
         self.places.sort_unstable();
         self.used.sort_unstable();
+        self
     }
 
     /// The blocks that ever held a content.

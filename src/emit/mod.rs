@@ -286,9 +286,7 @@ impl<'a> Begun<'a> {
     /// superblock.
     pub fn finish(self, layout: &Layout, tree: &Tree, early: Early) -> Result<(), EmitError> {
         let (out, writing) = (&self.out, self.writing);
-        let mut image = Image::new(self.settings, layout, tree, self.storage);
-        image.early = early;
-        image.early.sort();
+        let image = Image::new((self.settings, self.storage), layout, tree, early.sorted());
         image.clear_left(self.storage, out)?;
         match self.settings.super_only {
             true => image.write_own_inodes(out)?,
@@ -502,12 +500,17 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    fn new(settings: &'a Settings, layout: &'a Layout, tree: &'a Tree, storage: Storage) -> Self {
+    fn new(
+        (settings, storage): (&'a Settings, Storage),
+        layout: &'a Layout,
+        tree: &'a Tree,
+        early: Early,
+    ) -> Self {
         let mut image = Self {
             settings,
             layout,
             tree,
-            early: Early::default(),
+            early,
             seed: filesystem_seed(settings.uuid),
             stale_inodes: StaleInodes::new(settings, layout, storage),
             tables_zeroed: !settings.super_only
