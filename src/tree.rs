@@ -9,6 +9,7 @@
 //! [`Tree::overlay`], and what is declared later then replaces what has its name.
 
 mod content;
+mod entries;
 mod error;
 mod names;
 mod order;
@@ -20,6 +21,7 @@ use crate::units::Timestamp;
 use names::Names;
 
 pub use content::{Content, ContentKey, ContentReader, ContentSource, DataMap};
+pub use entries::{Entries, Entry, Iter};
 pub use error::TreeError;
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
@@ -110,8 +112,8 @@ pub struct Device {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A directory, with its entries in the order of their names' bytes once the tree is finished.
-    Directory(Vec<Entry>),
+    /// A directory.
+    Directory(Entries),
     /// A regular file.
     File(Content),
     /// A symbolic link and its target.
@@ -139,15 +141,6 @@ impl Kind {
             ..metadata
         }
     }
-}
-
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The name: 1 to 255 bytes, neither `/` nor NUL among them.
-    pub name: Box<[u8]>,
-    /// What it leads to.
-    pub node: NodeId,
 }
 
 /// What an inode will be made of.
@@ -186,7 +179,7 @@ enum IfThere {
 impl Tree {
     /// A tree of nothing but its root directory.
     pub fn new(root: Metadata) -> Self {
-        let kind = Kind::Directory(Vec::new());
+        let kind = Kind::Directory(Entries::default());
         let node = Node {
             metadata: kind.keep(root),
             kind,
@@ -237,7 +230,7 @@ impl Tree {
     pub fn lookup(&mut self, parent: NodeId, name: &[u8]) -> Result<Option<NodeId>, TreeError> {
         self.index()?;
         let position = self.position(parent, name);
-        Ok(position.map(|position| self.entries(parent)[position].node))
+        Ok(position.map(|position| self.entries(parent).at(position).node))
     }
 
     /// Takes `name` out of `parent`, if it is there; of a directory, also everything below it. Says
@@ -268,14 +261,14 @@ impl Tree {
         if self.if_there == IfThere::Replace
             && let Some(position) = self.position(parent, name)
         {
-            let node = self.entries(parent)[position].node;
+            let node = self.entries(parent).at(position).node;
             if matches!(self.node(node).kind, Kind::Directory(_)) {
                 self.set_metadata(node, metadata);
                 self.set_xattrs(node, XattrSetId::EMPTY);
                 return Ok(node);
             }
         }
-        self.declare(parent, name, metadata, Kind::Directory(Vec::new()))
+        self.declare(parent, name, metadata, Kind::Directory(Entries::default()))
     }
 
     /// Declares a regular file.
@@ -340,7 +333,7 @@ impl Tree {
         }
         if self.if_there == IfThere::Replace
             && let Some(position) = self.position(parent, name)
-            && self.entries(parent)[position].node == node
+            && self.entries(parent).at(position).node == node
         {
             return Ok(());
         }
@@ -392,9 +385,10 @@ impl Tree {
             let Kind::Directory(entries) = &mut node.kind else {
                 continue;
             };
-            entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-                return Err(TreeError::Duplicate(pair[0].name.to_vec()));
+            entries.sort();
+            let mut pairs = entries.iter().zip(entries.iter().skip(1));
+            if let Some((one, _)) = pairs.find(|(one, next)| one.name == next.name) {
+                return Err(TreeError::Duplicate(one.name.to_vec()));
             }
         }
         self.if_there = IfThere::Refuse;
@@ -425,7 +419,7 @@ impl Tree {
     }
 
     /// The entries of the directory `id`, or none if it is no directory.
-    pub fn entries(&self, id: NodeId) -> &[Entry] {
+    pub fn entries(&self, id: NodeId) -> &Entries {
         self.node(id).entries()
     }
 
@@ -445,13 +439,13 @@ impl Tree {
         let mut parents = HashMap::new();
         for (parent, _) in self.nodes() {
             for entry in self.entries(parent) {
-                parents.entry(entry.node).or_insert((parent, &entry.name));
+                parents.entry(entry.node).or_insert((parent, entry.name));
             }
         }
         let mut names = Vec::new();
         let mut at = node;
         while let Some((parent, name)) = parents.get(&at) {
-            names.push(&***name);
+            names.push(*name);
             at = *parent;
         }
         names.reverse();
@@ -493,13 +487,8 @@ impl Tree {
             return Err(TreeError::NotADirectory);
         };
         let position = entries.len();
-        if u32::try_from(position).is_err() {
-            return Err(TreeError::TooManyNodes);
-        }
-        entries.push(Entry {
-            name: name.into(),
-            node,
-        });
+        let entered = entries.push(name, node);
+        entered.map_err(|_| TreeError::TooManyNodes)?;
         if let Some(names) = &mut self.names {
             names.add(&self.nodes, parent, position);
         }
@@ -533,7 +522,7 @@ impl Tree {
         let Kind::Directory(entries) = &mut self.nodes[parent.index()].kind else {
             unreachable!("a position is of a directory");
         };
-        let node = entries.swap_remove(position).node;
+        let node = entries.swap_remove(position);
         if position != last {
             names.add(&self.nodes, parent, position);
         }
@@ -564,10 +553,10 @@ impl Tree {
 
 impl Node {
     /// The entries of a directory; of all else, none.
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &Entries {
         match &self.kind {
             Kind::Directory(entries) => entries,
-            _ => &[],
+            _ => const { &Entries::none() },
         }
     }
 }

@@ -69,11 +69,11 @@ impl Source for Once {
             tree.set_xattrs(parent, attributes);
             for entry in whole.entries(from) {
                 if let Some(known) = copied.get(&entry.node) {
-                    tree.link(parent, &entry.name, *known)?;
+                    tree.link(parent, entry.name, *known)?;
                     continue;
                 }
                 let node = whole.node(entry.node);
-                let (name, metadata) = (&entry.name, node.metadata);
+                let (name, metadata) = (entry.name, node.metadata);
                 let special = |special| (special, metadata);
                 let id = match &node.kind {
                     Kind::Directory(_) => {

@@ -50,12 +50,12 @@ fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
     let mut directories = vec![(Vec::new(), NodeId::ROOT)];
     while let Some((path, directory)) = directories.pop() {
         for entry in tree.entries(directory) {
-            assert!(is_name(&entry.name), "{:?}", entry.name);
+            assert!(is_name(entry.name), "{:?}", entry.name);
             let node = tree.node(entry.node);
             assert!(node.metadata.permissions <= 0o7777);
             names += 1;
             let is_new = found.insert(entry.node);
-            let path = [&path[..], b"/", &entry.name].concat();
+            let path = [&path[..], b"/", entry.name].concat();
             if let Kind::Directory(_) = node.kind {
                 assert!(is_new, "a directory has two names");
                 // No longer than what the bytes can be worth telling.

@@ -199,7 +199,7 @@ fn check(mut image: Image) -> Result<Vec<String>, String> {
     let mut directories = vec![(NodeId::ROOT, Vec::new())];
     while let Some((directory, path)) = directories.pop() {
         for entry in tree.entries(directory) {
-            let path = [&path[..], b"/", &entry.name].concat();
+            let path = [&path[..], b"/", entry.name].concat();
             assert!(!entry.name.starts_with(b".wh."), "{}", path.escape_ascii());
             let node = tree.node(entry.node);
             match &node.kind {

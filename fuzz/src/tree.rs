@@ -507,16 +507,16 @@ impl Comparison<'_> {
         while let Some((id, path)) = pending.pop() {
             let found = self.names(&path);
             let entries = self.tree.entries(id);
-            let made = usize::from(id == NodeId::ROOT && !found_in(entries, b"lost+found"));
+            let made = usize::from(id == NodeId::ROOT && entries.search(b"lost+found").is_err());
             assert_eq!(found.len(), entries.len() + made, "names of {path:?}");
             for entry in entries {
                 let node = self.tree.node(entry.node);
-                assert_eq!(found.get(&entry.name), Some(&file_type(node)));
+                assert_eq!(found.get(entry.name), Some(&file_type(node)));
                 let mut path = path.clone();
                 if path != b"/" {
                     path.push(b'/');
                 }
-                path.extend(&entry.name);
+                path.extend(entry.name);
                 self.node(node, &path);
                 if matches!(node.kind, Kind::Directory(_)) {
                     pending.push((entry.node, path));
@@ -627,10 +627,6 @@ fn expected_byte(content: &Content, place: u64) -> u8 {
         true => pattern(content.key, place),
         false => 0,
     }
-}
-
-fn found_in(entries: &[mke4fs::tree::Entry], name: &[u8]) -> bool {
-    entries.iter().any(|entry| &*entry.name == name)
 }
 
 fn file_type(node: &Node) -> FileType {

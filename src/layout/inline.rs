@@ -12,7 +12,7 @@ use crate::feature::Feature;
 use crate::ondisk::dir::{BlockFormat, entry_bytes};
 use crate::ondisk::xattr::{Value, XattrEntry, ibody_size};
 use crate::options::Settings;
-use crate::tree::{Entry, Kind, Node};
+use crate::tree::{self, Kind, Node};
 use crate::units::Ino;
 
 /// The bytes of content that `i_block` holds: `EXT4_MIN_INLINE_DATA_SIZE`.
@@ -123,7 +123,7 @@ pub(super) fn fit_inode(
 
 /// The bytes that the entries of a directory take past those in `i_block`, if that is at most
 /// `room`.
-fn directory_tail(entries: &[Entry], room: usize) -> Option<usize> {
+fn directory_tail(entries: &tree::Entries, room: usize) -> Option<usize> {
     if entries.len() > (HEAD_BYTES + room) / entry_bytes(1) {
         return None;
     }
@@ -190,7 +190,7 @@ pub fn render_directory<E: Entries + ?Sized>(
 mod tests {
     use super::*;
     use crate::layout::xattrs::tests::{room, xattr};
-    use crate::tree::{Content, Metadata, NodeId, Tree};
+    use crate::tree::{Content, Metadata, NodeId, Special, Tree};
 
     fn file(bytes: usize) -> Node {
         let mut tree = Tree::new(Metadata::default());
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn entries_fill_the_head_first() {
-        let entries = |lengths: &[u8]| -> Vec<Entry> {
-            let name = |length: &u8| vec![b'n'; usize::from(*length)].into();
-            let node = NodeId::ROOT;
-            let entry = |length| Entry {
-                name: name(length),
-                node,
-            };
-            lengths.iter().map(entry).collect()
+        let tree = |lengths: &[u8]| -> Tree {
+            let mut tree = Tree::new(Metadata::default());
+            for (byte, length) in (b'a'..).zip(lengths) {
+                let name = vec![byte; usize::from(*length)];
+                tree.special(NodeId::ROOT, &name, Metadata::default(), Special::Fifo)
+                    .expect("the names differ");
+            }
+            tree
         };
         for (lengths, tail) in [
             (&[][..], Some(0)),
@@ -258,8 +258,8 @@ mod tests {
             (&[1; 10], Some(72)),
         ] {
             let room = if lengths.len() == 10 { 72 } else { 68 };
-            assert_eq!(directory_tail(&entries(lengths), room), tail, "{lengths:?}");
+            assert_eq!(directory_tail(tree(lengths).entries(NodeId::ROOT), room), tail, "{lengths:?}");
         }
-        assert_eq!(directory_tail(&entries(&[1; 11]), 68), None);
+        assert_eq!(directory_tail(tree(&[1; 11]).entries(NodeId::ROOT), 68), None);
     }
 }

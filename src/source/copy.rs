@@ -155,7 +155,8 @@ impl Copy {
             );
         }
         let (from, declared) = alone(&self.from, self.keep_xattrs)?;
-        let [entry] = from.entries(NodeId::ROOT) else {
+        let entries = from.entries(NodeId::ROOT);
+        let (1, Some(entry)) = (entries.len(), entries.last()) else {
             return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
         };
         move_node((&from, entry.node), tree, (parent, name))?;

@@ -36,8 +36,8 @@ impl Names {
         };
         for (directory, node) in (0..).map(NodeId).zip(nodes) {
             for (position, entry) in node.entries().iter().enumerate() {
-                if names.find(nodes, directory, &entry.name).is_some() {
-                    return Err(entry.name.clone());
+                if names.find(nodes, directory, entry.name).is_some() {
+                    return Err(entry.name.into());
                 }
                 names.add(nodes, directory, position);
             }
@@ -75,7 +75,8 @@ impl Names {
 }
 
 fn name_at(nodes: &[Node], place: Place) -> &[u8] {
-    &nodes[place.directory.index()].entries()[index(place.position)].name
+    let entries = nodes[place.directory.index()].entries();
+    entries.at(index(place.position)).name
 }
 
 fn place(directory: NodeId, position: usize) -> Place {

@@ -12,8 +12,8 @@ impl Tree {
         let (mut ids, kept) = self.walk();
         for node in &mut self.nodes {
             if let super::Kind::Directory(entries) = &mut node.kind {
-                for entry in entries {
-                    entry.node = NodeId(ids[entry.node.index()]);
+                for node in entries.nodes_mut() {
+                    *node = NodeId(ids[node.index()]);
                 }
             }
         }

@@ -17,7 +17,7 @@ fn entries_come_in_byte_order() {
     let names: Vec<&[u8]> = tree
         .entries(NodeId::ROOT)
         .iter()
-        .map(|entry| &*entry.name)
+        .map(|entry| entry.name)
         .collect();
     assert_eq!(names, [&b"B"[..], b"a", b"a0", b"b", b"\xff"]);
 }
@@ -219,7 +219,7 @@ fn a_later_declaration_replaces_and_directories_are_merged() {
     ];
     let expected = expected.map(|(path, names)| (path.to_owned(), names));
     assert_eq!(paths(&tree), expected);
-    let merged = tree.entries(root)[3].node;
+    let merged = tree.entries(root).at(3).node;
     assert_eq!(tree.node(merged).metadata, metadata);
     assert_eq!(tree.node(merged).xattrs, XattrSetId::EMPTY);
     assert_eq!(tree.xattr_set_ids().count(), 1);
@@ -312,7 +312,7 @@ fn names_are_found_whatever_was_added_and_removed() {
     let names: Vec<&[u8]> = tree
         .entries(NodeId::ROOT)
         .iter()
-        .map(|e| &*e.name)
+        .map(|e| e.name)
         .collect();
     assert_eq!(names, there.iter().collect::<Vec<_>>());
     assert_eq!(tree.len(), 1 + there.len());

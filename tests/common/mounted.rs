@@ -39,7 +39,7 @@ impl Mounted<'_> {
         }
         same(dir, "names", &found, &needed)?;
         for entry in entries {
-            let path = dir.join(OsStr::from_bytes(&entry.name));
+            let path = dir.join(OsStr::from_bytes(entry.name));
             if path.as_os_str().len() > LONGEST_PATH {
                 continue;
             }

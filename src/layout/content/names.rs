@@ -14,21 +14,21 @@ const LOST_FOUND: &[u8] = b"lost+found";
 /// makes, where the tree has none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NamesIn<'a> {
-    entries: &'a [tree::Entry],
+    entries: &'a tree::Entries,
     /// Where the lost+found stands that the tree does not have.
     lost_found: Option<usize>,
 }
 
 impl<'a> NamesIn<'a> {
-    pub(super) fn new(entries: &'a [tree::Entry]) -> Self {
+    pub(super) fn new(entries: &'a tree::Entries) -> Self {
         Self {
             entries,
             lost_found: None,
         }
     }
 
-    pub(super) fn with_lost_found(entries: &'a [tree::Entry]) -> Self {
-        let place = entries.partition_point(|entry| &*entry.name < LOST_FOUND);
+    pub(super) fn with_lost_found(entries: &'a tree::Entries) -> Self {
+        let (Ok(place) | Err(place)) = entries.search(LOST_FOUND);
         Self {
             entries,
             lost_found: Some(place),
@@ -36,11 +36,11 @@ impl<'a> NamesIn<'a> {
     }
 
     /// The entry at `index`, or `None` for the lost+found that the tree does not have.
-    fn entry(&self, index: usize) -> Option<&'a tree::Entry> {
+    fn entry(&self, index: usize) -> Option<tree::Entry<'a>> {
         match self.lost_found {
             Some(place) if index == place => None,
-            Some(place) if index > place => Some(&self.entries[index - 1]),
-            _ => Some(&self.entries[index]),
+            Some(place) if index > place => Some(self.entries.at(index - 1)),
+            _ => Some(self.entries.at(index)),
         }
     }
 }
@@ -51,7 +51,7 @@ impl Names for NamesIn<'_> {
     }
 
     fn name(&self, index: usize) -> &[u8] {
-        self.entry(index).map_or(LOST_FOUND, |entry| &entry.name)
+        self.entry(index).map_or(LOST_FOUND, |entry| entry.name)
     }
 }
 
@@ -127,8 +127,6 @@ fn file_type(kind: &Kind) -> FileType {
 
 pub(in crate::layout) fn lost_found_of(tree: &Tree) -> Option<NodeId> {
     let entries = tree.entries(NodeId::ROOT);
-    let place = entries
-        .binary_search_by(|entry| (*entry.name).cmp(LOST_FOUND))
-        .ok()?;
-    Some(entries[place].node)
+    let place = entries.search(LOST_FOUND).ok()?;
+    Some(entries.at(place).node)
 }

@@ -16,13 +16,13 @@ pub(super) fn prune(tree: &mut Tree, at: NodeId, unwanted: &Patterns) -> Result<
     while let Some((directory, path)) = directories.pop() {
         let mut out = Vec::new();
         for entry in tree.entries(directory) {
-            let path = join(&path, &entry.name);
+            let path = join(&path, entry.name);
             let leaf = match tree.node(entry.node).kind {
                 Kind::Directory(_) => Leaf::Directory,
                 _ => Leaf::Other,
             };
             match (unwanted.exclude(&path, leaf), leaf) {
-                (true, _) => out.push(entry.name.clone()),
+                (true, _) => out.push(entry.name.to_vec()),
                 (false, Leaf::Directory) => directories.push((entry.node, path)),
                 (false, Leaf::Other) => {}
             }
@@ -50,11 +50,11 @@ pub(super) fn graft(from: &Tree, tree: &mut Tree, at: NodeId) -> Result<(), Sour
     while let Some((directory, to)) = directories.pop() {
         for entry in from.entries(directory) {
             if let Some(known) = links.get(&entry.node) {
-                tree.link(to, &entry.name, *known)?;
+                tree.link(to, entry.name, *known)?;
                 continue;
             }
-            let made = copy(from, tree, (to, &entry.name, entry.node))
-                .map_err(|error| SourceError::store(&*entry.name, error))?;
+            let made = copy(from, tree, (to, entry.name, entry.node))
+                .map_err(|error| SourceError::store(entry.name, error))?;
             copy_xattrs(from, tree, (entry.node, made));
             let node = from.node(entry.node);
             match node.kind {

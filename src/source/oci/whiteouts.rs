@@ -106,8 +106,8 @@ impl Below<'_> {
                 self.tree.remove(directory, name)?;
             }
             What::Everything => {
-                while let Some(entry) = self.tree.entries(directory).last() {
-                    let name = entry.name.clone();
+                while let Some(last) = self.tree.entries(directory).last() {
+                    let name = last.name.to_vec();
                     self.tree.remove(directory, &name)?;
                 }
             }

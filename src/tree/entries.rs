@@ -1,0 +1,193 @@
+//! Given a directory's names one by one, keeps them with what they lead to; never looks at a node.
+//!
+//! All names of a directory lie in one piece of memory, each behind its length, since a million small
+//! ones by themselves would take as much again for the allocator as for their bytes.
+
+use super::{NAME_MAX, NodeId};
+
+/// Names begin at multiples of this, so that 32 bits count 16 GiB of them.
+const NAME_UNIT: usize = 4;
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The name: 1 to 255 bytes, neither `/` nor NUL among them.
+    pub name: &'a [u8],
+    /// What it leads to.
+    pub node: NodeId,
+}
+
+/// The entries of a directory, in the order of their names' bytes once the tree is finished.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    /// None of a directory without entries.
+    held: Option<Box<Held>>,
+}
+
+/// More names than an [`Entries`] can hold.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+#[derive(Clone, Debug, Default)]
+struct Held {
+    places: Vec<Place>,
+    /// The names, each behind a byte that says how long it is.
+    names: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Where the name is, in units.
+    unit: u32,
+    node: NodeId,
+}
+
+impl Entries {
+    /// Those of what is no directory.
+    pub(super) const fn none() -> Self {
+        Self { held: None }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places().is_empty()
+    }
+
+    /// The entry at `index`.
+    pub fn get(&self, index: usize) -> Option<Entry<'_>> {
+        let held = self.held.as_deref()?;
+        held.places.get(index).map(|place| held.entry(*place))
+    }
+
+    /// The entry at `index`.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn at(&self, index: usize) -> Entry<'_> {
+        self.get(index).expect("an entry has this index")
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Option<Entry<'_>> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// Every entry.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            entries: self,
+            next: 0,
+        }
+    }
+
+    /// Where `name` is, or else where it would be, among the entries of a finished tree.
+    ///
+    /// # Errors
+    /// Where there is no such name.
+    pub fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        let Some(held) = self.held.as_deref() else {
+            return Err(0);
+        };
+        held.places
+            .binary_search_by(|place| held.name(*place).cmp(name))
+    }
+
+    /// Adds an entry, whose name is one that ext4 can store.
+    pub(super) fn push(&mut self, name: &[u8], node: NodeId) -> Result<(), TooMany> {
+        debug_assert!(name.len() <= NAME_MAX, "a name's length is checked");
+        let held = self.held.get_or_insert_default();
+        let start = held.names.len();
+        let unit = u32::try_from(start / NAME_UNIT).map_err(|_| TooMany)?;
+        if u32::try_from(held.places.len()).is_err() {
+            return Err(TooMany);
+        }
+        let length = u8::try_from(name.len()).map_err(|_| TooMany)?;
+        held.names.push(length);
+        held.names.extend_from_slice(name);
+        let end = held.names.len().next_multiple_of(NAME_UNIT);
+        held.names.resize(end, 0);
+        held.places.push(Place { unit, node });
+        Ok(())
+    }
+
+    /// Takes out the entry at `index`, whose place the last one takes, and gives what it led to.
+    pub(super) fn swap_remove(&mut self, index: usize) -> NodeId {
+        let held = self.held.as_deref_mut().expect("an entry has this index");
+        held.places.swap_remove(index).node
+    }
+
+    /// Puts them in the order of their names' bytes.
+    pub(super) fn sort(&mut self) {
+        if let Some(held) = &mut self.held {
+            let Held { places, names } = &mut **held;
+            places.sort_unstable_by(|a, b| name_at(names, *a).cmp(name_at(names, *b)));
+        }
+    }
+
+    /// What each leads to, to be changed.
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut NodeId> {
+        let places = self.held.iter_mut().flat_map(|held| &mut held.places);
+        places.map(|place| &mut place.node)
+    }
+
+    fn places(&self) -> &[Place] {
+        self.held.as_deref().map_or(&[], |held| &held.places)
+    }
+}
+
+impl Held {
+    fn entry(&self, place: Place) -> Entry<'_> {
+        Entry {
+            name: self.name(place),
+            node: place.node,
+        }
+    }
+
+    fn name(&self, place: Place) -> &[u8] {
+        name_at(&self.names, place)
+    }
+}
+
+fn name_at(names: &[u8], place: Place) -> &[u8] {
+    let unit = usize::try_from(place.unit).expect("32 bits fit any usize");
+    let start = unit * NAME_UNIT + 1;
+    &names[start..start + usize::from(names[start - 1])]
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = Entry<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The entries of a directory, one after the other.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    entries: &'a Entries,
+    next: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let entry = self.entries.get(self.next)?;
+        self.next += 1;
+        Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.entries.len() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
