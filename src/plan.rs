@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
 use crate::layout::{Demand, Layout, LayoutError};
 use crate::options::{Host, Options, Settings, Settled, Size};
-use crate::tree::{Metadata, Tree};
+use crate::tree::{Flags, Metadata, Tree};
 use crate::units::{BlockSize, Timestamp};
 
 /// How much larger than its content an image shall be.
@@ -296,6 +296,6 @@ pub(crate) fn made_root(settings: &Settings) -> Metadata {
         atime: now,
         mtime: now,
         ctime: now,
-        flags: 0,
+        flags: Flags::default(),
     }
 }

@@ -11,6 +11,8 @@
 mod content;
 mod entries;
 mod error;
+mod flags;
+mod name_list;
 mod names;
 mod order;
 
@@ -18,24 +20,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::units::Timestamp;
+pub(crate) use name_list::{NameAt, NameList};
 use names::Names;
 
-pub use content::{Content, ContentKey, ContentReader, ContentSource, DataMap};
+pub use content::{Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges};
 pub use entries::{Entries, Entry, Iter};
 pub use error::TreeError;
+pub use flags::{DIRECTORY_FLAGS, FILE_FLAGS, Flags, OTHER_FLAGS};
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;
-
-/// The flags that `chattr` can set on an ext4 directory and that mean the same in a new filesystem,
-/// by the bits of the kernel's `Documentation/filesystems/ext4/inodes.rst`: s u c S i a d A j t D T x
-/// P F. Encryption, verity, inline data, extents and the index belong to the old one.
-pub const DIRECTORY_FLAGS: u32 = 0x6203_c0ff;
-/// As [`DIRECTORY_FLAGS`], for regular files: D, T, P and F are of directories only.
-pub const FILE_FLAGS: u32 = DIRECTORY_FLAGS & !0x6003_0000;
-/// As [`DIRECTORY_FLAGS`], for all other nodes: the kernel leaves them d and A alone
-/// (`EXT4_OTHER_FLMASK`), and fsck finds fault with i and a.
-pub const OTHER_FLAGS: u32 = 0xc0;
 
 /// A node of one [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,7 +85,7 @@ pub struct Metadata {
     pub ctime: Timestamp,
     /// `i_flags` as `chattr` sets them; a tree keeps those that its kind of node can have, and a
     /// filesystem that of casefolding only where it has the feature.
-    pub flags: u32,
+    pub flags: Flags,
 }
 
 impl Default for XattrSetId {
@@ -137,7 +131,7 @@ impl Kind {
             _ => OTHER_FLAGS,
         };
         Metadata {
-            flags: metadata.flags & possible,
+            flags: Flags::of(metadata.flags.bits() & possible),
             ..metadata
         }
     }

@@ -17,7 +17,7 @@ use common::making;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::layout::LayoutWarning;
 use mke4fs::source::{Declared, Source, SourceError};
-use mke4fs::tree::{Metadata, NodeId, Special, Tree, TreeError};
+use mke4fs::tree::{Flags, Metadata, NodeId, Special, Tree, TreeError};
 use mke4fs::{Builder, Fit, Notice, Plan};
 
 const NEEDS: &[Need] = &[
@@ -54,7 +54,7 @@ struct Folders(Vec<Folder>);
 impl Folders {
     fn fill(&self, tree: &mut Tree, at: NodeId) -> std::result::Result<(), TreeError> {
         let flags = |flags| Metadata {
-            flags,
+            flags: Flags::of(flags),
             permissions: 0o755,
             ..Metadata::default()
         };

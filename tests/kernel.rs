@@ -11,7 +11,7 @@ use std::path::Path;
 use common::tools::{self, Need, Result, Which, ready};
 use common::{machine, making};
 use mke4fs::source::{Declared, Source, SourceError};
-use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+use mke4fs::tree::{Content, Flags, Metadata, NodeId, Tree};
 use mke4fs::{Builder, Plan};
 
 const NEEDS: &[Need] = &[Need::E2fsprogs(Which::Reference), Need::Machine];
@@ -38,7 +38,7 @@ impl Source for Folder {
             ..Metadata::default()
         };
         let folding = Metadata {
-            flags: self.flags,
+            flags: Flags::of(self.flags),
             ..metadata
         };
         let folder = tree.directory(at, b"folder", folding)?;

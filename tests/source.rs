@@ -17,7 +17,7 @@ use std::thread;
 
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, Notice, Source, SourceError};
-use mke4fs::tree::{Content, DataMap, Device, Kind, Metadata, NodeId, Tree};
+use mke4fs::tree::{Content, DataMap, DataRanges, Device, Flags, Kind, Metadata, NodeId, Tree};
 use mke4fs::units::Timestamp;
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, IFlags, Mode, OFlags, Timespec, Timestamps, fallocate,
@@ -128,7 +128,7 @@ fn metadata_of(host: &HostMetadata) -> Metadata {
         atime: time(host.atime(), host.atime_nsec()),
         mtime: time(host.mtime(), host.mtime_nsec()),
         ctime: time(host.ctime(), host.ctime_nsec()),
-        flags: 0,
+        flags: Flags::default(),
     }
 }
 
@@ -297,7 +297,7 @@ fn holes_are_mapped_and_data_read() {
     assert!(read(&sparse).unwrap() == fs::read(path("sparse")).unwrap());
     let hole = content(&tree, b"hole");
     assert_eq!(hole.size_bytes, 1 << 40);
-    assert_eq!(hole.data, DataMap::Ranges(Box::default()));
+    assert_eq!(hole.data, DataMap::Ranges(DataRanges::default()));
     for (name, bytes) in [(&b"dense"[..], vec![3; 10_000]), (b"empty", Vec::new())] {
         let content = content(&tree, name);
         assert_eq!(content.data, DataMap::Whole);
@@ -432,7 +432,7 @@ fn flags_of_chattr_carry_over_but_not_extents() {
     let declared = declare_with(Directory::new(dir.path()));
     set("file", IFlags::empty()).unwrap();
     let (tree, _) = declared.unwrap();
-    let flags = |name| tree.node(find(&tree, name)).metadata.flags;
+    let flags = |name| tree.node(find(&tree, name)).metadata.flags.bits();
     assert_eq!(flags(b"dir"), given);
     assert_eq!(flags(b"file"), 0xb0);
 }

@@ -1664,7 +1664,7 @@ fn below(tree: &Tree, directory: NodeId, path: &str, lines: &mut Vec<String>) {
         }
         let time = metadata.mtime;
         if time.seconds != 0 {
-            add(format!(" at {}", time.seconds));
+            add(format!(" at {}", { time.seconds }));
         }
         if time.nanoseconds != 0 {
             add(format!(".{}", time.nanoseconds / 100_000_000));

@@ -378,10 +378,10 @@ pub fn check_layout(settings: &Settings, layout: &Layout) {
     let mut at = geometry.first_data_block;
     let mut claimed = 0;
     for claim in layout.ledger.claims() {
-        assert!(claim.run.len > 0, "{claim:?} is empty");
-        assert!(claim.run.start.get() >= at, "{claim:?} overlaps another");
-        at = claim.run.end().get();
-        claimed += claim.run.len;
+        assert!(claim.run().len > 0, "{claim:?} is empty");
+        assert!(claim.run().start.get() >= at, "{claim:?} overlaps another");
+        at = claim.run().end().get();
+        claimed += claim.run().len;
     }
     assert!(at <= geometry.blocks_count);
     let free = layout.ledger.total_free();
@@ -438,7 +438,7 @@ fn metadata_bytes(layout: &Layout) -> u64 {
         .claims()
         .iter()
         .filter(|claim| !matches!(claim.owner, Owner::InodeTable(_) | Owner::Journal(_)))
-        .map(|claim| claim.run.len)
+        .map(|claim| claim.run().len)
         .sum();
     blocks * layout.geometry.block_size.bytes_u64()
 }

@@ -16,8 +16,8 @@ use mke4fs::layout::{Layout, LayoutError};
 use mke4fs::options::{Options, Settings, Size};
 use mke4fs::sink::{Memory, Sink};
 use mke4fs::tree::{
-    Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Kind, Metadata, Node,
-    NodeId, Special, Tree, Xattr,
+    Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Kind, Metadata,
+    Node, NodeId, Special, Tree, Xattr,
 };
 use mke4fs::units::{Ino, Timestamp};
 
@@ -372,7 +372,7 @@ impl Planter {
             atime,
             mtime,
             ctime,
-            flags: attributes.flags,
+            flags: Flags::of(attributes.flags),
         }
     }
 

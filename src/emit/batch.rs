@@ -58,10 +58,10 @@ impl<'a> Batches<'a> {
                 continue;
             }
             let len = (blocks - self.dealt).min(most);
-            let run = Run::new(claim.run.start.plus(self.dealt), len);
+            let run = Run::new(claim.run().start.plus(self.dealt), len);
             let owner = further(claim.owner, self.dealt);
             self.dealt += len;
-            return Some(Claim { run, owner });
+            return Claim::new(run, owner);
         }
     }
 }
@@ -77,7 +77,7 @@ impl Iterator for Batches<'_> {
             let Some(piece) = self.piece(most - blocks) else {
                 break;
             };
-            blocks += piece.run.len;
+            blocks += piece.run().len;
             pieces.push(piece);
         }
         let number = self.number;
@@ -184,7 +184,7 @@ impl Image<'_> {
     /// How many blocks of a claim, from its first on, are written, now or as they arrived. The primary superblock is
     /// written by itself, and what reads as zeros or is left as it was is not written.
     pub(super) fn blocks_to_write(&self, claim: &Claim) -> u64 {
-        let len = claim.run.len;
+        let len = claim.run().len;
         match claim.owner {
             Owner::Superblock(group) if group.get() == 0 => 0,
             // Where old data would show, huge files are zeroed beforehand.
@@ -430,7 +430,7 @@ impl Image<'_> {
 
 impl<'a> Writer<'a> {
     fn piece(&mut self, piece: &Claim) -> Result<(), EmitError> {
-        let offset = self.out.offset(piece.run.start);
+        let offset = self.out.offset(piece.run().start);
         if let Owner::Superblock(group) = piece.owner {
             // Only the structure is written; the rest of its block is left as it was.
             self.flush()?;
@@ -438,12 +438,12 @@ impl<'a> Writer<'a> {
                 .write(offset, bytes_of(&self.image.superblock(group)))?;
             return Ok(());
         }
-        let length = usize::try_from(piece.run.len * self.out.block_bytes).expect("fits memory");
+        let length = usize::try_from(piece.run().len * self.out.block_bytes).expect("fits memory");
         if matches!(piece.owner, Owner::GroupDescs(_)) && length >= COPIED_BYTES {
             self.flush()?;
             let rendered = self
                 .image
-                .descriptors_at(piece.owner, piece.run.start, length);
+                .descriptors_at(piece.owner, piece.run().start, length);
             self.out.write(offset, rendered)?;
             self.written += u64::try_from(length).unwrap_or(u64::MAX);
             return Ok(());
@@ -458,7 +458,7 @@ impl<'a> Writer<'a> {
         bytes.fill(0);
         let blocks = bytes.chunks_exact_mut(block_bytes);
         for (block, at) in blocks.zip(0..) {
-            let place = piece.run.start.plus(at);
+            let place = piece.run().start.plus(at);
             match piece.owner {
                 Owner::InodeTable(group) => image.render_inode_table(group, place, block)?,
                 owner => image.render(owner, at, place, block),

@@ -9,14 +9,21 @@ use crate::layout::{Claim, Owner};
 use crate::tree::{Content, ContentSource, Kind};
 use crate::units::{Block, Run};
 
+/// How many keys a source may have for each content of which it is noted where it is, and how many more:
+/// what is kept in mind grows with what is written, whatever the keys are.
+const MOST_KEYS: usize = 4;
+const MORE_KEYS: usize = 4096;
+
 /// What was written before the layout was known.
 #[derive(Default)]
 pub struct Early {
     /// Whose contents they are, if any was noted: another source has the same keys for its own.
     source: Option<Arc<dyn ContentSource>>,
-    /// By its key, the first block of each content that was written whole and in one piece; what does
-    /// not fit 32 bits is not kept, for there may be millions.
-    places: Vec<(u32, u32)>,
+    /// By its key, the first block of each content that was written whole and in one piece, or 0 for
+    /// none; what does not fit 32 bits is not kept, for there may be millions.
+    places: Vec<u32>,
+    /// How many of them there are.
+    noted: usize,
     /// The blocks that ever held one, neighbours joined.
     used: Vec<Run>,
 }
@@ -24,7 +31,7 @@ pub struct Early {
 impl fmt::Debug for Early {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Early")
-            .field("places", &self.places.len())
+            .field("noted", &self.noted)
             .field("used", &self.used)
             .finish_non_exhaustive()
     }
@@ -48,13 +55,19 @@ impl Early {
         if !is_same(source, &content.source) {
             return false;
         }
-        let numbers = u32::try_from(key)
+        let numbers = usize::try_from(key)
             .ok()
             .zip(u32::try_from(run.start.get()).ok());
-        let Some(place) = numbers else {
+        let Some((key, place)) =
+            numbers.filter(|(key, _)| *key <= MOST_KEYS * self.noted + MORE_KEYS)
+        else {
             return false;
         };
-        self.places.push(place);
+        if self.places.len() <= key {
+            self.places.resize(key + 1, 0);
+        }
+        self.places[key] = place;
+        self.noted += 1;
         match self.used.last_mut() {
             Some(last) if last.end() == run.start => last.len += run.len,
             _ => self.used.push(run),
@@ -71,9 +84,8 @@ impl Early {
         }
     }
 
-    /// The same in order, for [`place_of`](Self::place_of) and [`used`](Self::used).
+    /// The same in order, for [`used`](Self::used).
     pub(super) fn sorted(mut self) -> Self {
-        self.places.sort_unstable();
         self.used.sort_unstable();
         self
     }
@@ -90,15 +102,12 @@ impl Early {
 
     fn place_of(&self, content: &Content) -> Option<Block> {
         let source = self.source.as_ref()?;
-        let key = u32::try_from(content.key).ok()?;
+        let key = usize::try_from(content.key).ok()?;
         if !is_same(source, &content.source) {
             return None;
         }
-        let at = self
-            .places
-            .binary_search_by_key(&key, |(key, _)| *key)
-            .ok()?;
-        Some(Block::new(self.places[at].1.into()))
+        let place = self.places.get(key).filter(|place| **place > 0)?;
+        Some(Block::new(u64::from(*place)))
     }
 }
 
@@ -125,7 +134,7 @@ impl Image<'_> {
             .block_size
             .blocks_for(content.size_bytes);
         at.get() == 0
-            && claim.run.len == blocks
-            && self.early.place_of(content) == Some(claim.run.start)
+            && claim.run().len == blocks
+            && self.early.place_of(content) == Some(claim.run().start)
     }
 }

@@ -233,7 +233,7 @@ impl Image<'_> {
         }
         inode.i_flags = Le32::new(flags);
         inode.set_size(u64::try_from(value.bytes.len()).unwrap_or(u64::MAX));
-        inode.set_blocks(self.sectors(plan.all_blocks(self.layout.geometry.cluster_ratio())));
+        inode.set_blocks(self.sectors(plan.own_blocks(self.layout.geometry.cluster_ratio())));
         put(stored, &inode);
     }
 
@@ -247,9 +247,12 @@ impl Image<'_> {
         self.set_times(id, &mut inode);
         inode.i_links_count = Le16::new(plan.links);
         let ratio = self.layout.geometry.cluster_ratio();
-        inode.set_blocks(self.sectors(plan.all_blocks(ratio)));
-        if let Some(number) = plan.xattr_block {
-            inode.set_file_acl(self.layout.xattrs.place(number).get());
+        let xattrs = &self.layout.xattrs;
+        let blocks = self.layout.content.all_blocks(id, xattrs, ratio);
+        inode.set_blocks(self.sectors(blocks));
+        let xattr_block = xattrs.block_of(id);
+        if let Some(number) = xattr_block {
+            inode.set_file_acl(xattrs.place(number).get());
         }
         inode.i_extra_isize = Le16::new(EXTRA_ISIZE);
         let mut tail = None;
@@ -264,12 +267,12 @@ impl Image<'_> {
             inode.set_size(self.size_of(id));
             self.set_map(id, &mut inode)
         };
-        inode.i_flags = Le32::new(plan.flags | flags);
+        inode.i_flags = Le32::new(self.layout.content.flags_of(node) | flags);
         let huge = self.layout.system.huge.as_ref();
         if let Some(root) = huge.and_then(|huge| huge.directories.first())
             && id == NodeId::ROOT
         {
-            self.set_huge_directory(root, plan.xattr_block.is_some().into(), &mut inode);
+            self.set_huge_directory(root, xattr_block.is_some().into(), &mut inode);
         }
         put(stored, &inode);
         self.render_xattrs(id, tail.as_deref(), stored);
@@ -302,7 +305,7 @@ impl Image<'_> {
         let content = &self.layout.content;
         let is_mapped = match &node.kind {
             Kind::Directory(_) | Kind::File(_) => true,
-            Kind::Symlink(_) => content.plan_of(id).data_blocks > 0,
+            Kind::Symlink(_) => content.plan_of(id).data_blocks(1) > 0,
             _ => false,
         };
         if !is_mapped {

@@ -54,7 +54,7 @@ impl Image<'_> {
         let used: Vec<Range<u64>> = used.iter().map(|run| out.bytes(*run)).collect();
         let claims = self.layout.ledger.claims().iter();
         let in_place = claims.filter(|claim| self.is_in_place(claim));
-        let left = without(&used, in_place.map(|claim| out.bytes(claim.run)));
+        let left = without(&used, in_place.map(|claim| out.bytes(claim.run())));
         for range in left {
             match storage {
                 Storage::Zeros | Storage::SaidToBeZeros => out.zero(range)?,
@@ -104,7 +104,7 @@ impl Image<'_> {
     fn stale_journal(&self, out: &Out<'_>) -> impl Iterator<Item = Range<u64>> {
         let claims = self.layout.ledger.claims().iter();
         let journal = claims.filter(|claim| matches!(claim.owner, Owner::Journal(_)));
-        journal.map(|claim| out.bytes(claim.run))
+        journal.map(|claim| out.bytes(claim.run()))
     }
 
     /// Whether the blocks of huge files are zeroed.
@@ -116,7 +116,7 @@ impl Image<'_> {
     fn stale_huge_files(&self, out: &Out<'_>) -> impl Iterator<Item = Range<u64>> {
         let claims = self.layout.ledger.claims().iter();
         let huge = claims.filter(|claim| matches!(claim.owner, Owner::HugeFile(_)));
-        huge.map(|claim| out.bytes(claim.run))
+        huge.map(|claim| out.bytes(claim.run()))
     }
 
     /// How many blocks of a group's inode table are zeroed: where that is lazy, only those that
@@ -131,7 +131,7 @@ impl Image<'_> {
 
     /// The bytes of a claim that are written, if any.
     fn bytes_written(&self, claim: &Claim, out: &Out<'_>) -> Option<Range<u64>> {
-        let start = out.offset(claim.run.start);
+        let start = out.offset(claim.run().start);
         let blocks = self.blocks_to_write(claim);
         let length = match claim.owner {
             Owner::Superblock(_) => u64::try_from(size_of::<Superblock>()).ok()?,

@@ -15,7 +15,9 @@ use crate::ondisk::extent::{
 };
 use crate::units::{Block, BlockSize, LogicalBlock, Run};
 
-/// Neighbouring blocks of a file that are neighbours in the filesystem too.
+/// Neighbouring blocks of a file that are neighbours in the filesystem too. A tree may have millions, so
+/// there is nothing between them.
+#[repr(Rust, packed(2))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The first block in the file.
@@ -400,7 +402,7 @@ mod tests {
             let before = found.len();
             *nodes += 1;
             read(below, blocks, found, nodes);
-            assert_eq!(found[before].logical, first);
+            assert_eq!({ found[before].logical }, first);
         }
     }
 

@@ -258,8 +258,15 @@ mod tests {
             (&[1; 10], Some(72)),
         ] {
             let room = if lengths.len() == 10 { 72 } else { 68 };
-            assert_eq!(directory_tail(tree(lengths).entries(NodeId::ROOT), room), tail, "{lengths:?}");
+            assert_eq!(
+                directory_tail(tree(lengths).entries(NodeId::ROOT), room),
+                tail,
+                "{lengths:?}"
+            );
         }
-        assert_eq!(directory_tail(tree(&[1; 11]).entries(NodeId::ROOT), 68), None);
+        assert_eq!(
+            directory_tail(tree(&[1; 11]).entries(NodeId::ROOT), 68),
+            None
+        );
     }
 }

@@ -9,13 +9,32 @@ use super::Owner;
 use super::space::Space;
 use crate::units::{Block, Run};
 
-/// One claim: a run of blocks and its owner.
+/// One claim: a run of blocks and its owner. A tree may have millions, so there is nothing between
+/// them.
+#[repr(Rust, packed(4))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The blocks.
-    pub run: Run,
+    start: Block,
+    /// No owner has more in one piece than a file can have.
+    blocks: u32,
     /// Who owns them.
     pub owner: Owner,
+}
+
+impl Claim {
+    /// The claim of `owner` on `run`, if that is shorter than 2^32 blocks.
+    pub(crate) fn new(run: Run, owner: Owner) -> Option<Self> {
+        Some(Self {
+            start: run.start,
+            blocks: u32::try_from(run.len).ok()?,
+            owner,
+        })
+    }
+
+    /// The blocks.
+    pub fn run(&self) -> Run {
+        Run::new(self.start, self.blocks.into())
+    }
 }
 
 /// Which blocks are in use, and by whom.
@@ -38,7 +57,7 @@ impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} for {:?}: empty, outside of the filesystem or claimed before",
+            "{} for {:?}: empty, too many, outside of the filesystem or claimed before",
             self.run, self.owner
         )
     }
@@ -58,13 +77,16 @@ impl Ledger {
     /// Gives `run` to `owner`.
     ///
     /// # Errors
-    /// Where the run is empty, leaves the filesystem, or has a block that is claimed.
+    /// Where the run is empty or has 2^32 blocks or more, leaves the filesystem, or has a block that is
+    /// claimed.
     pub fn claim(&mut self, run: Run, owner: Owner) -> Result<(), ClaimError> {
-        if !self.space.take(run) {
-            return Err(ClaimError { run, owner });
+        match Claim::new(run, owner) {
+            Some(claim) if self.space.take(run) => {
+                self.claims.push(claim);
+                Ok(())
+            }
+            _ => Err(ClaimError { run, owner }),
         }
-        self.claims.push(Claim { run, owner });
-        Ok(())
     }
 
     /// From now on blocks are given out in clusters of `ratio`: what is left of a cluster that is
@@ -113,7 +135,7 @@ impl Ledger {
 
     /// Puts the claims in ascending order of blocks.
     pub fn sort(&mut self) {
-        self.claims.sort_unstable_by_key(|claim| claim.run.start);
+        self.claims.sort_unstable_by_key(|claim| claim.start);
     }
 
     /// Every claim, in the order they were made, or of blocks once sorted.

@@ -333,7 +333,7 @@ impl Counted<'_> {
         let ratio = self.geometry.cluster_ratio();
         let (values, _) = self.xattrs.charged(id);
         let usage = Usage {
-            bytes: self.content.plan_of(id).all_blocks(ratio) * self.block_bytes(),
+            bytes: self.content.all_blocks(id, self.xattrs, ratio) * self.block_bytes(),
             inodes: 1 + u64::from(values),
         };
         (owners, usage)

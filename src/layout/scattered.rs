@@ -37,7 +37,7 @@ impl Scattered {
         }
         if let Some(next) = self.extents.get_mut(behind)
             && u64::from(next.logical.get()) == at + 1
-            && next.physical == place.plus(1)
+            && { next.physical } == place.plus(1)
             && next.blocks < MAX_BLOCKS - 1
         {
             next.blocks += 1;

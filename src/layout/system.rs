@@ -348,8 +348,8 @@ impl Claims<'_> {
         }
         let mut free = run.len;
         for claim in self.ledger.claims() {
-            let start = claim.run.start.max(run.start).get();
-            let end = claim.run.end().min(run.end()).get();
+            let start = claim.run().start.max(run.start).get();
+            let end = claim.run().end().min(run.end()).get();
             let blocks = end.saturating_sub(start);
             let counted = match claim.owner {
                 Owner::ClusterSlack => 0,

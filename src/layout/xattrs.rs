@@ -147,11 +147,16 @@ struct PlacedBlock {
     refcount: u32,
 }
 
+/// No block has this number.
+const NO_BLOCK: u32 = u32::MAX;
+
 /// Where all attributes go.
 #[derive(Clone, Debug, Default)]
 pub struct XattrPlans {
-    /// By node, which of the plans is its own.
+    /// By node, which of the plans is its own; the first for those behind the last that has another.
     of_node: Vec<u32>,
+    /// By node, which block is its own, or [`NO_BLOCK`]; none for those behind the last that has one.
+    blocks: Vec<u32>,
     plans: Vec<XattrPlan>,
     /// Distinct contents of blocks.
     contents: Vec<BlockContent>,
@@ -246,7 +251,7 @@ pub(super) fn plan(
             None
         };
         planner
-            .node(node, wish)
+            .node((id, node), wish)
             .map_err(|fault| blame(tree, node.xattrs, fault))?;
     }
     Ok(planner.finish())
@@ -276,7 +281,11 @@ struct Planner {
 }
 
 impl Planner {
-    fn node(&mut self, node: &Node, wish: Option<InlineWish>) -> Result<(), XattrFault> {
+    fn node(
+        &mut self,
+        (at, node): (NodeId, &Node),
+        wish: Option<InlineWish>,
+    ) -> Result<(), XattrFault> {
         let is_fast = matches!(&node.kind, Kind::Symlink(target) if target.len() < HEAD_BYTES);
         let key = (node.xattrs, wish, is_fast);
         let before = self.last.filter(|(last, _)| *last == key);
@@ -303,7 +312,7 @@ impl Planner {
             }
         };
         self.last = Some((key, number));
-        self.plans.of_node.push(number);
+        set(&mut self.plans.of_node, (at.index(), number), 0);
         let plan = &self.plans.plans[index(number)];
         if let Some(content) = plan.block {
             self.plans.contents[content].uses += 1;
@@ -468,7 +477,8 @@ fn store(xattr: &Xattr) -> Result<StoredXattr, XattrFault> {
 
 impl XattrPlans {
     fn plan_of(&self, node: NodeId) -> &XattrPlan {
-        &self.plans[index(self.of_node[node.index()])]
+        let number = self.of_node.get(node.index()).copied();
+        &self.plans[index(number.unwrap_or_default())]
     }
 
     /// Whether the content of `node` lies in its inode.
@@ -493,6 +503,12 @@ impl XattrPlans {
         &self.values
     }
 
+    /// The attribute block of `node`, by its number, if it has one.
+    pub fn block_of(&self, node: NodeId) -> Option<u32> {
+        let number = self.blocks.get(node.index()).copied();
+        number.filter(|number| *number != NO_BLOCK)
+    }
+
     /// The attributes in the attribute block `number`, and how many inodes share it.
     pub fn block(&self, number: u32) -> (&[StoredXattr], u32) {
         let placed = &self.placed[index(number)];
@@ -514,22 +530,22 @@ impl XattrPlans {
         self.contents.iter().map(BlockContent::blocks).sum()
     }
 
-    /// The attribute block of `node`, if it needs one and this is the first time it is asked for; a
-    /// new one is claimed from `goal` on.
+    /// Gives `node` an attribute block if it needs one; a new one is claimed from `goal` on.
     pub(super) fn share(
         &mut self,
         node: NodeId,
         goal: Block,
         ledger: &mut Ledger,
-    ) -> Result<Option<u32>, LayoutError> {
+    ) -> Result<(), LayoutError> {
         let Some(content) = self.plan_of(node).block else {
-            return Ok(None);
+            return Ok(());
         };
         if let Some(number) = self.current[content] {
             let placed = &mut self.placed[index(number)];
             if placed.refcount < REFCOUNT_MAX {
                 placed.refcount += 1;
-                return Ok(Some(number));
+                set(&mut self.blocks, (node.index(), number), NO_BLOCK);
+                return Ok(());
             }
         }
         let number = u32::try_from(self.placed.len()).unwrap_or(u32::MAX);
@@ -544,8 +560,21 @@ impl XattrPlans {
             refcount: 1,
         });
         self.current[content] = Some(number);
-        Ok(Some(number))
+        set(&mut self.blocks, (node.index(), number), NO_BLOCK);
+        Ok(())
     }
+}
+
+/// Puts a number to its place in `list`, where all that is not there is `missing`: most trees have few
+/// nodes that are unlike the others, and most have many nodes.
+fn set(list: &mut Vec<u32>, (at, number): (usize, u32), missing: u32) {
+    if number == missing {
+        return;
+    }
+    if list.len() <= at {
+        list.resize(at + 1, missing);
+    }
+    list[at] = number;
 }
 
 fn index(number: u32) -> usize {

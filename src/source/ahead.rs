@@ -12,8 +12,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec;
 
+use super::listed::{ListedName, ListedNames};
 use super::look::{Fault, Found, Look, Room, Spot};
-use crate::sys::ListedName;
 
 /// How many names are looked at in one go.
 const TASK_NAMES: usize = 32;
@@ -36,7 +36,7 @@ pub(super) struct Listing {
     /// The directory's place in the walk, unless it lies too deep.
     place: Option<Ticket>,
     shared: VecDeque<Ticket>,
-    rest: vec::IntoIter<ListedName>,
+    rest: ListedNames,
     /// How many names come before the rest.
     before: u32,
     /// Whether the rest is counted as listed ahead.
@@ -286,10 +286,10 @@ impl Ahead {
 
 impl Listing {
     /// The names of the directory at this `place` of the walk, none of them shared yet.
-    pub(super) fn new(names: Vec<ListedName>, place: Option<Ticket>) -> Self {
+    pub(super) fn new(names: ListedNames, place: Option<Ticket>) -> Self {
         Self {
             place,
-            rest: names.into_iter(),
+            rest: names,
             ..Self::default()
         }
     }
@@ -311,16 +311,10 @@ impl Listing {
         let ticket = self.shared.pop_front();
         let names = match ticket {
             Some(_) => Vec::new(),
-            None => self.take(
-                if ahead.has_helpers {
-                    TASK_NAMES
-                } else {
-                    usize::MAX
-                },
-                ahead,
-            ),
+            None => self.take(TASK_NAMES, ahead),
         };
-        if !self.rest.as_slice().is_empty()
+        if ahead.has_helpers
+            && !self.rest.is_empty()
             && self.shared.len() < TASKS_OF_ONE
             && let Ok(spot) = spot()
         {
@@ -343,7 +337,7 @@ impl Listing {
         if state.open_directories() >= MOST_OPEN {
             return;
         }
-        while !self.rest.as_slice().is_empty()
+        while !self.rest.is_empty()
             && self.shared.len() < TASKS_OF_ONE
             && state.shared < MOST_SHARED
         {
@@ -370,7 +364,7 @@ impl Listing {
     }
 
     fn rest(&mut self, most: usize) -> Vec<ListedName> {
-        let names: Vec<ListedName> = self.rest.by_ref().take(most).collect();
+        let names = self.rest.take(most);
         let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
         self.before = self.before.saturating_add(count);
         names

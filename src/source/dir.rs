@@ -20,12 +20,13 @@ use std::{thread, vec};
 
 use super::ahead::{Ahead, Listing, Looked, Next};
 use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
+use super::listed::ListedName;
 use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
 use super::{Declared, EarlyContents, Notice, Source, SourceError, clamped};
-use crate::sys::{self, FileType, ListedName, Stat};
+use crate::sys::{self, FileType, Stat};
 use crate::tree::{
-    Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Metadata, NodeId, Special, Tree, TreeError,
+    Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Flags, Metadata, NodeId, Special, Tree, TreeError,
 };
 
 /// How many threads look at files beside the one that declares them, at most: each keeps a file and a
@@ -134,7 +135,7 @@ impl Directory {
             atime: stat.atime,
             mtime: stat.mtime,
             ctime: stat.ctime,
-            flags,
+            flags: Flags::of(flags),
         };
         clamped(metadata, self.latest_time)
     }

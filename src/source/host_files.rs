@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::sys::{self, FileType, Stat};
-use crate::tree::{ContentKey, ContentReader, ContentSource, DataMap};
+use crate::tree::{ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList};
 
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
@@ -69,8 +69,7 @@ impl Fingerprint {
 #[derive(Debug)]
 struct Record {
     fingerprint: Fingerprint,
-    name_start: u64,
-    name_bytes: u32,
+    name: NameAt,
     parent: FileNumber,
 }
 
@@ -79,7 +78,7 @@ struct Record {
 pub(super) struct HostFiles {
     root: Arc<File>,
     root_path: PathBuf,
-    names: Vec<u8>,
+    names: NameList,
     records: Vec<Record>,
     /// Open directories, the most recently used last.
     open: Mutex<Vec<(FileNumber, Arc<File>)>>,
@@ -90,18 +89,14 @@ impl HostFiles {
     pub(super) fn new(path: &Path) -> io::Result<(Self, Stat)> {
         let root = Arc::new(sys::open_directory(path)?);
         let stat = sys::stat_of(&*root)?;
-        let files = Self {
+        let mut files = Self {
             root,
             root_path: path.to_owned(),
-            names: Vec::new(),
-            records: vec![Record {
-                fingerprint: Fingerprint::of(&stat),
-                name_start: 0,
-                name_bytes: 0,
-                parent: FileNumber::ROOT,
-            }],
+            names: NameList::default(),
+            records: Vec::new(),
             open: Mutex::default(),
         };
+        files.add(FileNumber::ROOT, b"", &stat)?;
         Ok((files, stat))
     }
 
@@ -112,16 +107,14 @@ impl HostFiles {
         name: &[u8],
         stat: &Stat,
     ) -> io::Result<FileNumber> {
-        let too_many = |_| io::Error::other("a source holds fewer than 2^32 files");
-        let number = FileNumber(u32::try_from(self.records.len()).map_err(too_many)?);
+        let too_many = || io::Error::other("a source has too many files");
+        let number = u32::try_from(self.records.len()).map_err(|_| too_many())?;
         self.records.push(Record {
             fingerprint: Fingerprint::of(stat),
-            name_start: u64::try_from(self.names.len()).map_err(too_many)?,
-            name_bytes: u32::try_from(name.len()).map_err(too_many)?,
+            name: self.names.push(name).ok_or_else(too_many)?,
             parent,
         });
-        self.names.extend_from_slice(name);
-        Ok(number)
+        Ok(FileNumber(number))
     }
 
     /// The path of `name` in `parent`, as the walk's root was called.
@@ -228,10 +221,7 @@ impl HostFiles {
     }
 
     fn name(&self, number: FileNumber) -> &[u8] {
-        let record = &self.records[number.index()];
-        let start = usize::try_from(record.name_start).expect("it was a usize");
-        let bytes = usize::try_from(record.name_bytes).expect("it was a usize");
-        &self.names[start..start + bytes]
+        self.names.get(self.records[number.index()].name)
     }
 }
 

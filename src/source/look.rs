@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::dir::Directory;
 use super::ext4_names;
 use super::host_files::{changed, push_name, same_file};
+use super::listed::{ListedName, ListedNames};
 use super::patterns::Leaf;
-use crate::sys::{self, FileType, ListedName, Stat};
+use crate::sys::{self, FileType, Stat};
 use crate::tree::{DataMap, Xattr};
 
 /// No longer content is read while its file is looked at: to open it once more takes longer than to
@@ -199,11 +200,10 @@ pub(super) struct Reading {
 impl Look<'_> {
     /// The names in the directory at `spot` that are not excluded whatever they lead to, in the order
     /// of their bytes.
-    pub(super) fn names(&self, spot: &Spot) -> io::Result<Vec<ListedName>> {
-        let mut names = sys::names_in(&spot.file)?;
-        names.retain(|listed| !self.is_excluded(spot, &listed.name, Leaf::Other));
-        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(names)
+    pub(super) fn names(&self, spot: &Spot) -> io::Result<ListedNames> {
+        ListedNames::of(&spot.file, |name| {
+            !self.is_excluded(spot, name, Leaf::Other)
+        })
     }
 
     /// Whether what lies below the directory that `stat` shows is left alone, since it is mounted.

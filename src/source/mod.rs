@@ -24,6 +24,8 @@ pub mod dir;
 #[cfg(unix)]
 mod host_files;
 #[cfg(unix)]
+mod listed;
+#[cfg(unix)]
 mod look;
 #[cfg(all(unix, feature = "oci"))]
 pub mod oci;

@@ -138,28 +138,20 @@ fn open(parent: impl AsFd, name: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
     }
 }
 
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListedName {
-    pub(crate) name: Box<[u8]>,
-    /// What it leads to, where the directory tells.
-    pub(crate) file_type: Option<FileType>,
-}
-
-/// The names in a directory that was just opened, but `.` and `..`, in whatever order they come.
-pub(crate) fn names_in(directory: &File) -> io::Result<Vec<ListedName>> {
-    let mut names = Vec::new();
+/// Gives `take` each name in a directory that was just opened, but `.` and `..`, in whatever order they
+/// come, with what it leads to, where the directory tells.
+pub(crate) fn each_name_in(
+    directory: &File,
+    mut take: impl FnMut(&[u8], Option<FileType>) -> io::Result<()>,
+) -> io::Result<()> {
     for entry in Dir::from_fd(directory.try_clone()?.into())? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(ListedName {
-                name: name.into(),
-                file_type: entry.file_type().map(FileType::from),
-            });
+            take(name, entry.file_type().map(FileType::from))?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 impl From<nix::dir::Type> for FileType {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::TreeError;
@@ -74,7 +74,44 @@ pub enum DataMap {
     /// All of them.
     Whole,
     /// These ranges of bytes.
-    Ranges(Box<[Range<u64>]>),
+    Ranges(DataRanges),
+}
+
+/// The ranges of bytes that a file with holes has. Of a million files few have any, so they take no
+/// more room in the others than a pointer does.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct DataRanges(Box<Box<[Range<u64>]>>);
+
+impl fmt::Debug for DataRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self[..].fmt(f)
+    }
+}
+
+impl Deref for DataRanges {
+    type Target = [Range<u64>];
+
+    fn deref(&self) -> &[Range<u64>] {
+        &self.0
+    }
+}
+
+impl From<Vec<Range<u64>>> for DataRanges {
+    fn from(ranges: Vec<Range<u64>>) -> Self {
+        Self(Box::new(ranges.into()))
+    }
+}
+
+impl<const N: usize> From<[Range<u64>; N]> for DataRanges {
+    fn from(ranges: [Range<u64>; N]) -> Self {
+        Self::from_iter(ranges)
+    }
+}
+
+impl FromIterator<Range<u64>> for DataRanges {
+    fn from_iter<I: IntoIterator<Item = Range<u64>>>(ranges: I) -> Self {
+        Self(Box::new(ranges.into_iter().collect()))
+    }
 }
 
 impl Content {
@@ -128,7 +165,7 @@ impl Content {
             return Ok(());
         };
         let mut at = None;
-        for range in ranges {
+        for range in ranges.iter() {
             let ascending = at.is_none_or(|end| range.start > end);
             if !ascending || range.start >= range.end || range.end > self.size_bytes {
                 return Err(TreeError::DataMap {

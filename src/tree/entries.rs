@@ -1,12 +1,8 @@
 //! Given a directory's names one by one, keeps them with what they lead to; never looks at a node.
 //!
-//! All names of a directory lie in one piece of memory, each behind its length, since a million small
-//! ones by themselves would take as much again for the allocator as for their bytes.
+use std::fmt;
 
-use super::{NAME_MAX, NodeId};
-
-/// Names begin at multiples of this, so that 32 bits count 16 GiB of them.
-const NAME_UNIT: usize = 4;
+use super::{NameAt, NameList, NodeId};
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +14,7 @@ pub struct Entry<'a> {
 }
 
 /// The entries of a directory, in the order of their names' bytes once the tree is finished.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Entries {
     /// None of a directory without entries.
     held: Option<Box<Held>>,
@@ -31,14 +27,12 @@ pub(super) struct TooMany;
 #[derive(Clone, Debug, Default)]
 struct Held {
     places: Vec<Place>,
-    /// The names, each behind a byte that says how long it is.
-    names: Vec<u8>,
+    names: NameList,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Where the name is, in units.
-    unit: u32,
+    name: NameAt,
     node: NodeId,
 }
 
@@ -99,19 +93,12 @@ impl Entries {
 
     /// Adds an entry, whose name is one that ext4 can store.
     pub(super) fn push(&mut self, name: &[u8], node: NodeId) -> Result<(), TooMany> {
-        debug_assert!(name.len() <= NAME_MAX, "a name's length is checked");
         let held = self.held.get_or_insert_default();
-        let start = held.names.len();
-        let unit = u32::try_from(start / NAME_UNIT).map_err(|_| TooMany)?;
         if u32::try_from(held.places.len()).is_err() {
             return Err(TooMany);
         }
-        let length = u8::try_from(name.len()).map_err(|_| TooMany)?;
-        held.names.push(length);
-        held.names.extend_from_slice(name);
-        let end = held.names.len().next_multiple_of(NAME_UNIT);
-        held.names.resize(end, 0);
-        held.places.push(Place { unit, node });
+        let name = held.names.push(name).ok_or(TooMany)?;
+        held.places.push(Place { name, node });
         Ok(())
     }
 
@@ -125,7 +112,7 @@ impl Entries {
     pub(super) fn sort(&mut self) {
         if let Some(held) = &mut self.held {
             let Held { places, names } = &mut **held;
-            places.sort_unstable_by(|a, b| name_at(names, *a).cmp(name_at(names, *b)));
+            places.sort_unstable_by(|a, b| names.get(a.name).cmp(names.get(b.name)));
         }
     }
 
@@ -149,14 +136,14 @@ impl Held {
     }
 
     fn name(&self, place: Place) -> &[u8] {
-        name_at(&self.names, place)
+        self.names.get(place.name)
     }
 }
 
-fn name_at(names: &[u8], place: Place) -> &[u8] {
-    let unit = usize::try_from(place.unit).expect("32 bits fit any usize");
-    let start = unit * NAME_UNIT + 1;
-    &names[start..start + usize::from(names[start - 1])]
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
 }
 
 impl<'a> IntoIterator for &'a Entries {

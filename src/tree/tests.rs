@@ -71,7 +71,7 @@ fn a_target_is_not_empty_and_has_no_nul() {
 #[test]
 fn nodes_keep_the_flags_that_their_kind_can_have() {
     let all = Metadata {
-        flags: u32::MAX,
+        flags: Flags::of(u32::MAX),
         ..Metadata::default()
     };
     let mut tree = Tree::new(all);
@@ -80,7 +80,7 @@ fn nodes_keep_the_flags_that_their_kind_can_have() {
     let fifo = tree.special(root, b"b", Metadata::default(), Special::Fifo);
     let (file, fifo) = (file.unwrap(), fifo.unwrap());
     tree.set_metadata(fifo, all);
-    let flags = [root, file, fifo].map(|id| tree.node(id).metadata.flags);
+    let flags = [root, file, fifo].map(|id| tree.node(id).metadata.flags.bits());
     assert_eq!(flags, [DIRECTORY_FLAGS, FILE_FLAGS, OTHER_FLAGS]);
 }
 
@@ -309,11 +309,7 @@ fn names_are_found_whatever_was_added_and_removed() {
         }
     }
     tree.finish().unwrap();
-    let names: Vec<&[u8]> = tree
-        .entries(NodeId::ROOT)
-        .iter()
-        .map(|e| e.name)
-        .collect();
+    let names: Vec<&[u8]> = tree.entries(NodeId::ROOT).iter().map(|e| e.name).collect();
     assert_eq!(names, there.iter().collect::<Vec<_>>());
     assert_eq!(tree.len(), 1 + there.len());
 }

@@ -11,7 +11,7 @@ use mke4fs::emit::{Writing, emit};
 use mke4fs::geometry::Geometry;
 use mke4fs::layout::Layout;
 use mke4fs::sink::Memory;
-use mke4fs::tree::{Content, DataMap, Metadata, NodeId, Special, Tree, Xattr};
+use mke4fs::tree::{Content, DataMap, Flags, Metadata, NodeId, Special, Tree, Xattr};
 
 use super::common::making;
 use super::common::tools::Result;
@@ -91,7 +91,7 @@ impl Image {
         }
         if folds {
             let metadata = Metadata {
-                flags: 0x4000_0000,
+                flags: Flags::of(0x4000_0000),
                 ..Metadata::default()
             };
             let dir = tree.directory(NodeId::ROOT, b"folding", metadata)?;

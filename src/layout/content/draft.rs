@@ -77,7 +77,8 @@ impl LostTimes {
             *nodes += 1;
             first.get_or_insert(id);
         };
-        if times.iter().any(|time| !held.contains(&time.seconds)) {
+        let mut seconds = times.iter().map(|time| time.seconds);
+        if seconds.any(|seconds| !held.contains(&seconds)) {
             add(&mut self.out_of_range);
         }
         if !self.keeps_nanoseconds && times.iter().any(|time| time.nanoseconds > 0) {
@@ -146,6 +147,7 @@ impl<'a> Draft<'a> {
                 tree_nodes: Vec::new(),
                 map_nodes: Vec::new(),
                 has_extents: geometry.features.has(Feature::Extent),
+                has_casefold: geometry.features.has(Feature::Casefold),
                 block_size: geometry.block_size,
                 lost_found,
                 has_large_file: false,
@@ -155,7 +157,7 @@ impl<'a> Draft<'a> {
             placed_blocks: 0,
         };
         let found = draft.number();
-        draft.keep_flags(warnings);
+        draft.note_casefold(warnings);
         draft.plan_directories(&found, settings.encoding_flags, warnings)?;
         draft.check_nodes(warnings)?;
         Ok(draft)
@@ -214,11 +216,12 @@ impl<'a> Draft<'a> {
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
         let tree = self.tree;
-        let has_data = |draft: &Self, id| draft.content.plan_of(id).data_blocks > 0;
+        let has_data = |draft: &Self, id| draft.content.plan_of(id).data_clusters > 0;
+        let ratio = self.geometry.cluster_ratio();
         let mut data = 0;
         let mut nodes = 0;
         for (id, file) in files(tree).filter(|(id, _)| has_data(self, *id)) {
-            data += self.content.plan_of(id).data_blocks;
+            data += self.content.plan_of(id).data_blocks(ratio);
             let pieces = block_ranges(file, self.geometry.block_size).count();
             let tree_nodes = ExtentTree::blocks_needed(pieces, self.geometry.block_size);
             nodes += u64::try_from(tree_nodes).unwrap_or(u64::MAX);
@@ -226,7 +229,6 @@ impl<'a> Draft<'a> {
         if data == 0 {
             return Ok(());
         }
-        let ratio = self.geometry.cluster_ratio();
         let root = self.root_blocks().next_multiple_of(ratio);
         let others = self.blocks_needed() - data + root + self.quota_blocks()? + nodes * ratio;
         let mut arrivals = Arrivals::behind(settings, self.geometry, ledger.clone())?;
@@ -257,7 +259,7 @@ impl<'a> Draft<'a> {
         }
         let plan = &mut content.plans[id.index()];
         plan.extents = span(first, content.extents.len() - first);
-        self.placed_blocks += plan.data_blocks;
+        self.placed_blocks += plan.data_blocks(self.geometry.cluster_ratio());
         Ok(())
     }
 
@@ -315,17 +317,12 @@ impl<'a> Draft<'a> {
         found
     }
 
-    /// Decides which flags nodes keep: casefolding is of directories, and needs its feature.
-    fn keep_flags(&mut self, warnings: &mut Vec<LayoutWarning>) {
-        let has_casefold = self.geometry.features.has(Feature::Casefold);
+    /// Warns of directories that fold case and will not.
+    fn note_casefold(&self, warnings: &mut Vec<LayoutWarning>) {
         let mut dropped = None;
         for (id, node) in self.tree.nodes() {
-            let flags = node.metadata.flags;
             let is_directory = matches!(node.kind, Kind::Directory(_));
-            let keeps = has_casefold && is_directory;
-            let kept = if keeps { flags } else { flags & !FLAG_CASEFOLD };
-            self.content.plans[id.index()].flags = kept;
-            if is_directory && kept != flags {
+            if is_directory && self.content.flags_of(node) != node.metadata.flags.bits() {
                 let (_, nodes) = dropped.get_or_insert((id, 0));
                 *nodes += 1;
             }
@@ -368,7 +365,7 @@ impl<'a> Draft<'a> {
             false => NamesIn::new(entries),
         };
         let mut rules = self.content.rules;
-        if self.content.plan_of(id).flags & FLAG_CASEFOLD != 0 {
+        if self.content.flags_of(self.tree.node(id)) & FLAG_CASEFOLD != 0 {
             rules.hasher = rules.hasher.map(DirHasher::folding);
             casefold::check(&names, encoding_flags).map_err(|fault| {
                 let path = self.tree.path(id);
@@ -421,7 +418,7 @@ impl<'a> Draft<'a> {
             let plan = &mut self.content.plans[id.index()];
             plan.links = links;
             if !self.xattrs.is_inline(id) {
-                plan.data_blocks = data_blocks(node, block_size, ratio);
+                plan.set_data_blocks(data_blocks(node, block_size, ratio), ratio);
             }
         }
         times.warn(self.tree, warnings);
@@ -562,7 +559,7 @@ impl<'a> Draft<'a> {
             })
             .sum();
         let plans = self.content.plans.iter();
-        let rest: u64 = plans.map(|plan| plan.data_blocks).sum();
+        let rest: u64 = plans.map(|plan| plan.data_blocks(ratio)).sum();
         let rest = rest - self.placed_blocks;
         let maps: u64 = match self.content.has_extents {
             true => 0,

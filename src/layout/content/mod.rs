@@ -23,11 +23,13 @@ use super::LayoutError;
 use super::block_map::{BlockMap, MapNode};
 use super::directory::{DirectoryPlan, DirectoryRules};
 use super::extents::{Extent, ExtentTree};
+use super::xattrs::XattrPlans;
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::ondisk::dir::BlockFormat;
+use crate::ondisk::inode::FLAG_CASEFOLD;
 use crate::options::{QuotaType, Settings};
-use crate::tree::{NodeId, Tree};
+use crate::tree::{Kind, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, Ino};
 
 /// `EXT4_LINK_MAX`: the most names an inode counts.
@@ -40,16 +42,10 @@ const INLINE_TARGET: usize = 60;
 pub struct NodePlan {
     extents: Range<u32>,
     map_nodes: Range<u32>,
-    /// How many blocks its data takes, in whole clusters.
-    pub data_blocks: u64,
-    /// Its attribute block, by number.
-    pub xattr_block: Option<u32>,
-    /// The blocks of its attributes' values that have inodes of their own.
-    pub value_blocks: u64,
+    /// How many clusters its data takes.
+    data_clusters: u32,
     /// `i_links_count`.
     pub links: u16,
-    /// `i_flags` of the tree, those that this filesystem has for such a node.
-    pub flags: u32,
 }
 
 /// A directory of the tree.
@@ -79,6 +75,7 @@ pub struct Content {
     tree_nodes: Vec<Block>,
     map_nodes: Vec<MapNode>,
     has_extents: bool,
+    has_casefold: bool,
     block_size: BlockSize,
     lost_found: Option<NodeId>,
     /// Whether a file needs large_file.
@@ -108,6 +105,7 @@ impl Content {
             tree_nodes: Vec::new(),
             map_nodes: Vec::new(),
             has_extents: false,
+            has_casefold: false,
             block_size: geometry.block_size,
             lost_found: None,
             has_large_file: false,
@@ -124,6 +122,25 @@ impl Content {
         }
         let place = ino.get().checked_sub(self.first_ino)?;
         self.order.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// The node whose inode is the `place`th of the tree's but for the root; lost+found comes first.
+    fn below_root(&self, place: usize) -> Option<NodeId> {
+        match (self.lost_found, place) {
+            (Some(lost_found), 0) => Some(lost_found),
+            (Some(_), place) => self.order.get(place - 1).copied(),
+            (None, place) => self.order.get(place).copied(),
+        }
+    }
+
+    /// The `i_flags` of `node` in the tree that this filesystem has for such a node: casefolding is of
+    /// directories, and needs its feature.
+    pub fn flags_of(&self, node: &Node) -> u32 {
+        let flags = node.metadata.flags.bits();
+        match &node.kind {
+            Kind::Directory(_) if self.has_casefold => flags,
+            _ => flags & !FLAG_CASEFOLD,
+        }
     }
 
     /// Every node of the tree that has an inode.
@@ -161,6 +178,17 @@ impl Content {
     /// What was decided for `node`.
     pub fn plan_of(&self, node: NodeId) -> &NodePlan {
         &self.plans[node.index()]
+    }
+
+    /// All blocks that the `i_blocks` of `node` counts, whose attributes go where `xattrs` says, in
+    /// whole clusters.
+    pub fn all_blocks(&self, node: NodeId, xattrs: &XattrPlans, cluster_ratio: u64) -> u64 {
+        let (_, of_values) = xattrs.charged(node);
+        let xattr_block = match xattrs.block_of(node) {
+            Some(_) => cluster_ratio,
+            None => 0,
+        };
+        self.plan_of(node).own_blocks(cluster_ratio) + of_values + xattr_block
     }
 
     /// The directory `node`.
@@ -255,11 +283,20 @@ impl MapOf<'_> {
 }
 
 impl NodePlan {
-    /// All blocks the node's `i_blocks` counts, in whole clusters.
-    pub fn all_blocks(&self, cluster_ratio: u64) -> u64 {
+    /// How many blocks its data takes, in whole clusters.
+    pub fn data_blocks(&self, cluster_ratio: u64) -> u64 {
+        u64::from(self.data_clusters) * cluster_ratio
+    }
+
+    fn set_data_blocks(&mut self, blocks: u64, cluster_ratio: u64) {
+        let clusters = u32::try_from(blocks / cluster_ratio);
+        self.data_clusters = clusters.expect("a file has fewer than 2^32 blocks");
+    }
+
+    /// The blocks of its data and of what says where they are, in whole clusters.
+    pub fn own_blocks(&self, cluster_ratio: u64) -> u64 {
         let map_nodes = u64::try_from(self.map_nodes.len()).unwrap_or(u64::MAX);
-        let single = map_nodes + u64::from(self.xattr_block.is_some());
-        self.data_blocks + self.value_blocks + single * cluster_ratio
+        self.data_blocks(cluster_ratio) + map_nodes * cluster_ratio
     }
 }
 

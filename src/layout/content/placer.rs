@@ -103,41 +103,44 @@ pub(super) struct Placer<'a> {
 impl Placer<'_> {
     pub(super) fn place(mut self, root: &[Run]) -> Result<(Content, XattrPlans), LayoutError> {
         self.place_root(root)?;
-        let lost_found = self.content.lost_found;
-        let nodes: Vec<NodeId> = lost_found
-            .into_iter()
-            .chain(self.content.order.iter().copied())
-            .collect();
-        self.place_xattrs(NodeId::ROOT)?;
-        for id in &nodes {
-            match &self.tree.node(*id).kind {
+        self.xattrs.share(NodeId::ROOT, self.cursor, self.ledger)?;
+        let mut places = 0..;
+        while let Some(id) = places
+            .next()
+            .and_then(|place| self.content.below_root(place))
+        {
+            match &self.tree.node(id).kind {
                 Kind::Directory(_) => {
-                    let blocks = u64::from(self.content.directory(*id).plan.blocks());
+                    let blocks = u64::from(self.content.directory(id).plan.blocks());
                     let whole = blocks.next_multiple_of(self.cluster_ratio);
                     let ranges = std::iter::once(0..blocks);
-                    self.place_data(Holder::Node(*id), whole, ranges)?;
+                    self.place_data(Holder::Node(id), whole, ranges)?;
                 }
                 Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
                     let ranges = std::iter::once(0..1);
-                    self.place_data(Holder::Node(*id), self.cluster_ratio, ranges)?;
+                    self.place_data(Holder::Node(id), self.cluster_ratio, ranges)?;
                 }
                 _ => {}
             }
-            self.place_xattrs(*id)?;
+            self.xattrs.share(id, self.cursor, self.ledger)?;
         }
         self.place_values()?;
-        for id in &nodes {
-            let node = self.tree.node(*id);
-            if let Kind::File(file) = &node.kind
-                && !self.xattrs.is_inline(*id)
+        let mut places = 0..;
+        while let Some(id) = places
+            .next()
+            .and_then(|place| self.content.below_root(place))
+        {
+            if let Kind::File(file) = &self.tree.node(id).kind
+                && !self.xattrs.is_inline(id)
             {
-                let plan = self.content.plan_of(*id);
+                let plan = self.content.plan_of(id);
                 match plan.extents.is_empty() {
                     true => {
                         let ranges = block_ranges(file, self.block_size);
-                        self.place_data(Holder::Node(*id), plan.data_blocks, ranges)?;
+                        let blocks = plan.data_blocks(self.cluster_ratio);
+                        self.place_data(Holder::Node(id), blocks, ranges)?;
                     }
-                    false => self.map_claimed(*id)?,
+                    false => self.map_claimed(id)?,
                 }
             }
         }
@@ -160,15 +163,6 @@ impl Placer<'_> {
         }
         let whole = blocks.next_multiple_of(self.cluster_ratio);
         self.finish_node(root_node, (first, first_node), whole)
-    }
-
-    fn place_xattrs(&mut self, id: NodeId) -> Result<(), LayoutError> {
-        let number = self.xattrs.share(id, self.cursor, self.ledger)?;
-        let (_, value_blocks) = self.xattrs.charged(id);
-        let plan = &mut self.content.plans[id.index()];
-        plan.xattr_block = number;
-        plan.value_blocks = value_blocks;
-        Ok(())
     }
 
     /// The values of attributes that have inodes of their own.
@@ -365,7 +359,7 @@ impl Placer<'_> {
         };
         plan.extents = span(first, extents);
         plan.map_nodes = span(first_node, next_node - first_node);
-        plan.data_blocks = blocks;
+        plan.set_data_blocks(blocks, self.cluster_ratio);
         Ok(())
     }
 

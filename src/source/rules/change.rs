@@ -3,7 +3,7 @@
 use super::super::place::Spot;
 use super::acl;
 use super::fault::Fault;
-use crate::tree::{Content, Kind, Metadata, NodeId, Special, Tree, XattrSetId};
+use crate::tree::{Content, Flags, Kind, Metadata, NodeId, Special, Tree, XattrSetId};
 use crate::units::Timestamp;
 
 /// The permissions of every symbolic link: Linux asks for none, and shows these.
@@ -24,7 +24,8 @@ pub(super) struct Change {
 impl Change {
     /// `metadata` with the change.
     fn of(&self, metadata: Metadata) -> Metadata {
-        let flags = self.flags.map(|(meant, set)| metadata.flags & !meant | set);
+        let old = metadata.flags.bits();
+        let flags = self.flags.map(|(meant, set)| Flags::of(old & !meant | set));
         Metadata {
             permissions: self.permissions.unwrap_or(metadata.permissions),
             uid: self.uid.unwrap_or(metadata.uid),

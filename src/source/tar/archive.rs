@@ -13,7 +13,7 @@ use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
 use crate::source::acl::Acl;
 use crate::source::ext4_names;
-use crate::tree::{DataMap, Device, Metadata, Special, Xattr};
+use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
 use crate::units::Timestamp;
 
 /// The longest path, in bytes.
@@ -424,7 +424,7 @@ impl<I: Input> Archive<I> {
             atime: records.atime.or(global.atime).unwrap_or(or_mtime(atime)),
             mtime,
             ctime: records.ctime.or(global.ctime).unwrap_or(or_mtime(ctime)),
-            flags: flags.map_or(0, |names| xattrs::file_flags(names)),
+            flags: flags.map_or_else(Flags::default, |names| Flags::of(xattrs::file_flags(names))),
         })
     }
 

@@ -1,0 +1,68 @@
+//! Given an open directory, keeps its names in the order of their bytes until somebody takes them; never
+//! looks at what they lead to.
+
+use std::fs::File;
+use std::io;
+
+use crate::sys::{self, FileType};
+use crate::tree::{NameAt, NameList};
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListedName {
+    pub(super) name: Box<[u8]>,
+    /// What it leads to, where the directory tells.
+    pub(super) file_type: Option<FileType>,
+}
+
+/// The names in a directory that were not taken.
+#[derive(Debug, Default)]
+pub(super) struct ListedNames {
+    names: NameList,
+    places: Vec<(NameAt, Option<FileType>)>,
+    taken: usize,
+}
+
+impl ListedNames {
+    /// The names in a directory that was just opened, but `.`, `..` and those that nobody wants.
+    pub(super) fn of(directory: &File, is_wanted: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
+        let (mut names, mut places) = (NameList::default(), Vec::new());
+        sys::each_name_in(directory, |name, file_type| {
+            if is_wanted(name) {
+                let at = names.push(name);
+                let at = at.ok_or_else(|| io::Error::other("a directory has too many names"))?;
+                places.push((at, file_type));
+            }
+            Ok(())
+        })?;
+        places.sort_unstable_by(|(a, _), (b, _)| names.get(*a).cmp(names.get(*b)));
+        Ok(Self {
+            names,
+            places,
+            taken: 0,
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.taken
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the first ones, at most `most`.
+    pub(super) fn take(&mut self, most: usize) -> Vec<ListedName> {
+        let end = self.taken + most.min(self.len());
+        let listed = self.places[self.taken..end].iter();
+        let names = listed.map(|(at, file_type)| ListedName {
+            name: self.names.get(*at).into(),
+            file_type: *file_type,
+        });
+        let names = names.collect();
+        self.taken = end;
+        names
+    }
+}
