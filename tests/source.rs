@@ -592,6 +592,57 @@ fn paths_longer_than_the_kernel_takes_are_walked_and_read() {
     );
 }
 
+#[test]
+fn files_of_a_deep_tree_are_found_in_any_order() {
+    const DEPTH: usize = 300;
+    let dir = tempdir();
+    let at = |depth: usize| dir.path().join("d/".repeat(depth));
+    fs::create_dir_all(at(DEPTH)).unwrap();
+    for depth in 0..=DEPTH {
+        for name in ["a", "z"] {
+            fs::write(at(depth).join(name), format!("{name}{depth}")).unwrap();
+        }
+    }
+    let tree = declare(dir.path());
+    let mut files = Vec::new();
+    let mut node = NodeId::ROOT;
+    for depth in 0..=DEPTH {
+        for entry in tree.entries(node) {
+            match &tree.node(entry.node).kind {
+                Kind::File(content) => {
+                    let bytes = [entry.name, depth.to_string().as_bytes()].concat();
+                    files.push((content.clone(), bytes));
+                }
+                _ => node = entry.node,
+            }
+        }
+    }
+    assert_eq!(files.len(), 2 * (DEPTH + 1));
+    let forwards: Vec<usize> = (0..files.len()).collect();
+    let backwards = forwards.iter().rev().copied().collect();
+    // Up and down by turns, as threads do, and in long jumps.
+    let turns = (0..DEPTH)
+        .flat_map(|step| [step, 2 * DEPTH - step])
+        .collect();
+    let jumps = forwards
+        .iter()
+        .map(|step| step * 257 % files.len())
+        .collect();
+    for order in [&forwards, &backwards, &turns, &jumps] {
+        for place in order {
+            let (content, bytes) = &files[*place];
+            assert_eq!(read(content).unwrap(), *bytes);
+        }
+    }
+    // What is above a directory that was moved is not what it was found in.
+    let moved = 150;
+    read(&files[2 * moved].0).unwrap();
+    fs::rename(at(moved), dir.path().join("moved")).unwrap();
+    for (content, bytes) in files[..2 * moved].iter().rev() {
+        assert_eq!(read(content).unwrap(), *bytes);
+    }
+}
+
 /// Directories in a directory, with few and with many names, and one far down.
 fn make_bushy(top: &Path) {
     for number in 0..60 {

@@ -18,6 +18,13 @@ use crate::tree::{ContentKey, ContentReader, ContentSource, DataMap, NameAt, Nam
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
 
+/// How many of those on the way down to a directory stay open, itself included: with all of them, threads
+/// in different places of a deep tree would have nothing left of each other's.
+const OPEN_ON_THE_WAY: usize = 2;
+
+/// How many steps up or down an open directory is sought first, before a wider search.
+const FIRST_STEPS: usize = 4;
+
 /// The bit of a key that says that the content has holes.
 const HAS_HOLES: ContentKey = 1 << 63;
 
@@ -158,23 +165,62 @@ impl HostFiles {
     /// # Errors
     /// Where it or one above it cannot be opened, or is another by now.
     pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<File>> {
-        let mut above = None;
-        let mut missing = Vec::new();
-        for number in self.line(number) {
-            above = self.recall(number);
-            if above.is_some() {
-                break;
+        // What is open is sought nearby first: a tree may be as deep as it has directories.
+        let mut within = FIRST_STEPS;
+        loop {
+            let missing: Vec<FileNumber> = self.line(number).take(within).collect();
+            let reaches_root = missing.len() < within;
+            let mut ways = (0..).zip(&missing);
+            let above = ways.find_map(|(steps, number)| Some((steps, self.recall(*number)?)));
+            if let Some((steps, directory)) = above {
+                return self.descend(directory, &missing[..steps]);
             }
-            missing.push(number);
+            if reaches_root {
+                return self.descend(self.root.clone(), &missing);
+            }
+            if let Some(directory) = self.ascend(number, within) {
+                return Ok(directory);
+            }
+            within = within.saturating_mul(4);
         }
-        let mut directory = above.unwrap_or_else(|| self.root.clone());
-        for number in missing.into_iter().rev() {
-            let file = sys::open_directory_at(&*directory, self.name(number))?;
-            self.verify(number, &file)?;
+    }
+
+    /// Opens the directories `missing`, from the last to the first, the last of which is in `directory`.
+    fn descend(&self, mut directory: Arc<File>, missing: &[FileNumber]) -> io::Result<Arc<File>> {
+        for (after, number) in missing.iter().enumerate().rev() {
+            let file = sys::open_directory_at(&*directory, self.name(*number))?;
+            self.verify(*number, &file)?;
             directory = Arc::new(file);
-            self.remember(number, directory.clone());
+            if after < OPEN_ON_THE_WAY {
+                self.remember(*number, directory.clone());
+            }
         }
         Ok(directory)
+    }
+
+    /// The directory `number`, reached from one below it that is open, if that takes no more than
+    /// `most` steps: whoever comes up from the bottom of a deep tree would otherwise go all the way down to
+    /// each directory on the way.
+    fn ascend(&self, number: FileNumber, most: usize) -> Option<Arc<File>> {
+        let steps_to = |below: FileNumber| {
+            let mut line = self.line(below).take(most.saturating_add(1));
+            line.position(|at| at == number)
+        };
+        let (steps, below) = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let steps = open
+                .iter()
+                .filter_map(|(other, file)| Some((steps_to(*other)?, file)));
+            let (steps, file) = steps.min_by_key(|(steps, _)| *steps)?;
+            (steps, file.clone())
+        };
+        let climb =
+            |file: Arc<File>, _| Some(Arc::new(sys::open_directory_at(&*file, b"..").ok()?));
+        let directory = (0..steps).try_fold(below, climb)?;
+        // One on the way may have been moved.
+        self.verify(number, &directory).ok()?;
+        self.remember(number, directory.clone());
+        Some(directory)
     }
 
     /// Keeps the directory `number` open for what is read next.
