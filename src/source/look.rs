@@ -77,19 +77,6 @@ impl Room {
         self.filled = 0;
     }
 
-    /// Gives up the content that was taken last, if there is one.
-    fn leave(&mut self, content: &Range<usize>) {
-        if !content.is_empty() {
-            self.filled = content.start;
-        }
-    }
-
-    /// Whether a block of a content holds nothing but zeros.
-    fn has_zero_block(&self, content: Range<usize>, block_bytes: usize) -> bool {
-        let mut blocks = self.bytes[content].chunks(block_bytes);
-        blocks.any(|block| block.iter().all(|byte| *byte == 0))
-    }
-
     /// Takes `size` bytes that `read` gives, up to the end of a block; nothing of them if it fails.
     fn take(
         &mut self,
@@ -184,8 +171,8 @@ enum XattrsOf<'a> {
     Below(&'a File, &'a [u8]),
 }
 
-/// A file's `stat`, what it is, the directory that it is, open, and where its content is in the room.
-type Seen = (Stat, What, Option<File>, Range<usize>);
+/// A file's `stat`, what it is, and the file if it is open.
+type Seen = (Stat, What, Option<File>);
 
 /// How files are looked at.
 #[derive(Debug)]
@@ -255,16 +242,25 @@ impl Look<'_> {
         room: Option<&mut Room>,
     ) -> Result<Found, Fault> {
         let ListedName { name, file_type } = listed;
-        match self.seen(spot, &name, file_type, room) {
-            Ok((stat, what, directory, content)) => Ok(Found {
-                name,
-                stat,
-                what,
-                directory,
-                content,
-            }),
-            Err(trouble) => Err(Fault { name, trouble }),
+        let (stat, what, file) = match self.seen(spot, &name, file_type) {
+            Ok(seen) => seen,
+            Err(trouble) => return Err(Fault { name, trouble }),
+        };
+        let mut found = Found {
+            name,
+            stat,
+            what,
+            directory: None,
+            content: 0..0,
+        };
+        match (&found.what, file, room) {
+            (What::Directory { .. }, file, _) => found.directory = file,
+            (What::File { data, .. }, Some(file), Some(room)) if *data == DataMap::Whole => {
+                found.content = self.content(&file, &found.stat, room);
+            }
+            _ => {}
         }
+        Ok(found)
     }
 
     /// How contents are read, as long as anybody takes them.
@@ -278,13 +274,11 @@ impl Look<'_> {
     ///
     /// A file with several names is not read: reading may leave a time behind, which must not show at
     /// the next name.
-    fn content(
-        &self,
-        file: &File,
-        stat: &Stat,
-        (reading, room): (&Reading, &mut Room),
-    ) -> Range<usize> {
+    fn content(&self, file: &File, stat: &Stat, room: &mut Room) -> Range<usize> {
         let size = usize::try_from(stat.size_bytes).unwrap_or(usize::MAX);
+        let Some(reading) = self.reading() else {
+            return 0..0;
+        };
         if size == 0 || size > SHORT_BYTES || stat.links > 1 || !room.fits_any() {
             return 0..0;
         }
@@ -298,13 +292,7 @@ impl Look<'_> {
         read.unwrap_or(0..0)
     }
 
-    fn seen(
-        &self,
-        spot: &Spot,
-        name: &[u8],
-        file_type: Option<FileType>,
-        room: Option<&mut Room>,
-    ) -> Result<Seen, Trouble> {
+    fn seen(&self, spot: &Spot, name: &[u8], file_type: Option<FileType>) -> Result<Seen, Trouble> {
         let expected = match file_type {
             Some(FileType::Directory) if self.is_excluded(spot, name, Leaf::Directory) => None,
             Some(kind @ (FileType::Directory | FileType::Regular)) => open(spot, name, kind)
@@ -314,8 +302,8 @@ impl Look<'_> {
             _ => None,
         };
         match expected {
-            Some((stat, file)) => self.opened(file, stat, room),
-            None => self.unopened(spot, name, room),
+            Some((stat, file)) => self.opened(file, stat),
+            None => self.unopened(spot, name),
         }
     }
 
@@ -325,10 +313,10 @@ impl Look<'_> {
     }
 
     /// Looks at a file before it is opened.
-    fn unopened(&self, spot: &Spot, name: &[u8], room: Option<&mut Room>) -> Result<Seen, Trouble> {
+    fn unopened(&self, spot: &Spot, name: &[u8]) -> Result<Seen, Trouble> {
         let stat = sys::stat_at(&*spot.file, name)?;
         if self.is_left_out(&stat) {
-            return Ok((stat, What::LeftOut, None, 0..0));
+            return Ok((stat, What::LeftOut, None));
         }
         let what = match stat.file_type {
             FileType::Directory if self.is_excluded(spot, name, Leaf::Directory) => What::Excluded,
@@ -337,7 +325,7 @@ impl Look<'_> {
                 if !same_file(&sys::stat_of(&file)?, &stat) {
                     return Err(changed().into());
                 }
-                return self.opened(file, stat, room);
+                return self.opened(file, stat);
             }
             FileType::Symlink => What::Symlink {
                 target: match stat.links {
@@ -352,51 +340,27 @@ impl Look<'_> {
             }
         };
         still_is(&spot.file, name, &stat)?;
-        Ok((stat, what, None, 0..0))
+        Ok((stat, what, None))
     }
 
     /// What an open directory or regular file says of itself.
-    fn opened(&self, file: File, stat: Stat, room: Option<&mut Room>) -> Result<Seen, Trouble> {
+    fn opened(&self, file: File, stat: Stat) -> Result<Seen, Trouble> {
         if self.is_left_out(&stat) {
-            return Ok((stat, What::LeftOut, None, 0..0));
+            return Ok((stat, What::LeftOut, None));
         }
         let flags = sys::attribute_flags(&file)?;
         if stat.file_type == FileType::Directory {
             let xattrs = self.xattrs_of(&file)?;
-            return Ok((stat, What::Directory { flags, xattrs }, Some(file), 0..0));
+            return Ok((stat, What::Directory { flags, xattrs }, Some(file)));
         }
-        let (data, content) = self.data(&file, &stat, room)?;
+        let data = data_map(&file, stat.size_bytes)?;
         let xattrs = self.xattrs_of(&file)?;
         let what = What::File {
             data,
             flags,
             xattrs,
         };
-        Ok((stat, what, None, content))
-    }
-
-    /// Which bytes of a regular file are data, and where they are in the room, if they were read.
-    fn data(
-        &self,
-        file: &File,
-        stat: &Stat,
-        room: Option<&mut Room>,
-    ) -> io::Result<(DataMap, Range<usize>)> {
-        let Some((reading, room)) = self.reading().zip(room) else {
-            return Ok((data_map(file, stat.size_bytes)?, 0..0));
-        };
-        let content = self.content(file, stat, (reading, room));
-        // A hole reads as zeros: one that is not found here leaves no block out.
-        let may_have_holes =
-            content.is_empty() || room.has_zero_block(content.clone(), reading.block_bytes);
-        if may_have_holes {
-            let data = data_map(file, stat.size_bytes)?;
-            if data != DataMap::Whole {
-                room.leave(&content);
-                return Ok((data, 0..0));
-            }
-        }
-        Ok((DataMap::Whole, content))
+        Ok((stat, what, Some(file)))
     }
 
     fn is_left_out(&self, stat: &Stat) -> bool {
@@ -503,8 +467,8 @@ fn path_below(directory: &File, name: &[u8]) -> PathBuf {
 
 /// Which of the file's `size` bytes are data.
 ///
-/// How many blocks a file has does not tell: blocks of attributes, of the extent tree and past the end
-/// count too, and may hide a hole.
+/// Every file is asked, even one that has as many blocks as its size needs: blocks of attributes, of
+/// the extent tree and past the end count too, and may hide a hole.
 fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
     match sys::seek_hole(file, 0) {
         // The first hole is the one after the end; an empty file has nothing before it.
