@@ -159,7 +159,8 @@ impl fmt::Display for Run {
 
 /// A moment: whole seconds since 1970 and nanoseconds after them.
 ///
-/// It takes twelve bytes and not sixteen: trees have three of them for each of their nodes.
+/// It takes twelve bytes and not sixteen, since trees have three of them for each of their nodes. Its
+/// fields can be copied and not be referred to: `println!("{}", { time.seconds })`.
 #[repr(Rust, packed(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {

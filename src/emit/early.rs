@@ -1,12 +1,13 @@
 //! Given which contents were written before the layout was known, and where, says which of them are
 //! in their places; never writes one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::Image;
 use crate::layout::{Claim, Owner};
-use crate::tree::{Content, ContentSource, Kind};
+use crate::tree::{Content, ContentKey, ContentSource, Kind};
 use crate::units::{Block, Run};
 
 /// How many keys a source may have for each content of which it is noted where it is, and how many more:
@@ -22,7 +23,9 @@ pub struct Early {
     /// By its key, the first block of each content that was written whole and in one piece, or 0 for
     /// none; what does not fit 32 bits is not kept, for there may be millions.
     places: Vec<u32>,
-    /// How many of them there are.
+    /// The same for keys that lie far from those that were noted before.
+    far: HashMap<ContentKey, u32>,
+    /// How many of both there are.
     noted: usize,
     /// The blocks that ever held one, neighbours joined.
     used: Vec<Run>,
@@ -55,18 +58,19 @@ impl Early {
         if !is_same(source, &content.source) {
             return false;
         }
-        let numbers = usize::try_from(key)
-            .ok()
-            .zip(u32::try_from(run.start.get()).ok());
-        let Some((key, place)) =
-            numbers.filter(|(key, _)| *key <= MOST_KEYS * self.noted + MORE_KEYS)
-        else {
+        let Ok(place) = u32::try_from(run.start.get()) else {
             return false;
         };
-        if self.places.len() <= key {
-            self.places.resize(key + 1, 0);
+        let near = usize::try_from(key).ok();
+        match near.filter(|key| *key <= MOST_KEYS * self.noted + MORE_KEYS) {
+            Some(key) => {
+                if self.places.len() <= key {
+                    self.places.resize(key + 1, 0);
+                }
+                self.places[key] = place;
+            }
+            None => drop(self.far.insert(key, place)),
         }
-        self.places[key] = place;
         self.noted += 1;
         match self.used.last_mut() {
             Some(last) if last.end() == run.start => last.len += run.len,
@@ -80,6 +84,7 @@ impl Early {
     pub fn moved(self) -> Self {
         Self {
             places: Vec::new(),
+            far: HashMap::new(),
             ..self
         }
     }
@@ -102,11 +107,15 @@ impl Early {
 
     fn place_of(&self, content: &Content) -> Option<Block> {
         let source = self.source.as_ref()?;
-        let key = usize::try_from(content.key).ok()?;
         if !is_same(source, &content.source) {
             return None;
         }
-        let place = self.places.get(key).filter(|place| **place > 0)?;
+        let near = usize::try_from(content.key).ok();
+        let near = near.and_then(|key| self.places.get(key));
+        let place = match near.filter(|place| **place > 0) {
+            Some(place) => place,
+            None => self.far.get(&content.key)?,
+        };
         Some(Block::new(u64::from(*place)))
     }
 }

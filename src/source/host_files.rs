@@ -1,9 +1,10 @@
 //! Given the directories and files a walk found, opens them again by number; never by a long path.
 //!
-//! What is kept of a file is its parent's number, its name in one arena, and a fingerprint: about
-//! forty bytes. A path is put together for messages only; files are opened relative to their
+//! What is kept of a file is its parent's number, its name, and a fingerprint: sixteen bytes beside the
+//! name's. A path is put together for messages only; files are opened relative to their
 //! directory, of which the most recently used stay open, so no path is too long.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -29,7 +30,7 @@ const FIRST_STEPS: usize = 4;
 const HAS_HOLES: ContentKey = 1 << 63;
 
 /// The number of a directory or file among those of one walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileNumber(u32);
 
 impl FileNumber {
@@ -114,7 +115,7 @@ impl HostFiles {
         name: &[u8],
         stat: &Stat,
     ) -> io::Result<FileNumber> {
-        let too_many = || io::Error::other("a source has too many files");
+        let too_many = || io::Error::other("a source has too many files, or too long names");
         let number = u32::try_from(self.records.len()).map_err(|_| too_many())?;
         self.records.push(Record {
             fingerprint: Fingerprint::of(stat),
@@ -163,7 +164,7 @@ impl HostFiles {
     /// The directory `number`, open.
     ///
     /// # Errors
-    /// Where it or one above it cannot be opened, or is another by now.
+    /// Where it cannot be reached, or is another by now.
     pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<File>> {
         // What is open is sought nearby first: a tree may be as deep as it has directories.
         let mut within = FIRST_STEPS;
@@ -178,8 +179,8 @@ impl HostFiles {
             if reaches_root {
                 return self.descend(self.root.clone(), &missing);
             }
-            if let Some(directory) = self.ascend(number, within) {
-                return Ok(directory);
+            if let Some((steps, directory)) = self.ascend(&missing) {
+                return self.descend(directory, &missing[..steps]);
             }
             within = within.saturating_mul(4);
         }
@@ -198,29 +199,28 @@ impl HostFiles {
         Ok(directory)
     }
 
-    /// The directory `number`, reached from one below it that is open, if that takes no more than
-    /// `most` steps: whoever comes up from the bottom of a deep tree would otherwise go all the way down to
-    /// each directory on the way.
-    fn ascend(&self, number: FileNumber, most: usize) -> Option<Arc<File>> {
-        let steps_to = |below: FileNumber| {
-            let mut line = self.line(below).take(most.saturating_add(1));
-            line.position(|at| at == number)
+    /// One of the directories `line`, each of which lies in the one behind it, with its place among them,
+    /// reached from an open one below it in as few steps as they are: whoever comes up from the bottom
+    /// of a deep tree would otherwise go all the way down to each directory on the way.
+    fn ascend(&self, line: &[FileNumber]) -> Option<(usize, Arc<File>)> {
+        let places: HashMap<FileNumber, usize> = line.iter().copied().zip(0..).collect();
+        let open = {
+            let open = self.open.lock();
+            open.unwrap_or_else(PoisonError::into_inner).clone()
         };
-        let (steps, below) = {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let steps = open
-                .iter()
-                .filter_map(|(other, file)| Some((steps_to(*other)?, file)));
-            let (steps, file) = steps.min_by_key(|(steps, _)| *steps)?;
-            (steps, file.clone())
-        };
+        let ways = open.into_iter().filter_map(|(below, file)| {
+            let mut above = (0..).zip(self.line(below).take(line.len() + 1));
+            let (up, at) = above.find(|(_, at)| places.contains_key(at))?;
+            Some((up, places[&at], file))
+        });
+        let (up, place, below) = ways.min_by_key(|(up, place, _)| up + place)?;
         let climb =
             |file: Arc<File>, _| Some(Arc::new(sys::open_directory_at(&*file, b"..").ok()?));
-        let directory = (0..steps).try_fold(below, climb)?;
+        let directory = (0..up).try_fold(below, climb)?;
         // One on the way may have been moved.
-        self.verify(number, &directory).ok()?;
-        self.remember(number, directory.clone());
-        Some(directory)
+        self.verify(line[place], &directory).ok()?;
+        self.remember(line[place], directory.clone());
+        Some((place, directory))
     }
 
     /// Keeps the directory `number` open for what is read next.

@@ -1,8 +1,11 @@
 //! Given a directory's names one by one, keeps them with what they lead to; never looks at a node.
-//!
+
 use std::fmt;
 
 use super::{NameAt, NameList, NodeId};
+
+/// So many names may be left of entries that are gone, beside as many as there are entries.
+const MOST_LEFT: usize = 64;
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(super) struct TooMany;
 struct Held {
     places: Vec<Place>,
     names: NameList,
+    /// How many names are of no entry any more.
+    left: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +110,18 @@ impl Entries {
     /// Takes out the entry at `index`, whose place the last one takes, and gives what it led to.
     pub(super) fn swap_remove(&mut self, index: usize) -> NodeId {
         let held = self.held.as_deref_mut().expect("an entry has this index");
-        held.places.swap_remove(index).node
+        let node = held.places.swap_remove(index).node;
+        held.left += 1;
+        if held.left > held.places.len() + MOST_LEFT {
+            held.compact();
+        }
+        node
     }
 
     /// Puts them in the order of their names' bytes.
     pub(super) fn sort(&mut self) {
         if let Some(held) = &mut self.held {
-            let Held { places, names } = &mut **held;
+            let Held { places, names, .. } = &mut **held;
             places.sort_unstable_by(|a, b| names.get(a.name).cmp(names.get(b.name)));
         }
     }
@@ -122,12 +132,30 @@ impl Entries {
         places.map(|place| &mut place.node)
     }
 
+    /// The bytes that names take, those included that are gone.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let held = self.held.as_deref();
+        held.map_or(0, |held| held.names.bytes())
+    }
+
     fn places(&self) -> &[Place] {
         self.held.as_deref().map_or(&[], |held| &held.places)
     }
 }
 
 impl Held {
+    /// Forgets names that are of no entry.
+    fn compact(&mut self) {
+        let mut names = NameList::default();
+        for place in &mut self.places {
+            let name = names.push(self.names.get(place.name));
+            place.name = name.expect("fewer names fit too");
+        }
+        self.names = names;
+        self.left = 0;
+    }
+
     fn entry(&self, place: Place) -> Entry<'_> {
         Entry {
             name: self.name(place),

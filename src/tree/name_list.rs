@@ -28,6 +28,12 @@ impl NameList {
         Some(NameAt(at))
     }
 
+    /// How many bytes all names take.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The name at a place that [`push`](Self::push) gave.
     pub(crate) fn get(&self, at: NameAt) -> &[u8] {
         let start = usize::try_from(at.0).expect("32 bits fit any usize") * UNIT;

@@ -244,6 +244,24 @@ fn what_is_removed_can_be_declared_again_and_not_linked() {
 }
 
 #[test]
+fn names_that_are_gone_take_no_memory() {
+    let mut tree = overlaid();
+    for number in 0..5000 {
+        let name = format!("{number:0>200}");
+        fifo(&mut tree, NodeId::ROOT, name.as_bytes());
+        if number >= 100 {
+            let old = format!("{:0>200}", number - 100);
+            assert_eq!(tree.remove(NodeId::ROOT, old.as_bytes()), Ok(true));
+        }
+    }
+    assert!(tree.entries(NodeId::ROOT).held_bytes() < 100_000);
+    tree.finish().unwrap();
+    let names = tree.entries(NodeId::ROOT).iter().map(|entry| entry.name);
+    let expected = (4900..5000).map(|number| format!("{number:0>200}").into_bytes());
+    assert!(names.eq(expected));
+}
+
+#[test]
 fn a_link_in_the_place_of_what_held_its_target_keeps_the_target() {
     let mut tree = overlaid();
     let root = NodeId::ROOT;
