@@ -4,6 +4,7 @@
 //! of the ledger, so they cannot disagree with it.
 
 use std::fmt;
+use std::iter;
 
 use super::Owner;
 use super::space::Space;
@@ -87,6 +88,35 @@ impl Ledger {
             }
             _ => Err(ClaimError { run, owner }),
         }
+    }
+
+    /// Gives `each` blocks to each of `owners`, side by side from `start` on.
+    ///
+    /// # Errors
+    /// As those of [`Ledger::claim`], of all they own.
+    pub fn claim_side_by_side(
+        &mut self,
+        start: Block,
+        each: u32,
+        mut owners: impl ExactSizeIterator<Item = Owner>,
+    ) -> Result<(), ClaimError> {
+        let blocks = u64::from(each);
+        let all = u64::try_from(owners.len()).unwrap_or(u64::MAX);
+        let run = Run::new(start, all.saturating_mul(blocks));
+        let Some(first) = owners.next() else {
+            return Ok(());
+        };
+        if !self.space.take(run) {
+            return Err(ClaimError { run, owner: first });
+        }
+        let owners = iter::once(first).chain(owners);
+        self.claims
+            .extend(owners.zip(0..).map(|(owner, before)| Claim {
+                start: start.plus(before * blocks),
+                blocks: each,
+                owner,
+            }));
+        Ok(())
     }
 
     /// From now on blocks are given out in clusters of `ratio`: what is left of a cluster that is
@@ -179,6 +209,11 @@ impl Ledger {
     /// The free blocks of `run`.
     pub fn count_free(&self, run: Run) -> u64 {
         self.space.count_free(run)
+    }
+
+    /// The free blocks of each of `runs`, which are in ascending order: faster than to count each.
+    pub fn free_in_each(&self, runs: impl Iterator<Item = Run>) -> Vec<u64> {
+        self.space.free_in_each(runs)
     }
 
     /// All free blocks.

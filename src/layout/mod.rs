@@ -202,6 +202,8 @@ pub struct Layout {
     pub ledger: Ledger,
     /// Where each group's tables are.
     pub tables: Vec<GroupTables>,
+    /// Each group's free blocks, as the ledger has them.
+    free_blocks: Vec<u64>,
     /// Whether each group has its own tables in it.
     tables_in_own_groups: bool,
     /// Whether mke2fs takes every group's tables off its free blocks twice.
@@ -561,12 +563,15 @@ impl Layout {
             geometry.features = geometry.features.with(Feature::ExtAttr);
         }
         ledger.sort();
+        let runs = geometry.all_groups().map(|group| geometry.group_run(group));
+        let free_blocks = ledger.free_in_each(runs);
         let tables_in_own_groups = placement.is_in_own_groups(&geometry);
         let tables_counted_twice = placement.counts_twice(&geometry);
         Ok(Self {
             geometry,
             ledger,
             tables,
+            free_blocks,
             tables_in_own_groups,
             tables_counted_twice,
             overhead_clusters,
@@ -591,6 +596,7 @@ impl Layout {
             geometry,
             ledger,
             tables: Vec::new(),
+            free_blocks: Vec::new(),
             tables_in_own_groups: false,
             tables_counted_twice: false,
             overhead_clusters: 0,
@@ -606,8 +612,9 @@ impl Layout {
     /// group of one group is none to it, but mke2fs still packs the tables by the feature's rules
     /// and counts them again.
     pub fn stated_free_blocks(&self, group: Group) -> u64 {
-        let free = self.ledger.count_free(self.geometry.group_run(group));
-        free.wrapping_sub(self.counted_twice()) & u64::from(u32::MAX)
+        self.free_blocks_of(group)
+            .wrapping_sub(self.counted_twice())
+            & u64::from(u32::MAX)
     }
 
     /// The free blocks that the superblock states.
@@ -673,7 +680,7 @@ impl Layout {
             own = self.table_blocks(group);
         }
         // What else there is may hide in what the tables leave of a cluster.
-        own == run.len - self.ledger.count_free(run) && !self.geometry.backups(group).is_any()
+        own == run.len - self.free_blocks_of(group) && !self.geometry.backups(group).is_any()
     }
 
     /// The blocks of the clusters that hold `group`'s tables.
@@ -753,7 +760,11 @@ impl Layout {
 
     /// The tables of `group`.
     pub fn tables_of(&self, group: Group) -> GroupTables {
-        self.tables[usize::try_from(group.get()).expect("a group's number fits any usize")]
+        self.tables[index(group)]
+    }
+
+    fn free_blocks_of(&self, group: Group) -> u64 {
+        self.free_blocks[index(group)]
     }
 }
 
@@ -767,6 +778,10 @@ pub fn value_inodes_needed(settings: &Settings, tree: &Tree) -> Result<u64, Layo
     }
     let plans = xattrs::plan(settings, tree, 0)?;
     Ok(u64::try_from(plans.values().len()).unwrap_or(u64::MAX))
+}
+
+fn index(group: Group) -> usize {
+    usize::try_from(group.get()).expect("a group's number fits any usize")
 }
 
 /// `count` as a logical block, which every caller has bounded.

@@ -41,12 +41,31 @@ impl Space {
     #[must_use = "a run that could not be taken is somebody else's"]
     pub(super) fn take(&mut self, run: Run) -> bool {
         let (start, end) = (run.start.get(), run.end().get());
-        let inside = start >= self.first_block && end <= self.end && start < end;
-        let takes = inside && self.is_free(run);
-        if takes {
-            self.mark(start, end);
+        if start < self.first_block || end > self.end || start >= end {
+            return false;
         }
-        takes
+        let mut near = self.used.range_mut(..=end);
+        let mut before = near.next_back();
+        // What begins right behind `run` is joined to it.
+        let mut end = end;
+        let mut after = None;
+        if let Some((&from, &mut to)) = before
+            && from == end
+        {
+            (after, end) = (Some(from), to);
+            before = near.next_back();
+        }
+        match before {
+            Some((_, to)) if *to > start => return false,
+            Some((_, to)) if *to == start => *to = end,
+            _ => {
+                self.used.insert(start, end);
+            }
+        }
+        if let Some(after) = after {
+            self.used.remove(&after);
+        }
+        true
     }
 
     /// Gives all of `run` back, whether in use or free.
@@ -127,6 +146,27 @@ impl Space {
         run.len - self.used_in(run).map(|used| used.len).sum::<u64>()
     }
 
+    /// The free blocks of each of `runs`, which are in ascending order.
+    pub(super) fn free_in_each(&self, runs: impl Iterator<Item = Run>) -> Vec<u64> {
+        let mut all_used = self.used();
+        let mut used = all_used.next();
+        let free = runs.map(|run| {
+            let mut free = run.len;
+            while let Some(now) = used
+                && now.start < run.end()
+            {
+                let (start, end) = (now.start.max(run.start), now.end().min(run.end()));
+                free -= end.get().saturating_sub(start.get());
+                if now.end() > run.end() {
+                    break;
+                }
+                used = all_used.next();
+            }
+            free
+        });
+        free.collect()
+    }
+
     /// All free blocks.
     pub(super) fn total_free(&self) -> u64 {
         let used: u64 = self.used.iter().map(|(start, end)| end - start).sum();
@@ -150,31 +190,15 @@ impl Space {
     }
 
     fn find_between(&self, from: Block, before: Block, len: u64) -> Option<Block> {
-        let mut candidate = self.free_from(from)?;
-        loop {
-            let fits = candidate.plus(len).get() <= self.end;
-            if candidate >= before || !fits {
-                return None;
+        let mut candidate = self.free_from(from)?.get();
+        let mut ahead = self.used.range(candidate..);
+        while candidate < before.get() && candidate.checked_add(len)? <= self.end {
+            match ahead.next() {
+                Some((used, end)) if used - candidate < len => candidate = *end,
+                _ => return Some(Block::new(candidate)),
             }
-            let run = self.free_run(candidate, len);
-            if run.len == len {
-                return Some(candidate);
-            }
-            candidate = self.free_from(run.end())?;
         }
-    }
-
-    fn mark(&mut self, start: u64, end: u64) {
-        let (mut start, mut end) = (start, end);
-        if let Some((&before, &before_end)) = self.used.range(..start).next_back()
-            && before_end == start
-        {
-            start = before;
-        }
-        if let Some(after_end) = self.used.remove(&end) {
-            end = after_end;
-        }
-        self.used.insert(start, end);
+        None
     }
 }
 
@@ -196,5 +220,9 @@ mod tests {
         assert_eq!(left, [run(10, 2), run(15, 5), run(30, 3), run(41, 3)]);
         assert!(!space.take(run(16, 1)) && space.take(run(12, 3)));
         assert_eq!(space.used().next(), Some(run(10, 10)));
+        let parts = [(1, 9), (10, 10), (25, 10), (35, 8), (43, 57)].map(|(at, len)| run(at, len));
+        let free = space.free_in_each(parts.into_iter());
+        assert_eq!(free, parts.map(|part| space.count_free(part)));
+        assert_eq!(free, [9, 0, 7, 6, 56]);
     }
 }
