@@ -1,5 +1,8 @@
-//! Given a number of files, times how the cost of one grows up to it, and what memory it takes; never
-//! keeps the trees.
+//! Given a number of files, times how the cost of one grows up to it, for mke4fs and for the floor, and
+//! what memory it takes; never keeps the trees.
+//!
+//! The floor tells how much of the growth is the system's, whose tables of a million files are in no cache
+//! of a processor.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +27,7 @@ const BYTES_BESIDE: f64 = 67_108_864.0;
 pub(crate) fn measure(dir: &Path, files: u32) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     println!(
-        "\n## growth\n\n| files | in one directory | s | µs a file | MiB of memory |\n|---|---|---|---|---|"
+        "\n## growth\n\n| files | in one directory | s | µs a file | MiB of memory | floor, µs a file |\n|---|---|---|---|---|---|"
     );
     for (shape, per_directory) in [("spread", 100), ("one directory", u32::MAX)] {
         let mut costs = Vec::new();
@@ -32,12 +35,15 @@ pub(crate) fn measure(dir: &Path, files: u32) -> Result<Vec<Verdict>> {
         for files in [files / 100, files] {
             let tree = dir.join("growth");
             make(&tree, files, per_directory)?;
-            let (times, peak) = images_of(&tree, dir, files)?;
+            let Images { times, peak, floor } = images_of(&tree, dir, files)?;
             fs::remove_dir_all(&tree)?;
-            let cost = times.median() / f64::from(files) * 1e6;
+            let of_one = |times: &Times| times.median() / f64::from(files) * 1e6;
+            let (cost, floor) = (of_one(&times), of_one(&floor));
             let mebibytes = peak / f64::from(1 << 20);
             let median = times.median();
-            println!("| {files} | {shape} | {median:.3} | {cost:.2} | {mebibytes:.1} |");
+            println!(
+                "| {files} | {shape} | {median:.3} | {cost:.2} | {mebibytes:.1} | {floor:.2} |"
+            );
             costs.push(cost);
             last = Some((times, peak));
         }
@@ -82,23 +88,40 @@ fn make(tree: &Path, files: u32, per_directory: u32) -> Result<()> {
     Ok(())
 }
 
-/// The times of images of `tree`, after one that is not counted, and the most memory in bytes.
-fn images_of(tree: &Path, dir: &Path, files: u32) -> Result<(Times, f64)> {
+struct Images {
+    times: Times,
+    /// The most memory, in bytes.
+    peak: f64,
+    /// The times of the floor.
+    floor: Times,
+}
+
+/// Images of `tree`, after one that is not counted.
+fn images_of(tree: &Path, dir: &Path, files: u32) -> Result<Images> {
     let output = dir.join("output");
     let mebibytes = 256 + files / 128;
-    let (mut times, mut peak) = (Times::default(), 0.0_f64);
+    let mut images = Images {
+        times: Times::default(),
+        peak: 0.0,
+        floor: Times::default(),
+    };
     for round in 0..=RUNS {
+        let mut floor = Command::new(std::env::current_exe()?);
+        floor.arg("floor").arg(tree).arg(&output).arg("2");
+        let (floor_taken, _) = run(&mut floor)?;
+        fs::remove_file(&output)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
         command.arg("-q").arg("-d").arg(tree).arg(&output);
         command.arg(format!("{mebibytes}M")).stdin(Stdio::null());
         let (taken, bytes) = run(&mut command)?;
         fs::remove_file(&output)?;
-        peak = peak.max(bytes);
+        images.peak = images.peak.max(bytes);
         if round > 0 {
-            times.push(taken);
+            images.times.push(taken);
+            images.floor.push(floor_taken);
         }
     }
-    Ok((times, peak))
+    Ok(images)
 }
 
 /// How long `command` takes, and its memory at its highest, as the system tells it shortly before
