@@ -15,7 +15,7 @@ use std::vec;
 use super::listed::{ListedName, ListedNames};
 use super::look::{Fault, Found, Look, Room, Spot};
 
-/// How many names are looked at in one go.
+/// How many names are looked at in one go, directories counted several times.
 const TASK_NAMES: usize = 32;
 /// How deep directories may lie of which names are shared out.
 const MOST_DEPTH: usize = 64;
@@ -56,12 +56,22 @@ struct Task {
 /// What a name led to, and of a directory what it holds, if there was room for that.
 pub(super) type Looked = Result<(Found, Option<Listing>), Fault>;
 
+/// What names led to that were shared out.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Up to the first name that could not be looked at.
+    pub(super) looked: Vec<Looked>,
+    /// The contents.
+    pub(super) room: Option<Room>,
+    /// The names for whose contents there was no room left: they are shared out anew.
+    rest: Option<Ticket>,
+}
+
 /// What the walk comes to next.
 pub(super) enum Next {
     /// Names nobody looked at.
     Names(Vec<ListedName>),
-    /// What names led to, up to the first that could not be looked at, and the room with contents.
-    Looked(Vec<Looked>, Option<Room>),
+    Looked(Done),
 }
 
 /// The names that are shared out among threads.
@@ -76,7 +86,7 @@ pub(super) struct Ahead {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeMap<Ticket, Task>,
-    looked: BTreeMap<Ticket, (Vec<Looked>, Option<Room>)>,
+    looked: BTreeMap<Ticket, Done>,
     /// Rooms nobody uses, and how many are in use.
     spare: Vec<Room>,
     rooms: usize,
@@ -184,11 +194,18 @@ impl Ahead {
     fn work(&self, ticket: Ticket, (task, room): (Task, Option<Room>), look: &Look<'_>) {
         let _working = Working(self);
         let Task { spot, names } = task;
-        let mut looked = Vec::with_capacity(names.len());
-        let mut room = room;
+        let mut names = names.into_iter();
+        let mut done = Done {
+            looked: Vec::with_capacity(names.len()),
+            room,
+            rest: None,
+        };
         let mut place = ticket.clone();
-        for listed in names {
-            let found = look.at(&spot, listed, room.as_mut()).map(|mut found| {
+        while done.room.as_ref().is_none_or(Room::fits_any)
+            && let Some(listed) = names.next()
+        {
+            let found = look.at(&spot, listed, done.room.as_mut());
+            let found = found.map(|mut found| {
                 let listing = self.list((&spot, &place), &mut found, look);
                 (found, listing)
             });
@@ -196,16 +213,25 @@ impl Ahead {
                 *last += 1;
             }
             let is_fault = found.is_err();
-            looked.push(found);
+            done.looked.push(found);
             if is_fault {
-                break;
+                names = Vec::new().into_iter();
             }
         }
-        drop(spot);
-        if let Some(unused) = room.take_if(|room| room.bytes().is_empty()) {
+        if let Some(unused) = done.room.take_if(|room| room.bytes().is_empty()) {
             self.give_back(unused);
         }
-        self.state().looked.insert(ticket, (looked, room));
+        let is_left = !names.as_slice().is_empty();
+        let names = names.collect();
+        let rest = is_left.then(move || Task { spot, names });
+        let mut state = self.state();
+        if let Some(rest) = rest {
+            state.shared += 1;
+            state.waiting.insert(place.clone(), rest);
+            done.rest = Some(place);
+        }
+        state.looked.insert(ticket, done);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -261,13 +287,16 @@ impl Ahead {
                 state.shared -= 1;
                 return Next::Names(task.names);
             }
-            if let Some((looked, room)) = state.looked.remove(ticket) {
+            if let Some(done) = state.looked.remove(ticket) {
                 state.shared -= 1;
-                return Next::Looked(looked, room);
+                return Next::Looked(done);
             }
             if state.is_broken {
                 let fault = Fault::unnamed(io::Error::other("a thread ended early"));
-                return Next::Looked(vec![Err(fault)], None);
+                return Next::Looked(Done {
+                    looked: vec![Err(fault)],
+                    ..Done::default()
+                });
             }
             state = self.work_or_wait(state, look);
         }
@@ -321,7 +350,15 @@ impl Listing {
             self.share(ahead, &spot);
         }
         match ticket {
-            Some(ticket) => Some(ahead.fetch(&ticket, look)),
+            Some(ticket) => {
+                let mut next = ahead.fetch(&ticket, look);
+                if let Next::Looked(done) = &mut next
+                    && let Some(rest) = done.rest.take()
+                {
+                    self.shared.push_front(rest);
+                }
+                Some(next)
+            }
             None if names.is_empty() => None,
             None => Some(Next::Names(names)),
         }

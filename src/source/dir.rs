@@ -334,9 +334,9 @@ impl Walk<'_> {
             let (known, number) = (level.spot.clone(), level.number);
             let spot = || known.map_or_else(|| self.spot(number), Ok);
             match level.listing.next(self.ahead, self.look, spot) {
-                Some(Next::Looked(looked, room)) => {
-                    level.looked = looked.into_iter();
-                    level.room = room;
+                Some(Next::Looked(done)) => {
+                    level.looked = done.looked.into_iter();
+                    level.room = done.room;
                 }
                 Some(Next::Names(names)) => level.names = names.into_iter(),
                 None => return Ok(None),

@@ -7,6 +7,10 @@ use std::io;
 use crate::sys::{self, FileType};
 use crate::tree::{NameAt, NameList};
 
+/// A directory is as much work as so many other names: it is listed, and what it holds is shared out. If
+/// many were taken at once, what lies far ahead would take the room of what comes next.
+const NAMES_OF_DIRECTORY: usize = 8;
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListedName {
@@ -53,9 +57,17 @@ impl ListedNames {
         self.len() == 0
     }
 
-    /// Takes the first ones, at most `most`.
+    /// Takes the first ones: so many, or fewer where directories are among them.
     pub(super) fn take(&mut self, most: usize) -> Vec<ListedName> {
-        let end = self.taken + most.min(self.len());
+        let mut left = most;
+        let rest = self.places[self.taken..].iter();
+        let taken = rest.take_while(|(_, file_type)| {
+            let is_directory = *file_type == Some(FileType::Directory);
+            let fits = left > 0;
+            left = left.saturating_sub(if is_directory { NAMES_OF_DIRECTORY } else { 1 });
+            fits
+        });
+        let end = self.taken + taken.count();
         let listed = self.places[self.taken..end].iter();
         let names = listed.map(|(at, file_type)| ListedName {
             name: self.names.get(*at).into(),
