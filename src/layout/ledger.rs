@@ -93,7 +93,7 @@ impl Ledger {
     /// Gives `each` blocks to each of `owners`, side by side from `start` on.
     ///
     /// # Errors
-    /// As those of [`Ledger::claim`], of all they own.
+    /// Where any block is claimed or outside of the filesystem.
     pub fn claim_side_by_side(
         &mut self,
         start: Block,

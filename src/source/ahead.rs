@@ -23,7 +23,7 @@ const MOST_DEPTH: usize = 64;
 const TASKS_OF_ONE: usize = 32;
 /// How many directories tasks wait in; each is kept open.
 const MOST_OPEN: usize = 64;
-/// How many tasks wait, are worked on, or were not fetched.
+/// How many tasks wait, are worked on, or were not fetched; but for names put back for want of room.
 const MOST_SHARED: usize = 512;
 /// How much room there is for contents, in pieces that a task fills; as much again for what is next.
 const MOST_ROOMS: usize = 32;
@@ -111,7 +111,7 @@ impl State {
         self.rooms < if is_next { 2 * MOST_ROOMS } else { MOST_ROOMS }
     }
 
-    /// How many directories tasks wait in: those of one follow each other.
+    /// How many directories tasks wait in, or a few more: those of one mostly follow each other.
     fn open_directories(&self) -> usize {
         let spots = self.waiting.values().map(|task| Arc::as_ptr(&task.spot));
         let mut spots: Vec<*const Spot> = spots.collect();
