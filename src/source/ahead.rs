@@ -215,6 +215,7 @@ impl Ahead {
             let is_fault = found.is_err();
             done.looked.push(found);
             if is_fault {
+                // The walk ends there: nobody comes for what is left.
                 names = Vec::new().into_iter();
             }
         }
