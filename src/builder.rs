@@ -121,8 +121,9 @@ impl Builder {
         self
     }
 
-    /// Takes mode, owner and times of the root directory from the last source that has them. mke2fs
-    /// makes them itself, since a staging directory's are often of no use.
+    /// Takes mode, owner and times of the root directory from the last source that has them, but for
+    /// an owner or permissions that the options state. mke2fs makes them itself, since a staging
+    /// directory's are often of no use.
     #[must_use]
     pub fn keep_root(mut self, keep: bool) -> Self {
         self.wanted.keep_root = keep;
@@ -257,8 +258,7 @@ impl Wanted {
             notices.extend(declared.notices);
         }
         let kept = root.filter(|_| self.keep_root);
-        let root = kept.unwrap_or_else(|| plan::made_root(settings));
-        tree.set_metadata(NodeId::ROOT, root);
+        tree.set_metadata(NodeId::ROOT, plan::root(settings, kept));
         let latest = settings.latest_time.map(Timestamp::from_seconds);
         let latest = latest.map(Rule::LatestTime).into_iter();
         let rules: Vec<Rule> = latest.chain(self.rules).collect();

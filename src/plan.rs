@@ -52,6 +52,8 @@ const BLOCK_STEPS: [u64; 10] = [
 const GROUPS_TO_LOOK_AT: u64 = 200_000;
 /// How many sizes below a candidate may hold the content after all.
 const DIP: u64 = 1024;
+/// The root directory's permissions unless told otherwise.
+const ROOT_PERMISSIONS: u16 = 0o755;
 /// How many times the number of inodes is rounded up at most.
 const ROUNDINGS: u32 = 4;
 /// The kernel keeps a fiftieth of the blocks, at most so many, from ordinary users.
@@ -128,6 +130,8 @@ struct Search<'a> {
     inodes: u32,
     demand: Demand,
     fit: Fit,
+    /// Whether only a size will do that holds a journal.
+    needs_journal: bool,
 }
 
 impl<'a> Search<'a> {
@@ -140,7 +144,9 @@ impl<'a> Search<'a> {
         };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;
+        let needs_journal = options.asks_for_journal() || settings.orphan_file_blocks.is_some();
         Ok(Self {
+            needs_journal,
             options,
             host,
             tree,
@@ -234,6 +240,10 @@ impl<'a> Search<'a> {
         while size < stretch.end.max(self.rounded(stretch.start + 1)) {
             let settled = self.settle(size)?;
             let geometry = Geometry::new(&settled.settings)?;
+            if self.lacks_journal(&geometry) {
+                size = self.rounded(size + 1);
+                continue;
+            }
             match Layout::new(&settled.settings, geometry, self.tree) {
                 Ok(layout) => return Ok(Some(Planned { settled, layout })),
                 Err(LayoutError::ContentTooBig { needed, free, .. }) => {
@@ -253,6 +263,11 @@ impl<'a> Search<'a> {
         Ok(settled)
     }
 
+    /// Whether a journal that is asked for finds no room.
+    fn lacks_journal(&self, geometry: &Geometry) -> bool {
+        self.needs_journal && geometry.too_small_for_journal
+    }
+
     /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.
     fn holds(&self, size: u64) -> bool {
         let Ok(settled) = self.settle(size) else {
@@ -261,6 +276,9 @@ impl<'a> Search<'a> {
         let Ok(geometry) = Geometry::new(&settled.settings) else {
             return false;
         };
+        if self.lacks_journal(&geometry) {
+            return false;
+        }
         let blocks = geometry.blocks_count;
         let reserved = geometry.reserved_blocks + (blocks / 50).min(KERNEL_RESERVE);
         let Ok(layout) = Layout::new(&settled.settings, geometry, &self.empty) else {
@@ -286,13 +304,25 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The root directory as mke2fs makes it.
-pub(crate) fn made_root(settings: &Settings) -> Metadata {
+/// The root directory: as `kept` from a source, or as mke2fs makes it, but for what is asked for.
+pub(crate) fn root(settings: &Settings, kept: Option<Metadata>) -> Metadata {
+    let mut root = kept.unwrap_or_else(|| made_root(settings));
+    if let Some(owner) = settings.root_owner {
+        root.uid = owner.uid;
+        root.gid = owner.gid;
+    }
+    if let Some(permissions) = settings.root_perms {
+        root.permissions = permissions;
+    }
+    root
+}
+
+fn made_root(settings: &Settings) -> Metadata {
     let now = Timestamp::from_seconds(settings.clock);
     Metadata {
-        permissions: settings.root_perms,
-        uid: settings.root_uid,
-        gid: settings.root_gid,
+        permissions: ROOT_PERMISSIONS,
+        uid: 0,
+        gid: 0,
         atime: now,
         mtime: now,
         ctime: now,

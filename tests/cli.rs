@@ -80,7 +80,7 @@ fn bytes(size: &str) -> u64 {
 
 /// The text without the line that names the program and its version.
 fn without_banner(text: &str) -> String {
-    let is_banner = |line: &&str| line.starts_with("mke4fs 0") || line.starts_with("mke2fs 1");
+    let is_banner = |line: &&str| line.starts_with("mke2fs 1");
     text.split_inclusive('\n')
         .filter(|line| !is_banner(line))
         .collect()
@@ -323,6 +323,132 @@ fn the_image_fits_its_content() {
         "{least} {auto} {more}"
     );
     assert_eq!(made(&["--size", "32M"]), 32 << 20);
+}
+
+/// The version in what a run of mke2fs says, as `^mke2fs (\d+)\.(\d+)\.(\d+) \(\d+-[a-zA-Z]+-\d+\)$` finds
+/// it in the first line: image builders and partition tools do that.
+fn version_by_expression(said: &str) -> Option<[u32; 3]> {
+    let (version, date) = said
+        .lines()
+        .next()?
+        .strip_prefix("mke2fs ")?
+        .split_once(' ')?;
+    let date = date.strip_prefix('(')?.strip_suffix(')')?;
+    let parts: Vec<&str> = date.split('-').collect();
+    let is = |text: &str, kind: fn(&char) -> bool| {
+        !text.is_empty() && text.chars().all(|character| kind(&character))
+    };
+    let [day, month, year] = parts[..] else {
+        return None;
+    };
+    let is_date = is(day, char::is_ascii_digit)
+        && is(month, char::is_ascii_alphabetic)
+        && is(year, char::is_ascii_digit);
+    let numbers: Vec<u32> = version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect();
+    numbers.try_into().ok().filter(|_| is_date)
+}
+
+/// The same as fsarchiver reads it: from the line with "mke2fs", all that is digits and points behind
+/// the first space, up to the next; and as LTP does, by `sscanf("mke2fs %d.%d.%d")`.
+fn version_by_scanning(said: &str) -> Option<[u32; 3]> {
+    let rest = &said[said.find("mke2fs ")? + "mke2fs ".len()..];
+    let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
+    let numbers: Vec<u32> = rest[..end]
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect();
+    numbers.try_into().ok()
+}
+
+#[test]
+fn the_version_is_what_programs_parse() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let banner = "mke2fs 1.47.2 (1-Jan-2025)\n";
+    let ours = format!("\tUsing mke4fs version {}\n", env!("CARGO_PKG_VERSION"));
+    for name in [
+        "mke2fs",
+        "mkfs.ext2",
+        "mkfs.ext3",
+        "mkfs.ext4",
+        "./sbin/mkfs.ext4",
+    ] {
+        let output = run(command(name, directory.path()).arg("-V"));
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        assert_eq!(text(&output.stdout), "", "{name}");
+        let said = text(&output.stderr);
+        assert_eq!(said, [banner, &ours].concat(), "{name}");
+        assert_eq!(version_by_expression(&said), Some([1, 47, 2]));
+        assert_eq!(version_by_scanning(&said), Some([1, 47, 2]));
+        let output = run(command(name, directory.path()).args(["-F", "img", "2M"]));
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with(banner), "{name}: {said}");
+        assert!(!said.contains("mke4fs"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    source(directory.path());
+    // s_feature_compat, whose third bit is has_journal.
+    let has_journal = |image: &Path| {
+        let bytes = fs::read(image).expect("it is there");
+        bytes[1024 + 0x5c] & 4 != 0
+    };
+    for (name, arguments) in [
+        ("mke4fs", &["-j"][..]),
+        ("mke4fs", &["-J", "size=4"]),
+        ("mke4fs", &["-J", "location=100"]),
+        ("mke4fs", &["-t", "ext3"]),
+        ("mke4fs", &["-O", "has_journal"]),
+        ("mke4fs", &["-b", "1024", "-O", "orphan_file"]),
+        ("mke4fs", &["-E", "orphan_file_size=64k"]),
+        ("mkfs.ext3", &[]),
+        ("mkfs.ext4", &["-j"]),
+    ] {
+        for size in ["min", "+1M", "+10%"] {
+            let mut command = command(name, directory.path());
+            let arguments = [arguments, &["-q", "-d", "source", "--size", size, "img"]].concat();
+            let output = run(command.args(&arguments));
+            assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+            assert_eq!(text(&output.stderr), "", "{arguments:?}");
+            let image = directory.path().join("img");
+            assert!(has_journal(&image), "{name} {arguments:?}");
+            fs::remove_file(image).expect("it can be removed");
+        }
+    }
+    for (name, arguments, warning) in [
+        ("mke4fs", &[][..], "journal"),
+        ("mkfs.ext4", &[], "Filesystem too small for a journal"),
+        ("mke4fs", &["-J", "size=4", "-O", "^has_journal"], ""),
+    ] {
+        let mut command = command(name, directory.path());
+        let arguments = [arguments, &["-q", "-d", "source", "--size", "min", "img"]].concat();
+        let output = run(command.args(&arguments));
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(said.contains(warning), "{arguments:?}: {said}");
+        let image = directory.path().join("img");
+        assert!(warning.is_empty() || !has_journal(&image), "{arguments:?}");
+        fs::remove_file(image).expect("it can be removed");
+    }
+    let too_long = [
+        "-q",
+        "-J",
+        "size=40960001",
+        "-d",
+        "source",
+        "--size",
+        "min",
+        "img",
+    ];
+    let output = run(command("mke4fs", directory.path()).args(too_long));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!directory.path().join("img").exists());
 }
 
 #[test]

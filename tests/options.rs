@@ -3,7 +3,8 @@
 
 use mke4fs::feature::Feature;
 use mke4fs::options::{
-    Conf, Device, Errors, Host, JournalLength, Options, Settings, Size, TargetKind, UndoRule,
+    Conf, Device, Errors, Host, JournalLength, Options, RootOwner, Settings, Size, TargetKind,
+    UndoRule,
 };
 use proptest::prelude::*;
 
@@ -87,7 +88,7 @@ fn the_defaults_are_those_of_e2fsprogs() {
     assert_eq!(made.errors, Errors::Continue);
     assert_eq!(made.journal_length, JournalLength::ByFilesystem);
     assert_eq!((made.max_mnt_count, made.check_interval), (u16::MAX, 0));
-    assert_eq!(made.root_perms, 0o755);
+    assert_eq!((made.root_owner, made.root_perms), (None, None));
     assert!(made.lazy_itable_init && !made.lazy_journal_init && made.discard);
     // Versions and variants of random UUIDs are marked as libuuid marks them.
     assert_eq!((made.uuid[6], made.uuid[8]), (0x4e, 0xbe));
@@ -162,9 +163,8 @@ fn wishes_go_before_rules() {
         errors: Errors::Panic,
         raid_stride: 16,
         raid_stripe_width: 64,
-        root_uid: 1,
-        root_gid: 2,
-        root_perms: 0o1777,
+        root_owner: Some(RootOwner { uid: 1, gid: 2 }),
+        root_perms: Some(0o1777),
         lazy_itable_init: false,
         undo: UndoRule {
             of_itself: false,

@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use common::attrs::{Options, Snapshot};
@@ -15,6 +15,7 @@ use common::tools::{self, Need, Result, Which, ready};
 use common::{awkward, making};
 use mke4fs::options::Size;
 use mke4fs::source::dir::Directory;
+use mke4fs::tree::NodeId;
 use mke4fs::{Builder, Fit, Plan};
 use tempfile::TempDir;
 
@@ -121,6 +122,35 @@ fn name(tree: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+#[test]
+fn what_is_asked_of_the_root_wins_over_what_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("it is made");
+    fs::set_permissions(&tree, fs::Permissions::from_mode(0o1710)).expect("it is ours");
+    let own = fs::metadata(&tree).expect("it is there");
+    let own = (own.uid(), own.gid(), 0o1710);
+    for (words, keep, expected) in [
+        ("", false, (0, 0, 0o755)),
+        ("", true, own),
+        ("-E root_owner=1:2", true, (1, 2, own.2)),
+        ("-E root_perms=711", true, (own.0, own.1, 0o711)),
+        ("-E root_owner=0:0,root_perms=755", true, (0, 0, 0o755)),
+        ("-E root_owner=1:2,root_perms=711", false, (1, 2, 0o711)),
+    ] {
+        let builder = builder(words, &tree).expect("the words are fine");
+        let plan = builder
+            .keep_root(keep)
+            .fit(Fit::Minimum)
+            .plan()
+            .expect("it fits");
+        let root = plan.tree.node(NodeId::ROOT).metadata;
+        assert_eq!((root.uid, root.gid, root.permissions), expected, "{words}");
+        let own = fs::metadata(&tree).expect("it is there").mtime();
+        assert_eq!(root.mtime.seconds == own, keep, "{words}");
+    }
 }
 
 const SHAPES: &[&str] = &[

@@ -57,7 +57,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// What a run said, without the banner.
 fn said(output: &Output) -> (Option<i32>, String, String) {
-    let is_banner = |line: &&str| line.starts_with("mke2fs 1.") || line.starts_with("mke4fs ");
+    let is_banner = |line: &&str| line.starts_with("mke2fs 1.");
     let errors = text(&output.stderr);
     let errors = errors.lines().filter(|line| !is_banner(line));
     let errors: Vec<&str> = errors.collect();

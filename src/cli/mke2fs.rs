@@ -51,7 +51,7 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     if request.version {
-        warn(&words::banner());
+        warn(words::BANNER);
         warn(words::USING);
         return Ok(ExitCode::SUCCESS);
     }
@@ -166,7 +166,7 @@ impl Command {
 
     fn run(&self, host: &mut Host) -> Result<(), Failed> {
         if !self.request.quiet {
-            warn(&words::banner());
+            warn(words::BANNER);
         }
         journal::look_at(&self.request, &self.program, host)?;
         let options = self.options()?;
@@ -476,6 +476,9 @@ impl Command {
                     match notice {
                         crate::Notice::Options(notice) if fits => {
                             say(words::notice(notice, self.names(), self.request.verbose));
+                        }
+                        crate::Notice::TooSmallForJournal if fits => {
+                            warn(words::TOO_SMALL_FOR_JOURNAL);
                         }
                         crate::Notice::Options(_) | crate::Notice::TooSmallForJournal => {}
                         notice => warn(&format!("{}: {notice}\n", self.program)),

@@ -51,14 +51,11 @@ pub(super) fn bad_uuid(value: &str) -> String {
 /// Ours: mke2fs has no second way to give a size.
 pub(super) const SIZE_TWICE: &str = "a size after the output and --size exclude each other";
 
-/// Ours: the name and version are.
-pub(super) fn banner() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    format!("mke4fs {version} (in the manner of mke2fs 1.47.2)\n")
-}
+/// Programs parse this line for the version whose options and messages they may count on.
+pub(super) const BANNER: &str = "mke2fs 1.47.2 (1-Jan-2025)\n";
 
-/// Ours: mke2fs names its library here.
-pub(super) const USING: &str = "\tUsing no library but its own\n";
+/// Ours: mke2fs names the version of its library here.
+pub(super) const USING: &str = concat!("\tUsing mke4fs version ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Ours: what to say of a journal option in one line.
 pub(super) fn bad_journal_option(token: &str) -> String {
@@ -763,8 +760,8 @@ fn details(stats: &Stats<'_>) -> String {
         cluster_bytes = u64::from(block_bytes) << geometry.log_cluster_ratio,
         cluster_log = log + u32::from(geometry.log_cluster_ratio),
     );
-    if (settings.root_uid, settings.root_gid) != (0, 0) {
-        let (uid, gid) = (settings.root_uid, settings.root_gid);
+    let owner = settings.root_owner.map(|owner| (owner.uid, owner.gid));
+    if let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) {
         text.push_str(&format!("Root directory owner={uid}:{gid}\n"));
     }
     if geometry.reserved_gdt_blocks != 0 {

@@ -18,8 +18,8 @@ pub use error::{Notice, SettingsError};
 pub use host::{Conf, Device, Host, Target, TargetKind};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
-    Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, Settings,
-    UndoRule,
+    Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, RootOwner,
+    Settings, UndoRule,
 };
 pub use size::Size;
 
@@ -32,8 +32,9 @@ pub(crate) use {
     size::number,
 };
 
-use crate::feature::Feature;
+use crate::feature::{Feature, FeatureSet};
 use extended::{DescSize, Extended};
+use features::edit_features;
 
 /// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
 ///
@@ -114,6 +115,20 @@ enum UuidWish {
 enum ExtendedWish {
     One(Extended),
     Text(String),
+}
+
+impl FeatureWish {
+    /// The features that this makes of `set`.
+    ///
+    /// # Errors
+    /// The text that is no list of features.
+    fn edit(&self, set: FeatureSet) -> Result<FeatureSet, String> {
+        match self {
+            Self::With(feature) => Ok(set.with(*feature)),
+            Self::Without(feature) => Ok(set.without(*feature)),
+            Self::Text(text) => edit_features(set, text).ok_or_else(|| text.clone()),
+        }
+    }
 }
 
 /// Settings, and what was remarkable on the way to them.
@@ -479,6 +494,28 @@ impl Options {
     /// Whether a size is asked for.
     pub fn has_size(&self) -> bool {
         self.size.is_some()
+    }
+
+    /// Whether a journal, or what works only with one, is asked for by more than a type's defaults.
+    pub(crate) fn asks_for_journal(&self) -> bool {
+        let by_type = match &self.fs_type {
+            Some(TypeWish::Named(name) | TypeWish::ByProgram(name)) => name == "ext3",
+            Some(TypeWish::ByConf) | None => false,
+        };
+        // Text that is no list of features is refused elsewhere.
+        let edited = |set, wish: &FeatureWish| wish.edit(set).unwrap_or(set);
+        let features = self.features.iter().fold(FeatureSet::EMPTY, edited);
+        let with_journal = [
+            Feature::HasJournal,
+            Feature::OrphanFile,
+            Feature::FastCommit,
+        ];
+        by_type
+            || self.journal.is_some()
+            || self.journal_location.is_some()
+            || self.journal_v1
+            || self.fast_commit_kibibytes.is_some()
+            || with_journal.iter().any(|feature| features.has(*feature))
     }
 
     fn one(&mut self, option: Extended) -> &mut Self {

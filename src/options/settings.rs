@@ -111,6 +111,15 @@ impl QuotaTypes {
     }
 }
 
+/// Whom the root directory belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootOwner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
 /// Every setting of a filesystem, validated as far as that is possible without the geometry.
 ///
 /// Units are in the names or the docs. `Option` means "derive it from the geometry".
@@ -199,12 +208,12 @@ pub struct Settings {
     /// Whose quota files there are, with the quota feature.
     pub quota_types: QuotaTypes,
 
-    /// The root directory's owner.
-    pub root_uid: u32,
-    /// The root directory's group.
-    pub root_gid: u32,
-    /// The root directory's permissions: 0o755 unless told otherwise.
-    pub root_perms: u16,
+    /// The root directory's user and group, if they are asked for; else those of a source's root
+    /// that is kept, or root's.
+    pub root_owner: Option<RootOwner>,
+    /// The root directory's permissions, if they are asked for; else those of a source's root that is
+    /// kept, or 0o755.
+    pub root_perms: Option<u16>,
     /// The root directory's SELinux context.
     pub root_selinux: Option<String>,
 

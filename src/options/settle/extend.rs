@@ -5,7 +5,7 @@ use super::{Asked, Remarks};
 use crate::feature::Feature;
 use crate::options::error::{Refusal, Remark};
 use crate::options::extended::{self, Complaint, DescSize, Extended};
-use crate::options::settings::Settings;
+use crate::options::settings::{RootOwner, Settings};
 use crate::options::size::Size;
 use crate::options::{ExtendedWish, Host};
 
@@ -188,9 +188,10 @@ fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), C
         Extended::Revision(revision) => settings.revision = revision,
         Extended::TestFs => settings.test_fs = true,
         Extended::RootOwner(owner) => {
-            (settings.root_uid, settings.root_gid) = owner.unwrap_or(host.user);
+            let (uid, gid) = owner.unwrap_or(host.user);
+            settings.root_owner = Some(RootOwner { uid, gid });
         }
-        Extended::RootPerms(perms) => settings.root_perms = perms,
+        Extended::RootPerms(perms) => settings.root_perms = Some(perms),
         Extended::Stride(blocks) => settings.raid_stride = blocks,
         Extended::StripeWidth(blocks) => settings.raid_stripe_width = blocks,
         Extended::Nothing => {}

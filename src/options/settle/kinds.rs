@@ -8,7 +8,7 @@ use crate::feature::{Feature, FeatureSet};
 use crate::options::error::{Refusal, Remark};
 use crate::options::features::{edit_features, edit_mount_options};
 use crate::options::profile::{Profile, Rules};
-use crate::options::{FeatureWish, Options, TypeWish};
+use crate::options::{Options, TypeWish};
 
 /// `EXT2_OS_HURD`.
 const HURD: u32 = 1;
@@ -145,11 +145,7 @@ impl Choice {
         }
         let before = set;
         for wish in &options.features {
-            set = match wish {
-                FeatureWish::With(feature) => set.with(*feature),
-                FeatureWish::Without(feature) => set.without(*feature),
-                FeatureWish::Text(text) => edit(set, text)?,
-            };
+            set = wish.edit(set).map_err(Refusal::Features)?;
         }
         // A feature that came by default goes without a word when what it needs was taken away.
         for (feature, needs) in [
