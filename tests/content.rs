@@ -5,7 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
+use crate::common;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -862,7 +862,10 @@ fn an_ordinary_user_keeps_all_that_it_may_read() {
     fs::copy(std::env::current_exe().expect("its path"), &program).expect("a copy");
     let mut child = Command::new(&program);
     child
-        .args(["child_builds_as_it_is_told", "--exact"])
+        .args([
+            &crate::test_name(module_path!(), "child_builds_as_it_is_told"),
+            "--exact",
+        ])
         .uid(1000)
         .gid(1000)
         .current_dir("/");

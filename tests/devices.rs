@@ -5,7 +5,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-mod common;
+use crate::common;
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};

@@ -7,7 +7,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -6,7 +6,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-mod common;
+use crate::common;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -4,7 +4,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-mod common;
+use crate::common;
 
 use std::fs;
 use std::os::unix::process::CommandExt;

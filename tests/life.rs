@@ -3,17 +3,17 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
+use crate::common;
 
 use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::mount::Mount;
 use common::tools::{self, Need, Result, Which, ready};
@@ -336,7 +336,10 @@ fn child_builds_as_it_is_told() {
 fn child(tree: &Path, image: &Path) -> Command {
     let mut child = Command::new(std::env::current_exe().expect("its path"));
     child
-        .args(["child_builds_as_it_is_told", "--exact"])
+        .args([
+            &crate::test_name(module_path!(), "child_builds_as_it_is_told"),
+            "--exact",
+        ])
         .current_dir("/");
     let [tree_variable, image_variable] = CHILD;
     child.env(tree_variable, tree).env(image_variable, image);
@@ -361,10 +364,9 @@ fn a_killed_run_leaves_nothing_that_mounts() {
     let dir = making::workplace().expect("a directory");
     let tree = tree(&dir, &[3_000_000; 100]);
     let whole = dir.path().join("whole");
-    let started = Instant::now();
     assert!(child(&tree, &whole).status().expect("it runs").success());
-    let most = started.elapsed();
     let size = fs::metadata(&whole).expect("it is there").len();
+    let all = allocated_bytes(&whole);
     drop(Mount::read_only(&whole).expect("a run that was let be mounts"));
     let image = dir.path().join("image");
     let (mut finished, mut begun) = (0, 0);
@@ -378,9 +380,13 @@ fn a_killed_run_leaves_nothing_that_mounts() {
             tools::mke2fs(&image, &["-t", "ext4"]).expect("an old filesystem");
         }
         let mut running = child(&tree, &image).spawn().expect("it runs");
-        // Moments spread evenly, in an order of no pattern.
-        let share = f64::from(number * 61 % 97) / 97.0;
-        std::thread::sleep(most.mul_f64(share).max(Duration::from_millis(1)));
+        // Moments spread evenly over what is written, in an order of no pattern.
+        let share = u64::from(number * 61 % 97);
+        while running.try_wait().expect("it is a child").is_none()
+            && allocated_bytes(&image) < all * share / 97
+        {
+            std::thread::sleep(Duration::from_micros(200));
+        }
         let _ = running.kill();
         let status = running.wait().expect("it ends");
         let is_old = number % 2 == 1 && !image_was_begun(&image);
@@ -409,6 +415,11 @@ fn a_killed_run_leaves_nothing_that_mounts() {
     );
 }
 
+/// How much of the storage `path` takes, or 0 where it is not there.
+fn allocated_bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
+}
+
 /// Whether the label of the old filesystem is gone: a run zeroes it first.
 fn image_was_begun(image: &Path) -> bool {
     !has_magic(image)
@@ -429,7 +440,11 @@ fn an_unreadable_file_is_named_and_no_output_is_left() {
     let image = dir.path().join("image");
     let mut child = Command::new(program);
     child
-        .args(["child_builds_as_it_is_told", "--exact", "--nocapture"])
+        .args([
+            &crate::test_name(module_path!(), "child_builds_as_it_is_told"),
+            "--exact",
+            "--nocapture",
+        ])
         .current_dir("/");
     let [tree_variable, image_variable] = CHILD;
     child

@@ -3,7 +3,7 @@
 
 #![cfg(all(target_os = "linux", feature = "oci"))]
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs;

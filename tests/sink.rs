@@ -535,7 +535,7 @@ mod stopped {
 
     use super::{JUNK, MIB, begin, bytes_of, junk_file, run, scratch};
 
-    const CHILD: &str = "stopped::child_that_writes_until_it_is_stopped";
+    const CHILD: &str = "child_that_writes_until_it_is_stopped";
 
     /// Writes an image that never ends to `SINK_TEST_OUTPUT`; the tests below run and stop it.
     #[test]
@@ -572,7 +572,11 @@ mod stopped {
             .args(["--default-signal=HUP,INT,TERM", "sh", "-c"])
             .args([&format!("{shell} exec \"$@\""), "sh"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", CHILD])
+            .args([
+                "--ignored",
+                "--exact",
+                &crate::test_name(module_path!(), CHILD),
+            ])
             .env("SINK_TEST_OUTPUT", path)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -656,7 +660,11 @@ mod stopped {
         let status = Command::new("setpriv")
             .args(["--reuid=1000", "--regid=1000", "--clear-groups"])
             .arg(&program)
-            .args(["--ignored", "--exact", CHILD])
+            .args([
+                "--ignored",
+                "--exact",
+                &crate::test_name(module_path!(), CHILD),
+            ])
             .env("SINK_TEST_OUTPUT", &path)
             .stdout(Stdio::null())
             .status()

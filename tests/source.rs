@@ -862,7 +862,11 @@ fn refusal_for_an_ordinary_user(path: &Path) -> String {
     let copy = dir.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let output = Command::new(&copy)
-        .args(["declare_for_an_ordinary_user", "--exact", "--nocapture"])
+        .args([
+            &crate::test_name(module_path!(), "declare_for_an_ordinary_user"),
+            "--exact",
+            "--nocapture",
+        ])
         .env("MKE4FS_TEST_DECLARE", path)
         .current_dir("/")
         .uid(1000)

@@ -3,7 +3,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli", feature = "oci"))]
 
-mod common;
+use crate::common;
 
 use std::fs;
 

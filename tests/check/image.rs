@@ -13,8 +13,8 @@ use mke4fs::layout::Layout;
 use mke4fs::sink::Memory;
 use mke4fs::tree::{Content, DataMap, Flags, Metadata, NodeId, Special, Tree, Xattr};
 
-use super::common::making;
-use super::common::tools::Result;
+use crate::common::making;
+use crate::common::tools::Result;
 
 /// An image in memory.
 #[derive(Clone)]

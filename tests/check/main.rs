@@ -3,8 +3,6 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod damages;
 mod image;
 mod planted;
@@ -16,10 +14,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::making::{self, CLOCK};
-use common::mount::{Scratch, mount_rw};
-use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, making::workplace};
+use crate::common::making::{self, CLOCK};
+use crate::common::mount::{Scratch, mount_rw};
+use crate::common::tools::{self, Need, Result, Which, ready};
+use crate::common::{awkward, making::workplace};
 use mke4fs::check::{CheckOptions, ImageFile, Report, check};
 
 const NEEDS: &[Need] = &[
@@ -64,7 +62,7 @@ fn empty_filesystems_are_clean_where_e2fsck_says_so() -> Result<()> {
         return Ok(());
     }
     let table = include_str!("../../fixtures/golden/table.txt");
-    let step = if common::is_wide() { 1 } else { STEP };
+    let step = if crate::common::is_wide() { 1 } else { STEP };
     let dir = workplace()?;
     let mut found_by_both = 0;
     let mut images = 0;

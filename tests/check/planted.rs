@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::common::making::workplace;
-use super::common::tools::{self, Need, Result, Which, ready};
 use super::damages::{DAMAGES, Damage, Kind};
 use super::image::{Image, Shared};
+use crate::common::making::workplace;
+use crate::common::tools::{self, Need, Result, Which, ready};
 use mke4fs::check::{CheckOptions, check};
 
 /// The heading of the table in fixtures/README.md.

@@ -1,0 +1,50 @@
+//! Given the crate and the reference tools, proves what a user relies on; never a detail that no user
+//! can see.
+//!
+//! One program of all integration tests but two: cargo runs test programs one after the other, and the
+//! threads of a single one let a test that computes run beside another that waits for a device, a
+//! virtual machine or a signal.
+
+#[cfg(target_os = "linux")]
+mod common;
+
+mod attrs;
+mod bounds;
+mod casefold;
+#[path = "check/main.rs"]
+mod check;
+mod cli;
+mod content;
+mod devices;
+mod early;
+mod faults;
+mod features;
+mod features_content;
+mod golden;
+mod huge;
+mod identity;
+mod kernel;
+mod life;
+mod oci;
+mod oci_real;
+mod options;
+mod oracles;
+mod plan;
+mod races;
+mod rules;
+mod sink;
+mod source;
+mod sources;
+mod stream;
+mod supply;
+mod tar;
+mod tar_hostile;
+mod undo;
+mod worlds;
+
+/// What the test `test` of `module`, a `module_path!()`, is called when this program is asked for it.
+#[cfg(target_os = "linux")]
+fn test_name(module: &str, test: &str) -> String {
+    let (_program, module) = module.split_once("::").expect("a module of this program");
+    format!("{module}::{test}")
+}
