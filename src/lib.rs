@@ -81,6 +81,8 @@ mod summary;
 mod sys;
 pub mod tree;
 pub mod units;
+#[doc(hidden)]
+pub mod work;
 
 pub use builder::{Builder, Built, Notice, Plan, Ready};
 pub use error::Error;

@@ -69,6 +69,9 @@ fn check_block_bitmap(volume: &Volume<'_>, (group, desc): (u32, &Desc), used: &[
     let run = volume.group_run(group);
     let ratio = volume.cluster_ratio;
     let at = (Area::BlockBitmap, Place::group(group));
+    if !volume.is_first(at.0, desc.block_bitmap) {
+        return;
+    }
     let Some(found) = volume.block(at, desc.block_bitmap) else {
         return;
     };
@@ -87,6 +90,9 @@ fn check_block_bitmap(volume: &Volume<'_>, (group, desc): (u32, &Desc), used: &[
 /// Judges a group's inode bitmap by the inodes that are in use: a bit for each, padded.
 pub(super) fn check_inodes(volume: &Volume<'_>, (group, desc): (u32, &Desc), needed: &[u8]) {
     let at = (Area::InodeBitmap, Place::group(group));
+    if !volume.is_first(at.0, desc.inode_bitmap) {
+        return;
+    }
     let Some(found) = volume.block(at, desc.inode_bitmap) else {
         return;
     };

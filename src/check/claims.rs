@@ -3,6 +3,7 @@
 use super::finding::{Area, Fault, Owner, Place};
 use super::volume::Volume;
 use crate::units::{Block, Run};
+use crate::work;
 
 /// Every block that something has.
 #[derive(Default)]
@@ -13,6 +14,7 @@ pub(super) struct Claims {
 impl Claims {
     /// Notes who has some blocks.
     pub(super) fn add(&mut self, run: Run, owner: Owner) {
+        work::add(1);
         if run.len > 0 {
             self.list.push((run, owner));
         }

@@ -362,7 +362,11 @@ fn check_symlink(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &H
             return;
         };
         let at = (Area::Symlink, place);
-        match volume.block(at, piece.run.start.get()) {
+        let block = piece.run.start.get();
+        if !volume.is_first(at.0, block) {
+            return;
+        }
+        match volume.block(at, block) {
             Some(block) => block,
             None => return,
         }

@@ -18,6 +18,7 @@ use crate::ondisk::checksum::crc32c;
 use crate::ondisk::dir::{TAIL_BYTES, entry_bytes};
 use crate::ondisk::inode::{FLAG_CASEFOLD, FLAG_INDEX};
 use crate::units::Ino;
+use crate::work;
 
 /// How many blocks of a directory may be broken before the rest is left alone.
 const MOST_BROKEN: u32 = 16;
@@ -317,6 +318,7 @@ impl Reading<'_> {
     }
 
     fn entry(&mut self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+        work::add(1);
         self.check_name(place, entry.name);
         let root = Ino::ROOT.get();
         if entry.ino == root {

@@ -223,6 +223,8 @@ pub(super) fn check_backups(volume: &Volume<'_>, descs: &[Desc]) {
             true => (number * per_block, run.len),
             false => (0, run.len.min(volume.desc_blocks().into())),
         };
+        // A copy that is longer than its group lies over those of other groups, which is told.
+        let blocks = blocks.min(volume.group_run(group).len);
         for step in 0..blocks {
             let from = index(u64::from(first) + step * u64::from(per_block));
             let known = descs.get(from..).unwrap_or_default();

@@ -42,6 +42,14 @@ pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
     let seed = volume.inode_seed(ino, file.node.i_generation.get());
     let mut broken = 0;
     for (_, block) in extents::blocks(&file.mapped.pieces) {
+        if !volume.is_first(at.0, block) {
+            volume.rule(
+                at.0,
+                at.1,
+                "it has one block twice; the rest is not checked",
+            );
+            return;
+        }
         let is_sound = volume
             .block(at, block)
             .is_some_and(|bytes| check_block(volume, place.at(block), &bytes, seed));

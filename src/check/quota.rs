@@ -53,7 +53,8 @@ struct QuotaFile<'a> {
     volume: &'a Volume<'a>,
     file: &'a OwnFile,
     place: Place,
-    visited: HashSet<u32>,
+    /// Places in the image, in bytes: a file may have one block at many places of its own.
+    visited: HashSet<u64>,
     /// Bytes and inodes by id, with whether the tree leads to it.
     entries: BTreeMap<u32, (u64, u64, bool)>,
 }
@@ -63,21 +64,26 @@ impl QuotaFile<'_> {
         self.volume.rule(Area::Quota, self.place, rule);
     }
 
-    /// A block of the file, which has blocks of its own.
-    fn block(&self, number: u32) -> Option<Vec<u8>> {
+    /// Where in the image a block of the file is, which has blocks of its own, in bytes.
+    fn place_of(&self, number: u32) -> Option<u64> {
         let bytes = self.volume.block_size.bytes_u64();
         let offset = u64::from(number) * length(BLOCK_BYTES);
         if offset >= size_of_file(&self.file.node) {
             return None;
         }
         let block = extents::find(&self.file.mapped.pieces, offset / bytes)?;
-        let at = block.get() * bytes + offset % bytes;
-        let place = (Area::Quota, self.place.at(block.get()));
-        self.volume.bytes(place, at, BLOCK_BYTES)
+        Some(block.get() * bytes + offset % bytes)
+    }
+
+    fn block(&self, place: u64) -> Option<Vec<u8>> {
+        let block = place / self.volume.block_size.bytes_u64();
+        let at = (Area::Quota, self.place.at(block));
+        self.volume.bytes(at, place, BLOCK_BYTES)
     }
 
     fn check(mut self, magic: u32, usage: &ById) {
-        let header = self.block(0).and_then(|bytes| read::<Header>(&bytes, 0));
+        let header = self.place_of(0).and_then(|place| self.block(place));
+        let header = header.and_then(|bytes| read::<Header>(&bytes, 0));
         let Some(header) = header else {
             self.rule("the quota file has no header");
             return;
@@ -98,12 +104,15 @@ impl QuotaFile<'_> {
 
     /// Follows a block of the tree; `prefix` is what the levels above say of the ids below.
     fn branch(&mut self, number: u32, level: usize, prefix: u32) {
-        if !self.visited.insert(number) {
+        let Some(place) = self.place_of(number) else {
+            self.rule("its tree leads past its end");
+            return;
+        };
+        if !self.visited.insert(place) {
             self.rule("its tree leads to one block twice");
             return;
         }
-        let Some(bytes) = self.block(number) else {
-            self.rule("its tree leads past its end");
+        let Some(bytes) = self.block(place) else {
             return;
         };
         for low in 0..=u8::MAX {
@@ -125,9 +134,12 @@ impl QuotaFile<'_> {
             self.rule("its tree leads to its header");
             return;
         }
-        if self.visited.insert(number) {
-            let Some(bytes) = self.block(number) else {
-                self.rule("its tree leads past its end");
+        let Some(place) = self.place_of(number) else {
+            self.rule("its tree leads past its end");
+            return;
+        };
+        if self.visited.insert(place) {
+            let Some(bytes) = self.block(place) else {
                 return;
             };
             let entries = bytes.get(size_of::<EntriesHeader>()..).unwrap_or_default();

@@ -2,6 +2,8 @@
 //! judges what they say.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io;
 
 use bytemuck::{AnyBitPattern, pod_read_unaligned};
 
@@ -11,6 +13,7 @@ use crate::feature::{Feature, FeatureSet, Word};
 use crate::ondisk::checksum::inode_seed;
 use crate::ondisk::superblock::Superblock;
 use crate::units::{BlockSize, Run};
+use crate::work;
 
 /// Where findings go, and what they are found in.
 pub(super) struct Volume<'a> {
@@ -18,6 +21,8 @@ pub(super) struct Volume<'a> {
     base: u64,
     most_findings: usize,
     report: RefCell<Report>,
+    /// What was read, of which nothing is read twice.
+    met: RefCell<HashSet<(Area, u64)>>,
     /// The primary superblock.
     pub(super) sb: Superblock,
     pub(super) features: FeatureSet,
@@ -76,6 +81,7 @@ impl<'a> Volume<'a> {
             base: storage.base,
             most_findings: storage.most_findings,
             report: RefCell::new(report),
+            met: RefCell::default(),
             features,
             block_size,
             blocks_count,
@@ -117,6 +123,14 @@ impl<'a> Volume<'a> {
         self.has(Feature::MetadataCsum)
     }
 
+    /// Whether `number`, a block or a place of another unit, is met for the first time in structures of
+    /// this kind. What many claim is told by the claims; that it is read once bounds the check by what
+    /// the image holds.
+    pub(super) fn is_first(&self, area: Area, number: u64) -> bool {
+        work::add(1);
+        self.met.borrow_mut().insert((area, number))
+    }
+
     /// Notes a finding.
     pub(super) fn note(&self, area: Area, place: Place, fault: Fault) {
         let finding = Finding { area, place, fault };
@@ -156,10 +170,19 @@ impl<'a> Volume<'a> {
 
     /// Reads bytes of the filesystem, or notes that it cannot be done.
     pub(super) fn bytes(&self, at: (Area, Place), offset: u64, length: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; length];
         let offset = self.base.checked_add(offset)?;
-        match self.image.read_exact_at(offset, &mut bytes) {
-            Ok(()) => Some(bytes),
+        // What lies past the end costs nothing: descriptors may lead there by the thousand.
+        let is_past_end = offset.saturating_add(self::length(length)) > self.image.size_bytes();
+        let read = if is_past_end {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            work::add_bytes(length);
+            let mut bytes = vec![0; length];
+            let read = self.image.read_exact_at(offset, &mut bytes);
+            read.map(|()| bytes)
+        };
+        match read {
+            Ok(bytes) => Some(bytes),
             Err(error) => {
                 self.note(at.0, at.1, Fault::Unreadable(error.kind()));
                 None

@@ -7,12 +7,12 @@
 //! any bytes at all, `**/` at the front or after a slash for any directories or none, and `\` takes
 //! its meaning from what follows it. All of it is bytes.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Readable;
+use crate::work;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,18 +93,15 @@ impl Patterns {
     /// Whether the file at `path`, from the image's root without a slash in front, shall be left
     /// out; what is above it is not asked for.
     pub fn exclude(&self, path: &[u8], leaf: Leaf) -> bool {
-        let mut excluded = self.only.as_ref().is_some_and(|only| **only != *path);
-        let whole = match self.below.is_empty() {
-            true => Cow::Borrowed(path),
-            false => Cow::Owned([&self.below, path].concat()),
-        };
-        for used in self.used.iter() {
-            if used.pattern.matches_path(&whole, leaf) {
-                used.matched.store(true, Ordering::Relaxed);
-                excluded = true;
-            }
+        if self.is_empty() {
+            return false;
         }
-        excluded
+        let (above, name) = split_last(path);
+        let mut way = self.way();
+        for name in above.into_iter().flat_map(|above| above.split(is_slash)) {
+            self.descend(&mut way, name);
+        }
+        self.exclude_at(&way, name, leaf)
     }
 
     /// As [`exclude`](Self::exclude), for a source that is not walked from its root: also where a
@@ -113,9 +110,60 @@ impl Patterns {
         if self.is_empty() {
             return false;
         }
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let mut above = slashes.map(|(at, _)| &path[..at]);
-        above.any(|directory| self.exclude(directory, Leaf::Directory)) || self.exclude(path, leaf)
+        let (above, name) = split_last(path);
+        let mut way = self.way();
+        for name in above.into_iter().flat_map(|above| above.split(is_slash)) {
+            if self.exclude_at(&way, name, Leaf::Directory) {
+                return true;
+            }
+            self.descend(&mut way, name);
+        }
+        self.exclude_at(&way, name, leaf)
+    }
+
+    /// The way to the directory that paths begin at.
+    pub(super) fn way(&self) -> Way {
+        let of_paths = self.used.iter().filter(|used| used.pattern.is_of_paths);
+        let places = of_paths.map(|used| {
+            let mut places = used.pattern.start();
+            used.pattern.read(&mut places, &self.below);
+            places
+        });
+        Way {
+            places: places.collect(),
+            is_top: true,
+        }
+    }
+
+    /// Goes on from the directory of `way` to the directory `name` in it.
+    pub(super) fn descend(&self, way: &mut Way, name: &[u8]) {
+        let of_paths = self.used.iter().filter(|used| used.pattern.is_of_paths);
+        for (used, places) in of_paths.zip(&mut way.places) {
+            used.pattern.read(places, name);
+            used.pattern.read(places, b"/");
+        }
+        way.is_top = false;
+    }
+
+    /// Whether `name` in the directory of `way` shall be left out. So a name costs its own length,
+    /// however long the way to it is.
+    pub(super) fn exclude_at(&self, way: &Way, name: &[u8], leaf: Leaf) -> bool {
+        let is_other = |only: &[u8]| !way.is_top || only != name;
+        let mut excluded = self.only.as_deref().is_some_and(is_other);
+        let mut places = way.places.iter();
+        for Used { pattern, matched } in self.used.iter() {
+            let begun = if pattern.is_of_paths {
+                places.next()
+            } else {
+                None
+            };
+            let is_wanted = !pattern.is_of_directories || leaf == Leaf::Directory;
+            if is_wanted && pattern.ends_with(begun, name) {
+                matched.store(true, Ordering::Relaxed);
+                excluded = true;
+            }
+        }
+        excluded
     }
 
     /// The patterns that have left out nothing so far.
@@ -125,6 +173,29 @@ impl Patterns {
             .iter()
             .filter(unmatched)
             .map(|used| used.pattern.text())
+    }
+}
+
+/// How far each pattern of whole paths has come on the way to a directory.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// Of every pattern that is of whole paths.
+    places: Vec<Places>,
+    is_top: bool,
+}
+
+/// The places in a pattern that the bytes so far may have led to, each once, in no order.
+type Places = Vec<usize>;
+
+fn is_slash(byte: &u8) -> bool {
+    *byte == b'/'
+}
+
+/// What stands before the last slash, if there is one, and what behind it.
+fn split_last(path: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    match path.iter().rposition(is_slash) {
+        Some(at) => (Some(&path[..at]), &path[at + 1..]),
+        None => (None, path),
     }
 }
 
@@ -158,14 +229,34 @@ enum Token {
     Byte(u8),
     /// One byte but a slash.
     One,
-    /// One byte of the ranges, or one that is in none of them; never a slash.
-    Set(bool, Box<[(u8, u8)]>),
+    /// One byte of these; never a slash.
+    Set(Box<Bytes>),
     /// Any bytes but slashes.
     Name,
     /// Any bytes.
     All,
     /// Nothing, or any bytes up to a slash.
     Directories,
+}
+
+/// A set of bytes: a bit for each, so that it takes as long to ask as it has ranges but once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Bytes([u64; 4]);
+
+impl Bytes {
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte / 64)] & (1 << (byte % 64)) != 0
+    }
+
+    fn add(&mut self, low: u8, high: u8) {
+        for byte in low..=high {
+            self.0[usize::from(byte / 64)] |= 1 << (byte % 64);
+        }
+    }
+
+    fn invert(&mut self) {
+        self.0 = self.0.map(|bits| !bits);
+    }
 }
 
 impl Pattern {
@@ -219,62 +310,101 @@ impl Pattern {
         &self.text
     }
 
-    fn matches_path(&self, path: &[u8], leaf: Leaf) -> bool {
-        if self.is_of_directories && leaf != Leaf::Directory {
-            return false;
-        }
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        self.matches(if self.is_of_paths { path } else { name })
+    /// Whether the pattern stands for all of `bytes`.
+    pub(super) fn matches(&self, bytes: &[u8]) -> bool {
+        self.ends_with(None, bytes)
     }
 
-    /// Whether the pattern stands for all of `bytes`.
-    ///
-    /// All the places in the pattern that the bytes so far may have led to are kept at once, so no
-    /// pattern takes longer than its length times that of the bytes.
-    pub(super) fn matches(&self, bytes: &[u8]) -> bool {
-        let mut places = vec![false; self.tokens.len() + 1];
-        self.enter(&mut places, 0);
-        for byte in bytes {
-            let mut next = vec![false; places.len()];
-            for (at, token) in self.tokens.iter().enumerate() {
-                if places[at] {
-                    self.step(&mut next, (at, token), *byte);
-                }
-            }
-            places = next;
+    /// Whether the pattern, which has come to the places `begun`, or else begins here, ends with all
+    /// of `bytes`.
+    fn ends_with(&self, begun: Option<&Places>, bytes: &[u8]) -> bool {
+        if begun.is_some_and(Vec::is_empty) {
+            return false;
         }
-        places[self.tokens.len()]
+        let mut places = begun.cloned().unwrap_or_else(|| self.start());
+        self.read(&mut places, bytes);
+        places.contains(&self.tokens.len())
+    }
+
+    /// The places before any byte.
+    fn start(&self) -> Places {
+        let mut places = Places::new();
+        self.enter(&mut Marks::new(self.tokens.len()), &mut places, 0);
+        places
+    }
+
+    /// Moves `places` on by `bytes`.
+    ///
+    /// All the places that the bytes so far may have led to are kept at once, so no pattern takes
+    /// longer than its length times that of the bytes; and one that cannot match any more, no time.
+    fn read(&self, places: &mut Places, bytes: &[u8]) {
+        if places.is_empty() {
+            return;
+        }
+        let mut marks = Marks::new(self.tokens.len());
+        let mut next = Places::new();
+        for byte in bytes {
+            if places.is_empty() {
+                break;
+            }
+            work::add(places.len());
+            for at in &*places {
+                self.step(&mut marks, &mut next, (*at, *byte));
+            }
+            marks.clear(&next);
+            std::mem::swap(places, &mut next);
+            next.clear();
+        }
     }
 
     /// Comes to the place `at`, and to those behind it that nothing needs to be read for.
-    fn enter(&self, places: &mut [bool], at: usize) {
+    fn enter(&self, marks: &mut Marks, places: &mut Places, at: usize) {
         let mut at = at;
-        places[at] = true;
+        marks.add(places, at);
         while let Some(Token::Name | Token::All | Token::Directories) = self.tokens.get(at) {
             at += 1;
-            places[at] = true;
+            marks.add(places, at);
         }
     }
 
-    fn step(&self, next: &mut [bool], (at, token): (usize, &Token), byte: u8) {
-        match token {
-            Token::Byte(wanted) if *wanted == byte => self.enter(next, at + 1),
-            Token::One if byte != b'/' => self.enter(next, at + 1),
-            Token::Set(is_in, ranges) if byte != b'/' => {
-                let mut ranges = ranges.iter();
-                if ranges.any(|(low, high)| (*low..=*high).contains(&byte)) == *is_in {
-                    self.enter(next, at + 1);
-                }
+    fn step(&self, marks: &mut Marks, next: &mut Places, at_byte: (usize, u8)) {
+        let (at, byte) = at_byte;
+        match self.tokens.get(at) {
+            Some(Token::Byte(wanted)) if *wanted == byte => self.enter(marks, next, at + 1),
+            Some(Token::One) if byte != b'/' => self.enter(marks, next, at + 1),
+            Some(Token::Set(set)) if byte != b'/' && set.has(byte) => {
+                self.enter(marks, next, at + 1);
             }
-            Token::Name if byte != b'/' => self.enter(next, at),
-            Token::All => self.enter(next, at),
-            Token::Directories => {
-                next[at] = true;
+            Some(Token::Name) if byte != b'/' => self.enter(marks, next, at),
+            Some(Token::All) => self.enter(marks, next, at),
+            Some(Token::Directories) => {
+                marks.add(next, at);
                 if byte == b'/' {
-                    self.enter(next, at + 1);
+                    self.enter(marks, next, at + 1);
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Which places are in a list of them.
+struct Marks(Vec<bool>);
+
+impl Marks {
+    fn new(tokens: usize) -> Self {
+        Self(vec![false; tokens + 1])
+    }
+
+    fn add(&mut self, places: &mut Places, at: usize) {
+        if !std::mem::replace(&mut self.0[at], true) {
+            places.push(at);
+        }
+    }
+
+    fn clear(&mut self, places: &Places) {
+        for at in places {
+            self.0[*at] = false;
         }
     }
 }
@@ -309,11 +439,15 @@ fn set(text: &[u8]) -> Option<(Token, &[u8])> {
         [b'!' | b'^', rest @ ..] => (false, rest),
         _ => (true, text),
     };
-    let mut ranges = Vec::new();
+    let mut set = Bytes::default();
+    let mut is_first = true;
     loop {
         let (low, after) = match rest {
-            [b']', after @ ..] if !ranges.is_empty() => {
-                return Some((Token::Set(is_in, ranges.into()), after));
+            [b']', after @ ..] if !is_first => {
+                if !is_in {
+                    set.invert();
+                }
+                return Some((Token::Set(set.into()), after));
             }
             [b'\\', literal, after @ ..] => (*literal, after),
             [literal, after @ ..] => (*literal, after),
@@ -324,7 +458,8 @@ fn set(text: &[u8]) -> Option<(Token, &[u8])> {
             [b'-', high, after @ ..] if *high != b']' => (*high, after),
             _ => (low, after),
         };
-        ranges.push((low, high));
+        set.add(low, high);
+        is_first = false;
         rest = after;
     }
 }
@@ -398,6 +533,47 @@ mod tests {
         let text = "a*".repeat(200) + "b";
         let patterns = Patterns::new([text]).unwrap();
         assert!(!patterns.exclude(&[b'a'; 255], Leaf::Other));
+    }
+
+    #[test]
+    fn long_and_deep_paths_take_steps_by_their_length() {
+        let path = b"a/".repeat(32_000);
+        for text in [
+            "/var/cache/**",
+            "**/x",
+            "a/**/b/",
+            "a/*",
+            "[ab]/**",
+            "**/a/**",
+        ] {
+            let patterns = Patterns::new([text]).unwrap();
+            let asked = || patterns.exclude_within(&path, Leaf::Other);
+            let (_, steps) = work::steps_of(asked);
+            // A byte meets each token of a pattern once as a part of the way, and once as a name.
+            let most = 2 * path.len() * (text.len() + 1);
+            assert!(steps <= u64::try_from(most).unwrap(), "{text}: {steps}");
+        }
+    }
+
+    #[test]
+    fn a_name_costs_no_more_below_a_long_way() {
+        let patterns = Patterns::new(["a/**/x*", "**/a/b"]).unwrap();
+        let mut way = patterns.way();
+        let asked = |way: &Way| work::steps_of(|| patterns.exclude_at(way, b"bab", Leaf::Other)).1;
+        patterns.descend(&mut way, b"a");
+        let near = asked(&way);
+        for _ in 0..10_000 {
+            patterns.descend(&mut way, b"a");
+        }
+        assert!(asked(&way) <= near + 3, "{near}");
+    }
+
+    #[test]
+    fn only_the_highest_directory_that_is_left_out_counts() {
+        let patterns = Patterns::new(["a", "b", "a/**"]).unwrap();
+        assert!(patterns.exclude_within(b"a/b/c", Leaf::Other));
+        let unmatched: Vec<_> = patterns.unmatched().collect();
+        assert_eq!(unmatched, [&b"b"[..], b"a/**"]);
     }
 
     #[test]

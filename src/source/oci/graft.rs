@@ -12,19 +12,20 @@ pub(super) fn prune(tree: &mut Tree, at: NodeId, unwanted: &Patterns) -> Result<
     if unwanted.is_empty() {
         return Ok(());
     }
-    let mut directories = vec![(at, Vec::new())];
-    while let Some((directory, path)) = directories.pop() {
+    let mut directories = vec![(at, unwanted.way())];
+    while let Some((directory, way)) = directories.pop() {
         let mut out = Vec::new();
         for entry in tree.entries(directory) {
-            let path = join(&path, entry.name);
             let leaf = match tree.node(entry.node).kind {
                 Kind::Directory(_) => Leaf::Directory,
                 _ => Leaf::Other,
             };
-            match (unwanted.exclude(&path, leaf), leaf) {
-                (true, _) => out.push(entry.name.to_vec()),
-                (false, Leaf::Directory) => directories.push((entry.node, path)),
-                (false, Leaf::Other) => {}
+            if unwanted.exclude_at(&way, entry.name, leaf) {
+                out.push(entry.name.to_vec());
+            } else if leaf == Leaf::Directory {
+                let mut below = way.clone();
+                unwanted.descend(&mut below, entry.name);
+                directories.push((entry.node, below));
             }
         }
         for name in out {
@@ -32,13 +33,6 @@ pub(super) fn prune(tree: &mut Tree, at: NodeId, unwanted: &Patterns) -> Result<
         }
     }
     Ok(())
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    match path {
-        [] => name.to_vec(),
-        path => [path, b"/", name].concat(),
-    }
 }
 
 /// Declares all that is below the root of `from` in the directory `at` of `tree`, where it replaces
