@@ -1,9 +1,11 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
 mod early;
+mod sparse;
 mod stream;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
 use crate::emit::{Sinks, Writing, emit_to};
 use crate::error::Error;
@@ -19,6 +21,7 @@ use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 
 use early::Early;
+pub use sparse::Sparse;
 pub use stream::{Built, Ready};
 
 /// Collects options and sources for an image.
@@ -27,6 +30,7 @@ pub struct Builder {
     host: Host,
     wanted: Wanted,
     fit: Option<Fit>,
+    sparse: Sparse,
     early: bool,
 }
 
@@ -109,6 +113,7 @@ impl Builder {
             host,
             wanted: Wanted::default(),
             fit: None,
+            sparse: Sparse::default(),
             early: false,
         }
     }
@@ -146,6 +151,37 @@ impl Builder {
         self
     }
 
+    /// Says which blocks of zeros become holes; [`Sparse::Auto`] unless told otherwise.
+    ///
+    /// ```
+    /// use mke4fs::options::{Host, Options};
+    /// use mke4fs::source::{Declared, Source, SourceError};
+    /// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+    /// use mke4fs::{Builder, Fit, Sparse};
+    ///
+    /// struct Zeros;
+    ///
+    /// impl Source for Zeros {
+    ///     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+    ///         tree.file(at, b"zeros", Metadata::default(), Content::from_bytes(vec![0; 1 << 20]))?;
+    ///         Ok(Declared::default())
+    ///     }
+    /// }
+    ///
+    /// let size = |sparse| {
+    ///     let builder = Builder::new(Options::new(), Host::fixed(0)).source(Zeros);
+    ///     let plan = builder.fit(Fit::Minimum).sparse(sparse).plan()?;
+    ///     Ok::<u64, mke4fs::Error>(plan.size_bytes())
+    /// };
+    /// assert!(size(Sparse::Always)? < size(Sparse::Auto)?);
+    /// # Ok::<(), mke4fs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn sparse(mut self, sparse: Sparse) -> Self {
+        self.sparse = sparse;
+        self
+    }
+
     /// Lets [`ready`](Self::ready) write what files hold while it is still being found out what there
     /// is, if that makes no other image: each file is then opened once. What is wrong with the source
     /// may show only after the first byte was written, so this is for a sink that holds nothing.
@@ -161,7 +197,12 @@ impl Builder {
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(self) -> Result<Plan, Error> {
         let settings = self.settings_before_content()?;
-        let Found { tree, mut notices } = self.wanted.find(&settings, Contents::Later)?;
+        let Found {
+            mut tree,
+            mut notices,
+        } = self.wanted.find(&settings, Contents::Later)?;
+        let cancel = AtomicBool::new(false);
+        sparse::apply(self.sparse, &mut tree, &settings, &cancel)?;
         let (settled, layout) = match self.fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
@@ -169,8 +210,7 @@ impl Builder {
             }
             None => {
                 let settled = plan::settle(&self.options, &self.host, &tree)?;
-                let geometry = Geometry::new(&settled.settings)?;
-                let layout = Layout::new(&settled.settings, geometry, &tree)?;
+                let layout = sparse::lay_out(self.sparse, &mut tree, &settled.settings, &cancel)?;
                 (settled, layout)
             }
         };
@@ -187,14 +227,17 @@ impl Builder {
     /// The settings as far as no content changes them: no size changes the root directory's owner.
     fn settings_before_content(&self) -> Result<Settings, Error> {
         match self.fit {
-            Some(_) => plan::probe(&self.options, &self.host, &Tree::new(Metadata::default())),
+            Some(_) => {
+                let options = plan::fitting(&self.options);
+                plan::probe(&options, &self.host, &Tree::new(Metadata::default()))
+            }
             None => Ok(self.options.settle(&self.host)?.settings),
         }
     }
 
     /// Decides all that can be decided before the first byte is written: every block, unless the size is
-    /// known and a source is a stream, or contents may be written [`early`](Self::early). Then what is
-    /// there is written at once, and the rest decided behind it.
+    /// known, a source is a stream and holes are [`Sparse::Auto`], or contents may be written
+    /// [`early`](Self::early). Then what is there is written at once, and the rest decided behind it.
     ///
     /// # Errors
     /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
@@ -206,7 +249,7 @@ impl Builder {
                 Err(builder) => builder.plan().map(Ready::planned),
             };
         }
-        if self.fit.is_some() || !streams {
+        if self.fit.is_some() || !streams || self.sparse != Sparse::Auto {
             return self.plan().map(Ready::planned);
         }
         Ready::streaming(self)

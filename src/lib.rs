@@ -84,7 +84,7 @@ pub mod units;
 #[doc(hidden)]
 pub mod work;
 
-pub use builder::{Builder, Built, Notice, Plan, Ready};
+pub use builder::{Builder, Built, Notice, Plan, Ready, Sparse};
 pub use error::Error;
 pub use plan::Fit;
 pub use summary::{NodeCounts, Summary};

@@ -101,8 +101,8 @@ pub(crate) fn probe(options: &Options, host: &Host, tree: &Tree) -> Result<Setti
     Ok(settle(&options, host, tree)?.settings)
 }
 
-/// The options with the size that `tree` needs, and what that makes of them.
-pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Result<Planned, Error> {
+/// The options of an image whose size is still to be found.
+pub(crate) fn fitting(options: &Options) -> Options {
     let mut options = options.clone();
     if !options.asks_for_block_size() {
         options.block_size(BLOCK_BYTES);
@@ -110,7 +110,12 @@ pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Resu
     if !options.asks_for_inode_size() {
         options.inode_size(INODE_BYTES);
     }
-    let search = Search::new(options, host, tree, fit)?;
+    options
+}
+
+/// The options with the size that `tree` needs, and what that makes of them.
+pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Result<Planned, Error> {
+    let search = Search::new(fitting(options), host, tree, fit)?;
     search.run()
 }
 

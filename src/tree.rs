@@ -366,6 +366,14 @@ impl Tree {
         node.metadata = node.kind.keep(metadata);
     }
 
+    /// Gives the regular file `node` other content in place of its own; of anything else, nothing
+    /// changes.
+    pub(crate) fn set_content(&mut self, node: NodeId, content: Content) {
+        if let Kind::File(own) = &mut self.nodes[node.index()].kind {
+            *own = content;
+        }
+    }
+
     /// Puts every directory's entries in the order of their names' bytes.
     ///
     /// A tree that remembered its names forgets them, along with what was removed, and gives every

@@ -10,11 +10,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stream::Built;
-use super::{Builder, Contents, Found, Notice, Wanted, of_layout};
+use super::{Builder, Contents, Found, Notice, Sparse, Wanted, of_layout, sparse};
 use crate::emit::{self, Begun, EmitError, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
-use crate::layout::{Arrivals, Layout};
+use crate::layout::Arrivals;
 use crate::options::{Host, Options, Settings};
 use crate::plan;
 use crate::sink::Sink;
@@ -48,7 +48,10 @@ impl Early {
         let [source] = &builder.wanted.sources[..] else {
             return false;
         };
-        builder.early && builder.fit.is_none() && source.is_early()
+        builder.early
+            && builder.fit.is_none()
+            && builder.sparse == Sparse::Auto
+            && source.is_early()
     }
 
     /// The image that `builder` makes; the builder again where it cannot be guessed what that is.
@@ -100,10 +103,12 @@ impl Early {
         if let Some(failure) = failure {
             return Err(failure.into());
         }
-        let Found { tree, mut notices } = found?;
+        let Found {
+            mut tree,
+            mut notices,
+        } = found?;
         let settled = plan::settle(&self.options, &self.host, &tree)?;
-        let geometry = Geometry::new(&settled.settings)?;
-        let layout = Layout::new(&settled.settings, geometry, &tree)?;
+        let layout = sparse::lay_out(Sparse::Auto, &mut tree, &settled.settings, writing.cancel)?;
         match settled.settings.inodes_count == self.settings.inodes_count {
             true => begun.finish(&layout, &tree, in_place)?,
             // More inodes than was thought move everything.

@@ -8,9 +8,9 @@ use std::ffi::{OsStr, OsString};
 use super::request::{Manner, Request, SizeWish};
 use super::rules;
 use super::words;
-use crate::Fit;
 use crate::options::{Errors, JournalLength, Size, number, parse_uuid};
 use crate::source::patterns::Patterns;
+use crate::{Fit, Sparse};
 
 /// A flag.
 pub(super) struct Flag {
@@ -281,6 +281,12 @@ pub(super) static FLAGS: &[Flag] = &[
         },
     ),
     long(
+        "sparse",
+        Some("WHEN"),
+        "Make holes of blocks of zeros always, never, or only where SIZE is too small without [default: auto]",
+        sparse,
+    ),
+    long(
         "all-root",
         None,
         "Let all files belong to root; this and what follows apply in the order given",
@@ -505,6 +511,17 @@ fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
         }
         None => line(words::bad_size(&value)),
     }
+}
+
+/// In cp's words.
+fn sparse(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.sparse = match value.to_str() {
+        Some("auto") => Sparse::Auto,
+        Some("always") => Sparse::Always,
+        Some("never") => Sparse::Never,
+        _ => return line(words::bad_sparse(&text(value))),
+    };
+    Ok(())
 }
 
 /// What shall be available: a share of the content, or a size with a unit, since a bare number

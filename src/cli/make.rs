@@ -118,7 +118,9 @@ pub(super) fn prepare(
     settings: &Settings,
 ) -> Result<Prepared, Failure> {
     let fit = fit(request, &options, host);
-    let mut builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    let mut builder = Builder::new(options, host.clone())
+        .keep_root(request.keep_root)
+        .sparse(request.sparse);
     let patterns =
         Patterns::new(&request.exclude).map_err(|error| Error::from(SourceError::other(error)))?;
     let asked = Asked {

@@ -5,10 +5,10 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use super::rules::RuleWish;
-use crate::Fit;
 use crate::options::{JournalLength, Options, Size};
 #[cfg(all(unix, feature = "oci"))]
 use crate::source::oci::Platform;
+use crate::{Fit, Sparse};
 
 /// Whose way of talking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ pub(super) struct Request {
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
     pub(super) one_file_system: bool,
+    pub(super) sparse: Sparse,
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
     /// Where to keep what is overwritten; "" is where mke2fs.conf says.
@@ -130,6 +131,7 @@ impl Request {
             platform: None,
             exclude: Vec::new(),
             one_file_system: false,
+            sparse: Sparse::default(),
             uncached: false,
             undo_file: None,
             dry_run: false,

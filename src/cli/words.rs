@@ -30,6 +30,11 @@ pub(super) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}'; it can be min, auto, +512M, +20% or a size such as 64M")
 }
 
+/// Ours: `--sparse` is ours alone.
+pub(super) fn bad_sparse(value: &str) -> String {
+    format!("--sparse: invalid value '{value}': must be auto, always or never")
+}
+
 /// Ours: `--threads` is ours alone.
 pub(super) fn bad_threads(value: &str) -> String {
     format!("invalid number of threads '{value}'; it needs a number from 1")

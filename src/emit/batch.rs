@@ -585,7 +585,8 @@ impl<'a> Image<'a> {
     }
 }
 
-fn unreadable(content: &Content, error: std::io::Error) -> EmitError {
+/// What could not be read of `content`.
+pub(crate) fn unreadable(content: &Content, error: std::io::Error) -> EmitError {
     EmitError::Content {
         name: content.source.describe(content.key),
         error,

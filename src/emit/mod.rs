@@ -33,6 +33,7 @@ use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
+pub(crate) use batch::unreadable;
 use batch::{Batch, Batches, Buffer};
 pub use early::Early;
 use journal_device::Listing;
