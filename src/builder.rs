@@ -14,7 +14,7 @@ use crate::layout::{Layout, LayoutWarning};
 use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::Sink;
-use crate::source::rules::{self, Rule};
+use crate::source::rules::{self, Rule, XattrFilter};
 use crate::source::{self, ContentStore, EarlyContents, Source};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
@@ -283,6 +283,10 @@ enum Contents<'a> {
 impl Wanted {
     /// Asks every source for what it holds, one over the other, and follows the rules.
     fn find(self, settings: &Settings, mut contents: Contents<'_>) -> Result<Found, Error> {
+        let latest = settings.latest_time.map(Timestamp::from_seconds);
+        let latest = latest.map(Rule::LatestTime).into_iter();
+        let rules: Vec<Rule> = latest.chain(self.rules).collect();
+        let kept_xattrs = XattrFilter::of(&rules);
         let mut tree = Tree::new(Metadata::default());
         let mut root = None;
         let mut notices = Vec::new();
@@ -290,6 +294,7 @@ impl Wanted {
             if number > 0 {
                 tree.overlay()?;
             }
+            source.filter_xattrs(&kept_xattrs);
             let declared = match &mut contents {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?
@@ -302,9 +307,6 @@ impl Wanted {
         }
         let kept = root.filter(|_| self.keep_root);
         tree.set_metadata(NodeId::ROOT, plan::root(settings, kept));
-        let latest = settings.latest_time.map(Timestamp::from_seconds);
-        let latest = latest.map(Rule::LatestTime).into_iter();
-        let rules: Vec<Rule> = latest.chain(self.rules).collect();
         let now = Timestamp::from_seconds(settings.clock);
         notices.extend(rules::apply(&rules, &mut tree, now)?);
         if let Some(context) = &settings.root_selinux {

@@ -226,6 +226,49 @@ fn attributes_stay_or_go_by_their_names() {
 }
 
 #[test]
+fn attributes_that_may_not_be_read_are_told_of_unless_they_go() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    let scratch = Scratch::new(8 << 20).expect("a filesystem with attributes");
+    // A capability of another namespace's root: whoever is root in a namespace of its own finds its
+    // name, and EOVERFLOW for a value.
+    let words: [u32; 6] = [0x0300_0001, 1, 0, 0, 0, 100_000];
+    let capability: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    for name in ["d/f", "d/g", "h"] {
+        let file = scratch.path().join(name);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
+        fs::write(&file, "").expect("a file");
+        xattr::set(&file, "user.a", b"v").expect("root may");
+        xattr::set(&file, "security.capability", &capability).expect("root may");
+    }
+    let lost = "3 files lost security.capability (first: ";
+    for (flags, is_told) in [
+        ("", true),
+        ("--threads 1", true),
+        ("--size 8M", true),
+        ("--xattr-exclude security.capability", false),
+        ("--xattr-exclude 'security.*' --copy SRC/h:/h2", false),
+        ("--xattr-include 'user.*'", false),
+        ("-E no_copy_xattrs", false),
+    ] {
+        let source = scratch.path().display().to_string();
+        let flags = flags.replace("SRC", &source);
+        let line = format!(
+            "rm -f image; unshare --user --map-root-user mke4fs -q -d {source} {flags} image"
+        );
+        let warned = place.make(&line);
+        let told = format!("mke4fs: warning: {lost}{source}/d/f): Value too large for");
+        assert_eq!(warned.starts_with(&told), is_told, "{flags}: {warned}");
+        assert_eq!(warned.is_empty(), !is_told, "{flags}: {warned}");
+        let kept = place.look(|root| attributes(&root.join("d/g")));
+        let left = usize::from(!flags.contains("no_copy"));
+        assert_eq!(kept.len(), left, "{flags}: {kept:?}");
+    }
+}
+
+#[test]
 fn times_are_clamped_and_made_equal() {
     if !is_ready() {
         return;

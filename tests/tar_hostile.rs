@@ -16,10 +16,11 @@ use std::process::{Command, Stdio};
 
 use common::making;
 use common::tools::{self, Need, Which, ready};
+use mke4fs::source::rules::{Rule, Stay, XattrPattern};
 use mke4fs::source::tar::Tar;
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Kind, Metadata, NodeId, Tree};
-use mke4fs::{Builder, Plan};
+use mke4fs::{Builder, Fit, Plan};
 
 const BLOCK: usize = 512;
 
@@ -905,6 +906,54 @@ fn headers() -> Vec<Case> {
             Refused("the atime is no number"),
         ),
     ]
+}
+
+#[test]
+fn attributes_that_go_are_not_looked_at() {
+    let long = vec![b'v'; 70_000];
+    let unnamed = b"user::rw-,user:nobody-knows:r--,group::r--,mask::rw-,other::r--";
+    let records: [(&[u8], &[u8]); 6] = [
+        (b"SCHILY.acl.access", b"no ACL at all"),
+        (b"SCHILY.acl.access", unnamed),
+        (b"SCHILY.acl.default", b"user::zzz"),
+        (b"SCHILY.xattr.system.posix_acl_access", b"\x07"),
+        (b"SCHILY.xattr.user.long", &long),
+        (b"LIBARCHIVE.xattr.user.bad", b"!no base 64!"),
+    ];
+    let rules = |patterns: &[&str]| -> Vec<Rule> {
+        let patterns = patterns.iter();
+        let patterns = patterns.map(|text| XattrPattern::new(Stay::Exclude, text));
+        patterns
+            .map(|pattern| Rule::Xattrs(pattern.expect("it is one")))
+            .collect()
+    };
+    for (key, value) in records {
+        let global = new().entry(b"g", b'g', &pax_records(&[(key, value)]));
+        let own = new().pax(&[(key, value)]);
+        for archive in [global, own] {
+            let bytes = archive.entry(b"d", b'5', b"").end();
+            let plan = |rules: Vec<Rule>, keep: bool| {
+                let tar = Tar::from_reader(Cursor::new(bytes.clone()), "it").keep_xattrs(keep);
+                let options = making::options("").expect("they are none");
+                let builder = Builder::new(options, making::memory_host()).source(tar);
+                rules
+                    .into_iter()
+                    .fold(builder, Builder::rule)
+                    .fit(Fit::Minimum)
+                    .plan()
+            };
+            let key = key.escape_ascii();
+            assert!(plan(Vec::new(), true).is_err(), "{key}");
+            assert!(plan(rules(&["user.other"]), true).is_err(), "{key}");
+            assert!(plan(Vec::new(), false).is_ok(), "{key}");
+            let plan = plan(rules(&["user.*", "system.*"]), true).expect("none is kept");
+            let unmatched = plan.notices.iter().filter(|notice| {
+                let notice = notice.to_string();
+                notice.contains("nothing matches")
+            });
+            assert_eq!(unmatched.count(), 1, "{key}");
+        }
+    }
 }
 
 fn pax() -> Vec<Case> {

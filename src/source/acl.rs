@@ -1,6 +1,10 @@
 //! Given a POSIX ACL as text or as the kernel shows it, gives its entries and the kernel's value;
 //! never the name of an owner on the host.
 
+/// The attribute that an access ACL is.
+pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
+/// The attribute that a directory's default ACL is.
+pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
 /// The version that begins the kernel's value (`POSIX_ACL_XATTR_VERSION`).
 const VERSION: u32 = 2;
 /// The id of an entry that has none (`ACL_UNDEFINED_ID`).

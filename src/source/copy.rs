@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::dir::Directory;
 use super::patterns::{Leaf, Patterns};
 use super::place::{self, IfMissing, Spot};
+use super::rules::XattrFilter;
 use super::{Declared, Source, SourceError};
 use crate::tree::{Content, Kind, Metadata, NodeId, Special, Tree, TreeError, XattrSetId};
 use crate::units::Timestamp;
@@ -36,7 +37,7 @@ pub struct Copy {
     to: Vec<u8>,
     now: Timestamp,
     patterns: Patterns,
-    keep_xattrs: bool,
+    xattrs: XattrFilter,
     one_file_system: bool,
     left_out: Option<(u64, u64)>,
 }
@@ -49,7 +50,7 @@ impl Copy {
             to: to.into(),
             now: Timestamp::default(),
             patterns: Patterns::default(),
-            keep_xattrs: true,
+            xattrs: XattrFilter::default(),
             one_file_system: false,
             left_out: None,
         }
@@ -72,7 +73,7 @@ impl Copy {
     /// Whether extended attributes are kept; they are unless told otherwise.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.keep_xattrs = keep;
+        self.xattrs = XattrFilter::all_if(keep);
         self
     }
 
@@ -88,6 +89,13 @@ impl Copy {
     pub fn exclude_inode(mut self, dev: u64, ino: u64) -> Self {
         self.left_out = Some((dev, ino));
         self
+    }
+
+    /// What reads the directory `path` with these attributes.
+    fn reading(&self, path: &Path) -> Directory {
+        let mut directory = Directory::new(path);
+        directory.filter_xattrs(&self.xattrs);
+        directory
     }
 
     /// Where it goes, and the path of that.
@@ -125,8 +133,8 @@ impl Copy {
         let node = tree.directory(parent, name, Metadata::default())?;
         let mut below = tree.path(node);
         below.remove(0);
-        let mut directory = Directory::new(&self.from)
-            .keep_xattrs(self.keep_xattrs)
+        let mut directory = self
+            .reading(&self.from)
             .one_file_system(self.one_file_system)
             .exclude(self.patterns.below(&below));
         if let Some((dev, ino)) = self.left_out {
@@ -154,7 +162,7 @@ impl Copy {
                 self.other("that is a directory; to copy into it, a slash is needed behind it")
             );
         }
-        let (from, declared) = alone(&self.from, self.keep_xattrs)?;
+        let (from, declared) = alone(&self.from, |above| self.reading(above))?;
         let entries = from.entries(NodeId::ROOT);
         let (1, Some(entry)) = (entries.len(), entries.last()) else {
             return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
@@ -169,6 +177,10 @@ impl Copy {
 }
 
 impl Source for Copy {
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        self.xattrs.narrow(filter);
+    }
+
     fn declare(&mut self, tree: &mut Tree, _at: NodeId) -> Result<Declared, SourceError> {
         let unread = |error| SourceError::read(self.from.as_os_str().as_bytes(), error);
         let is_directory = fs::symlink_metadata(&self.from).map_err(unread)?.is_dir();
@@ -206,7 +218,7 @@ pub fn content_of(path: &[u8]) -> Result<Content, SourceError> {
     if !fs::metadata(&found).map_err(unread)?.is_file() {
         return Err(unread(io::Error::other("a regular file is needed")));
     }
-    let (tree, _) = alone(&found, false)?;
+    let (tree, _) = alone(&found, |above| Directory::new(above).keep_xattrs(false))?;
     let content = tree.nodes().find_map(|(_, node)| match &node.kind {
         Kind::File(content) => Some(content.clone()),
         _ => None,
@@ -214,8 +226,11 @@ pub fn content_of(path: &[u8]) -> Result<Content, SourceError> {
     content.ok_or_else(|| SourceError::changed(path))
 }
 
-/// A tree of the one file `path`, called as there.
-fn alone(path: &Path, keep_xattrs: bool) -> Result<(Tree, Declared), SourceError> {
+/// A tree of the one file `path`, called as there; `reading` reads the directory above it.
+fn alone(
+    path: &Path,
+    reading: impl Fn(&Path) -> Directory,
+) -> Result<(Tree, Declared), SourceError> {
     let needed = || {
         let missing = io::Error::other("a name is needed at its end");
         SourceError::read(path.as_os_str().as_bytes(), missing)
@@ -226,8 +241,7 @@ fn alone(path: &Path, keep_xattrs: bool) -> Result<(Tree, Declared), SourceError
         _ => Path::new("."),
     };
     let mut tree = Tree::new(Metadata::default());
-    let declared = Directory::new(above)
-        .keep_xattrs(keep_xattrs)
+    let declared = reading(above)
         .exclude(Patterns::all_but(name))
         .threads(NonZero::<usize>::MIN)
         .declare(&mut tree, NodeId::ROOT)?;

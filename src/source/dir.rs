@@ -23,6 +23,7 @@ use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
 use super::listed::ListedName;
 use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
+use super::rules::XattrFilter;
 use super::{Declared, EarlyContents, Notice, Source, SourceError, clamped};
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
@@ -52,7 +53,8 @@ const MOST_HELPERS: usize = 63;
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
-    pub(super) keep_xattrs: bool,
+    /// Which extended attributes are kept.
+    pub(super) xattrs: XattrFilter,
     pub(super) excluded: Vec<(u64, u64)>,
     pub(super) patterns: Patterns,
     pub(super) one_file_system: bool,
@@ -65,7 +67,7 @@ impl Directory {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            keep_xattrs: true,
+            xattrs: XattrFilter::default(),
             excluded: Vec::new(),
             patterns: Patterns::default(),
             one_file_system: false,
@@ -77,7 +79,7 @@ impl Directory {
     /// Whether extended attributes are kept; they are unless told otherwise.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.keep_xattrs = keep;
+        self.xattrs = XattrFilter::all_if(keep);
         self
     }
 
@@ -146,6 +148,10 @@ impl Source for Directory {
         self.walk(tree, at, None)
     }
 
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        self.xattrs.narrow(filter);
+    }
+
     fn is_early(&self) -> bool {
         true
     }
@@ -199,6 +205,7 @@ impl Directory {
                 links: HashMap::new(),
                 left_out: Vec::new(),
                 skipped: BTreeMap::new(),
+                unread: BTreeMap::new(),
                 look: &look,
                 ahead: &ahead,
                 // The reference outlives what the walk borrows besides, which only a coercion forgets.
@@ -255,6 +262,8 @@ struct Walk<'a> {
     left_out: Vec<Vec<u8>>,
     /// Attributes that were skipped: the first file's path and the count, by name.
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    /// Attributes that could not be read: the same, by name and reason.
+    unread: BTreeMap<(Option<Vec<u8>>, String), (Vec<u8>, u64)>,
     look: &'a Look<'a>,
     ahead: &'a Ahead,
     /// Who takes contents that were read.
@@ -410,13 +419,18 @@ impl Walk<'_> {
     fn finish(self, root: Metadata) -> Declared {
         self.contents.set(self.files);
         let left_out = self.left_out.into_iter();
-        let skipped = self.skipped.into_iter();
-        let notices = left_out
-            .map(|path| Notice::LeftOut { path })
-            .chain(
-                skipped.map(|(name, (path, files))| Notice::AttributeSkipped { name, path, files }),
-            )
-            .collect();
+        let mut notices: Vec<Notice> = left_out.map(|path| Notice::LeftOut { path }).collect();
+        for (name, (path, files)) in self.skipped {
+            notices.push(Notice::AttributeSkipped { name, path, files });
+        }
+        for ((name, reason), (path, files)) in self.unread {
+            notices.push(Notice::AttributeUnread {
+                name,
+                path,
+                files,
+                reason,
+            });
+        }
         Declared {
             root: Some(root),
             notices,
@@ -562,20 +576,20 @@ impl Walk<'_> {
 
     /// Gives `node` the extended attributes of the file at `place`.
     fn set_xattrs(&mut self, node: NodeId, place: Place<'_>, xattrs: Xattrs) {
+        let files = &self.files;
+        let first = || (files.path_of(place.parent, place.name), 0);
         for name in xattrs.skipped {
-            self.skip(name, place);
+            self.skipped.entry(name).or_insert_with(first).1 += 1;
         }
-        if self.options.keep_xattrs {
+        for (name, error) in xattrs.unread {
+            let cause = (name, sys::reason(&error));
+            self.unread.entry(cause).or_insert_with(first).1 += 1;
+        }
+        if !self.options.xattrs.keeps_nothing() {
             // The root may have those of a source below.
             let set = self.tree.xattr_set(xattrs.kept);
             self.tree.set_xattrs(node, set);
         }
-    }
-
-    fn skip(&mut self, attribute: Vec<u8>, place: Place<'_>) {
-        let files = &self.files;
-        let first = || (files.path_of(place.parent, place.name), 0);
-        self.skipped.entry(attribute).or_insert_with(first).1 += 1;
     }
 
     fn fault(&self, parent: FileNumber, fault: Fault) -> SourceError {

@@ -126,6 +126,8 @@ pub(super) struct Xattrs {
     pub(super) kept: Vec<Xattr>,
     /// The names of those that ext4 cannot store.
     pub(super) skipped: Vec<Vec<u8>>,
+    /// The names of those whose values may not be read, or of none where not even names may.
+    pub(super) unread: Vec<(Option<Vec<u8>>, io::Error)>,
 }
 
 /// What could not be looked at.
@@ -394,10 +396,21 @@ impl Look<'_> {
 
     fn xattrs(&self, from: &XattrsOf<'_>) -> Result<Xattrs, Trouble> {
         let mut xattrs = Xattrs::default();
-        if !self.options.keep_xattrs {
+        if self.options.xattrs.keeps_nothing() {
             return Ok(xattrs);
         }
-        for name in from.names()? {
+        let names = match from.names() {
+            Ok(names) => names,
+            Err(error) if sys::means_kept_back(&error) => {
+                xattrs.unread.push((None, error));
+                return Ok(xattrs);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for name in names {
+            if !self.options.xattrs.keeps(&name) {
+                continue;
+            }
             if !ext4_names(&name) {
                 xattrs.skipped.push(name);
                 continue;
@@ -406,6 +419,9 @@ impl Look<'_> {
                 Ok(Some(value)) => xattrs.kept.push(Xattr { name, value }),
                 // Removed since it was listed.
                 Ok(None) => {}
+                Err(error) if sys::means_kept_back(&error) => {
+                    xattrs.unread.push((Some(name), error))
+                }
                 Err(error) => return Err(Trouble::Attribute(name, error)),
             }
         }

@@ -36,6 +36,7 @@ mod store;
 #[cfg(feature = "tar")]
 pub mod tar;
 
+use rules::XattrFilter;
 pub use store::{ContentStore, EarlyContents};
 
 /// What can declare files.
@@ -68,6 +69,13 @@ pub trait Source {
     /// # Errors
     /// Where something cannot be read or stored. The tree is then of no use.
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError>;
+
+    /// Says which extended attributes are kept, before anything is declared: a source that heeds it
+    /// reads no value of the others, and does not fail for one that cannot be read. What it declares
+    /// all the same is left out later.
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        let _ = filter;
+    }
 
     /// Whether contents can be read only in their order and only once, while they are declared. Then
     /// [`declare_stream`](Self::declare_stream) is asked for them where that spares keeping them.
@@ -147,6 +155,17 @@ pub enum Notice {
         /// How many files have it.
         files: u64,
     },
+    /// Extended attributes that may not be read, or whose filesystem does not tell their values.
+    AttributeUnread {
+        /// The attribute's name; none where even the names cannot be listed.
+        name: Option<Vec<u8>>,
+        /// The first file that has it.
+        path: Vec<u8>,
+        /// How many files have it.
+        files: u64,
+        /// Why, in the system's words.
+        reason: String,
+    },
     /// A pattern of what to leave out that no file matched.
     PatternUnmatched(Vec<u8>),
     /// A rule, or a part of one, that found nothing to do.
@@ -179,11 +198,32 @@ impl fmt::Display for Notice {
                     _ => write!(f, " ({files} files have it)"),
                 }
             }
+            Self::AttributeUnread {
+                name,
+                path,
+                files,
+                reason,
+            } => {
+                let (count, path) = (Files(*files), Readable(path));
+                let name = name.as_deref().map(|name| Readable(name).to_string());
+                let name = name.unwrap_or_else(|| "all extended attributes".to_owned());
+                write!(f, "{count} lost {name} (first: {path}): {reason}")
+            }
             Self::NoEnd { path } => {
                 write!(f, "{} has no mark at its end: ", Readable(path))?;
                 f.write_str("it may have been cut off between two entries")
             }
         }
+    }
+}
+
+/// So many files, in words.
+struct Files(u64);
+
+impl fmt::Display for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.0 == 1 { "file" } else { "files" };
+        write!(f, "{} {noun}", self.0)
     }
 }
 

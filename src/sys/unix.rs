@@ -266,6 +266,17 @@ fn collect_names(listed: io::Result<xattr::XAttrs>) -> io::Result<Vec<Vec<u8>>> 
     }
 }
 
+/// Whether the system keeps an extended attribute, or the list of them, to itself: security modules
+/// and filesystems such as FUSE's name some whose values they do not give, and a user namespace sees
+/// no capability of another one's root (EOVERFLOW). No retry mends that.
+pub(crate) fn means_kept_back(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        code,
+        Some(Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP | Errno::EOVERFLOW)
+    )
+}
+
 /// Whether a file was not opened because it is a symbolic link or a socket.
 pub(crate) fn means_other_type(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);

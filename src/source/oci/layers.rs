@@ -17,6 +17,7 @@ use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
 use crate::source::decompress::{Compression, peek, uncompressed};
+use crate::source::rules::XattrFilter;
 use crate::source::tar::{
     Archive, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, is_tar,
 };
@@ -68,11 +69,19 @@ impl Kept {
     }
 }
 
-/// What is in each of `layers`, in their order. Those that are compressed are kept uncompressed in
-/// files without a name in the directory `spool`.
+/// How layers are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// The directory in which those that are compressed are kept uncompressed, without a name.
+    pub(super) spool: &'a Path,
+    /// Which extended attributes are kept.
+    pub(super) xattrs: &'a XattrFilter,
+}
+
+/// What is in each of `layers`, in their order.
 pub(super) fn read(
     layers: &[Layer],
-    spool: &Path,
+    reading: Reading<'_>,
     threads: NonZero<usize>,
 ) -> Result<Vec<Contents>, Fault> {
     let queue = AtomicUsize::new(0);
@@ -86,7 +95,7 @@ pub(super) fn read(
             let (Some(layer), Some(place)) = (layers.get(at), found.get(at)) else {
                 break;
             };
-            let contents = read_layer(layer, spool);
+            let contents = read_layer(layer, reading);
             failed.fetch_or(contents.is_err(), Ordering::Relaxed);
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(contents);
         }
@@ -101,15 +110,15 @@ pub(super) fn read(
     found.into_iter().map_while(done).collect()
 }
 
-fn read_layer(layer: &Layer, spool: &Path) -> Result<Contents, Fault> {
+fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
     let mut packed = Checked::new(layer.blob.reader(), layer.digest.as_ref());
     let peeked = peek(&mut packed).map_err(|error| Fault::read(path, error));
     let contents = peeked.and_then(|(head, rest)| match Compression::of(&head) {
         Some(compression) if !is_tar(&head) => {
-            spooled(layer, uncompressed(rest, compression), spool)
+            spooled(layer, uncompressed(rest, compression), reading)
         }
-        _ => in_place(layer, rest),
+        _ => in_place(layer, rest, reading.xattrs),
     });
     // A blob that is another explains whatever is wrong inside it.
     packed.finish(path)?;
@@ -117,7 +126,8 @@ fn read_layer(layer: &Layer, spool: &Path) -> Result<Contents, Fault> {
 }
 
 /// Reads the layer whose uncompressed archive `reader` gives, and keeps that.
-fn spooled(layer: &Layer, reader: impl Read, spool: &Path) -> Result<Contents, Fault> {
+fn spooled(layer: &Layer, reader: impl Read, reading: Reading<'_>) -> Result<Contents, Fault> {
+    let Reading { spool, xattrs } = reading;
     let path = &layer.blob.path;
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let made = Spool::new(&mut checked, spool).and_then(|spool| {
@@ -126,7 +136,7 @@ fn spooled(layer: &Layer, reader: impl Read, spool: &Path) -> Result<Contents, F
     });
     let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
     let (input, file) = made.map_err(unkept)?;
-    let mut archive = Archive::new(input);
+    let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
     let contents = contents(layer, &mut archive, Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
     let ended = archive.into_input().drain(0);
@@ -136,7 +146,7 @@ fn spooled(layer: &Layer, reader: impl Read, spool: &Path) -> Result<Contents, F
 }
 
 /// Reads the layer whose archive `reader` gives as it is in the image.
-fn in_place(layer: &Layer, reader: impl Read) -> Result<Contents, Fault> {
+fn in_place(layer: &Layer, reader: impl Read, xattrs: &XattrFilter) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
     let file = layer.blob.stored_file();
     let kept = Kept {
@@ -144,7 +154,8 @@ fn in_place(layer: &Layer, reader: impl Read) -> Result<Contents, Fault> {
         start: layer.blob.start(),
     };
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
-    let mut archive = Archive::new(Buffered(BufReader::with_capacity(BUFFER, &mut checked)));
+    let input = Buffered(BufReader::with_capacity(BUFFER, &mut checked));
+    let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
     let contents = contents(layer, &mut archive, kept)?;
     drop(archive);
     checked.finish(&format!("{path}, uncompressed,"))?;

@@ -24,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::patterns::Patterns;
+use super::rules::XattrFilter;
 use super::tar::Unpack;
 use super::{Declared, Source, SourceError, clamped};
 use crate::tree::{Metadata, NodeId, Tree};
@@ -60,7 +61,8 @@ pub struct Image {
     wish: Wish,
     spool: PathBuf,
     threads: NonZero<usize>,
-    keep_xattrs: bool,
+    /// Which extended attributes are kept.
+    xattrs: XattrFilter,
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
@@ -97,7 +99,7 @@ impl Image {
             wish: Wish::default(),
             spool: PathBuf::from("."),
             threads: NonZero::<usize>::MIN,
-            keep_xattrs: true,
+            xattrs: XattrFilter::default(),
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
@@ -138,7 +140,7 @@ impl Image {
     /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.keep_xattrs = keep;
+        self.xattrs = XattrFilter::all_if(keep);
         self
     }
 
@@ -172,7 +174,11 @@ impl Image {
                 choice::choose_saved(&Store::archive(path, &self.spool)?, &self.wish)?
             }
         };
-        layers::read(&layers, &self.spool, self.threads)
+        let reading = layers::Reading {
+            spool: &self.spool,
+            xattrs: &self.xattrs,
+        };
+        layers::read(&layers, reading, self.threads)
     }
 
     /// Lays the layers over one another in the directory `at` of `tree`, which is empty.
@@ -199,9 +205,6 @@ impl Image {
             }
             for mut entry in layer.entries {
                 entry.metadata = clamped(entry.metadata, self.latest_time);
-                if !self.keep_xattrs {
-                    entry.clear_xattrs();
-                }
                 let content = layer.kept.content_of(&entry);
                 let placed = unpack.entry(entry, content);
                 placed.map_err(|error| SourceError::from(error).of(layer.path.as_bytes()))?;
@@ -237,6 +240,10 @@ impl Image {
 }
 
 impl Source for Image {
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        self.xattrs.narrow(filter);
+    }
+
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let declared = self.declare_unnamed(tree, at);
         declared.map_err(|error| error.of(self.path.as_os_str().as_bytes()))

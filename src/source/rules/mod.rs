@@ -18,12 +18,11 @@ pub use device_table::DeviceTable;
 pub use fault::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
-pub use xattrs::{Stay, XattrPattern};
+pub use xattrs::{Stay, XattrFilter, XattrPattern};
 
 use super::{Notice, Readable, SourceError};
 use crate::tree::{Metadata, NodeId, Tree, XattrSetId};
 use crate::units::Timestamp;
-use xattrs::Filter;
 
 /// What holds for the files of all sources, the root directory among them.
 #[derive(Clone, Debug)]
@@ -48,7 +47,8 @@ pub enum Rule {
     LatestTime(Timestamp),
     /// Times of access and change are that of the last writing.
     TimesByMtime,
-    /// Attributes stay or go. All rules of this kind count together, where the first of them is.
+    /// Attributes stay or go. All rules of this kind count together, where the first of them is;
+    /// sources that can tell do not even read the values of those that go.
     Xattrs(XattrPattern),
 }
 
@@ -64,12 +64,7 @@ pub fn apply(rules: &[Rule], tree: &mut Tree, now: Timestamp) -> Result<Vec<Noti
     {
         tree.overlay()?;
     }
-    let patterns = rules.iter().filter_map(|rule| match rule {
-        Rule::Xattrs(pattern) => Some(pattern),
-        _ => None,
-    });
-    let mut filter = Filter::new(patterns);
-    let mut is_filtered = filter.is_empty();
+    let mut is_filtered = false;
     let mut unmatched = Vec::new();
     for rule in rules {
         match rule {
@@ -99,15 +94,16 @@ pub fn apply(rules: &[Rule], tree: &mut Tree, now: Timestamp) -> Result<Vec<Noti
             }),
             Rule::Xattrs(_) if is_filtered => {}
             Rule::Xattrs(_) => {
-                filter_xattrs(tree, &mut filter);
+                filter_xattrs(tree, &XattrFilter::of(rules));
                 is_filtered = true;
             }
         }
     }
-    let attributes = filter
-        .unmatched()
-        .map(|pattern| Readable(pattern.text()).to_string());
-    unmatched.extend(attributes);
+    let attributes = rules.iter().filter_map(|rule| match rule {
+        Rule::Xattrs(pattern) if !pattern.has_matched() => Some(pattern.text()),
+        _ => None,
+    });
+    unmatched.extend(attributes.map(|text| Readable(text).to_string()));
     Ok(unmatched.into_iter().map(Notice::RuleUnmatched).collect())
 }
 
@@ -170,7 +166,7 @@ fn map_ids(tree: &mut Tree, map: &IdMap, of: Of) -> Vec<String> {
         .collect()
 }
 
-fn filter_xattrs(tree: &mut Tree, filter: &mut Filter<'_>) {
+fn filter_xattrs(tree: &mut Tree, filter: &XattrFilter) {
     let nodes = ids_of(tree);
     each_set(tree, &nodes, |mut xattrs| {
         xattrs.retain(|xattr| filter.keeps(&xattr.name));

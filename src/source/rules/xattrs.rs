@@ -1,6 +1,10 @@
 //! Given patterns of attribute names, says which attributes stay; never reads a value.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::super::patterns::{Pattern, PatternError};
+use super::Rule;
 
 /// Whether the attributes of a pattern stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,11 +15,13 @@ pub enum Stay {
     Exclude,
 }
 
-/// A pattern of whole attribute names, such as `user.*`, and what becomes of the attributes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A pattern of whole attribute names, such as `user.*`, and what becomes of the attributes. Clones
+/// share the memory of whether it matched.
+#[derive(Clone, Debug)]
 pub struct XattrPattern {
     stay: Stay,
     pattern: Pattern,
+    matched: Arc<AtomicBool>,
 }
 
 impl XattrPattern {
@@ -28,57 +34,93 @@ impl XattrPattern {
         Ok(Self {
             stay,
             pattern: Pattern::of_attributes(text.as_ref())?,
+            matched: Arc::default(),
         })
     }
 
     pub(super) fn text(&self) -> &[u8] {
         self.pattern.text()
     }
+
+    pub(super) fn has_matched(&self) -> bool {
+        self.matched.load(Ordering::Relaxed)
+    }
 }
 
-/// All patterns of attributes, in their order.
-pub(super) struct Filter<'a> {
-    patterns: Vec<&'a XattrPattern>,
-    /// Which of them matched.
-    matched: Vec<bool>,
+/// All patterns of attributes, in their order: which names are kept. It knows that before a value is
+/// read, so a [`Source`](crate::source::Source) need not read what goes.
+#[derive(Clone, Debug)]
+pub struct XattrFilter {
+    patterns: Arc<[XattrPattern]>,
+    /// What becomes of a name that no pattern matches.
+    otherwise: Stay,
 }
 
-impl<'a> Filter<'a> {
-    pub(super) fn new(patterns: impl Iterator<Item = &'a XattrPattern>) -> Self {
-        let patterns: Vec<_> = patterns.collect();
+impl Default for XattrFilter {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl XattrFilter {
+    /// The patterns among `rules`.
+    pub fn of(rules: &[Rule]) -> Self {
+        let patterns = rules.iter().filter_map(|rule| match rule {
+            Rule::Xattrs(pattern) => Some(pattern.clone()),
+            _ => None,
+        });
+        let patterns: Arc<[XattrPattern]> = patterns.collect();
+        let includes = patterns.iter().any(|it| it.stay == Stay::Include);
         Self {
-            matched: vec![false; patterns.len()],
             patterns,
+            otherwise: if includes {
+                Stay::Exclude
+            } else {
+                Stay::Include
+            },
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+    /// What keeps every attribute, or none at all.
+    pub(crate) fn all_if(keep: bool) -> Self {
+        if keep {
+            Self::default()
+        } else {
+            Self::nothing()
+        }
+    }
+
+    /// Keeps what `filter` keeps from now on, unless nothing is kept anyway.
+    pub(crate) fn narrow(&mut self, filter: &Self) {
+        if !self.keeps_nothing() {
+            self.clone_from(filter);
+        }
+    }
+
+    /// What keeps no attribute at all.
+    pub fn nothing() -> Self {
+        Self {
+            otherwise: Stay::Exclude,
+            ..Self::default()
+        }
+    }
+
+    /// Whether no attribute is kept, whatever its name.
+    pub fn keeps_nothing(&self) -> bool {
+        self.patterns.is_empty() && self.otherwise == Stay::Exclude
     }
 
     /// Whether the attribute `name` stays: the last pattern that matches says so. Where none does, it
     /// stays unless some are to be included.
-    pub(super) fn keeps(&mut self, name: &[u8]) -> bool {
-        let mut stays = None;
-        for (pattern, matched) in self.patterns.iter().zip(&mut self.matched) {
+    pub fn keeps(&self, name: &[u8]) -> bool {
+        let mut stays = self.otherwise;
+        for pattern in self.patterns.iter() {
             if pattern.pattern.matches(name) {
-                *matched = true;
-                stays = Some(pattern.stay);
+                pattern.matched.store(true, Ordering::Relaxed);
+                stays = pattern.stay;
             }
         }
-        let by_default = || match self.patterns.iter().any(|it| it.stay == Stay::Include) {
-            true => Stay::Exclude,
-            false => Stay::Include,
-        };
-        stays.unwrap_or_else(by_default) == Stay::Include
-    }
-
-    /// The patterns that matched nothing.
-    pub(super) fn unmatched(&self) -> impl Iterator<Item = &'a XattrPattern> {
-        let pairs = self.patterns.iter().zip(&self.matched);
-        pairs
-            .filter(|(_, matched)| !**matched)
-            .map(|(pattern, _)| *pattern)
+        stays == Stay::Include
     }
 }
 
@@ -101,7 +143,8 @@ mod tests {
                 .iter()
                 .map(|(stay, text)| XattrPattern::new(*stay, text).unwrap())
                 .collect();
-            let mut filter = Filter::new(patterns.iter());
+            let rules: Vec<_> = patterns.iter().cloned().map(Rule::Xattrs).collect();
+            let filter = XattrFilter::of(&rules);
             let mut names = vec!["user.a", "user.b/c", "trusted.a"];
             names.retain(|name| filter.keeps(name.as_bytes()));
             assert_eq!(names, kept, "{patterns:?}");

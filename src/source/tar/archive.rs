@@ -11,8 +11,9 @@ use super::fault::{ArchiveError, Fault, Field};
 use super::header::{self, BLOCK, Form, Header};
 use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
-use crate::source::acl::Acl;
+use crate::source::acl::{ACCESS, Acl, DEFAULT};
 use crate::source::ext4_names;
+use crate::source::rules::XattrFilter;
 use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
 use crate::units::Timestamp;
 
@@ -25,9 +26,6 @@ const MOST_GLOBAL: u64 = 1 << 16;
 /// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
 /// kept in memory, only to be refused in the end.
 const MOST_VALUE: usize = 1 << 16;
-
-const ACCESS: &[u8] = b"system.posix_acl_access";
-const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 /// Bytes that come one after the other, some of which nobody wants.
 pub trait Input: Read {
@@ -81,6 +79,8 @@ pub struct Archive<I> {
     left: u64,
     padding: u64,
     global: Records,
+    /// Which extended attributes are kept.
+    xattrs: XattrFilter,
     /// What is being read, for errors.
     offset: u64,
     path: Vec<u8>,
@@ -104,10 +104,19 @@ impl<I: Input> Archive<I> {
             left: 0,
             padding: 0,
             global: Records::default(),
+            xattrs: XattrFilter::default(),
             offset: 0,
             path: Vec::new(),
             end: None,
         }
+    }
+
+    /// Passes over extended attributes and ACLs that `filter` does not keep, unread: what is wrong with
+    /// one is no fault then.
+    #[must_use]
+    pub fn filter_xattrs(mut self, filter: XattrFilter) -> Self {
+        self.xattrs = filter;
+        self
     }
 
     /// The next entry, or none where the archive ends. What was not read of the last entry's data is
@@ -204,11 +213,11 @@ impl<I: Input> Archive<I> {
             b'x' | b'X' => {
                 let body = self.body(header, MOST_RECORDS)?;
                 before.records = Records::default();
-                before.records.read(&body, Scope::One)?;
+                before.records.read(&body, Scope::One, &self.xattrs)?;
             }
             b'g' => {
                 let body = self.body(header, MOST_RECORDS)?;
-                self.global.read(&body, Scope::All)?;
+                self.global.read(&body, Scope::All, &self.xattrs)?;
                 let kept = self.global.bytes();
                 if kept > MOST_GLOBAL {
                     return Err(Fault::TooLong {

@@ -22,15 +22,6 @@ pub struct Entry {
     pub(in crate::source) default_acl: Option<Acl>,
 }
 
-impl Entry {
-    /// Leaves out its extended attributes and ACLs.
-    pub fn clear_xattrs(&mut self) {
-        self.xattrs.clear();
-        self.acl = None;
-        self.default_acl = None;
-    }
-}
-
 /// What an entry is.
 #[derive(Clone, Debug)]
 pub enum EntryKind {

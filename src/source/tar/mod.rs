@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use super::decompress::{self, Compression};
 use super::patterns::{Leaf, Patterns};
+use super::rules::XattrFilter;
 use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
 use crate::tree::{Content, Metadata, NodeId, Tree};
 use crate::units::Timestamp;
@@ -55,7 +56,8 @@ pub struct Tar {
     looked: Option<Opened>,
     name: Vec<u8>,
     spool: PathBuf,
-    keep_xattrs: bool,
+    /// Which extended attributes are kept.
+    xattrs: XattrFilter,
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
@@ -93,7 +95,7 @@ impl Tar {
             looked: None,
             name,
             spool: PathBuf::from("."),
-            keep_xattrs: true,
+            xattrs: XattrFilter::default(),
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
@@ -111,7 +113,7 @@ impl Tar {
     /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.keep_xattrs = keep;
+        self.xattrs = XattrFilter::all_if(keep);
         self
     }
 
@@ -136,6 +138,10 @@ impl Tar {
         self
     }
 
+    fn archive<I: Input>(&self, input: I) -> Archive<I> {
+        Archive::new(input).filter_xattrs(self.xattrs.clone())
+    }
+
     fn unread(&self, error: io::Error) -> SourceError {
         SourceError::read(self.name.clone(), error)
     }
@@ -145,7 +151,7 @@ impl Tar {
         let stored = StoredFile::new(file, self.name.clone(), Held::Shared);
         let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
         let input = stored.input().map_err(|error| self.unread(error))?;
-        let mut archive = Archive::new(input);
+        let mut archive = self.archive(input);
         let unpack = Unpack::new(tree, at, self.implied())?;
         self.entries(&mut archive, Keeper::File(stored), unpack)
     }
@@ -163,7 +169,7 @@ impl Tar {
         });
         let unkept = |error| SourceError::read(self.spool.as_os_str().as_encoded_bytes(), error);
         let (spool, stored) = spool.map_err(unkept)?;
-        let mut archive = Archive::new(spool);
+        let mut archive = self.archive(spool);
         let unpack = Unpack::new(tree, at, self.implied())?;
         let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
         self.drained(archive.into_input().drain(MOST_BEHIND))?;
@@ -177,7 +183,7 @@ impl Tar {
         (tree, at): (&mut Tree, NodeId),
         store: &mut dyn ContentStore,
     ) -> Result<Declared, SourceError> {
-        let mut archive = Archive::new(Stream(BufReader::with_capacity(1 << 17, reader)));
+        let mut archive = self.archive(Stream(BufReader::with_capacity(1 << 17, reader)));
         let unpack = Unpack::new(tree, at, self.implied())?;
         let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
         let mut rest = archive.into_input().take(MOST_BEHIND);
@@ -224,9 +230,6 @@ impl Tar {
                 continue;
             }
             entry.metadata = clamped(entry.metadata, self.latest_time);
-            if !self.keep_xattrs {
-                entry.clear_xattrs();
-            }
             let mut copy = None;
             let content = match &entry.kind {
                 EntryKind::File(stored) => {
@@ -286,6 +289,10 @@ impl Tar {
 }
 
 impl Source for Tar {
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        self.xattrs.narrow(filter);
+    }
+
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         match self.opened()? {
             Opened::Plain(file) => self.in_place(file, tree, at),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use super::fault::{Fault, Field};
 use super::xattrs::{base64_decoded, gnu_decoded, percent_decoded};
+use crate::source::acl::{ACCESS, DEFAULT};
+use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
 
 /// What the PAX headers say of a file; what they do not is as in its own header.
@@ -51,8 +53,13 @@ pub(super) enum Scope {
 }
 
 impl Records {
-    /// Takes over the records of a header.
-    pub(super) fn read(&mut self, bytes: &[u8], scope: Scope) -> Result<(), Fault> {
+    /// Takes over the records of a header, but for attributes that `filter` does not keep.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        scope: Scope,
+        filter: &XattrFilter,
+    ) -> Result<(), Fault> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (key, value, behind) = record(rest).ok_or(Fault::Record)?;
@@ -60,7 +67,7 @@ impl Records {
             if scope == Scope::All && (of_one || key.starts_with(b"GNU.sparse.")) {
                 return Err(Fault::Global(key.to_vec()));
             }
-            self.set(key, value)
+            self.set(key, value, filter)
                 .map_err(|()| Fault::Value(key.to_vec()))?;
             rest = behind;
         }
@@ -81,13 +88,19 @@ impl Records {
         u64::try_from(texts.chain(xattrs).sum::<usize>()).unwrap_or(u64::MAX)
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), ()> {
+    fn set(&mut self, key: &[u8], value: &[u8], filter: &XattrFilter) -> Result<(), ()> {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.xattrs.insert(gnu_decoded(name), value.to_vec());
+            let name = gnu_decoded(name);
+            if filter.keeps(&name) {
+                self.xattrs.insert(name, value.to_vec());
+            }
             return Ok(());
         }
         if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
             let name = percent_decoded(name).ok_or(())?;
+            if !filter.keeps(&name) {
+                return Ok(());
+            }
             let value = base64_decoded(value).ok_or(())?;
             self.xattrs.insert(name, value);
             return Ok(());
@@ -106,8 +119,8 @@ impl Records {
             b"ctime" => self.ctime = unless_empty(value, time)?,
             b"SCHILY.devmajor" => self.major = unless_empty(value, signed)?,
             b"SCHILY.devminor" => self.minor = unless_empty(value, signed)?,
-            b"SCHILY.acl.access" => self.acl_access = text(value),
-            b"SCHILY.acl.default" => self.acl_default = text(value),
+            b"SCHILY.acl.access" if filter.keeps(ACCESS) => self.acl_access = text(value),
+            b"SCHILY.acl.default" if filter.keeps(DEFAULT) => self.acl_default = text(value),
             b"SCHILY.fflags" => self.file_flags = text(value),
             // Names of owners, comments, inode numbers and the like say nothing that is kept.
             _ => {}
@@ -237,11 +250,15 @@ mod tests {
         let capability = b"34 SCHILY.xattr.security.a=\x01\n\0=\x02\n\n";
         let mut records = Records::default();
         let bytes = [&capability[..], b"16 size=1234567\n", b"9 path=a\n"].concat();
-        records.read(&bytes, Scope::One).unwrap();
+        records
+            .read(&bytes, Scope::One, &XattrFilter::default())
+            .unwrap();
         assert_eq!(records.xattrs[&b"security.a"[..]], b"\x01\n\0=\x02\n");
         assert_eq!(records.size, Some(1_234_567));
         assert_eq!(records.path.as_deref(), Some(&b"a"[..]));
-        records.read(b"8 path=\n", Scope::One).unwrap();
+        records
+            .read(b"8 path=\n", Scope::One, &XattrFilter::default())
+            .unwrap();
         assert_eq!(records.path, None);
     }
 
@@ -261,7 +278,7 @@ mod tests {
             b"2 path=a\n",
             b"9 path=a\n\0",
         ] {
-            let read = Records::default().read(bytes, Scope::One);
+            let read = Records::default().read(bytes, Scope::One, &XattrFilter::default());
             assert!(
                 matches!(read, Err(Fault::Record)),
                 "{}",

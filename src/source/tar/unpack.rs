@@ -13,7 +13,7 @@ use std::io;
 
 use super::entry::{Entry, EntryKind, Stored};
 use super::owners::Owners;
-use crate::source::acl::{Acl, Named};
+use crate::source::acl::{ACCESS, Acl, DEFAULT, Named};
 use crate::source::{Notice, Readable, SourceError, ext4_names};
 use crate::sys;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
@@ -25,9 +25,6 @@ const MOST_TARGETS: usize = 1 << 14;
 
 /// How much of a file is read for the numbers of owners, in bytes.
 const MOST_OWNERS: u64 = 1 << 24;
-
-const ACCESS: &[u8] = b"system.posix_acl_access";
-const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 /// How many directories may be made for an entry besides those that its own name spells: a target that
 /// one entry holds can be walked from many places.
