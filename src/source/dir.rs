@@ -252,6 +252,9 @@ impl Level {
     }
 }
 
+/// The path of the first file of which something holds, and how many there are.
+type Files = (Vec<u8>, u64);
+
 struct Walk<'a> {
     options: &'a Directory,
     tree: &'a mut Tree,
@@ -260,10 +263,10 @@ struct Walk<'a> {
     /// The nodes of files with several names, by device and inode number.
     links: HashMap<(u64, u64), NodeId>,
     left_out: Vec<Vec<u8>>,
-    /// Attributes that were skipped: the first file's path and the count, by name.
-    skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
-    /// Attributes that could not be read: the same, by name and reason.
-    unread: BTreeMap<(Option<Vec<u8>>, String), (Vec<u8>, u64)>,
+    /// Attributes that were skipped, by name.
+    skipped: BTreeMap<Vec<u8>, Files>,
+    /// Attributes that could not be read, by name and reason.
+    unread: BTreeMap<(Option<Vec<u8>>, String), Files>,
     look: &'a Look<'a>,
     ahead: &'a Ahead,
     /// Who takes contents that were read.
