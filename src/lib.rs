@@ -75,6 +75,7 @@ pub mod layout;
 pub mod ondisk;
 pub mod options;
 mod plan;
+pub mod read;
 pub mod sink;
 pub mod source;
 mod summary;

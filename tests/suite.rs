@@ -31,6 +31,7 @@ mod options;
 mod oracles;
 mod plan;
 mod races;
+mod read;
 mod rules;
 mod sink;
 mod source;

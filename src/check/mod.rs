@@ -27,7 +27,6 @@ mod extents;
 mod finding;
 mod groups;
 mod htree;
-mod image;
 mod inodes;
 mod journal;
 mod links;
@@ -41,8 +40,8 @@ mod usage;
 mod volume;
 mod xattrs;
 
+pub use crate::sink::{ImageFile, ReadAt};
 pub use finding::{Area, Fault, Finding, Owner, Place, Report};
-pub use image::{ImageFile, ReadAt};
 
 use crate::feature::Feature;
 use inodes::Walk;

@@ -8,10 +8,10 @@ use std::io;
 use bytemuck::{AnyBitPattern, pod_read_unaligned};
 
 use super::finding::{Area, Fault, Finding, Place, Report};
-use super::image::ReadAt;
 use crate::feature::{Feature, FeatureSet, Word};
 use crate::ondisk::checksum::inode_seed;
 use crate::ondisk::superblock::Superblock;
+use crate::sink::ReadAt;
 use crate::units::{BlockSize, Run};
 use crate::work;
 

@@ -45,6 +45,34 @@ impl FileType {
             Self::Symlink => 7,
         }
     }
+
+    /// The type that is stored as `number`; none for 0 and for what is no type.
+    pub const fn of_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Regular,
+            2 => Self::Directory,
+            3 => Self::CharDevice,
+            4 => Self::BlockDevice,
+            5 => Self::Fifo,
+            6 => Self::Socket,
+            7 => Self::Symlink,
+            _ => return None,
+        })
+    }
+
+    /// The type that the highest four bits of `i_mode` say.
+    pub const fn of_mode(mode: u16) -> Option<Self> {
+        Some(match mode >> 12 {
+            0x1 => Self::Fifo,
+            0x2 => Self::CharDevice,
+            0x4 => Self::Directory,
+            0x6 => Self::BlockDevice,
+            0x8 => Self::Regular,
+            0xa => Self::Symlink,
+            0xc => Self::Socket,
+            _ => return None,
+        })
+    }
 }
 
 /// An entry without its name: `ext4_dir_entry_2` up to `name`.

@@ -17,12 +17,18 @@ pub const EXTRA_ISIZE: u16 = 32;
 
 /// `EXT4_IMMUTABLE_FL`: nothing may change the file.
 pub const FLAG_IMMUTABLE: u32 = 0x10;
+/// `EXT4_APPEND_FL`: the file only grows.
+pub const FLAG_APPEND: u32 = 0x20;
+/// `EXT4_ENCRYPT_FL`: file data, or the names in the directory, are encrypted.
+pub const FLAG_ENCRYPT: u32 = 0x800;
 /// `EXT4_INDEX_FL`: the directory has an htree.
 pub const FLAG_INDEX: u32 = 0x1000;
 /// `EXT4_HUGE_FILE_FL`: `i_blocks` counts filesystem blocks.
 pub const FLAG_HUGE_FILE: u32 = 0x4_0000;
 /// `EXT4_EXTENTS_FL`: the inode maps its blocks by extents.
 pub const FLAG_EXTENTS: u32 = 0x8_0000;
+/// `EXT4_VERITY_FL`: the file's tree of hashes lies past its end.
+pub const FLAG_VERITY: u32 = 0x10_0000;
 /// `EXT4_EA_INODE_FL`: the inode holds the value of an extended attribute.
 pub const FLAG_EA_INODE: u32 = 0x20_0000;
 /// `EXT4_INLINE_DATA_FL`: the inode holds its content itself.
@@ -128,7 +134,32 @@ pub fn split_time(time: Timestamp) -> (Le32, Le32) {
     )
 }
 
+/// The timestamp of two fields, as [`split_time`] makes them; nanoseconds past a second's end count as
+/// its last one.
+pub fn join_time(low: Le32, extra: Le32) -> Timestamp {
+    let signed = i64::from(low.get().cast_signed());
+    Timestamp {
+        seconds: signed + (i64::from(extra.get() & 3) << 32),
+        nanoseconds: (extra.get() >> 2).min(999_999_999),
+    }
+}
+
 impl Inode {
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        u64::from(self.i_size_lo.get()) | u64::from(self.i_size_hi.get()) << 32
+    }
+
+    /// The owner.
+    pub fn uid(&self) -> u32 {
+        u32::from(self.i_uid_lo.get()) | u32::from(self.i_uid_hi.get()) << 16
+    }
+
+    /// The group.
+    pub fn gid(&self) -> u32 {
+        u32::from(self.i_gid_lo.get()) | u32::from(self.i_gid_hi.get()) << 16
+    }
+
     /// Sets both halves of the size, in bytes.
     pub fn set_size(&mut self, bytes: u64) {
         (self.i_size_lo, self.i_size_hi) = halves(bytes);
@@ -182,11 +213,8 @@ mod tests {
 
     fn joined(time: Timestamp) -> (i64, u32) {
         let (low, extra) = split_time(time);
-        let signed = i64::from(i32::from_le_bytes(low.get().to_le_bytes()));
-        (
-            signed + (i64::from(extra.get() & 3) << 32),
-            extra.get() >> 2,
-        )
+        let joined = join_time(low, extra);
+        (joined.seconds, joined.nanoseconds)
     }
 
     #[test]

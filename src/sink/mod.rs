@@ -1,12 +1,13 @@
 //! Given bytes and their place, keeps them; never knows what they mean.
 //!
-//! [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
+//! [`ReadAt`] is what only reads. [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
 //! [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and [`Undo`] keeps
 //! what was there before.
 
 mod checked;
 mod error;
 mod file;
+mod image;
 mod memory;
 mod output;
 mod ranges;
@@ -18,6 +19,7 @@ pub use crate::sys::Identity;
 pub use checked::{Checked, Fault};
 pub use error::{OpenError, Refusal};
 pub use file::File;
+pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;
 pub use output::{Draft, IfBusy, Output};
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};

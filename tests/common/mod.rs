@@ -19,6 +19,7 @@ pub(crate) mod mount;
 pub(crate) mod mounted;
 #[cfg(feature = "cli")]
 pub(crate) mod place;
+pub(crate) mod shown;
 pub(crate) mod tools;
 
 /// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::sink::{Memory, Sink};
+use super::{Memory, Sink};
 use crate::sys;
 
-/// Bytes that can be read at any place.
-pub trait ReadAt {
+/// Bytes that can be read at any place, by several threads at once.
+pub trait ReadAt: Send + Sync {
     /// How many bytes there are.
     fn size_bytes(&self) -> u64;
 
@@ -25,17 +26,33 @@ pub trait ReadAt {
     }
 }
 
-impl<R: ReadAt + ?Sized> ReadAt for &R {
+macro_rules! of_what_it_leads_to {
+    ($($pointer:ty),+) => {
+        $(impl<R: ReadAt + ?Sized> ReadAt for $pointer {
+            fn size_bytes(&self) -> u64 {
+                (**self).size_bytes()
+            }
+
+            fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+                (**self).read_exact_at(offset, buffer)
+            }
+
+            fn next_data(&self, offset: u64) -> Option<u64> {
+                (**self).next_data(offset)
+            }
+        })+
+    };
+}
+
+of_what_it_leads_to!(&R, Box<R>, Arc<R>);
+
+impl ReadAt for Vec<u8> {
     fn size_bytes(&self) -> u64 {
-        (**self).size_bytes()
+        self.as_slice().size_bytes()
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        (**self).read_exact_at(offset, buffer)
-    }
-
-    fn next_data(&self, offset: u64) -> Option<u64> {
-        (**self).next_data(offset)
+        self.as_slice().read_exact_at(offset, buffer)
     }
 }
 

@@ -1,0 +1,142 @@
+//! Given an inode, gives where its blocks are, for a part of the file or the whole; never what the blocks
+//! hold.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::error::{Error, Fault, Result};
+use super::inode::Inode;
+use super::volume::Volume;
+use super::{block_map, extents};
+use crate::ondisk::inode::FLAG_EXTENTS;
+use crate::units::{Block, Run};
+
+/// Neighbouring blocks of a file that are neighbours on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The first block, counted from the file's first.
+    pub logical: u64,
+    /// Where they are.
+    pub run: Run,
+    /// Whether they count as zeros, whatever they hold.
+    pub is_unwritten: bool,
+}
+
+impl Extent {
+    /// The first logical block behind.
+    pub fn end(&self) -> u64 {
+        self.logical.saturating_add(self.run.len)
+    }
+
+    /// Whether `next` goes on where this ends, in the file and on disk.
+    pub(crate) fn is_continued_by(&self, next: &Self) -> bool {
+        self.is_unwritten == next.is_unwritten
+            && self.end() == next.logical
+            && self.run.end() == next.run.start
+    }
+}
+
+/// Who walks over a map of blocks: it is shown what is there, in the order of the file, and what is wrong
+/// with it, and says whether to go on.
+pub(crate) trait Visit {
+    /// What ends a walk before its time.
+    type Stop;
+
+    /// Gives the bytes of a node of the map; `None` passes over it. `at` is the node that leads there,
+    /// where it is not the inode.
+    fn node(
+        &mut self,
+        at: Option<Block>,
+        node: Block,
+    ) -> std::result::Result<Option<Vec<u8>>, Self::Stop>;
+
+    /// Takes blocks of the file.
+    fn extent(&mut self, extent: Extent) -> std::result::Result<(), Self::Stop>;
+
+    /// Takes what is wrong in the node `at`, or in the inode.
+    fn fault(&mut self, at: Option<Block>, fault: Fault) -> std::result::Result<(), Self::Stop>;
+}
+
+/// Gathers the extents of a sound map; what is wrong ends the walk.
+struct Gather<'a> {
+    volume: &'a Volume<'a>,
+    inode: &'a Inode,
+    extents: Vec<Extent>,
+    /// No node stands twice in a sound map, and so a walk ends.
+    nodes: HashSet<Block>,
+}
+
+impl Gather<'_> {
+    fn at(&self, block: Option<Block>, error: Error) -> Error {
+        let error = error.in_inode(self.inode.ino());
+        match block {
+            Some(block) => error.in_block(block),
+            None => error,
+        }
+    }
+}
+
+impl Visit for Gather<'_> {
+    type Stop = Error;
+
+    fn node(&mut self, at: Option<Block>, node: Block) -> Result<Option<Vec<u8>>> {
+        if !self.nodes.insert(node) {
+            let rule = "a node of its map is reached a second time";
+            return Err(self.at(Some(node), Error::rule(rule)));
+        }
+        let bytes = self.volume.block(node);
+        bytes.map(Some).map_err(|error| self.at(at, error))
+    }
+
+    fn extent(&mut self, extent: Extent) -> Result<()> {
+        match self.extents.last_mut() {
+            Some(last) if last.is_continued_by(&extent) => last.run.len += extent.run.len,
+            _ => self.extents.push(extent),
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, at: Option<Block>, fault: Fault) -> Result<()> {
+        Err(self.at(at, Error::new(fault)))
+    }
+}
+
+impl Volume<'_> {
+    /// Where the logical blocks in `range` are, in the order of the file, neighbours joined; what is in
+    /// none of them is a hole. An extent that begins before `range` or ends behind it is cut.
+    ///
+    /// Memory: the extents, and the nodes on the way to them.
+    pub(crate) fn extents(&self, inode: &Inode, range: Range<u64>) -> Result<Vec<Extent>> {
+        let mut gather = Gather {
+            volume: self,
+            inode,
+            extents: Vec::new(),
+            nodes: HashSet::new(),
+        };
+        if inode.has_inline_data() || range.is_empty() {
+            return Ok(gather.extents);
+        }
+        let root = &inode.stored().i_block;
+        if inode.has_flag(FLAG_EXTENTS) {
+            let tree = extents::Tree {
+                sb: &self.sb,
+                seed: inode.seed(&self.sb),
+                range: range.clone(),
+            };
+            tree.walk(root, &mut gather)?;
+        } else {
+            block_map::walk(&self.sb, root, &range, &mut gather)?;
+        }
+        let cut = gather.extents.into_iter().filter_map(|extent| {
+            let start = extent.logical.max(range.start);
+            let end = extent.end().min(range.end);
+            let skipped = start - extent.logical;
+            (start < end).then(|| Extent {
+                logical: start,
+                run: Run::new(extent.run.start.plus(skipped), end - start),
+                is_unwritten: extent.is_unwritten,
+            })
+        });
+        Ok(cut.collect())
+    }
+}

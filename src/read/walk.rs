@@ -1,0 +1,214 @@
+//! Given a filesystem, gives its inodes in the order of their tables, or its files in the order of their
+//! directories; never goes in circles.
+
+use std::collections::HashSet;
+
+use super::bytes::{index, length};
+use super::directory::{DirEntry, ReadDir};
+use super::error::{Error, Result};
+use super::inode::Inode;
+use super::volume::Volume;
+use crate::units::Ino;
+
+/// Bytes of an inode table that are read at once.
+const CHUNK_BYTES: u64 = 1 << 16;
+/// How many damaged descriptors are told before the rest is taken to be none.
+const MOST_BROKEN: u32 = 64;
+
+/// All inodes in use, by number, the filesystem's own among them.
+///
+/// An inode or a group that is damaged is an error, after which it goes on with the next; it ends where 64
+/// groups are.
+pub struct Inodes<'a> {
+    volume: &'a Volume<'a>,
+    group: u32,
+    /// The next inode of the group, and the first behind those that can be in use.
+    next: u32,
+    end: u32,
+    /// The bytes of the next inodes.
+    ready: std::vec::IntoIter<(Ino, Vec<u8>)>,
+    table_offset: u64,
+    broken: u32,
+}
+
+impl std::fmt::Debug for Inodes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inodes")
+            .field("group", &self.group)
+            .finish()
+    }
+}
+
+impl<'a> Inodes<'a> {
+    pub(crate) fn new(volume: &'a Volume<'a>) -> Self {
+        Self {
+            volume,
+            group: 0,
+            next: 0,
+            end: 0,
+            ready: Vec::new().into_iter(),
+            table_offset: 0,
+            broken: 0,
+        }
+    }
+
+    /// Reads on; false at the end.
+    fn fill(&mut self) -> Result<bool> {
+        let sb = &self.volume.sb;
+        if self.next >= self.end {
+            if self.group >= sb.groups {
+                return Ok(false);
+            }
+            let number = self.group;
+            self.group += 1;
+            (self.next, self.end) = (0, 0);
+            let group = self.volume.group(number)?;
+            self.table_offset = self.volume.offset_of(group.inode_table())?;
+            self.end = group.initialised_inodes(sb);
+            return Ok(true);
+        }
+        let size = length(sb.inode_size);
+        let first = self.next;
+        let most = u32::try_from(CHUNK_BYTES / size).unwrap_or(1).max(1);
+        let many = most.min(self.end - first);
+        self.next = first + many;
+        let offset = self.table_offset + u64::from(first) * size;
+        let bytes = u64::from(many) * size;
+        if self.volume.is_hole(offset, bytes) {
+            return Ok(true);
+        }
+        let mut chunk = vec![0; index(bytes)];
+        self.volume.read(offset, &mut chunk)?;
+        let before = (self.group - 1) * sb.inodes_per_group + first;
+        let numbered = (before + 1..).zip(chunk.chunks_exact(sb.inode_size));
+        let numbered = numbered.map(|(ino, stored)| (Ino::new(ino), stored.to_vec()));
+        self.ready = numbered.collect::<Vec<_>>().into_iter();
+        Ok(true)
+    }
+}
+
+impl Iterator for Inodes<'_> {
+    type Item = Result<Inode>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let sb = &self.volume.sb;
+        loop {
+            for (ino, stored) in self.ready.by_ref() {
+                let inode = Inode::decode(sb, ino, &stored);
+                if inode.is_in_use() {
+                    return Some(inode.verified(sb));
+                }
+            }
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.broken += 1;
+                    if self.broken >= MOST_BROKEN {
+                        (self.group, self.next) = (sb.groups, self.end);
+                    }
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// A file that a walk has come to.
+#[derive(Clone, Debug)]
+pub struct WalkEntry {
+    /// How many directories lie between it and the one that the walk began with.
+    pub depth: usize,
+    /// Its name, as its directory has it.
+    pub entry: DirEntry,
+    /// The inode that the name leads to.
+    pub inode: Inode,
+}
+
+/// All files below a directory, each directory before what it holds; entries come as they are stored.
+///
+/// Symbolic links are not followed. A directory that has two names, or that holds itself, is an error
+/// where it is met again. After an error the walk goes on with what comes next.
+pub struct Walk<'a> {
+    volume: &'a Volume<'a>,
+    open: Vec<Open<'a>>,
+    /// The path of the entry that came last.
+    path: Vec<u8>,
+    seen: HashSet<Ino>,
+}
+
+/// A directory that is being read, and the length of its path.
+struct Open<'a> {
+    entries: ReadDir<'a>,
+    path_bytes: usize,
+}
+
+impl std::fmt::Debug for Walk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.escape_ascii().to_string();
+        f.debug_struct("Walk").field("path", &path).finish()
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(volume: &'a Volume<'a>, dir: Inode) -> Result<Self> {
+        let seen = HashSet::from([dir.ino(), Ino::ROOT]);
+        let open = Open {
+            entries: ReadDir::open(volume, dir)?,
+            path_bytes: 0,
+        };
+        Ok(Self {
+            volume,
+            open: vec![open],
+            path: Vec::new(),
+            seen,
+        })
+    }
+
+    /// The path of the entry that came last: the names on the way from the directory that the walk began
+    /// with, joined by slashes, without one before the first.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    fn enter(&mut self, entry: DirEntry) -> Result<WalkEntry> {
+        let depth = self.open.len() - 1;
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(entry.name());
+        let inode = self.volume.inode(entry.ino())?;
+        if inode.is_dir() {
+            if !self.seen.insert(inode.ino()) {
+                let error = Error::rule("it is a directory with a second name");
+                return Err(error.in_inode(inode.ino()));
+            }
+            self.open.push(Open {
+                entries: ReadDir::open(self.volume, inode.clone())?,
+                path_bytes: self.path.len(),
+            });
+        }
+        Ok(WalkEntry {
+            depth,
+            entry,
+            inode,
+        })
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<WalkEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let dir = self.open.last_mut()?;
+            self.path.truncate(dir.path_bytes);
+            let Some(entry) = dir.entries.next() else {
+                self.open.pop();
+                continue;
+            };
+            let entered = entry.and_then(|entry| self.enter(entry));
+            return Some(entered.map_err(|error| error.on_path(&self.path)));
+        }
+    }
+}
