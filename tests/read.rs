@@ -68,8 +68,12 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
     let dir = workplace()?;
     // The kinds that hold files of a TiB first, the others without those.
     for holds_all in [true, false] {
-        for (words, _) in KINDS.iter().filter(|(_, all)| *all == holds_all) {
-            for which in Which::ALL {
+        let kinds = KINDS.iter().enumerate();
+        for (number, (words, _)) in kinds.filter(|(_, (_, all))| *all == holds_all) {
+            for (turn, which) in Which::ALL.into_iter().enumerate() {
+                if !common::is_wide() && number % 2 != turn {
+                    continue;
+                }
                 let image = dir.path().join("img");
                 File::create(&image)?.set_len(700 << 20)?;
                 let mut command = tools::command(which, "mke2fs")?;

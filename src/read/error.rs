@@ -221,11 +221,6 @@ impl Error {
         self
     }
 
-    /// What is wrong, where it is told in other words.
-    pub(crate) fn into_fault(self) -> Fault {
-        self.0.fault
-    }
-
     /// What kind of trouble it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.fault.kind()

@@ -229,11 +229,6 @@ impl Inode {
         self.flags() & flag != 0
     }
 
-    /// All its bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.stored
-    }
-
     /// Whether its extra fields reach to `end`.
     fn reaches(&self, end: usize) -> bool {
         end <= (GOOD_OLD_SIZE + self.extra_bytes()).min(self.stored.len())

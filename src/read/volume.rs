@@ -25,11 +25,6 @@ impl<'a> Volume<'a> {
         }
     }
 
-    /// Puts the blocks of a journal over those of the filesystem.
-    pub(crate) fn set_replay(&mut self, replay: Replay) {
-        self.replay = replay;
-    }
-
     /// What a journal's blocks replace.
     pub(crate) fn replay(&self) -> &Replay {
         &self.replay

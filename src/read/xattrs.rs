@@ -3,7 +3,7 @@
 //!
 //! Layout: the kernel's documentation, "Extended Attributes"; hashes as in `ext4_xattr_inode_get`.
 
-use super::bytes::{index, join};
+use super::bytes::index;
 use super::error::{Error, Fault, Result};
 use super::inode::Inode;
 use super::volume::Volume;
@@ -17,7 +17,7 @@ use crate::ondisk::xattr::{
 use crate::units::{Block, Ino, Run};
 
 /// The attribute that holds what inline data does not fit `i_block`: `system.data`.
-pub(crate) const INLINE_DATA: (u8, &[u8]) = (7, b"data");
+const INLINE_DATA: (u8, &[u8]) = (7, b"data");
 /// The longest value that programs can read, in bytes: Linux's `XATTR_SIZE_MAX`.
 const VALUE_MAX: u32 = 65_536;
 
@@ -171,13 +171,8 @@ fn is_of_lustre(owner: &Inode, inode: &Inode) -> bool {
     inode.stored().i_mtime.get() == owner.ino().get() && inode.generation() == owner.generation()
 }
 
-/// How many owners an inode with a value counts: in two fields that mean something else elsewhere.
-pub(crate) fn references(inode: &crate::ondisk::inode::Inode) -> u64 {
-    join(inode.i_version.get(), inode.i_ctime.get())
-}
-
 /// The hash of a name whose bytes count as signed, as kernels before 6.2 took them.
-pub(crate) fn signed_name_hash(name: &[u8]) -> u32 {
+fn signed_name_hash(name: &[u8]) -> u32 {
     let widen = |byte: &u8| i32::from(byte.cast_signed()).cast_unsigned();
     name.iter()
         .fold(0_u32, |hash, byte| hash.rotate_left(5) ^ widen(byte))
