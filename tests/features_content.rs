@@ -183,6 +183,87 @@ fn content_around_the_limits_of_inodes() {
     prove(&rows, &tree, 64 << 20);
 }
 
+/// The `size` bytes of the inode of `path`, as debugfs dumps them: an octal offset and eight words a line.
+fn inode(image: &Path, path: &str, size: usize) -> Result<Vec<u8>> {
+    let dump = tools::debugfs(image, &[format!("inode_dump {path}")])?;
+    let mut bytes: Vec<u8> = Vec::new();
+    // `*` stands for lines like the one before.
+    let fill = |bytes: &mut Vec<u8>, size: usize| {
+        let before = bytes.last_chunk::<16>().copied().unwrap_or_default();
+        while bytes.len() < size {
+            bytes.extend(before);
+        }
+    };
+    for line in dump.lines() {
+        let Some((offset, rest)) = line.split_once("  ") else {
+            continue;
+        };
+        let Ok(offset) = usize::from_str_radix(offset, 8) else {
+            continue;
+        };
+        let words = rest.split("  ").next().unwrap_or_default();
+        let digits: String = words.split_whitespace().collect();
+        fill(&mut bytes, offset);
+        for at in (0..digits.len()).step_by(2) {
+            bytes.push(u8::from_str_radix(&digits[at..at + 2], 16)?);
+        }
+    }
+    fill(&mut bytes, size);
+    Ok(bytes)
+}
+
+#[test]
+fn long_targets_lie_where_mke2fs_puts_them() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let place = workplace();
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).expect("a directory is made");
+    let lengths = [1, 59, 60, 61, 80, 127, 128, 129, 200, 383, 384, 385, 900];
+    for length in lengths {
+        symlink("t".repeat(length), tree.join(length.to_string())).expect("a link is made");
+    }
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    for (words, size) in [
+        ("-O inline_data -b 1024 -I 256", 256),
+        ("-O inline_data -b 4096 -I 512", 512),
+        ("-O inline_data,^metadata_csum -b 2048 -I 1024", 1024),
+        ("-O ^inline_data -b 1024 -I 256", 256),
+    ] {
+        make(words, &tree, &ours, 16 << 20).expect("it is made");
+        File::create(&theirs)
+            .and_then(|file| file.set_len(16 << 20))
+            .expect("a file");
+        let tree = tree.display().to_string();
+        let mut arguments = vec!["-q", "-F", "-t", "ext4", "-d", &tree];
+        arguments.extend(words.split_whitespace());
+        tools::mke2fs(&theirs, &arguments).expect("mke2fs makes it");
+        sound(&ours).expect("it is sound");
+        for length in lengths {
+            let path = format!("/{length}");
+            let bytes = |image| inode(image, &path, size).expect("it is dumped");
+            let (ours, mut theirs) = (bytes(&ours), bytes(&theirs));
+            if length == 60 {
+                // Where an empty value would lie means nothing; ours says 0.
+                theirs[0xa6..0xa8].fill(0);
+            }
+            // i_size, i_links_count to i_flags, then i_block unless it has a block's number, and
+            // what lies behind the extra fields.
+            for part in [4..8, 0x1a..0x24, 0x6c..0x70, 160..size] {
+                assert_eq!(
+                    ours[part.clone()],
+                    theirs[part.clone()],
+                    "{words} {path} {part:x?}"
+                );
+            }
+            if ours[0x1c..0x20] == [0; 4] {
+                assert_eq!(ours[0x28..0x64], theirs[0x28..0x64], "{words} {path}");
+            }
+        }
+    }
+}
+
 #[test]
 fn content_competes_with_attributes() {
     if !ready(NEEDS) {

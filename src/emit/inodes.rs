@@ -290,11 +290,10 @@ impl Image<'_> {
                 Ok(render_directory(&entries, parent, format))
             }
             Kind::File(file) => self.read_whole(file),
-            Kind::Symlink(_)
-            | Kind::CharDevice(_)
-            | Kind::BlockDevice(_)
-            | Kind::Fifo
-            | Kind::Socket => Ok(Vec::new()),
+            Kind::Symlink(target) => Ok(target.to_vec()),
+            Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::Fifo | Kind::Socket => {
+                Ok(Vec::new())
+            }
         }
     }
 

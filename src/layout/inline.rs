@@ -27,6 +27,10 @@ pub(super) struct InlineWish {
     tail_bytes: usize,
     /// How many blocks that would save: at most one.
     saves: u64,
+    /// Whether all attributes have to lie in the inode as well: e2fsck looks neither for the attribute
+    /// block nor for the values of a symbolic link with inline data (`e2fsck_pass1`), and takes them
+    /// for free.
+    needs_all_inside: bool,
 }
 
 /// What of a node lies in its inode.
@@ -75,14 +79,14 @@ impl InlineWish {
                 (size.saturating_sub(HEAD_BYTES), has_data)
             }
             Kind::Directory(entries) => (directory_tail(entries, tail_room)?, true),
-            // A target longer than `i_block` goes into a block, as the kernel has it: e2fsck counts
-            // neither quota nor attribute block of a link with inline data.
-            Kind::Symlink(_) => return None,
+            Kind::Symlink(target) if target.len() < HEAD_BYTES => return None,
+            Kind::Symlink(target) => (target.len() - HEAD_BYTES, true),
             Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::Fifo | Kind::Socket => return None,
         };
         (tail <= tail_room).then(|| Self {
             tail_bytes: tail.next_multiple_of(4),
             saves: u64::from(saves),
+            needs_all_inside: matches!(node.kind, Kind::Symlink(_)),
         })
     }
 
@@ -111,7 +115,9 @@ pub(super) fn fit_inode(
     };
     let with = split(&beside, set);
     let without = split(room, set);
+    let is_outside = |split: &Split| split.cost(room) > 0;
     let inline = match (&with, &without) {
+        (Ok(with), _) if wish.needs_all_inside && is_outside(with) => false,
         (Ok(with), Ok(without)) => with.cost(room) <= without.cost(room) + wish.saves,
         (with, _) => with.is_ok(),
     };

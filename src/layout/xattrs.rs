@@ -241,10 +241,14 @@ pub(super) fn plan(
     };
     let lost_found = lost_found_of(tree);
     for (id, node) in tree.nodes() {
-        // fsck may need lost+found's blocks, and mke2fs leaves the root's where it is.
+        // fsck may need lost+found's blocks, and mke2fs leaves the root's where it is. Whose a symbolic
+        // link with inline data is, e2fsck does not count (`e2fsck_pass1`), and the kernel does.
+        let is_uncounted =
+            settings.features.has(Feature::Quota) && matches!(node.kind, Kind::Symlink(_));
         let may_be_inline = settings.features.has(Feature::InlineData)
             && id != NodeId::ROOT
-            && Some(id) != lost_found;
+            && Some(id) != lost_found
+            && !is_uncounted;
         let wish = if may_be_inline {
             InlineWish::of(node, planner.room.inode)
         } else {

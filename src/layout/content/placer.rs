@@ -116,7 +116,9 @@ impl Placer<'_> {
                     let ranges = std::iter::once(0..blocks);
                     self.place_data(Holder::Node(id), whole, ranges)?;
                 }
-                Kind::Symlink(target) if target.len() >= INLINE_TARGET => {
+                Kind::Symlink(target)
+                    if target.len() >= INLINE_TARGET && !self.xattrs.is_inline(id) =>
+                {
                     let ranges = std::iter::once(0..1);
                     self.place_data(Holder::Node(id), self.cluster_ratio, ranges)?;
                 }
