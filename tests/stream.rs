@@ -645,12 +645,14 @@ fn devices_take_streams_and_faults_are_named() {
     // What is no archive at all is refused while the old filesystem is whole.
     let no_archive = "stdin is neither a directory nor a tar archive";
     let cut_off = "it is cut off";
+    let zeros_and_text = [vec![0; 300_000], b"text".to_vec()].concat();
     for (bytes, wanted, is_left) in [
         (&[0x55; 4096][..], no_archive, true),
-        (b"", no_archive, true),
+        (b"", "stdin is empty", true),
+        (&zeros_and_text, no_archive, true),
         (
             NO_ARCHIVE_GZ,
-            "the archive ends before the entry does",
+            "stdin is compressed with gzip, but what it holds is not a tar archive",
             true,
         ),
         (&NO_ARCHIVE_GZ[..20], cut_off, true),

@@ -757,7 +757,44 @@ fn headers() -> Vec<Case> {
             b"once upon a time ".repeat(100),
             Refused("neither a directory nor a tar archive"),
         ),
-        ("only-zeros", vec![0; 10_240], Holds(&[])),
+        (
+            "only-zeros",
+            vec![0; 10_240],
+            Holds(&["notice: hostile holds no entry"]),
+        ),
+        (
+            "lone-zeros",
+            vec![0; BLOCK],
+            Holds(&[
+                "notice: no mark at its end",
+                "notice: hostile holds no entry",
+            ]),
+        ),
+        (
+            "zeros-and-text",
+            [vec![0; 10_240], b"text".to_vec()].concat(),
+            Refused("hostile is neither a directory nor a tar archive"),
+        ),
+        (
+            "zeros-and-text-far",
+            [vec![0; 200_000], b"text".to_vec()].concat(),
+            Refused("hostile is neither a directory nor a tar archive"),
+        ),
+        (
+            "zeros-and-entries",
+            [vec![0; 2 * BLOCK], plain().end()].concat(),
+            Refused("hostile is neither a directory nor a tar archive"),
+        ),
+        (
+            "lone-zeros-and-entries",
+            [vec![0; BLOCK], plain().end()].concat(),
+            Refused("hostile is neither a directory nor a tar archive"),
+        ),
+        (
+            "zeros-and-superblock",
+            spotted(1024 + 56, b"\x53\xef"),
+            Refused("hostile is an ext2 image, neither a directory nor a tar archive"),
+        ),
         (
             "mode-no-number",
             plain().raw(&field(100, b"rw-r--r").0).end(),
@@ -1058,7 +1095,7 @@ fn pax() -> Vec<Case> {
         (
             "header-alone",
             new().pax(&[(b"path", b"b")]).end(),
-            Holds(&[]),
+            Holds(&["notice: hostile holds no entry"]),
         ),
         (
             "header-last",
@@ -1513,6 +1550,11 @@ fn sparse() -> Vec<Case> {
     ]
 }
 
+/// What is zeros but for `bytes` at one place.
+fn spotted(at: usize, bytes: &[u8]) -> Vec<u8> {
+    [&vec![0; at], bytes, &[0; 4096]].concat()
+}
+
 /// `bytes` as a program compresses them.
 fn packed(program: &[&str], bytes: &[u8]) -> Vec<u8> {
     let mut command = Command::new(program[0]);
@@ -1562,22 +1604,50 @@ fn compressed() -> Vec<Case> {
         (
             "gzip-and-more",
             [&gzip[..], b"more"].concat(),
-            Refused("compression by gzip is damaged"),
+            Holds(&[
+                "f644 a 100000",
+                "notice: hostile: 4 bytes behind its compressed data are ignored",
+            ]),
+        ),
+        (
+            "gzip-and-zeros",
+            [&gzip[..], &[0; 5000]].concat(),
+            Holds(&["f644 a 100000"]),
+        ),
+        (
+            "gzip-and-half-a-member",
+            [&gzip[..], &gzip[..gzip.len() / 2]].concat(),
+            Refused("compression by gzip is damaged: it is cut off"),
         ),
         (
             "gzip-twice",
             packed(&["gzip"], &gzip),
-            Refused("the archive ends before the entry does"),
+            Refused("hostile is compressed with gzip, but holds a gzip stream, not a tar archive"),
         ),
         (
             "gzip-of-text",
             packed(&["gzip"], &b"text ".repeat(1000)),
-            Refused("wrong checksum"),
+            Refused("hostile is compressed with gzip, but what it holds is not a tar archive"),
         ),
         (
             "gzip-of-nothing",
             packed(&["gzip"], b""),
-            Refused("holds nothing"),
+            Refused("hostile is compressed with gzip, but holds nothing, not a tar archive"),
+        ),
+        (
+            "gzip-of-zeros",
+            packed(&["gzip"], &[0; 10_240]),
+            Holds(&["notice: hostile holds no entry"]),
+        ),
+        (
+            "gzip-of-zeros-and-text",
+            packed(&["gzip"], &[&[0; 200_000], &b"text"[..]].concat()),
+            Refused("hostile is compressed with gzip, but what it holds is not a tar archive"),
+        ),
+        (
+            "gzip-of-a-filesystem",
+            packed(&["gzip"], &spotted(0x1_0040, b"_BHRfS_M")),
+            Refused("hostile is compressed with gzip, but holds a btrfs image, not a tar archive"),
         ),
         (
             "gzip-bomb",
@@ -1624,6 +1694,39 @@ fn compressed() -> Vec<Case> {
             "xz-flipped",
             flipped(&["xz"], 40),
             Refused("compression by xz is damaged"),
+        ),
+        (
+            "zstd-and-zeros",
+            [&zstd[..], &[0; 4]].concat(),
+            Refused("something else follows a frame"),
+        ),
+        (
+            "xz-and-four-zeros",
+            [&packed(&["xz"], &archive)[..], &[0; 4]].concat(),
+            Holds(&["f644 a 100000"]),
+        ),
+        (
+            "xz-and-three-zeros",
+            [&packed(&["xz"], &archive)[..], &[0; 3]].concat(),
+            Refused("compression by xz is damaged"),
+        ),
+        (
+            "bzip2-and-more",
+            [&packed(&["bzip2"], &archive)[..], b"x"].concat(),
+            Holds(&[
+                "f644 a 100000",
+                "notice: hostile: 1 byte behind its compressed data is ignored",
+            ]),
+        ),
+        (
+            "bzip2-and-zeros",
+            [&packed(&["bzip2"], &archive)[..], &[0; 5000]].concat(),
+            Holds(&["f644 a 100000"]),
+        ),
+        (
+            "bzip2-and-damaged",
+            [&packed(&["bzip2"], &archive)[..], b"BZh9damaged"].concat(),
+            Refused("compression by bzip2 is damaged"),
         ),
         (
             "xz-and-more",

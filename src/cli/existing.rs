@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::source::magic::{self, Ext, Partitions};
+
 /// What an output holds already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
@@ -21,43 +23,12 @@ pub(super) enum Existing {
     },
 }
 
-/// A type and the bytes that give it away.
-struct Mark {
-    kind: &'static str,
-    at: usize,
-    bytes: &'static [u8],
-}
-
-const fn mark(kind: &'static str, at: usize, bytes: &'static [u8]) -> Mark {
-    Mark { kind, at, bytes }
-}
-
-/// Marks of what is often found on storage, from each format's own description.
-const MARKS: [Mark; 12] = [
-    mark("xfs", 0, b"XFSB"),
-    mark("squashfs", 0, b"hsqs"),
-    mark("crypto_LUKS", 0, b"LUKS\xba\xbe"),
-    mark("ntfs", 3, b"NTFS    "),
-    mark("exfat", 3, b"EXFAT   "),
-    mark("vfat", 54, b"FAT1"),
-    mark("vfat", 82, b"FAT32"),
-    mark("LVM2_member", 512, b"LABELONE"),
-    mark("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
-    mark("swap", 4086, b"SWAPSPACE2"),
-    mark("iso9660", 0x8001, b"CD001"),
-    mark("btrfs", 0x1_0040, b"_BHRfS_M"),
-];
-
-/// The bytes that hold every mark.
-const LENGTH: u64 = 0x1_0048;
-
 /// What the output at `path` holds, as far as it can be told.
 ///
 /// # Errors
 /// Where it cannot be read.
 pub(super) fn look(path: &Path) -> io::Result<Option<Existing>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LENGTH).read_to_end(&mut bytes)?;
+    let bytes = first_bytes(path)?;
     Ok(recognise(&bytes))
 }
 
@@ -66,8 +37,7 @@ pub(super) fn look(path: &Path) -> io::Result<Option<Existing>> {
 /// # Errors
 /// Where it cannot be read.
 pub(super) fn look_beside_ext(path: &Path) -> io::Result<Option<Existing>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LENGTH).read_to_end(&mut bytes)?;
+    let mut bytes = first_bytes(path)?;
     let end = bytes.len().min(4096);
     if let Some(superblock) = bytes.get_mut(1024..end) {
         superblock.fill(0);
@@ -75,52 +45,29 @@ pub(super) fn look_beside_ext(path: &Path) -> io::Result<Option<Existing>> {
     Ok(recognise(&bytes))
 }
 
-fn recognise(bytes: &[u8]) -> Option<Existing> {
-    let has = |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark));
-    if let Some(existing) = bytes.get(1024..2048).and_then(ext) {
-        return Some(existing);
-    }
-    if let Some(mark) = MARKS.iter().find(|mark| has(mark.at, mark.bytes)) {
-        return Some(Existing::Filesystem {
-            kind: mark.kind,
-            label: String::new(),
-        });
-    }
-    if has(512, b"EFI PART") {
-        return Some(Existing::Partitions { kind: "gpt" });
-    }
-    // Of the four entries of a DOS table, one at least has a type.
-    let has_entry = || (0..4).any(|entry| bytes[450 + 16 * entry] != 0);
-    (has(510, b"\x55\xaa") && has_entry()).then_some(Existing::Partitions { kind: "dos" })
+fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = u64::try_from(magic::BYTES).unwrap_or(u64::MAX);
+    File::open(path)?.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-/// A filesystem of the ext family by its superblock (kernel doc `super.rst`).
-fn ext(superblock: &[u8]) -> Option<Existing> {
-    let word = |at: usize| {
-        let bytes = superblock.get(at..at + 4)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
-    };
-    if superblock.get(56..58)? != b"\x53\xef" {
-        return None;
+fn recognise(bytes: &[u8]) -> Option<Existing> {
+    if let Some(ext) = Ext::of(bytes) {
+        let label = bytes.get(1024 + 120..1024 + 136)?;
+        let label = label.split(|byte| *byte == 0).next()?;
+        return Some(Existing::Filesystem {
+            kind: ext.name(),
+            label: String::from_utf8_lossy(label).into_owned(),
+        });
     }
-    let (compat, incompat, ro_compat) = (word(92)?, word(96)?, word(100)?);
-    // has_journal is 4; ext3 knows filetype, recover and meta_bg, and three read-only features.
-    let kind = match (
-        incompat & 0x8,
-        incompat & !0x16,
-        ro_compat & !0x7,
-        compat & 0x4,
-    ) {
-        (0, 0, 0, 0) => "ext2",
-        (0, 0, 0, _) => "ext3",
-        (0, ..) => "ext4",
-        _ => "jbd",
-    };
-    let label = superblock.get(120..136)?.split(|byte| *byte == 0).next()?;
-    Some(Existing::Filesystem {
-        kind,
-        label: String::from_utf8_lossy(label).into_owned(),
-    })
+    if let Some(kind) = magic::storage_kind(bytes) {
+        let label = String::new();
+        return Some(Existing::Filesystem { kind, label });
+    }
+    let partitions = Partitions::of(bytes)?;
+    let kind = partitions.name();
+    Some(Existing::Partitions { kind })
 }
 
 #[cfg(test)]

@@ -3,10 +3,17 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use members::Members;
+
+mod members;
 
 /// How many bytes tell what a stream is.
 pub const HEAD: usize = 512;
@@ -50,14 +57,21 @@ impl Compression {
     }
 }
 
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Compression {
+    /// The name of its format.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -69,27 +83,58 @@ fn is_zstd(magic: [u8; 4]) -> bool {
 pub(super) type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 /// Looks at the first [`HEAD`] bytes of `reader`, or at as many as there are.
-pub(super) fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
+pub(super) fn peek<R: Read>(reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
+    peek_far(reader, HEAD)
+}
+
+/// Looks at the first `bytes` bytes of `reader`, or at as many as there are.
+pub(super) fn peek_far<R: Read>(mut reader: R, bytes: usize) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut head = Vec::with_capacity(HEAD);
-    let most = u64::try_from(HEAD).unwrap_or(u64::MAX);
+    let most = u64::try_from(bytes).unwrap_or(u64::MAX);
     reader.by_ref().take(most).read_to_end(&mut head)?;
     let peeked = Cursor::new(head.clone()).chain(reader);
     Ok((head, peeked))
 }
 
+/// How many bytes behind a compressed stream were no part of it, once it was read to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Ignored(Arc<AtomicU64>);
+
+impl Ignored {
+    /// How many there were. Zeros alone, which fill a last record, do not count.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// `reader` uncompressed. An error says what is wrong with the compressed stream.
-pub fn uncompressed<'r>(reader: impl Read + 'r, compression: Compression) -> Box<dyn Read + 'r> {
+///
+/// What follows it is treated as the format's own program does: behind gzip and bzip2 it is ignored,
+/// and counted in `ignored`; behind xz only zeros may stand, a multiple of four of them, and behind
+/// zstd nothing.
+pub fn uncompressed<'r>(
+    reader: impl Read + 'r,
+    compression: Compression,
+    ignored: &Ignored,
+) -> Box<dyn Read + 'r> {
     let reader = BufReader::with_capacity(1 << 16, reader);
     match compression {
-        Compression::Gzip => Box::new(Blaming(MultiGzDecoder::new(reader), compression)),
+        Compression::Gzip => {
+            let members = Members::<_, GzDecoder<_>>::new(reader, ignored.clone());
+            Box::new(Blaming(members, compression))
+        }
         Compression::Zstd => Box::new(Blaming(Zstd::new(reader), compression)),
         Compression::Xz => {
             let reader = XzReader::new_mem_limit(reader, true, XZ_MEMORY);
             Box::new(Blaming(reader, compression))
         }
         Compression::Bzip2 => {
-            let reader = bzip2::bufread::MultiBzDecoder::new(reader);
-            Box::new(Blaming(reader, compression))
+            let members = Members::<_, BzDecoder<_>>::new(reader, ignored.clone());
+            Box::new(Blaming(members, compression))
         }
     }
 }

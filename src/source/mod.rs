@@ -27,6 +27,11 @@ mod host_files;
 mod listed;
 #[cfg(unix)]
 mod look;
+#[cfg_attr(
+    not(all(feature = "cli", feature = "tar")),
+    allow(dead_code, reason = "each asks for a part of it")
+)]
+pub(crate) mod magic;
 #[cfg(all(unix, feature = "oci"))]
 pub mod oci;
 pub mod patterns;
@@ -38,6 +43,8 @@ pub mod tar;
 
 use rules::XattrFilter;
 pub use store::{ContentStore, EarlyContents};
+
+use magic::NotTar;
 
 /// What can declare files.
 ///
@@ -175,6 +182,18 @@ pub enum Notice {
         /// The archive.
         path: Vec<u8>,
     },
+    /// An archive or image that holds no file.
+    NoEntries {
+        /// The archive or image.
+        path: Vec<u8>,
+    },
+    /// Bytes behind a compressed stream that are no part of it.
+    Ignored {
+        /// The compressed file.
+        path: Vec<u8>,
+        /// How many bytes follow the stream.
+        bytes: u64,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -212,6 +231,14 @@ impl fmt::Display for Notice {
             Self::NoEnd { path } => {
                 write!(f, "{} has no mark at its end: ", Readable(path))?;
                 f.write_str("it may have been cut off between two entries")
+            }
+            Self::NoEntries { path } => write!(f, "{} holds no entry", Readable(path)),
+            Self::Ignored { path, bytes } => {
+                let what = match bytes {
+                    1 => "byte behind its compressed data is",
+                    _ => "bytes behind its compressed data are",
+                };
+                write!(f, "{}: {bytes} {what} ignored", Readable(path))
             }
         }
     }
@@ -253,6 +280,7 @@ enum Kind {
     Declare(TreeError),
     NoArchive {
         path: Vec<u8>,
+        found: NotTar,
     },
     /// Of an archive, with what the archive itself can explain.
     Of {
@@ -282,7 +310,13 @@ impl SourceError {
 
     /// `path` is no archive of a form that is known.
     pub fn no_archive(path: impl Into<Vec<u8>>) -> Self {
-        Self::new(Kind::NoArchive { path: path.into() })
+        Self::not_tar(path, NotTar::default())
+    }
+
+    /// `path` is `found`, and needs to be an archive.
+    fn not_tar(path: impl Into<Vec<u8>>, found: NotTar) -> Self {
+        let path = path.into();
+        Self::new(Kind::NoArchive { path, found })
     }
 
     /// The same, of the archive `path`.
@@ -305,7 +339,7 @@ impl SourceError {
             Kind::Read { path, .. }
             | Kind::Attribute { path, .. }
             | Kind::Changed { path }
-            | Kind::NoArchive { path }
+            | Kind::NoArchive { path, .. }
             | Kind::Of { path, .. }
             | Kind::Store { path, .. } => Some(path),
             Kind::Declare(_) | Kind::Other(_) => None,
@@ -336,11 +370,10 @@ impl fmt::Display for SourceError {
             Kind::Changed { path } => write!(f, "{} changed while it was read", Readable(path)),
             Kind::Store { path, error } => write!(f, "cannot store {}: {error}", Readable(path)),
             Kind::Declare(error) => error.fmt(f),
-            Kind::NoArchive { path } => write!(
-                f,
-                "{} is neither a directory nor a tar archive, plain or compressed with gzip, zstd, xz or bzip2",
-                Readable(path)
-            ),
+            Kind::NoArchive { path, found } => {
+                write!(f, "{} ", Readable(path))?;
+                found.say(f, "neither a directory nor a")
+            }
             Kind::Of { path, error } => write!(f, "{}: {error}", Readable(path)),
             Kind::Other(error) => error.fmt(f),
         }

@@ -7,7 +7,8 @@ use std::io;
 use super::digest::Digest;
 use super::platform::Platform;
 use crate::source::Readable;
-use crate::source::tar::ArchiveError;
+use crate::source::magic::NotTar;
+use crate::source::tar::{ArchiveError, NotRead};
 use crate::sys;
 
 /// How many names an error lists.
@@ -29,6 +30,14 @@ impl Fault {
     pub(super) fn read(path: &str, error: io::Error) -> Self {
         let path = path.to_owned();
         Self::Read { path, error }
+    }
+
+    /// The archive `path` is not read because of `error`.
+    pub(super) fn not_read(path: &str, error: NotRead) -> Self {
+        match error {
+            NotRead::Io(error) => Self::read(path, error),
+            NotRead::NotTar(found) => FileFault::NotTar(found).of(path),
+        }
     }
 }
 
@@ -85,8 +94,10 @@ pub(super) enum FileFault {
     OtherType(String),
     NotWhatItSays(&'static str),
     SchemaVersion(u64),
-    /// A layer, or an archive of an image, that is no archive.
+    /// A layer, or an archive of an image, that is damaged.
     Archive(ArchiveError),
+    /// One that is something else.
+    NotTar(NotTar),
 }
 
 impl FileFault {
@@ -123,6 +134,7 @@ impl fmt::Display for FileFault {
                 write!(f, "is of schema version {version}; version 2 is needed")
             }
             Self::Archive(error) => write!(f, "cannot be unpacked: {error}"),
+            Self::NotTar(found) => found.say(f, "not a"),
         }
     }
 }

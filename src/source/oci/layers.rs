@@ -16,10 +16,10 @@ use super::choice::Layer;
 use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
-use crate::source::decompress::{Compression, peek, uncompressed};
+use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
 use crate::source::rules::XattrFilter;
 use crate::source::tar::{
-    Archive, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, is_tar,
+    Archive, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, begun, is_tar,
 };
 use crate::tree::Content;
 
@@ -36,6 +36,8 @@ pub(super) struct Contents {
     /// What it brings, in the order of the archive.
     pub(super) entries: Vec<Entry>,
     pub(super) kept: Kept,
+    /// How many bytes follow what is compressed.
+    pub(super) ignored: u64,
 }
 
 impl Contents {
@@ -115,9 +117,7 @@ fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
     let mut packed = Checked::new(layer.blob.reader(), layer.digest.as_ref());
     let peeked = peek(&mut packed).map_err(|error| Fault::read(path, error));
     let contents = peeked.and_then(|(head, rest)| match Compression::of(&head) {
-        Some(compression) if !is_tar(&head) => {
-            spooled(layer, uncompressed(rest, compression), reading)
-        }
+        Some(compression) if !is_tar(&head) => spooled(layer, rest, compression, reading),
         _ => in_place(layer, rest, reading.xattrs),
     });
     // A blob that is another explains whatever is wrong inside it.
@@ -125,10 +125,19 @@ fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
     contents
 }
 
-/// Reads the layer whose uncompressed archive `reader` gives, and keeps that.
-fn spooled(layer: &Layer, reader: impl Read, reading: Reading<'_>) -> Result<Contents, Fault> {
+/// Reads the layer that `reader` gives compressed, and keeps it uncompressed.
+fn spooled(
+    layer: &Layer,
+    reader: impl Read,
+    compression: Compression,
+    reading: Reading<'_>,
+) -> Result<Contents, Fault> {
     let Reading { spool, xattrs } = reading;
     let path = &layer.blob.path;
+    let ignored = Ignored::default();
+    let reader = uncompressed(reader, compression, &ignored);
+    let begun = begun(reader, Some(compression));
+    let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let made = Spool::new(&mut checked, spool).and_then(|spool| {
         let file = StoredFile::new(spool.file()?, path.as_bytes(), Held::Private)?;
@@ -137,10 +146,11 @@ fn spooled(layer: &Layer, reader: impl Read, reading: Reading<'_>) -> Result<Con
     let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
     let (input, file) = made.map_err(unkept)?;
     let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
-    let contents = contents(layer, &mut archive, Kept { file, start: 0 })?;
+    let mut contents = contents(layer, &mut archive, Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
     let ended = archive.into_input().drain(0);
     ended.map_err(|error| Fault::read(path, error))?;
+    contents.ignored = ignored.bytes();
     checked.finish(&format!("{path}, uncompressed,"))?;
     Ok(contents)
 }
@@ -153,6 +163,8 @@ fn in_place(layer: &Layer, reader: impl Read, xattrs: &XattrFilter) -> Result<Co
         file: Arc::new(file.map_err(|error| Fault::read(path, error))?),
         start: layer.blob.start(),
     };
+    let begun = begun(reader, None);
+    let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let input = Buffered(BufReader::with_capacity(BUFFER, &mut checked));
     let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
@@ -180,8 +192,12 @@ fn contents<I: Input>(
 ) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
     let (mut whiteouts, mut entries) = (Vec::new(), Vec::new());
-    let fault = |error| FileFault::Archive(error).of(path);
-    while let Some(entry) = archive.next_entry().map_err(fault)? {
+    // Others take a layer of no bytes for one that changes nothing, so it is none that is damaged.
+    let next = |archive: &mut Archive<I>| match archive.next_entry() {
+        Err(error) if error.is_of_nothing() => Ok(None),
+        next => next.map_err(|error| FileFault::Archive(error).of(path)),
+    };
+    while let Some(entry) = next(archive)? {
         match meaning(&entry.path) {
             Ok(Meaning::Whiteout(whiteout)) => whiteouts.push(whiteout),
             Ok(Meaning::Ignored) => {}
@@ -197,5 +213,6 @@ fn contents<I: Input>(
         whiteouts,
         entries,
         kept,
+        ignored: 0,
     })
 }

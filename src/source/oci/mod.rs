@@ -23,10 +23,11 @@ use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::decompress::Ignored;
 use super::patterns::Patterns;
 use super::rules::XattrFilter;
 use super::tar::Unpack;
-use super::{Declared, Source, SourceError, clamped};
+use super::{Declared, Notice, Source, SourceError, clamped};
 use crate::tree::{Metadata, NodeId, Tree};
 use crate::units::Timestamp;
 use choice::{Layer, Wish};
@@ -165,20 +166,33 @@ impl Image {
         self
     }
 
-    fn contents(&self) -> Result<Vec<Contents>, Fault> {
+    /// What is in the image's layers, and what was passed over where they are.
+    fn contents(&self) -> Result<(Vec<Contents>, Vec<Notice>), Fault> {
         let path = &self.path;
+        let ignored = Ignored::default();
+        let archive = || Store::archive(path, &self.spool, &ignored);
         let layers: Vec<Layer> = match self.form {
             Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
-            Form::Archive => choice::choose(&Store::archive(path, &self.spool)?, &self.wish)?,
-            Form::DockerArchive => {
-                choice::choose_saved(&Store::archive(path, &self.spool)?, &self.wish)?
-            }
+            Form::Archive => choice::choose(&archive()?, &self.wish)?,
+            Form::DockerArchive => choice::choose_saved(&archive()?, &self.wish)?,
         };
         let reading = layers::Reading {
             spool: &self.spool,
             xattrs: &self.xattrs,
         };
-        layers::read(&layers, reading, self.threads)
+        let contents = layers::read(&layers, reading, self.threads)?;
+        let of = |path: &[u8], bytes| Notice::Ignored {
+            path: path.to_vec(),
+            bytes,
+        };
+        let mut notices = vec![of(path.as_os_str().as_bytes(), ignored.bytes())];
+        notices.extend(contents.iter().map(|it| of(it.path.as_bytes(), it.ignored)));
+        notices.retain(|notice| !matches!(notice, Notice::Ignored { bytes: 0, .. }));
+        if contents.iter().all(|layer| layer.entries.is_empty()) {
+            let path = path.as_os_str().as_bytes().to_vec();
+            notices.push(Notice::NoEntries { path });
+        }
+        Ok((contents, notices))
     }
 
     /// Lays the layers over one another in the directory `at` of `tree`, which is empty.
@@ -228,14 +242,20 @@ impl Image {
     }
 
     fn declare_unnamed(&self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let contents = self.contents().map_err(SourceError::other)?;
-        if at == NodeId::ROOT && tree.is_empty() {
-            return self.lay(contents, tree, at);
-        }
-        let mut own = Tree::new(Metadata::default());
-        let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
-        graft::graft(&own, tree, at)?;
-        Ok(declared)
+        let (contents, mut notices) = self.contents().map_err(SourceError::other)?;
+        let mut declared = if at == NodeId::ROOT && tree.is_empty() {
+            self.lay(contents, tree, at)?
+        } else {
+            let mut own = Tree::new(Metadata::default());
+            let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
+            graft::graft(&own, tree, at)?;
+            declared
+        };
+        notices.append(&mut declared.notices);
+        Ok(Declared {
+            notices,
+            ..declared
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::document::DOCUMENT_MAX;
 use super::fault::{Fault, FileFault};
 use super::members::Members;
-use crate::source::decompress::{Compression, peek, uncompressed};
-use crate::source::tar::{Archive, ArchiveError, Held, Input, Spool, StoredFile, is_tar};
+use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
+use crate::source::tar::{Archive, ArchiveError, Held, Input, Spool, StoredFile, begun, is_tar};
 use crate::sys::{self, FileType};
 
 /// How much may follow an archive's end, which only fills a last record, in bytes.
@@ -37,7 +37,8 @@ impl Store {
 
     /// The archive `path`. One that is compressed, or comes through a pipe, is kept in a file without
     /// a name in the directory `spool`.
-    pub(super) fn archive(path: &Path, spool: &Path) -> Result<Self, Fault> {
+    /// What follows it compressed is counted in `ignored`.
+    pub(super) fn archive(path: &Path, spool: &Path, ignored: &Ignored) -> Result<Self, Fault> {
         let opened = File::open(path).and_then(|file| {
             let metadata = file.metadata()?;
             Ok((file, metadata))
@@ -46,10 +47,13 @@ impl Store {
         let (head, rest) = peek(&file).map_err(|error| unread(path, error))?;
         match Compression::of(&head) {
             Some(compression) if !is_tar(&head) => {
-                Self::spooled(path, uncompressed(rest, compression), spool)
+                let reader = uncompressed(rest, compression, ignored);
+                let reader = archived(path, reader, Some(compression))?;
+                Self::spooled(path, reader, spool)
             }
-            _ if !metadata.is_file() => Self::spooled(path, rest, spool),
+            _ if !metadata.is_file() => Self::spooled(path, archived(path, rest, None)?, spool),
             _ => {
+                archived(path, rest, None)?;
                 let file = Arc::new(file);
                 let input = BlobReader {
                     file: Arc::clone(&file),
@@ -108,6 +112,18 @@ impl Store {
 
 fn unread(path: &Path, error: io::Error) -> Fault {
     Fault::read(&path.to_string_lossy(), error)
+}
+
+/// What `reader` gives, if that can be an uncompressed archive.
+fn archived<'r>(
+    path: &Path,
+    reader: impl Read + 'r,
+    packed: Option<Compression>,
+) -> Result<Box<dyn Read + 'r>, Fault> {
+    match begun(reader, packed) {
+        Ok((_, reader)) => Ok(reader),
+        Err(error) => Err(Fault::not_read(&path.to_string_lossy(), error)),
+    }
 }
 
 fn broken(path: &Path, error: ArchiveError) -> Fault {

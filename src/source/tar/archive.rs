@@ -23,6 +23,8 @@ const MOST_PATH: u64 = 1 << 16;
 const MOST_RECORDS: u64 = 1 << 24;
 /// The most that is kept of PAX headers for all entries, since each takes it over, in bytes.
 const MOST_GLOBAL: u64 = 1 << 16;
+/// The longest archive without an entry, in bytes. It needs two blocks; tapes have records of a few MiB.
+const MOST_ZEROS: u64 = 1 << 30;
 /// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
 /// kept in memory, only to be refused in the end.
 const MOST_VALUE: usize = 1 << 16;
@@ -199,12 +201,35 @@ impl<I: Input> Archive<I> {
 
     /// Takes the second block of zeros of the archive's end.
     fn ending(&mut self) -> Result<(), Fault> {
+        let begins_so = self.at == bytes(BLOCK);
         self.end = Some(match self.block_or_end()? {
             None => End::Unmarked,
             Some(block) if block.iter().all(|byte| *byte == 0) => End::Marked,
+            Some(_) if begins_so => return Err(Fault::NotZeros),
             Some(_) => return Err(Fault::Zeros),
         });
+        if begins_so {
+            self.only_zeros()?;
+        }
         Ok(())
+    }
+
+    /// Reads what follows an end that no entry stands before: unless all of it is zeros, this is
+    /// something else, such as an image whose first sector is not used.
+    fn only_zeros(&mut self) -> Result<(), Fault> {
+        let mut buffer = vec![0; 1 << 16];
+        while self.at < MOST_ZEROS {
+            match self.input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {
+                    self.at += bytes(count);
+                }
+                Ok(_) => return Err(Fault::NotZeros),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::Read(error)),
+            }
+        }
+        Err(Fault::NotZeros)
     }
 
     /// Takes a header, and gives the entry if it is of one.

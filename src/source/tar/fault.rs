@@ -54,6 +54,8 @@ pub(super) enum Fault {
     Checksum,
     /// A block of zeros with more behind it.
     Zeros,
+    /// Zeros from the first byte on, and then something else or no end.
+    NotZeros,
     Number(Field),
     /// A number that is out of what a filesystem holds.
     Range(Field, i64),
@@ -90,6 +92,9 @@ impl fmt::Display for Fault {
             Self::Checksum => f.write_str("what should be a header has a wrong checksum"),
             Self::Empty => f.write_str("the archive holds nothing, not even its end"),
             Self::Zeros => f.write_str("a block of zeros is neither an entry nor the end"),
+            Self::NotZeros => {
+                f.write_str("it begins with zeros, and more than zeros follows: not a tar archive")
+            }
             Self::Number(field) => write!(f, "the {field} is no number"),
             Self::Range(field, value) => {
                 write!(f, "the {field} is {value}, which no filesystem can hold")
@@ -142,6 +147,12 @@ pub struct ArchiveError {
 }
 
 impl ArchiveError {
+    /// Whether there is no byte at all.
+    #[cfg(all(unix, feature = "oci"))]
+    pub(in crate::source) fn is_of_nothing(&self) -> bool {
+        matches!(self.fault, Fault::Empty)
+    }
+
     /// The name of the entry, or nothing where that is not known.
     pub fn path(&self) -> &[u8] {
         &self.path

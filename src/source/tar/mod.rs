@@ -8,6 +8,7 @@ mod archive;
 mod entry;
 mod fault;
 mod header;
+mod open;
 mod owners;
 mod pax;
 mod sparse;
@@ -19,19 +20,23 @@ mod xattrs;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::decompress::{self, Compression};
+use super::decompress::{self, Ignored};
 use super::patterns::{Leaf, Patterns};
 use super::rules::XattrFilter;
 use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
 use crate::tree::{Content, Metadata, NodeId, Tree};
 use crate::units::Timestamp;
+use open::Opened;
 
 pub use archive::{Archive, End, Input};
 pub use entry::{Entry, EntryKind, Stored};
 pub use fault::ArchiveError;
+pub use open::is_tar;
+#[cfg(all(unix, feature = "oci"))]
+pub(super) use open::{NotRead, begun};
 pub use spool::Spool;
 pub use stored::{Held, StoredFile};
 pub use unpack::{Unpack, UnpackError};
@@ -54,6 +59,8 @@ pub struct Tar {
     origin: Origin,
     /// What was looked at, and not yet declared.
     looked: Option<Opened>,
+    /// What follows it compressed.
+    ignored: Ignored,
     name: Vec<u8>,
     spool: PathBuf,
     /// Which extended attributes are kept.
@@ -93,6 +100,7 @@ impl Tar {
         Self {
             origin,
             looked: None,
+            ignored: Ignored::default(),
             name,
             spool: PathBuf::from("."),
             xattrs: XattrFilter::default(),
@@ -173,7 +181,7 @@ impl Tar {
         let unpack = Unpack::new(tree, at, self.implied())?;
         let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
         self.drained(archive.into_input().drain(MOST_BEHIND))?;
-        Ok(declared)
+        Ok(self.with_ignored(declared))
     }
 
     /// Declares an archive of which `store` keeps the data.
@@ -189,7 +197,17 @@ impl Tar {
         let mut rest = archive.into_input().take(MOST_BEHIND);
         let drained = io::copy(&mut rest, &mut io::sink());
         self.drained(drained.map(|bytes| bytes < MOST_BEHIND))?;
-        Ok(declared)
+        Ok(self.with_ignored(declared))
+    }
+
+    /// Says what follows a compressed archive that was read to its end.
+    fn with_ignored(&self, mut declared: Declared) -> Declared {
+        let bytes = self.ignored.bytes();
+        if bytes > 0 {
+            let path = self.name.clone();
+            declared.notices.push(Notice::Ignored { path, bytes });
+        }
+        declared
     }
 
     /// A program at the other end of a pipe shall not find it closed, and what follows the archive's
@@ -221,11 +239,13 @@ impl Tar {
         mut unpack: Unpack<'_>,
     ) -> Result<Declared, SourceError> {
         let named = |error: SourceError| error.of(&self.name);
+        let mut is_empty = true;
         loop {
             let next = archive.next_entry();
             let Some(mut entry) = next.map_err(|error| named(SourceError::other(error)))? else {
                 break;
             };
+            is_empty = false;
             if self.is_excluded(&entry)? {
                 continue;
             }
@@ -254,6 +274,10 @@ impl Tar {
         if archive.end() == Some(End::Unmarked) {
             let path = self.name.clone();
             notices.push(Notice::NoEnd { path });
+        }
+        if is_empty {
+            let path = self.name.clone();
+            notices.push(Notice::NoEntries { path });
         }
         Ok(Declared { root, notices })
     }
@@ -288,6 +312,26 @@ impl Tar {
     }
 }
 
+impl Tar {
+    /// The archive that was looked at, or is now. What comes from a reader is taken.
+    fn opened(&mut self) -> Result<Opened, SourceError> {
+        if let Some(looked) = self.looked.take() {
+            return Ok(looked);
+        }
+        let opened = match &mut self.origin {
+            Origin::Path(path) => open::path(path, &self.ignored),
+            Origin::Reader(reader) => {
+                let reader = std::mem::replace(reader, Box::new(io::empty()));
+                open::stream(reader, &self.ignored)
+            }
+        };
+        opened.map_err(|error| match error {
+            NotRead::Io(error) => self.unread(error),
+            NotRead::NotTar(found) => SourceError::not_tar(self.name.clone(), found),
+        })
+    }
+}
+
 impl Source for Tar {
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
@@ -316,10 +360,7 @@ impl Source for Tar {
     }
 
     fn look(&mut self) -> Result<(), SourceError> {
-        self.looked = Some(match self.opened()? {
-            Opened::Stream(reader) => Opened::Stream(self.begun(reader)?),
-            plain => plain,
-        });
+        self.looked = Some(self.opened()?);
         Ok(())
     }
 
@@ -334,14 +375,6 @@ impl Source for Tar {
             Opened::Stream(reader) => self.streamed(reader, (tree, at), store),
         }
     }
-}
-
-/// An archive that was looked at.
-enum Opened {
-    /// It can be read where it is.
-    Plain(File),
-    /// It comes but once, uncompressed.
-    Stream(Box<dyn Read>),
 }
 
 /// Who keeps the data of an archive.
@@ -398,75 +431,3 @@ impl<R: Read> Read for Stream<R> {
 }
 
 impl<R: Read> Input for Stream<R> {}
-
-impl Tar {
-    /// The archive that was looked at, or is now. What comes from a reader is taken.
-    fn opened(&mut self) -> Result<Opened, SourceError> {
-        if let Some(looked) = self.looked.take() {
-            return Ok(looked);
-        }
-        let taken = || Origin::Reader(Box::new(io::empty()));
-        let reader: Box<dyn Read> = match &mut self.origin {
-            Origin::Path(path) => {
-                let (file, is_regular) = open(path).map_err(|error| self.unread(error))?;
-                if is_regular {
-                    let twice = file.try_clone().and_then(decompress::peek);
-                    let (head, rest) = twice.map_err(|error| self.unread(error))?;
-                    return Ok(match self.compression(&head)? {
-                        Some(how) => Opened::Stream(decompress::uncompressed(rest, how)),
-                        None => Opened::Plain(file),
-                    });
-                }
-                Box::new(file)
-            }
-            origin @ Origin::Reader(_) => match std::mem::replace(origin, taken()) {
-                Origin::Reader(reader) => reader,
-                Origin::Path(_) => Box::new(io::empty()),
-            },
-        };
-        let (head, rest) = decompress::peek(reader).map_err(|error| self.unread(error))?;
-        Ok(Opened::Stream(match self.compression(&head)? {
-            Some(how) => decompress::uncompressed(rest, how),
-            None => Box::new(rest),
-        }))
-    }
-
-    /// The same archive, if it begins as one.
-    fn begun(&self, reader: Box<dyn Read>) -> Result<Box<dyn Read>, SourceError> {
-        let (head, rest) = decompress::peek(reader).map_err(|error| self.unread(error))?;
-        if is_tar(&head) {
-            return Ok(Box::new(rest));
-        }
-        let mut archive = Archive::new(Stream(BufReader::new(rest)));
-        match archive.next_entry() {
-            Err(error) => Err(SourceError::other(error).of(&self.name)),
-            Ok(_) => Err(SourceError::no_archive(self.name.clone())),
-        }
-    }
-
-    /// How what begins with `head` is compressed, if it can be an archive at all.
-    fn compression(&self, head: &[u8]) -> Result<Option<Compression>, SourceError> {
-        if is_tar(head) {
-            return Ok(None);
-        }
-        match Compression::of(head) {
-            Some(compression) => Ok(Some(compression)),
-            None => Err(SourceError::no_archive(self.name.clone())),
-        }
-    }
-}
-
-/// Whether an uncompressed archive can begin with `head`.
-pub fn is_tar(head: &[u8]) -> bool {
-    let Ok(block) = <[u8; 512]>::try_from(head) else {
-        return false;
-    };
-    block == [0; 512] || header::Header::new(block).is_ok()
-}
-
-/// Opens what may be a file or a pipe, and says whether it is a regular file.
-fn open(path: &Path) -> io::Result<(File, bool)> {
-    let file = File::open(path)?;
-    let is_regular = file.metadata()?.is_file();
-    Ok((file, is_regular))
-}
