@@ -3,10 +3,13 @@
 //!
 //! The fields are those of the OCI image specification's `image-index.md`, `manifest.md` and
 //! `config.md`, and of Docker's image manifest, version 2, schema 2, which has the same under other
-//! media types.
+//! media types. Go's tools write and read all of them, so the names of fields may be in any case.
+
+use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::any_case::from_json;
 use super::digest::Digest;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::platform::Platform;
@@ -68,16 +71,28 @@ pub(super) struct Descriptor {
     platform: Option<PlatformSaid>,
 }
 
+type Said = Option<String>;
+
+/// A map, unlike the rest: its names have one spelling.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(from = "HashMap<String, Said>")]
 struct Annotations {
-    #[serde(rename = "org.opencontainers.image.ref.name")]
-    ref_name: Option<String>,
+    ref_name: Said,
     /// The whole name, where `ref_name` is but the tag: so does `docker save`.
-    #[serde(rename = "io.containerd.image.name")]
-    containerd_name: Option<String>,
+    containerd_name: Said,
     /// What an image of BuildKit has beside it that is none.
-    #[serde(rename = "vnd.docker.reference.type")]
-    reference_type: Option<String>,
+    reference_type: Said,
+}
+
+impl From<HashMap<String, Said>> for Annotations {
+    fn from(mut all: HashMap<String, Said>) -> Self {
+        let mut said = |name| all.remove(name).flatten();
+        Self {
+            ref_name: said("org.opencontainers.image.ref.name"),
+            containerd_name: said("io.containerd.image.name"),
+            reference_type: said("vnd.docker.reference.type"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -86,8 +101,6 @@ struct PlatformSaid {
     architecture: Option<String>,
     variant: Option<String>,
 }
-
-type Said = Option<String>;
 
 /// The platform of these parts, if there are an operating system and an architecture.
 fn platform(os: &Said, architecture: &Said, variant: &Said) -> Option<Platform> {
@@ -273,7 +286,7 @@ fn parse_document(path: &str, bytes: &[u8], types: [&str; 2]) -> Result<Document
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &str, bytes: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|error| FileFault::Json(error.to_string()).of(path))
+    from_json(bytes).map_err(|error| FileFault::Json(error.to_string()).of(path))
 }
 
 #[cfg(test)]
@@ -321,6 +334,55 @@ mod tests {
             let found = parse_index("b", text.as_bytes()).unwrap_err();
             assert_eq!(found.to_string(), error);
         }
+    }
+
+    #[test]
+    fn names_of_fields_may_be_in_any_case() {
+        let config = descriptor(CONFIGS[0]).replace("digest", "DIGEST");
+        let text = format!(
+            "{{\"SchemaVersion\":2,\"CONFIG\":{config},\"layer\u{17f}\":[{config}],\"Layer\":1}}"
+        );
+        let manifest = parse_manifest("b", text.as_bytes()).unwrap();
+        assert_eq!(manifest.layers.len(), 1);
+        let escaped = text.replace("CONFIG", "\\u0043onfig");
+        assert!(parse_manifest("b", escaped.as_bytes()).is_ok());
+        let saved = b"[{\"config\":\"c\",\"repotags\":null,\"LAYERS\":[\"l\"]}]";
+        let saved = parse_saved("b", saved).unwrap();
+        assert_eq!(saved[0].layers.as_deref(), Some(&["l".to_owned()][..]));
+        // The names in a map are not those of fields, so both of these are there.
+        let config = b"{\"OS\":\"linux\",\"Architecture\":\"arm64\",\
+            \"config\":{\"Labels\":{\"a\":\"\",\"A\":\"\"}},\
+            \"RootFS\":{\"Diff_IDs\":[]}}";
+        let config = Config::parse("b", config).unwrap();
+        assert_eq!(config.platform().unwrap().to_string(), "linux/arm64");
+    }
+
+    #[test]
+    fn annotations_have_one_spelling() {
+        let name = "org.opencontainers.image.ref.name";
+        let other = name.to_uppercase();
+        let annotations = format!("{{\"{name}\":\"a\",\"{other}\":\"b\",\"x\":null}}");
+        let index = descriptor(INDEXES[0]);
+        let index = index.replace('}', &format!(",\"Annotations\":{annotations}}}"));
+        let index: Descriptor = from_json(index.as_bytes()).unwrap();
+        assert_eq!(index.names(), ["a"]);
+    }
+
+    #[test]
+    fn a_field_twice_is_refused_whatever_its_case() {
+        for text in [
+            "[{\"Config\":\"a\",\"config\":\"b\",\"Layers\":[]}]",
+            "[{\"Config\":\"a\",\"Config\":\"b\",\"Layers\":[]}]",
+            "[{\"Config\":\"a\",\"Layers\":[],\"layer\u{17f}\":[]}]",
+        ] {
+            let error = parse_saved("b", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("duplicate field"), "{error}");
+        }
+        let error = parse_saved("b", b"[[\"c\", null, [\"l\"]]]").unwrap_err();
+        assert!(
+            error.to_string().contains("invalid type: sequence"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Layers are uncompressed once, into files without a name, several at a time; then each is laid over
 //! those below it: first it takes away, then it brings.
 
+mod any_case;
 mod choice;
 mod digest;
 mod document;
