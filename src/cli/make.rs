@@ -440,7 +440,7 @@ fn write_until(
     let Outputs {
         image: mut output,
         journal,
-        undo,
+        mut undo,
     } = outputs;
     if request.uncached {
         output.leave_uncached();
@@ -448,26 +448,29 @@ fn write_until(
     ready.look(cancel.flag())?;
     let start = ready.settings().offset_bytes;
     let plan = ready.plan();
+    let is_read_now = plan.is_none();
     let needed = plan.map_or(0, |plan| plan.layout.old_bytes_needed());
     if needed > 0 && output.size_bytes() < start + needed {
         return Err(Failure::TooShortToRescue { needed });
-    }
-    let image = start..ready.size_bytes();
-    if let Some(undo) = &undo {
-        undo.keep(output.file(), Draft::superblock_of(&image))?;
-    }
-    let draft = output.begin(image)?;
-    let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
-    if let Some(undo) = &undo {
-        undo.note(draft.file())?;
     }
     let writing = Writing {
         threads: threads(request),
         progress,
         cancel: cancel.flag(),
         // mke2fs leaves a device synced, and so do we; a file only on demand.
-        sync: request.sync || request.uncached || draft.file().is_block_device(),
+        sync: request.sync || request.uncached || output.file().is_block_device(),
     };
+    let image = start..ready.size_bytes();
+    let superblock = Draft::superblock_of(&image);
+    output.make_room(image.end)?;
+    if let Some(undo) = &mut undo {
+        if writing.sync {
+            undo.wait_for_storage();
+        }
+        undo.before_zeroing(output.file(), superblock.clone())?;
+    }
+    let draft = output.begin(image)?;
+    let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
     let sinks = Sinks {
         image: match &kept {
             Some(kept) => kept,
@@ -478,21 +481,28 @@ fn write_until(
             sink
         }),
     };
-    let is_read_now = plan.is_none();
-    let mut built = ready.write_to(sinks, &writing)?;
+    let written = ready.write_to(sinks, &writing).map_err(Failure::from);
+    let ended = written.and_then(|built| {
+        if let Some(undo) = &undo {
+            undo.finish(draft.file())?;
+        }
+        if built.settings.super_only {
+            draft.end_at_written()?;
+        } else {
+            draft.end_at(built.end_bytes())?;
+        }
+        Ok(built)
+    });
+    let mut built = ended.inspect_err(|_| {
+        // What is dropped loses its superblock, of which the undo file must know.
+        if let Some(kept) = &kept {
+            let _ = kept.zero(superblock.start, superblock.end - superblock.start);
+        }
+    })?;
     if is_read_now {
         built.notices.extend(unmatched(&patterns));
     }
-    if let Some(undo) = &undo {
-        undo.finish(draft.file())?;
-    }
-    match built.settings.super_only {
-        true => draft.keep_written()?,
-        false => {
-            draft.end_at(built.end_bytes())?;
-            draft.keep();
-        }
-    }
+    draft.keep();
     Ok(built)
 }
 

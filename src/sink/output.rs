@@ -135,6 +135,26 @@ impl Output {
         self.0.file.leave_uncached();
     }
 
+    /// Grows a regular file to `end` bytes if it is shorter. Dropping gives it its length back.
+    ///
+    /// # Errors
+    /// Where a device is too small, or the file cannot be grown.
+    pub fn make_room(&mut self, end: u64) -> io::Result<()> {
+        let Self(guard) = self;
+        let size_bytes = guard.file.size_bytes();
+        if end <= size_bytes {
+            return Ok(());
+        }
+        if guard.file.is_block_device() {
+            let path = guard.file.path().display();
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path} has {size_bytes} bytes; the image needs {end}"),
+            ));
+        }
+        guard.file.grow(end)
+    }
+
     /// Begins to write an image to the bytes of `image`.
     ///
     /// A regular file that ends before the image is grown to its end, never cut. Then the place of
@@ -142,19 +162,9 @@ impl Output {
     ///
     /// # Errors
     /// Where a device is too small, or the storage fails.
-    pub fn begin(self, image: Range<u64>) -> io::Result<Draft> {
+    pub fn begin(mut self, image: Range<u64>) -> io::Result<Draft> {
+        self.make_room(image.end)?;
         let Self(mut guard) = self;
-        let size_bytes = guard.file.size_bytes();
-        if image.end > size_bytes {
-            if guard.file.is_block_device() {
-                let (path, end) = (guard.file.path().display(), image.end);
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("{path} has {size_bytes} bytes; the image needs {end}"),
-                ));
-            }
-            guard.file.grow(image.end)?;
-        }
         guard.image = Some(image);
         guard.zero_superblock()?;
         Ok(Draft(guard))
@@ -173,12 +183,11 @@ impl Draft {
         &self.0.file
     }
 
-    /// Leaves the output as it is now, but for what it was grown by and nothing was written to at
-    /// its end.
+    /// Cuts off what the output was grown by and nothing was written to at its end.
     ///
     /// # Errors
     /// Where it cannot be cut.
-    pub fn keep_written(self) -> io::Result<()> {
+    pub fn end_at_written(&self) -> io::Result<()> {
         let was = match self.0.origin {
             Origin::Nothing => 0,
             Origin::Existing { size_bytes } => size_bytes,
@@ -189,7 +198,6 @@ impl Draft {
         if length < self.0.file.size_bytes() {
             self.0.file.handle().set_len(length)?;
         }
-        self.keep();
         Ok(())
     }
 

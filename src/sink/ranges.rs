@@ -45,6 +45,14 @@ impl RangeSet {
         }
     }
 
+    /// Where the range begins that ends at `end`, or `end` where none does.
+    pub(super) fn start_of_what_ends_at(&self, end: u64) -> u64 {
+        match self.0.range(..end).next_back() {
+            Some((&start, &found)) if found >= end => start,
+            _ => end,
+        }
+    }
+
     /// The parts of `range` in the set, ascending.
     pub(super) fn within(&self, range: Range<u64>) -> Vec<Range<u64>> {
         if range.is_empty() {

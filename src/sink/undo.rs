@@ -1,22 +1,32 @@
 //! Given a sink and a file, keeps in the file what of the sink is overwritten, in the form that
 //! `e2undo` reads; never knows why it is overwritten.
 //!
-//! Blocks of 32 KiB or more are kept whole, each once and before anything is written to it. What a
-//! file had no bytes of is not kept. The index is written behind each piece, so what was kept so far
-//! can be restored even if the process ends at once.
+//! Whatever ends the process, and at whatever moment, what was overwritten by then can be restored:
+//!
+//! - Data and the keys that lead to them are written first, and the header that counts the keys behind
+//!   them; only then is anything overwritten. So the header never says more than the file holds, and
+//!   never less than was overwritten.
+//! - A key that the header counts is never written again with another value, and a block of keys is one
+//!   page of memory (where the filesystem's blocks are no longer than that): a write that is cut short
+//!   changes it as a whole or not at all.
+//! - e2undo restores nothing where the superblock is not the one that the undo file has a copy of. The
+//!   copy of a new one is written beside that of the old one, and the header chooses between them.
+//!
+//! What a file had no bytes of is not kept.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bytemuck::{Zeroable, bytes_of, bytes_of_mut};
 
 use super::error::StorageError;
 use super::ranges::RangeSet;
-use super::{Sink, index, length_of, range_within};
+use super::{Sink, length_of, range_within};
 use crate::ondisk::checksum::{INITIAL, crc32c};
 use crate::ondisk::int::{Le32, Le64};
 use crate::ondisk::superblock::{self, Superblock};
@@ -26,11 +36,18 @@ use crate::ondisk::undo::{
 };
 use crate::sys;
 
-/// How much is read at once, at least.
-const PIECE_BYTES: u64 = 1 << 20;
-/// Where a new undo file has the copy of the superblock and the first keys, in its blocks.
-const SUPERBLOCK_BLOCK: u64 = 1;
-const FIRST_KEY_BLOCK: u64 = 2;
+/// The least bytes of a new undo file's block. mke2fs takes 32 KiB.
+const LEAST_BLOCK_BYTES: u32 = 4096;
+/// How much one key stands for at most: what `E2UNDO_MAX_EXTENT_BLOCKS` allows with the least block.
+const PIECE_BYTES: u64 = 2 << 20;
+/// How much is kept at once at most that nobody asked for.
+const MOST_AHEAD_BYTES: u64 = 16 << 20;
+/// Where a new undo file has the two copies of the superblock and the first keys, in its blocks.
+const SUPERBLOCK_BLOCKS: [u64; 2] = [1, 2];
+const FIRST_KEY_BLOCK: u64 = 3;
+/// Where mke2fs has the first keys, behind one copy of the superblock. It goes on with an undo file
+/// that has no keys only where they would be there.
+const FIRST_KEY_BLOCK_OF_MKE2FS: u64 = 2;
 
 /// Why an undo file cannot be used.
 #[derive(Debug)]
@@ -84,6 +101,9 @@ pub struct UndoPlace {
 }
 
 /// An undo file that is being written.
+///
+/// When dropped, one that was created is removed, unless something may have been overwritten that it
+/// keeps, or it was [finished](Self::finish).
 #[derive(Debug)]
 pub struct Undo {
     file: fs::File,
@@ -92,14 +112,29 @@ pub struct Undo {
     base: u64,
     /// The bytes that the sink had before anything was written.
     old_end: u64,
+    /// Whether the file was not there before, or was empty.
+    is_new: bool,
+    is_needed: AtomicBool,
+    is_durable: bool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    header: UndoHeader,
+    /// What the file holds, as far as it counts.
+    index: Index,
     /// What is kept, in bytes from the filesystem's first.
     kept: RangeSet,
+    /// The superblock that the file is for, once it says so.
+    noted: Option<Superblock>,
+    /// Whether writing to the file failed: nothing more is kept then.
+    has_failed: bool,
+}
+
+/// What leads to the data of an undo file.
+#[derive(Clone, Debug)]
+struct Index {
+    header: UndoHeader,
     /// The keys of the last key block.
     keys: Vec<UndoKey>,
     /// The last key block's place, and that of the block behind all data.
@@ -128,17 +163,28 @@ impl Undo {
             file: &file,
             length: metadata.len(),
         };
-        let state = match metadata.len() {
-            0 => State::new(place),
+        let old_end = sink.size_bytes().saturating_sub(place.offset_bytes);
+        let state = match (metadata.len(), old_end) {
+            (0, 0) => State::new(place, FIRST_KEY_BLOCK_OF_MKE2FS),
+            (0, _) => State::new(place, FIRST_KEY_BLOCK),
             _ => reader.state(sink, place)?,
         };
         Ok(Self {
             file,
-            path: path.to_owned(),
+            path: std::path::absolute(path)?,
             base: place.offset_bytes,
-            old_end: sink.size_bytes().saturating_sub(place.offset_bytes),
+            old_end,
+            is_new: metadata.len() == 0,
+            is_needed: AtomicBool::new(false),
+            is_durable: false,
             state: Mutex::new(state),
         })
+    }
+
+    /// Waits for stable storage before anything is overwritten: then not even a power cut leaves
+    /// something overwritten that cannot be restored.
+    pub fn wait_for_storage(&mut self) {
+        self.is_durable = true;
     }
 
     /// A sink over `sink` that keeps what is overwritten, and discards nothing.
@@ -159,33 +205,34 @@ impl Undo {
             return Ok(());
         }
         let mut state = self.state();
-        let block = state.block_bytes();
+        let block = state.index.block_bytes();
         let whole = start / block * block..end.next_multiple_of(block);
         let missing = state.kept.missing_from(whole);
-        for part in &missing {
-            let mut at = part.start;
-            while at < part.end {
-                let piece = PIECE_BYTES.max(block).min(part.end - at);
-                let bytes = piece.min(self.old_end - at);
-                let mut old = vec![0; index(bytes)];
-                sink.read_at(self.base + at, &mut old)?;
-                self.append(&mut state, at, &old)?;
-                state.kept.insert(at..at + piece);
-                at += piece;
-            }
+        let missing = match missing.last() {
+            Some(last) => state.kept.missing_from(missing[0].start..self.ahead(&state, last)),
+            None => return Ok(()),
+        };
+        if state.has_failed {
+            return Err(self.cannot("be written", io::Error::other("it failed before")));
         }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => self.write_index(&mut state, sink),
-        }
+        let added = self.add(&mut state, sink, &missing);
+        state.has_failed = added.is_err();
+        added
     }
 
-    /// Notes the superblock that `sink` has now: e2undo restores nothing where there is another.
+    /// Makes ready for the zeroing of the superblock that `sink` has at `range`: keeps it, and says
+    /// that there is none, so that there is no moment at which e2undo would find another than the undo
+    /// file has.
     ///
     /// # Errors
     /// Where either cannot be read or written.
-    pub fn note(&self, sink: &dyn Sink) -> io::Result<()> {
-        self.write_index(&mut self.state(), sink)
+    pub fn before_zeroing(&self, sink: &dyn Sink, range: Range<u64>) -> io::Result<()> {
+        self.keep(sink, range)?;
+        let mut state = self.state();
+        self.note(&mut state, Superblock::zeroed())?;
+        self.is_needed
+            .store(state.index.header.num_keys.get() > 0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Notes that `sink` is finished as it is.
@@ -194,8 +241,12 @@ impl Undo {
     /// Where either cannot be read or written.
     pub fn finish(&self, sink: &dyn Sink) -> io::Result<()> {
         let mut state = self.state();
-        state.header.state = Le32::new(STATE_FINISHED);
-        self.write_index(&mut state, sink)
+        let superblock = superblock_of(sink, self.base)?;
+        state.index.header.state = Le32::new(STATE_FINISHED);
+        state.noted = None;
+        self.note(&mut state, superblock)?;
+        self.is_needed.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -205,67 +256,120 @@ impl Undo {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Adds `old`, which was at `at` from the filesystem's first byte.
-    fn append(&self, state: &mut State, at: u64, old: &[u8]) -> io::Result<()> {
-        let block = state.block_bytes();
-        let unit = u64::from(state.header.fs_block_size.get());
-        let most = block * u64::from(MOST_BLOCKS_OF_KEY);
-        let extends = state.keys.last().is_some_and(|key| {
-            let size = u64::from(key.size.get());
-            key.fsblk.get() * unit + size == at
-                && size.is_multiple_of(block)
-                && size + length_of(old) <= most
-        });
-        if !extends {
-            if state.keys.len() == keys_per_block(index(block)) {
-                self.write_keys(state)?;
-                state.keys.clear();
-                state.key_block = state.next;
-                state.next += 1;
+    /// Up to where is kept what is missing up to the end of `last`. Where each piece costs waiting for
+    /// the storage, more of what is overwritten in one go is kept at once.
+    fn ahead(&self, state: &State, last: &Range<u64>) -> u64 {
+        if !self.is_durable {
+            return last.end;
+        }
+        let before = last.start - state.kept.start_of_what_ends_at(last.start);
+        let end = last.end.saturating_add(before.min(MOST_AHEAD_BYTES));
+        let old_end = self.old_end.next_multiple_of(state.index.block_bytes());
+        end.min(old_end).max(last.end)
+    }
+
+    /// Adds what `sink` has at `ranges`, in bytes from the filesystem's first, and none of which is
+    /// kept: data, then keys, then the header.
+    fn add(&self, state: &mut State, sink: &dyn Sink, ranges: &[Range<u64>]) -> io::Result<()> {
+        if state.noted.is_none() {
+            self.note(state, superblock_of(sink, self.base)?)?;
+        }
+        let mut index = state.index.clone();
+        let block = index.block_bytes();
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let piece = PIECE_BYTES.min(range.end - at);
+                let mut old = vec![0; super::index(piece.min(self.old_end - at))];
+                sink.read_at(self.base + at, &mut old)?;
+                self.append(&mut index, at, &old)?;
+                at += piece;
             }
-            state.keys.push(UndoKey {
-                fsblk: Le64::new(at / unit),
-                blk_crc: Le32::new(INITIAL),
-                size: Le32::new(0),
-            });
-            state.header.num_keys = Le64::new(state.header.num_keys.get() + 1);
         }
-        if let Some(key) = state.keys.last_mut() {
-            key.blk_crc = Le32::new(crc32c(key.blk_crc.get(), old));
-            let length = u32::try_from(old.len()).map_err(io::Error::other)?;
-            key.size = Le32::new(key.size.get() + length);
-        }
-        // Zeros stay a hole: behind `next` nothing was ever written.
-        if old.iter().any(|byte| *byte != 0) {
-            self.write(state.next * block, old)?;
-        }
-        state.next += length_of(old).div_ceil(block);
-        Ok(())
-    }
-
-    fn write_keys(&self, state: &State) -> io::Result<()> {
-        let block = state.block_bytes();
-        let bytes = key_block(&state.keys, index(block));
-        self.write(state.key_block * block, &bytes)
-    }
-
-    /// Writes what leads to the data, and the superblock that there is now.
-    fn write_index(&self, state: &mut State, sink: &dyn Sink) -> io::Result<()> {
-        let block = state.block_bytes();
-        let length = state.next * block;
+        let length = index.next * block;
         if self.file.metadata()?.len() < length {
             let grown = self.file.set_len(length);
             grown.map_err(|error| self.cannot("be made longer", error))?;
         }
-        if !state.keys.is_empty() {
-            self.write_keys(state)?;
+        self.write_keys(&index)?;
+        self.wait()?;
+        self.write_header(&mut index)?;
+        state.index = index;
+        for range in ranges {
+            state.kept.insert(range.clone());
         }
-        let superblock = superblock_of(sink, self.base)?;
-        state.header.sb_crc = Le32::new(crc32c(INITIAL, bytes_of(&superblock)));
-        state.header.seal();
-        self.write(0, bytes_of(&state.header))?;
-        let place = state.header.super_offset.get() * block;
-        self.write(place, bytes_of(&inverted(superblock)))
+        Ok(())
+    }
+
+    /// Adds `old`, which was at `at` from the filesystem's first byte, as one key.
+    fn append(&self, index: &mut Index, at: u64, old: &[u8]) -> io::Result<()> {
+        let block = index.block_bytes();
+        let unit = u64::from(index.header.fs_block_size.get());
+        if index.keys.len() == keys_per_block(super::index(block)) {
+            self.write_keys(index)?;
+            index.keys.clear();
+            index.key_block = index.next;
+            index.next += 1;
+        }
+        index.keys.push(UndoKey {
+            fsblk: Le64::new(at / unit),
+            blk_crc: Le32::new(crc32c(INITIAL, old)),
+            size: Le32::new(u32::try_from(old.len()).map_err(io::Error::other)?),
+        });
+        index.header.num_keys = Le64::new(index.header.num_keys.get() + 1);
+        // Zeros stay a hole: behind `next` the header counts nothing, and what failed is over.
+        if old.iter().any(|byte| *byte != 0) {
+            self.write(index.next * block, old)?;
+        }
+        index.next += length_of(old).div_ceil(block);
+        Ok(())
+    }
+
+    fn write_keys(&self, index: &Index) -> io::Result<()> {
+        let block = index.block_bytes();
+        let bytes = key_block(&index.keys, super::index(block));
+        self.write(index.key_block * block, &bytes)
+    }
+
+    fn write_header(&self, index: &mut Index) -> io::Result<()> {
+        index.header.seal();
+        self.write(0, bytes_of(&index.header))?;
+        self.wait()
+    }
+
+    /// Notes that `superblock` is the one that there is: e2undo restores nothing where there is another.
+    fn note(&self, state: &mut State, superblock: Superblock) -> io::Result<()> {
+        let is_same = |noted: &Superblock| bytes_of(noted) == bytes_of(&superblock);
+        if state.noted.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let mut index = state.index.clone();
+        let block = index.block_bytes();
+        let copy = inverted(superblock);
+        for place in index.superblock_places(state.noted.is_none()) {
+            self.write(place * block, bytes_of(&copy))?;
+            index.header.super_offset = Le64::new(place);
+        }
+        let length = index.next * block;
+        if self.file.metadata()?.len() < length {
+            let grown = self.file.set_len(length);
+            grown.map_err(|error| self.cannot("be made longer", error))?;
+        }
+        self.wait()?;
+        index.header.sb_crc = Le32::new(crc32c(INITIAL, bytes_of(&superblock)));
+        self.write_header(&mut index)?;
+        state.index = index;
+        state.noted = Some(superblock);
+        Ok(())
+    }
+
+    /// Waits for stable storage, where that is asked for.
+    fn wait(&self) -> io::Result<()> {
+        if !self.is_durable {
+            return Ok(());
+        }
+        let synced = self.file.sync_data();
+        synced.map_err(|error| self.cannot("be synced", error))
     }
 
     fn write(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
@@ -283,19 +387,32 @@ impl Undo {
     }
 }
 
+impl Drop for Undo {
+    /// Where the file cannot be removed there is nobody left to tell.
+    fn drop(&mut self) {
+        if !self.is_new || *self.is_needed.get_mut() {
+            return;
+        }
+        let identity = |metadata: io::Result<fs::Metadata>| sys::identity(&metadata.ok()?);
+        let named = identity(fs::symlink_metadata(&self.path));
+        if named.is_some() && named == identity(self.file.metadata()) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 impl State {
-    fn new(place: UndoPlace) -> Self {
-        // As mke2fs sets `tdb_data_size`.
-        let block_size = match place.block_bytes {
-            0..=4096 => 32768,
-            larger => larger.saturating_mul(8),
-        };
+    fn new(place: UndoPlace, first_key_block: u64) -> Self {
+        let [first_copy, _] = SUPERBLOCK_BLOCKS;
         let mut header = UndoHeader {
             magic: MAGIC,
-            super_offset: Le64::new(SUPERBLOCK_BLOCK),
-            key_offset: Le64::new(FIRST_KEY_BLOCK),
-            block_size: Le32::new(block_size),
+            super_offset: Le64::new(first_copy),
+            key_offset: Le64::new(first_key_block),
+            block_size: Le32::new(place.block_bytes.max(LEAST_BLOCK_BYTES)),
             fs_block_size: Le32::new(place.block_bytes),
+            // At no moment is anything missing. Where this is not set, e2undo marks the filesystem that
+            // it restored as one to be checked.
+            state: Le32::new(STATE_FINISHED),
             ..UndoHeader::zeroed()
         };
         if place.offset_bytes > 0 {
@@ -303,16 +420,36 @@ impl State {
             header.fs_offset = Le64::new(place.offset_bytes);
         }
         Self {
-            header,
+            index: Index {
+                header,
+                keys: Vec::new(),
+                key_block: first_key_block,
+                next: first_key_block + 1,
+            },
             kept: RangeSet::default(),
-            keys: Vec::new(),
-            key_block: FIRST_KEY_BLOCK,
-            next: FIRST_KEY_BLOCK + 1,
+            noted: None,
+            has_failed: false,
         }
     }
+}
 
+impl Index {
     fn block_bytes(&self) -> u64 {
         self.header.block_size.get().into()
+    }
+
+    /// Where the next copy of the superblock goes, and the last of them leads there: beside the one
+    /// that counts, in an undo file of ours; `all` where none counts yet, so that there is room for
+    /// both from the beginning.
+    fn superblock_places(&self, all: bool) -> Vec<u64> {
+        let counts = self.header.super_offset.get();
+        let is_ours = self.header.key_offset.get() == FIRST_KEY_BLOCK;
+        let other = SUPERBLOCK_BLOCKS.into_iter().find(|place| *place != counts);
+        match other.filter(|_| is_ours) {
+            Some(other) if all => vec![other, counts],
+            Some(other) => vec![other],
+            None => vec![counts],
+        }
     }
 }
 
@@ -352,7 +489,6 @@ impl Reader<'_> {
         {
             return Err(UndoError::Wrong);
         }
-        header.state = Le32::new(header.state.get() & !STATE_FINISHED);
         let key_block = header.key_offset.get();
         if key_block
             .checked_mul(block_size.into())
@@ -361,39 +497,45 @@ impl Reader<'_> {
             return Err(UndoError::Corrupt);
         }
         let mut state = State {
-            key_block,
-            next: key_block.max(FIRST_KEY_BLOCK) + 1,
-            header,
+            index: Index {
+                key_block,
+                next: key_block + 1,
+                header,
+                keys: Vec::new(),
+            },
             kept: RangeSet::default(),
-            keys: Vec::new(),
+            noted: Some(now),
+            has_failed: false,
         };
         self.read_keys(&mut state)?;
-        let length = state.next.checked_mul(state.block_bytes());
+        let index = &state.index;
+        let length = index.next.checked_mul(index.block_bytes());
         self.file.set_len(length.ok_or(UndoError::Corrupt)?)?;
         Ok(state)
     }
 
     fn read_keys(&self, state: &mut State) -> Result<(), UndoError> {
-        let block = state.block_bytes();
-        let mut bytes = vec![0; index(block)];
+        let State { index, kept, .. } = state;
+        let block = index.block_bytes();
+        let mut bytes = vec![0; super::index(block)];
         let most = keys_per_block(bytes.len());
-        let mut left = state.header.num_keys.get();
-        let mut at = state.header.key_offset.get();
+        let mut left = index.header.num_keys.get();
+        let mut at = index.header.key_offset.get();
         while left > 0 {
             let offset = at.checked_mul(block).ok_or(UndoError::Corrupt)?;
             self.read(offset, &mut bytes)?;
             let count = usize::try_from(left).map_or(most, |left| left.min(most));
             let keys = keys_of(&bytes, count).ok_or(UndoError::Corrupt)?;
-            state.key_block = at;
+            index.key_block = at;
             at += 1;
             for key in &keys {
-                let range = kept_range(key, &state.header).ok_or(UndoError::Corrupt)?;
+                let range = kept_range(key, &index.header).ok_or(UndoError::Corrupt)?;
                 at += (range.end - range.start) / block;
-                state.kept.insert(range);
+                kept.insert(range);
             }
             left -= u64::try_from(keys.len()).unwrap_or(left);
-            state.keys = keys;
-            state.next = at;
+            index.keys = keys;
+            index.next = at;
         }
         Ok(())
     }
@@ -453,6 +595,19 @@ impl fmt::Debug for Undoable<'_> {
     }
 }
 
+impl Undoable<'_> {
+    /// Notes the superblock that there is now, if `range`, which was written to, has a part of it.
+    fn note_superblock(&self, range: &Range<u64>) -> io::Result<()> {
+        let start = self.undo.base.saturating_add(superblock::OFFSET);
+        let length = u64::try_from(size_of::<Superblock>()).expect("it is small");
+        if range.end <= start || start.saturating_add(length) <= range.start {
+            return Ok(());
+        }
+        let superblock = superblock_of(self.sink, self.undo.base)?;
+        self.undo.note(&mut self.undo.state(), superblock)
+    }
+}
+
 impl Sink for Undoable<'_> {
     fn size_bytes(&self) -> u64 {
         self.sink.size_bytes()
@@ -460,14 +615,18 @@ impl Sink for Undoable<'_> {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let range = range_within(self.size_bytes(), offset, length_of(bytes))?;
-        self.undo.keep(self.sink, range)?;
-        self.sink.write_at(offset, bytes)
+        self.undo.keep(self.sink, range.clone())?;
+        let written = self.sink.write_at(offset, bytes);
+        self.note_superblock(&range)?;
+        written
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         let range = range_within(self.size_bytes(), offset, length)?;
-        self.undo.keep(self.sink, range)?;
-        self.sink.zero(offset, length)
+        self.undo.keep(self.sink, range.clone())?;
+        let zeroed = self.sink.zero(offset, length);
+        self.note_superblock(&range)?;
+        zeroed
     }
 
     fn discard(&self, _offset: u64, _length: u64) -> io::Result<bool> {
