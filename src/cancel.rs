@@ -40,11 +40,15 @@ impl Cancel {
 
 #[cfg(all(unix, feature = "cli"))]
 impl Cancel {
-    /// A wish that SIGINT, SIGTERM and SIGHUP have, instead of ending the process.
+    /// A wish that a signal which would end the process has instead: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
+    /// SIGALRM, SIGUSR1, SIGXCPU and the like.
+    ///
+    /// Whoever works has half a second from then on to hear it and to clean up. Then the process ends by
+    /// that signal wherever it is, after what [`Output::undo_on_abort`](crate::sink::Output::undo_on_abort)
+    /// and [`Undo::remove_on_abort`](crate::sink::Undo::remove_on_abort) say.
     ///
     /// It is for commands: it installs handlers for the whole process, which the library does
-    /// nowhere else. A signal that is ignored (as by nohup) stays so. SIGXFSZ is ignored from now
-    /// on: past the limit of file sizes, writing fails with an error.
+    /// nowhere else. A signal that is ignored (as by nohup) stays so.
     ///
     /// # Errors
     /// Where the system lets no handler be installed.
@@ -74,4 +78,16 @@ impl Cancel {
 #[cfg(all(unix, feature = "cli"))]
 pub fn fail_on_abort() -> std::io::Result<()> {
     crate::sys::fail_on_abort()
+}
+
+/// Lets a write past the limit of file sizes (`ulimit -f`) fail with an error, instead of ending the
+/// process by SIGXFSZ.
+///
+/// It is for commands, before they write anything: it holds for the whole process.
+///
+/// # Errors
+/// Where the system does not let the signal be ignored.
+#[cfg(all(unix, feature = "cli"))]
+pub fn ignore_file_size_signal() -> std::io::Result<()> {
+    crate::sys::ignore_file_size_signal()
 }

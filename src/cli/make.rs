@@ -381,6 +381,11 @@ impl Guarded {
 
     /// The same, with an undo file.
     pub(super) fn with_undo(mut self, undo: Option<Undo>) -> Self {
+        #[cfg(unix)]
+        if let Some(undo) = &undo {
+            // Where the system does not help, an empty undo file is left.
+            let _ = undo.remove_on_abort();
+        }
         self.undo = undo;
         self
     }

@@ -34,6 +34,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Without it the status of an abort is another, and a new output would be left.
     #[cfg(unix)]
     let _ = crate::cancel::fail_on_abort();
+    // Where it stays as it is, the file that grew too long is not left either.
+    #[cfg(unix)]
+    let _ = crate::cancel::ignore_file_size_signal();
     let mut arguments = arguments.into_iter();
     let called = arguments.next().unwrap_or_else(|| "mke4fs".into());
     let name = Path::new(&called).file_name().unwrap_or(OsStr::new(""));

@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys;
+
 /// An I/O error with what was being done to which file; its kind is that of its cause.
 #[derive(Debug)]
 pub(super) struct StorageError {
@@ -32,8 +34,9 @@ impl StorageError {
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, doing, source) = (self.path.display(), &self.doing, &self.source);
-        write!(f, "{path}: cannot {doing}: {source}")
+        let (path, doing) = (self.path.display(), &self.doing);
+        let reason = sys::reason(&self.source);
+        write!(f, "{path}: cannot {doing}: {reason}")
     }
 }
 

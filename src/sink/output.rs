@@ -19,6 +19,10 @@ use crate::sys::{self, Identity, Usage};
 /// mke2fs zaps the same sectors 2 to 7 before it writes.
 const SUPERBLOCK: Range<u64> = 1024..4096;
 
+/// Where its magic number is.
+#[cfg(all(unix, feature = "cli"))]
+const MAGIC: u64 = SUPERBLOCK.start + 0x38;
+
 /// How often an output may change under its name before it is taken to be in use.
 const ATTEMPTS: u32 = 16;
 
@@ -165,6 +169,8 @@ impl Output {
     pub fn begin(mut self, image: Range<u64>) -> io::Result<Draft> {
         self.make_room(image.end)?;
         let Self(mut guard) = self;
+        #[cfg(all(unix, feature = "cli"))]
+        sys::finished_by_magic_at(image.start.saturating_add(MAGIC));
         guard.image = Some(image);
         guard.zero_superblock()?;
         Ok(Draft(guard))

@@ -187,6 +187,28 @@ impl Undo {
         self.is_durable = true;
     }
 
+    /// Lets an abort of the process remove the file if dropping it would.
+    ///
+    /// It is for commands, after [`fail_on_abort`](crate::cancel::fail_on_abort), and for one undo file
+    /// at a time.
+    ///
+    /// # Errors
+    /// Where the system does not tell which file it is.
+    #[cfg(all(unix, feature = "cli"))]
+    pub fn remove_on_abort(&self) -> io::Result<()> {
+        match self.is_new {
+            true => sys::remove_on_abort(&self.file, &self.path),
+            false => Ok(()),
+        }
+    }
+
+    /// From now on the file stays.
+    fn need(&self) {
+        #[cfg(all(unix, feature = "cli"))]
+        sys::remove_nothing();
+        self.is_needed.store(true, Ordering::Relaxed);
+    }
+
     /// A sink over `sink` that keeps what is overwritten, and discards nothing.
     pub fn over<'a>(&'a self, sink: &'a dyn Sink) -> Undoable<'a> {
         Undoable { undo: self, sink }
@@ -209,7 +231,9 @@ impl Undo {
         let whole = start / block * block..end.next_multiple_of(block);
         let missing = state.kept.missing_from(whole);
         let missing = match missing.last() {
-            Some(last) => state.kept.missing_from(missing[0].start..self.ahead(&state, last)),
+            Some(last) => state
+                .kept
+                .missing_from(missing[0].start..self.ahead(&state, last)),
             None => return Ok(()),
         };
         if state.has_failed {
@@ -230,8 +254,9 @@ impl Undo {
         self.keep(sink, range)?;
         let mut state = self.state();
         self.note(&mut state, Superblock::zeroed())?;
-        self.is_needed
-            .store(state.index.header.num_keys.get() > 0, Ordering::Relaxed);
+        if state.index.header.num_keys.get() > 0 {
+            self.need();
+        }
         Ok(())
     }
 
@@ -245,7 +270,7 @@ impl Undo {
         state.index.header.state = Le32::new(STATE_FINISHED);
         state.noted = None;
         self.note(&mut state, superblock)?;
-        self.is_needed.store(true, Ordering::Relaxed);
+        self.need();
         Ok(())
     }
 
@@ -393,6 +418,8 @@ impl Drop for Undo {
         if !self.is_new || *self.is_needed.get_mut() {
             return;
         }
+        #[cfg(all(unix, feature = "cli"))]
+        sys::remove_nothing();
         let identity = |metadata: io::Result<fs::Metadata>| sys::identity(&metadata.ok()?);
         let named = identity(fs::symlink_metadata(&self.path));
         if named.is_some() && named == identity(self.file.metadata()) {

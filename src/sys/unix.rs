@@ -287,6 +287,10 @@ pub(crate) fn means_other_type(error: &io::Error) -> bool {
 /// What went wrong, in the system's words without its number.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
+        Some(nix::libc::EFBIG) => {
+            "File too large: longer than the file size limit (ulimit -f) or the filesystem allows"
+                .to_owned()
+        }
         Some(code) => Errno::from_raw(code).desc().to_owned(),
         None => error.to_string(),
     }
@@ -507,15 +511,17 @@ pub(crate) fn device_number(device: u64) -> (u64, u64) {
 mod signals {
     use std::ffi::CString;
     use std::fs::File;
-    use std::io;
-    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+    use std::io::{self, Read};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
-    use std::ptr;
-    use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, Ordering};
     use std::sync::{Arc, OnceLock};
+    use std::time::Duration;
+    use std::{ptr, thread};
 
     use nix::errno::Errno;
+    use nix::fcntl::OFlag;
     use nix::libc::{self, c_int, off_t};
     use nix::poll::{PollFd, PollFlags, poll};
     use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
@@ -526,47 +532,140 @@ mod signals {
 
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     static CAUGHT: AtomicI32 = AtomicI32::new(0);
+    /// The end of a pipe that wakes whoever ends what does not end by itself; negative if nobody does.
+    static BELL: AtomicI32 = AtomicI32::new(-1);
 
     extern "C" fn note(number: c_int) {
         CAUGHT.store(number, Ordering::Relaxed);
-        // Nothing but atomic loads and stores: this runs between any two instructions.
+        // Nothing but atomic loads and stores and one system call: this runs between any two
+        // instructions.
         if let Some(stop) = STOP.get() {
             stop.store(true, Ordering::Relaxed);
         }
+        let bell = BELL.load(Ordering::Relaxed);
+        if bell >= 0 {
+            let before = Errno::last_raw();
+            // SAFETY: the descriptor is never closed. Where the pipe is full, it wakes already.
+            let _ = nix::unistd::write(unsafe { BorrowedFd::borrow_raw(bell) }, &[0]);
+            Errno::set_raw(before);
+        }
     }
 
-    /// A flag that SIGINT, SIGTERM and SIGHUP set from now on, instead of ending the process.
+    /// The signals that end a process unless they are caught, and that somebody else may send; not
+    /// those that tell of a fault in the process itself.
+    fn ending_signals() -> Vec<c_int> {
+        let mut numbers = vec![
+            libc::SIGINT,
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGQUIT,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            libc::SIGALRM,
+            libc::SIGVTALRM,
+            libc::SIGPROF,
+            libc::SIGXCPU,
+        ];
+        #[cfg(target_os = "linux")]
+        {
+            numbers.extend([libc::SIGPOLL, libc::SIGPWR, libc::SIGSTKFLT]);
+            numbers.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
+        }
+        numbers
+    }
+
+    /// What is done at a signal from now on; gives what was done before.
+    fn act(number: c_int, action: usize) -> io::Result<usize> {
+        // SAFETY: all zeros is an action without flags and with an empty set.
+        let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
+        new.sa_sigaction = action;
+        // SAFETY: as above; the kernel overwrites it.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: both live, and the handlers of this file make async-signal-safe calls only.
+        Errno::result(unsafe { libc::sigaction(number, &raw const new, &raw mut old) })?;
+        Ok(old.sa_sigaction)
+    }
+
+    /// Lets a write past the limit of file sizes fail with an error that can be told, instead of ending
+    /// the process.
+    pub(crate) fn ignore_file_size_signal() -> io::Result<()> {
+        act(libc::SIGXFSZ, libc::SIG_IGN).map(drop)
+    }
+
+    /// A flag that each signal which would end the process sets from now on instead.
     ///
-    /// One that is ignored already (as by nohup) stays ignored. SIGXFSZ is ignored: a write past
-    /// the limit of file sizes then fails with an error that can be told.
+    /// Whoever works has a moment to hear of it and to clean up; then the process ends all the same, by
+    /// that signal, after what [`undo_on_abort`] and [`remove_on_abort`] were told.
+    ///
+    /// A signal that is ignored already (as by nohup) stays ignored.
     pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
         let stop = Arc::clone(STOP.get_or_init(Arc::default));
-        let action = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        let stopping = action(SigHandler::Handler(note));
-        let ignoring = action(SigHandler::SigIgn);
-        for number in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            // SAFETY: the handler is async-signal-safe; an action that was there is put back as is.
-            let before = unsafe { signal::sigaction(number, &stopping)? };
-            if matches!(before.handler(), SigHandler::SigIgn) {
-                // SAFETY: what is put back was there before.
-                unsafe { signal::sigaction(number, &before)? };
+        // Where there can be no such thread, whoever works still hears.
+        let _ = start_warden();
+        let note: extern "C" fn(c_int) = note;
+        for number in ending_signals() {
+            let before = act(number, address(note))?;
+            if before == libc::SIG_IGN {
+                act(number, before)?;
             }
         }
-        // SAFETY: no handler of this program runs.
-        unsafe { signal::sigaction(Signal::SIGXFSZ, &ignoring)? };
         Ok(stop)
+    }
+
+    #[expect(
+        clippy::as_conversions,
+        reason = "sigaction takes a handler's address, which nothing else gives"
+    )]
+    fn address(handler: extern "C" fn(c_int)) -> usize {
+        handler as usize
+    }
+
+    /// How long whoever works may take to hear a signal and to clean up.
+    const GRACE: Duration = Duration::from_millis(500);
+
+    /// Starts the thread that ends the process some time after a signal came, wherever the others are:
+    /// in a system call that waits for somebody else, or in something long.
+    fn start_warden() -> io::Result<()> {
+        if BELL.load(Ordering::Relaxed) >= 0 {
+            return Ok(());
+        }
+        let (heard, bell) = nix::unistd::pipe()?;
+        for end in [&heard, &bell] {
+            nix::fcntl::fcntl(
+                end,
+                nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+            )?;
+        }
+        nix::fcntl::fcntl(&bell, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let ward = move || {
+            let mut heard = File::from(heard);
+            // It ends with the process, which never closes the other end.
+            if heard.read_exact(&mut [0]).is_err() {
+                return;
+            }
+            thread::sleep(GRACE);
+            IS_GIVEN_UP.store(true, Ordering::SeqCst);
+            undo_all();
+            let _ = die_of_caught_signal();
+        };
+        let builder = thread::Builder::new().name("signals".into());
+        builder.stack_size(1 << 16).spawn(ward)?;
+        BELL.store(bell.into_raw_fd(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends the process by the signal that set the flag, as if it had not been caught.
     ///
     /// Returns where none was.
     pub(crate) fn die_of_caught_signal() -> io::Result<()> {
-        let Ok(caught) = Signal::try_from(CAUGHT.load(Ordering::Relaxed)) else {
+        let caught = CAUGHT.load(Ordering::Relaxed);
+        if caught == 0 {
             return Ok(());
-        };
-        // SAFETY: the default action is no handler.
-        unsafe { signal::signal(caught, SigHandler::SigDfl)? };
-        Ok(signal::raise(caught)?)
+        }
+        act(caught, libc::SIG_DFL)?;
+        // SAFETY: it is a call without conditions.
+        Errno::result(unsafe { libc::raise(caught) })?;
+        Ok(())
     }
 
     /// How long a signal may go unheard while nothing arrives, in milliseconds.
@@ -607,41 +706,63 @@ mod signals {
         }
     }
 
-    /// How an output becomes what it was before, without the help of a destructor.
+    /// How a file becomes what it was before, without the help of a destructor.
     struct Undo {
         /// The name of a file that was created, and which file that is.
         created: Option<(CString, FileStat)>,
         descriptor: RawFd,
         size_bytes: off_t,
+        /// Where the magic number of the superblock is, once one may be written; negative until then.
+        magic_at: AtomicI64,
     }
 
-    /// What an abort undoes. It is never freed: a handler may be at it.
-    static UNDO: AtomicPtr<Undo> = AtomicPtr::new(ptr::null_mut());
+    impl Undo {
+        /// Nothing here allocates, and each is one system call that a handler may make.
+        fn undo(&self) {
+            if let Some((path, created)) = &self.created {
+                let named = lstat(path.as_c_str());
+                let is_same = |named: &FileStat| {
+                    (named.st_dev, named.st_ino) == (created.st_dev, created.st_ino)
+                };
+                if named.as_ref().is_ok_and(is_same) {
+                    let _ = unlink(path.as_c_str());
+                }
+                return;
+            }
+            // SAFETY: the file is open as long as its undoing is stored.
+            let file = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+            let magic_at = self.magic_at.load(Ordering::Relaxed);
+            let mut magic = [0; 2];
+            // What has its superblock is finished, and stays.
+            let is_finished = magic_at >= 0
+                && nix::sys::uio::pread(file, &mut magic, magic_at) == Ok(magic.len())
+                && magic != [0; 2];
+            if !is_finished {
+                let _ = ftruncate(file, self.size_bytes);
+            }
+        }
+    }
+
+    /// What an abort or a signal undoes: the output, and a file beside it. They are never freed: a handler may
+    /// be at it.
+    static OUTPUT: AtomicPtr<Undo> = AtomicPtr::new(ptr::null_mut());
+    static BESIDE: AtomicPtr<Undo> = AtomicPtr::new(ptr::null_mut());
+    /// Whether a signal undoes it now: nobody may take it for finished any more.
+    static IS_GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+    fn undo_all() {
+        for place in [&OUTPUT, &BESIDE] {
+            // SAFETY: what is stored there was leaked, so it lives on.
+            if let Some(undo) = unsafe { place.load(Ordering::SeqCst).as_ref() } {
+                undo.undo();
+            }
+        }
+    }
 
     extern "C" fn fail(_number: c_int) {
         // Several threads may come here at once, and the first to be done ends the process: each
         // does all of it.
-        let undo = UNDO.load(Ordering::Acquire);
-        // SAFETY: what is stored there was leaked, so it lives on.
-        if let Some(undo) = unsafe { undo.as_ref() } {
-            // Nothing below allocates, and each is one system call that a handler may make.
-            match &undo.created {
-                Some((path, created)) => {
-                    let named = lstat(path.as_c_str());
-                    let is_same = |named: &FileStat| {
-                        (named.st_dev, named.st_ino) == (created.st_dev, created.st_ino)
-                    };
-                    if named.as_ref().is_ok_and(is_same) {
-                        let _ = unlink(path.as_c_str());
-                    }
-                }
-                None => {
-                    // SAFETY: the output is open as long as its undoing is stored.
-                    let file = unsafe { BorrowedFd::borrow_raw(undo.descriptor) };
-                    let _ = ftruncate(file, undo.size_bytes);
-                }
-            }
-        }
+        undo_all();
         // SAFETY: it ends the process without running anything of it.
         unsafe { libc::_exit(1) }
     }
@@ -664,25 +785,55 @@ mod signals {
     /// Lets an abort give `file` back the size that it had before, or remove it from `path` if it
     /// was not there.
     pub(crate) fn undo_on_abort(file: &File, path: &Path, before: Option<u64>) -> io::Result<()> {
-        let undo = match before {
-            None => Undo {
-                created: Some((CString::new(path.as_os_str().as_bytes())?, fstat(file)?)),
-                descriptor: file.as_raw_fd(),
-                size_bytes: 0,
-            },
-            Some(size_bytes) => Undo {
-                created: None,
-                descriptor: file.as_raw_fd(),
-                size_bytes: number(size_bytes)?,
-            },
-        };
-        UNDO.store(Box::into_raw(Box::new(undo)), Ordering::Release);
+        let undo = undo_of(file, path, before)?;
+        OUTPUT.store(Box::into_raw(Box::new(undo)), Ordering::SeqCst);
         Ok(())
     }
 
-    /// Lets an abort undo nothing.
+    /// Lets an abort also remove `file`, which was created, from `path`.
+    pub(crate) fn remove_on_abort(file: &File, path: &Path) -> io::Result<()> {
+        let undo = undo_of(file, path, None)?;
+        BESIDE.store(Box::into_raw(Box::new(undo)), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn undo_of(file: &File, path: &Path, before: Option<u64>) -> io::Result<Undo> {
+        let created = match before {
+            Some(_) => None,
+            None => Some((CString::new(path.as_os_str().as_bytes())?, fstat(file)?)),
+        };
+        Ok(Undo {
+            created,
+            descriptor: file.as_raw_fd(),
+            size_bytes: number(before.unwrap_or_default())?,
+            magic_at: AtomicI64::new(-1),
+        })
+    }
+
+    /// Says where the magic number of the output's superblock will be: once it is there, the output is
+    /// finished, and an abort leaves it alone.
+    pub(crate) fn finished_by_magic_at(offset: u64) {
+        // SAFETY: what is stored there was leaked, so it lives on.
+        if let Some(undo) = unsafe { OUTPUT.load(Ordering::SeqCst).as_ref() } {
+            let offset = i64::try_from(offset).unwrap_or(-1);
+            undo.magic_at.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets an abort undo nothing of the output. Where a signal is at it, this never returns.
     pub(crate) fn undo_nothing() {
-        UNDO.store(ptr::null_mut(), Ordering::Release);
+        OUTPUT.store(ptr::null_mut(), Ordering::SeqCst);
+        while IS_GIVEN_UP.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+
+    /// Lets an abort remove no other file. Where a signal is at it, this never returns.
+    pub(crate) fn remove_nothing() {
+        BESIDE.store(ptr::null_mut(), Ordering::SeqCst);
+        while IS_GIVEN_UP.load(Ordering::SeqCst) {
+            thread::park();
+        }
     }
 }
 
