@@ -96,9 +96,7 @@ fn raise_inodes(settings: &mut Settings, needed: u32) {
 
 /// Settings of any size.
 pub(crate) fn probe(options: &Options, host: &Host, tree: &Tree) -> Result<Settings, Error> {
-    let mut options = options.clone();
-    options.size(Size::Kibibytes(1 << 30));
-    Ok(settle(&options, host, tree)?.settings)
+    Ok(settle(&options.of_any_size(), host, tree)?.settings)
 }
 
 /// The options of an image whose size is still to be found.
@@ -115,8 +113,18 @@ pub(crate) fn fitting(options: &Options) -> Options {
 
 /// The options with the size that `tree` needs, and what that makes of them.
 pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Result<Planned, Error> {
-    let search = Search::new(fitting(options), host, tree, fit)?;
-    search.run()
+    let mut options = fitting(options);
+    let mut search = Search::new(options.clone(), host, tree, fit)?;
+    if let Some(planned) = search.run()? {
+        return Ok(planned);
+    }
+    // Where a wish stands against every size that would do, the smallest of them says which.
+    search.options = options.of_any_size();
+    if let Some(needed) = search.run()? {
+        options.size(Size::Blocks(needed.settled.settings.blocks_count));
+        options.settle(host)?;
+    }
+    Err(Error::new(Kind::NoSizeFits))
 }
 
 /// A size, and the layout that confirms it.
@@ -163,17 +171,18 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn run(&self) -> Result<Planned, Error> {
+    /// The smallest size that will do, if any does.
+    fn run(&self) -> Result<Option<Planned>, Error> {
         let least = self.demand.blocks.max(1);
         for stretch in self.stretches(least) {
             let Some(smallest) = self.smallest(&stretch) else {
                 continue;
             };
             if let Some(planned) = self.confirm(self.rounded(smallest), &stretch)? {
-                return Ok(planned);
+                return Ok(Some(planned));
             }
         }
-        Err(Error::new(Kind::NoSizeFits))
+        Ok(None)
     }
 
     /// The stretches of sizes, in blocks, between steps, from `least` on.

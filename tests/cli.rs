@@ -436,6 +436,29 @@ fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
         assert!(warning.is_empty() || !has_journal(&image), "{arguments:?}");
         fs::remove_file(image).expect("it can be removed");
     }
+    // So is a size that it may grow to, but for one that is smaller than its content.
+    let grows = [
+        "-q",
+        "-E",
+        "resize=64M",
+        "-d",
+        "source",
+        "--size",
+        "min",
+        "img",
+    ];
+    let output = run(command("mke4fs", directory.path()).args(grows));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    fs::remove_file(directory.path().join("img")).expect("it can be removed");
+    let never = [
+        "-q", "-E", "resize=8", "-d", "source", "--size", "min", "img",
+    ];
+    let output = run(command("mke4fs", directory.path()).args(never));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("option resize asks for"),
+        "{output:?}"
+    );
     let too_long = [
         "-q",
         "-J",

@@ -246,7 +246,7 @@ pub(super) static FLAGS: &[Flag] = &[
     long(
         "keep-root",
         None,
-        "Keep DIR's own owner, mode and times for the root directory",
+        "Keep DIR's own owner, mode and times for the root directory; -E root_owner= and root_perms= go before",
         |request, _| {
             request.keep_root = true;
             Ok(())

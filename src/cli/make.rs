@@ -11,7 +11,7 @@ use super::images;
 use super::request::{Manner, Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
-use crate::options::{Host, Options, Settings, SettingsError, Size, TargetKind};
+use crate::options::{Host, Options, Settings, SettingsError, TargetKind};
 use crate::sink::{Draft, IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
@@ -81,9 +81,7 @@ pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<F
 
 /// What is settled whatever size the content asks for, so that faults show before it is read.
 pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, SettingsError> {
-    let mut options = options.clone();
-    options.size(Size::Kibibytes(1 << 30));
-    Ok(options.settle(host)?.settings)
+    Ok(options.of_any_size().settle(host)?.settings)
 }
 
 /// An image about to be written.

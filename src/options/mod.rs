@@ -36,6 +36,9 @@ use crate::feature::{Feature, FeatureSet};
 use extended::{DescSize, Extended};
 use features::edit_features;
 
+/// A size that holds whatever is asked for: 1 TiB.
+const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
+
 /// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
 ///
 /// Setters take any value; [`settle`](Self::settle) says what is wrong with one.
@@ -83,6 +86,7 @@ pub struct Options {
     dry_run: bool,
     super_only: bool,
     undoable: bool,
+    any_size: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -494,6 +498,15 @@ impl Options {
     /// Whether a size is asked for.
     pub fn has_size(&self) -> bool {
         self.size.is_some()
+    }
+
+    /// The same for a filesystem whose size is still to be found: of one that is large, and without what
+    /// only a known size can grant.
+    pub(crate) fn of_any_size(&self) -> Self {
+        let mut options = self.clone();
+        options.size(ANY_SIZE);
+        options.any_size = true;
+        options
     }
 
     /// Whether a journal, or what works only with one, is asked for by more than a type's defaults.

@@ -48,6 +48,8 @@ pub(super) fn extend(
             ExtendedWish::One(option) => vec![Ok(option.clone())],
             ExtendedWish::Text(text) => extended::parse(text).collect(),
         })
+        // What it may grow to is compared with its size, which is still to be found.
+        .filter(|wish| !options.any_size || !matches!(wish, Ok(Extended::Resize(_))))
         .collect();
     match wishes.is_empty() {
         true => Ok(()),
