@@ -326,8 +326,8 @@ impl Tar {
             }
         };
         opened.map_err(|error| match error {
-            NotRead::Io(error) => self.unread(error),
-            NotRead::NotTar(found) => SourceError::not_tar(self.name.clone(), found),
+            open::NotRead::Io(error) => self.unread(error),
+            open::NotRead::NotTar(found) => SourceError::not_tar(self.name.clone(), found),
         })
     }
 }
