@@ -1,6 +1,6 @@
 //! Given an image's name, prints what is wrong in it and gives the status; never writes to it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +14,28 @@ use crate::sys;
 
 /// The status where something is wrong: the one by which e2fsck says that errors are left.
 const FOUND: u8 = 4;
+
+/// How what is found is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Json,
+    /// By the status alone.
+    Quiet,
+}
+
+impl Form {
+    /// The one that is asked for.
+    pub(super) fn asked(json: bool, quiet: bool) -> Self {
+        if json {
+            Self::Json
+        } else if quiet {
+            Self::Quiet
+        } else {
+            Self::Text
+        }
+    }
+}
 
 /// Checks the one image that `operands` name.
 pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, Failed> {
@@ -32,28 +54,42 @@ pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, 
             }
         }
     }
-    let path = Readable(image.as_encoded_bytes());
     let file = match ImageFile::open(Path::new(image)) {
         Ok(file) => file,
         Err(error) => {
+            let path = Readable(image.as_encoded_bytes());
             let text = format!("cannot check {path}: {}", sys::reason(&error));
             return fail(request, &text);
         }
     };
     let report = check(&file, &options);
-    let told = match (request.json, request.quiet) {
-        (true, _) => tell_surely(&json(image, &report)),
-        (false, false) => tell_surely(&text(&path.to_string(), &report)),
-        (false, true) => Ok(()),
-    };
-    if let Err(error) = told {
+    let form = Form::asked(request.json, request.quiet);
+    if let Err(error) = tell_surely(&told(image, &report, form)) {
         let text = format!("cannot say what was found: {}", sys::reason(&error));
         return fail(request, &text);
     }
-    Ok(match report.is_clean() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(FOUND),
-    })
+    Ok(status(&report))
+}
+
+/// What is said of what was found in `image`.
+pub(super) fn told(image: &OsStr, report: &Report, form: Form) -> String {
+    match form {
+        Form::Json => json(image, report),
+        Form::Text => {
+            let path = Readable(image.as_encoded_bytes()).to_string();
+            text(&path, report)
+        }
+        Form::Quiet => String::new(),
+    }
+}
+
+/// The status that says whether anything was found.
+pub(super) fn status(report: &Report) -> ExitCode {
+    if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FOUND)
+    }
 }
 
 fn fail<T>(request: &Request, text: &str) -> Result<T, Failed> {
@@ -78,7 +114,7 @@ fn text(path: &str, report: &Report) -> String {
     lines
 }
 
-fn json(image: &OsString, report: &Report) -> String {
+fn json(image: &OsStr, report: &Report) -> String {
     let mut object = Object::new();
     object
         .bytes("path", image.as_encoded_bytes())

@@ -17,7 +17,7 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, check, existing, journal, tell, tell_surely, undo, warn, words};
+use super::{Failed, check, existing, journal, tell, tell_surely, undo, verbs, warn, words};
 use crate::geometry::Geometry;
 use crate::options::{Host, Options, Settings, Size, TargetKind};
 use crate::sink::{Output, Undo};
@@ -61,6 +61,10 @@ Called mke2fs or mkfs.ext4, it speaks the words of mke2fs.";
 /// Does what the arguments after the program's name ask.
 pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failed> {
     let begun = Instant::now();
+    let mut arguments = arguments.peekable();
+    if let Some(verb) = arguments.peek().and_then(|first| verbs::verb(first)) {
+        return verbs::run(verb, arguments.skip(1));
+    }
     let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
     let matches = command().try_get_matches_from(arguments).map_err(|error| {
         let text: StyledStr = error.render();
@@ -98,7 +102,14 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
 
 /// The text of `--help`.
 pub(super) fn help() -> String {
-    command().render_help().to_string()
+    let text = command().render_help().to_string();
+    let verbs: String = verbs::VERBS
+        .iter()
+        .map(|verb| format!("  {:<8} {}\n", verb.name, verb.about))
+        .collect();
+    format!(
+        "{text}\nVerbs, as the first argument (a file that is called so is written ./NAME):\n{verbs}"
+    )
 }
 
 fn command() -> clap::Command {

@@ -11,13 +11,16 @@ mod getopt;
 mod images;
 mod journal;
 mod json;
+mod location;
 mod make;
 mod mke2fs;
 mod mke4fs;
+mod partitions;
 mod request;
 mod rules;
 mod telling;
 mod undo;
+mod verbs;
 mod words;
 
 use std::ffi::{OsStr, OsString};

@@ -1,0 +1,173 @@
+//! Given an image's name with an offset or a partition behind it, says which file it is and where the
+//! filesystem begins in it; never reads the filesystem.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::partitions::{self, PartitionError};
+use crate::read::ImageFile;
+use crate::source::Readable;
+use crate::sys;
+
+/// Where a filesystem is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    /// The file or device.
+    pub(super) path: PathBuf,
+    pub(super) start: Start,
+}
+
+/// Where in its file a filesystem begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// So many bytes behind the first.
+    Offset(u64),
+    /// With a partition, counted from 1.
+    Partition(u32),
+}
+
+/// Why an image cannot be used.
+#[derive(Debug)]
+pub(super) struct LocationError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Open(io::Error),
+    Partition(PartitionError),
+}
+
+impl fmt::Display for LocationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = Readable(self.path.as_os_str().as_encoded_bytes());
+        match &self.cause {
+            Cause::Open(error) => write!(f, "cannot open {path}: {}", sys::reason(error)),
+            Cause::Partition(error) => write!(f, "{path}: {error}"),
+        }
+    }
+}
+
+impl Location {
+    /// What `FILE`, `FILE@OFFSET` or `FILE#PARTITION` names. `exists` says of a path whether it is there:
+    /// one that is called so as a whole is meant.
+    pub(super) fn of(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Self {
+        let whole = || Self {
+            path: text.into(),
+            start: Start::Offset(0),
+        };
+        if exists(Path::new(text)) {
+            return whole();
+        }
+        let bytes = text.as_encoded_bytes();
+        let mark = |byte: &u8| matches!(byte, b'@' | b'#');
+        let at = bytes.iter().rposition(mark).filter(|at| *at > 0);
+        let named = at.and_then(|at| {
+            let (name, number) = bytes.split_at(at);
+            let start = start(number)?;
+            let path = path(text, name.len())?;
+            Some(Self { path, start })
+        });
+        named.unwrap_or_else(whole)
+    }
+
+    /// Opens the image, and says at which of its bytes the filesystem begins.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or has no such partition.
+    pub(super) fn open(&self) -> Result<(ImageFile, u64), LocationError> {
+        let told = |cause| LocationError {
+            path: self.path.clone(),
+            cause,
+        };
+        let image = ImageFile::open(&self.path).map_err(|error| told(Cause::Open(error)))?;
+        let offset = match self.start {
+            Start::Offset(bytes) => bytes,
+            Start::Partition(number) => {
+                partitions::start(&image, number).map_err(|error| told(Cause::Partition(error)))?
+            }
+        };
+        Ok((image, offset))
+    }
+}
+
+/// What a mark and the number behind it say.
+fn start(marked: &[u8]) -> Option<Start> {
+    let (mark, number) = marked.split_first()?;
+    let number = std::str::from_utf8(number).ok()?;
+    if *mark == b'#' {
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|number| *number > 0)?;
+        return is_number.then_some(Start::Partition(number));
+    }
+    let (digits, shift) = match number.bytes().last()? {
+        b'k' | b'K' => (number.get(..number.len() - 1)?, 10),
+        b'm' | b'M' => (number.get(..number.len() - 1)?, 20),
+        b'g' | b'G' => (number.get(..number.len() - 1)?, 30),
+        _ => (number, 0),
+    };
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = digits.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    is_number.then_some(Start::Offset(bytes))
+}
+
+/// The first bytes of a name, which end before an ASCII character.
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may be none")]
+fn path(text: &OsStr, bytes: usize) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let name = text.as_bytes().get(..bytes).unwrap_or_default();
+    Some(OsStr::from_bytes(name).into())
+}
+
+#[cfg(not(unix))]
+fn path(text: &OsStr, bytes: usize) -> Option<PathBuf> {
+    text.to_str()?.get(..bytes).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_count_before_a_number_at_the_end() {
+        let there = ["disk@1", "disk#2"];
+        let exists = |path: &Path| there.iter().any(|it| Path::new(it) == path);
+        for (text, path, start) in [
+            ("disk", "disk", Start::Offset(0)),
+            ("disk@512", "disk", Start::Offset(512)),
+            ("disk@4k", "disk", Start::Offset(4096)),
+            ("disk@1M", "disk", Start::Offset(1 << 20)),
+            ("disk@2g", "disk", Start::Offset(2 << 30)),
+            ("disk#1", "disk", Start::Partition(1)),
+            ("disk@1", "disk@1", Start::Offset(0)),
+            ("disk@1@1", "disk@1", Start::Offset(1)),
+            ("disk#2", "disk#2", Start::Offset(0)),
+            ("disk#0", "disk#0", Start::Offset(0)),
+            ("disk#+1", "disk#+1", Start::Offset(0)),
+            ("disk@-1", "disk@-1", Start::Offset(0)),
+            ("disk@", "disk@", Start::Offset(0)),
+            ("disk@k", "disk@k", Start::Offset(0)),
+            ("me@host", "me@host", Start::Offset(0)),
+            ("@1", "@1", Start::Offset(0)),
+            (
+                "disk@99999999999999999999",
+                "disk@99999999999999999999",
+                Start::Offset(0),
+            ),
+            (
+                "disk@18446744073709551615G",
+                "disk@18446744073709551615G",
+                Start::Offset(0),
+            ),
+        ] {
+            let found = Location::of(OsStr::new(text), &exists);
+            let path = PathBuf::from(path);
+            assert_eq!(found, Location { path, start }, "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Given a disk and the number of a partition, says where that begins; never what is in it.
+//!
+//! Tables of both kinds: GPT (UEFI Specification, 5.3), and MBR with its logical partitions, which are
+//! numbered from 5 on as the kernel does (`block/partitions/msdos.c`).
+
+use std::fmt;
+use std::io;
+
+use bytemuck::pod_read_unaligned;
+use gpt_disk_types::{GptHeader, GptPartitionEntry, MasterBootRecord, MbrPartitionRecord};
+
+use crate::read::ReadAt;
+use crate::sys;
+
+/// The sectors that a GPT counts in, on one disk or another.
+const GPT_SECTORS: [u64; 2] = [512, 4096];
+/// The sectors that an MBR counts in.
+const MBR_SECTOR: u64 = 512;
+/// The bytes of a GPT's entry that this reads, and the most that one may take.
+const ENTRY_BYTES: u32 = 128;
+const MOST_ENTRY_BYTES: u32 = 4096;
+/// The most entries of a GPT, and the most logical partitions.
+const MOST_PARTITIONS: u32 = 1024;
+/// The types of an extended partition.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+/// The first number of a logical partition.
+const FIRST_LOGICAL: u32 = 5;
+
+/// Why a partition cannot be found.
+#[derive(Debug)]
+pub(super) enum PartitionError {
+    Read(io::Error),
+    /// No table.
+    NoTable,
+    /// A GPT whose checksum is of something else.
+    Checksum,
+    /// A GPT that makes no sense.
+    Damaged,
+    /// None of this number.
+    Missing {
+        number: u32,
+    },
+}
+
+impl fmt::Display for PartitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => {
+                write!(f, "cannot read its partition table: {}", sys::reason(error))
+            }
+            Self::NoTable => f.write_str("it has no partition table, neither GPT nor MBR"),
+            Self::Checksum => f.write_str("the checksum of its GPT is wrong"),
+            Self::Damaged => f.write_str("its GPT is damaged"),
+            Self::Missing { number } => write!(f, "it has no partition {number}"),
+        }
+    }
+}
+
+impl std::error::Error for PartitionError {}
+
+impl From<io::Error> for PartitionError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// Where partition `number` of `disk` begins, in bytes.
+pub(super) fn start(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
+    for sector in GPT_SECTORS {
+        let mut bytes = [0; size_of::<GptHeader>()];
+        match disk.read_exact_at(sector, &mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+            read => read?,
+        }
+        let header: GptHeader = pod_read_unaligned(&bytes);
+        if header.is_signature_valid() {
+            return in_gpt(disk, &header, sector, number);
+        }
+    }
+    in_mbr(disk, number)
+}
+
+fn in_gpt(
+    disk: &dyn ReadAt,
+    header: &GptHeader,
+    sector: u64,
+    number: u32,
+) -> Result<u64, PartitionError> {
+    let size = header.header_size.to_u32();
+    let is_plain = usize::try_from(size).is_ok_and(|size| size == size_of::<GptHeader>());
+    if is_plain && header.header_crc32 != header.calculate_header_crc32() {
+        return Err(PartitionError::Checksum);
+    }
+    let entry_bytes = header.size_of_partition_entry.to_u32();
+    let count = header.number_of_partition_entries.to_u32();
+    if !(ENTRY_BYTES..=MOST_ENTRY_BYTES).contains(&entry_bytes) {
+        return Err(PartitionError::Damaged);
+    }
+    let missing = PartitionError::Missing { number };
+    if number > count.min(MOST_PARTITIONS) {
+        return Err(missing);
+    }
+    let table = header.partition_entry_lba.to_u64().checked_mul(sector);
+    let within = u64::from(number - 1) * u64::from(entry_bytes);
+    let place = table.and_then(|table| table.checked_add(within));
+    let mut bytes = [0; size_of::<GptPartitionEntry>()];
+    disk.read_exact_at(place.ok_or(PartitionError::Damaged)?, &mut bytes)?;
+    let entry: GptPartitionEntry = pod_read_unaligned(&bytes);
+    if !entry.is_used() {
+        return Err(missing);
+    }
+    let first = entry.starting_lba.to_u64();
+    first.checked_mul(sector).ok_or(PartitionError::Damaged)
+}
+
+fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
+    let record = boot_record(disk, 0)?.ok_or(PartitionError::NoTable)?;
+    let missing = PartitionError::Missing { number };
+    if number < FIRST_LOGICAL {
+        let primary = usize::try_from(number - 1).ok();
+        let found = primary.and_then(|at| record.partitions.get(at));
+        let found = found.filter(|found| is_used(found)).ok_or(missing)?;
+        return Ok(first_sector(found) * MBR_SECTOR);
+    }
+    let extended = record.partitions.iter().find(|found| is_extended(found));
+    let extended = first_sector(extended.ok_or(PartitionError::Missing { number })?);
+    let (mut at, mut last) = (extended, None);
+    // Each table has the next partition, and where the table after it is.
+    for _ in FIRST_LOGICAL..=number.min(MOST_PARTITIONS) {
+        let Some(table) = boot_record(disk, at)? else {
+            return Err(missing);
+        };
+        let [own, next, ..] = &table.partitions;
+        last = Some(at + first_sector(own)).filter(|_| is_used(own));
+        // Without a next one, it is the same again, which has no more.
+        at = match is_extended(next) {
+            true => extended + first_sector(next),
+            false => 0,
+        };
+    }
+    let last = last.filter(|_| number <= MOST_PARTITIONS);
+    last.map(|sector| sector * MBR_SECTOR).ok_or(missing)
+}
+
+/// The boot record of a sector, if it is one.
+fn boot_record(disk: &dyn ReadAt, sector: u64) -> Result<Option<MasterBootRecord>, io::Error> {
+    let mut bytes = [0; size_of::<MasterBootRecord>()];
+    match disk.read_exact_at(sector * MBR_SECTOR, &mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let record: MasterBootRecord = pod_read_unaligned(&bytes);
+    Ok(Some(record).filter(|record| record.signature == [0x55, 0xaa]))
+}
+
+fn first_sector(record: &MbrPartitionRecord) -> u64 {
+    record.starting_lba.to_u32().into()
+}
+
+fn is_used(record: &MbrPartitionRecord) -> bool {
+    record.os_indicator != 0 && record.size_in_lba.to_u32() != 0
+}
+
+fn is_extended(record: &MbrPartitionRecord) -> bool {
+    is_used(record) && EXTENDED.contains(&record.os_indicator)
+}

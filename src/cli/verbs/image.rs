@@ -1,0 +1,83 @@
+//! Given the arguments of a verb, opens the image that they name; never writes to it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::Trouble;
+use crate::cli::location::{Location, Start};
+use crate::options::number;
+use crate::read::{Filesystem, ImageFile};
+use crate::source::Readable;
+
+const IMAGE: &str = "IMAGE";
+const EXTENDED: &str = "extended";
+
+/// Adds the image and where the filesystem begins in it.
+pub(super) fn arguments(command: Command) -> Command {
+    let image = Arg::new(IMAGE)
+        .required(true)
+        .value_parser(value_parser!(OsString))
+        .help("The image: FILE, FILE@OFFSET (bytes, or with k, M or G) or FILE#PARTITION");
+    let extended = Arg::new(EXTENDED)
+        .short('E')
+        .value_name("offset=BYTES")
+        .action(ArgAction::Append)
+        .help("Begin so many bytes behind the image's first");
+    command.arg(extended).arg(image)
+}
+
+/// An image that is there.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) file: ImageFile,
+    /// Where the filesystem begins in it.
+    pub(super) offset_bytes: u64,
+}
+
+/// Opens the image that the arguments name.
+pub(super) fn open(matches: &ArgMatches) -> Result<Opened, Trouble> {
+    let location = location(matches)?;
+    let opened = location.open();
+    let (file, offset_bytes) = opened.map_err(|error| Trouble::Line(error.to_string()))?;
+    Ok(Opened {
+        path: location.path,
+        file,
+        offset_bytes,
+    })
+}
+
+/// Opens the filesystem in the image that the arguments name, and says what the image is called.
+pub(super) fn filesystem(matches: &ArgMatches) -> Result<(Filesystem<'static>, String), Trouble> {
+    let Opened {
+        path,
+        file,
+        offset_bytes,
+    } = open(matches)?;
+    let name = Readable(path.as_os_str().as_encoded_bytes()).to_string();
+    match Filesystem::open_at(file, offset_bytes) {
+        Ok(filesystem) => Ok((filesystem, name)),
+        Err(error) => Err(Trouble::Line(format!("{name}: {error}"))),
+    }
+}
+
+/// Where the image that the arguments name is.
+pub(super) fn location(matches: &ArgMatches) -> Result<Location, Trouble> {
+    let text = matches.get_one::<OsString>(IMAGE);
+    let text = text.map(OsString::as_os_str).unwrap_or_default();
+    let mut location = Location::of(text, &|path| path.exists());
+    let words = matches.get_many::<String>(EXTENDED).unwrap_or_default();
+    for word in words.flat_map(|words| words.split(',')) {
+        let Some(bytes) = word.strip_prefix("offset=").and_then(number) else {
+            let text = format!("invalid -E '{word}': expected offset=BYTES");
+            return Err(Trouble::Line(text));
+        };
+        if location.start != Start::Offset(0) {
+            let text = "the offset is given twice: with -E and with the image's name";
+            return Err(Trouble::Line(text.to_owned()));
+        }
+        location.start = Start::Offset(bytes);
+    }
+    Ok(location)
+}
