@@ -6,13 +6,14 @@
 use crate::common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::awkward;
 use common::making::{CLOCK, workplace};
-use common::mount::{Scratch, mount_ro};
+use common::mount::{Mount, Scratch, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::read::{Filesystem, ImageFile};
@@ -130,5 +131,173 @@ fn what_we_fill_is_what_the_kernel_shows() -> Result<()> {
         fs::remove_file(&image)?;
     }
     awkward::teardown(&tree)?;
+    Ok(())
+}
+
+/// Compares an image whose journal waits with the kernel's mount of it, which replays it.
+fn compare_replayed(image: &Path, about: &str) -> Result<usize> {
+    let copy = image.with_extension("replayed");
+    fs::copy(image, &copy)?;
+    let ours = Filesystem::open(ImageFile::open(image)?)?;
+    let compared = mount_rw(&copy, |root| shown::compare(&ours, root))?;
+    let compared = compared.map_err(|error| format!("{about}: {error}"))?;
+    let blocks = ours.replayed_blocks();
+    tools::report(&format!("{about}: {blocks} blocks replayed, {compared:?}"));
+    fs::remove_file(&copy)?;
+    Ok(blocks)
+}
+
+/// Writes, deletes and writes again where others were, so that the journal revokes what it had.
+fn churn(root: &Path, round: u32) -> Result<()> {
+    let dir = root.join(format!("churn-{round}"));
+    fs::create_dir(&dir)?;
+    for number in 0..400 {
+        fs::write(dir.join(format!("{number:0120}")), vec![b'c'; 700])?;
+    }
+    tools::run(Command::new("sync").arg("--file-system").arg(root))?;
+    fs::remove_dir_all(&dir)?;
+    // In a journal of data its first word is taken out.
+    let mut escaped = 0xc03b_3998_u32.to_be_bytes().to_vec();
+    escaped.resize(300_000, b'e');
+    fs::write(root.join(format!("escaped-{round}")), escaped)?;
+    Ok(())
+}
+
+/// What mke2fs is asked for, and the kernel at the mount.
+const JOURNALS: &[(&str, &str)] = &[
+    ("-t ext4", "loop,rw"),
+    ("-t ext4 -b 1024", "loop,rw,data=journal"),
+    (
+        "-t ext4 -O ^metadata_csum,^64bit",
+        "loop,rw,journal_checksum",
+    ),
+    ("-t ext3 -b 1024", "loop,rw,data=journal"),
+    (
+        "-t ext4 -O bigalloc",
+        "loop,rw,data=writeback,journal_async_commit",
+    ),
+    (
+        "-t ext4 -O inline_data,^orphan_file -I 512",
+        "loop,rw,commit=1",
+    ),
+];
+
+#[test]
+fn a_journal_that_waits_is_read_as_the_kernel_replays_it() -> Result<()> {
+    if !ready(NEEDS) {
+        return Ok(());
+    }
+    let dir = workplace()?;
+    for (words, options) in JOURNALS {
+        let (image, copy) = (dir.path().join("img"), dir.path().join("copy"));
+        File::create(&image)?.set_len(64 << 20)?;
+        let arguments: Vec<&str> = words.split(' ').collect();
+        tools::mke2fs(&image, &arguments)?;
+        let mount = Mount::with(&image, options)?;
+        crate::check::live(mount.path())?;
+        let mut replayed = 0;
+        for round in 0..3 {
+            churn(mount.path(), round)?;
+            if round != 1 {
+                tools::run(Command::new("sync").arg("--file-system").arg(mount.path()))?;
+            }
+            fs::copy(&image, &copy)?;
+            replayed += compare_replayed(&copy, &format!("{words}, {options}, round {round}"))?;
+        }
+        assert!(replayed > 0, "{words}: the journal held nothing");
+        drop(mount);
+        fs::remove_file(&image)?;
+    }
+    Ok(())
+}
+
+/// What debugfs writes into a journal: its form, and the transactions.
+const WRITTEN: &[(&str, &str)] = &[
+    ("-t ext4 -O ^64bit,^metadata_csum", "jo"),
+    ("-t ext4 -O ^metadata_csum", "jo"),
+    ("-t ext4 -b 1024", "jo -c -v 2"),
+    ("-t ext4 -O ^64bit", "jo -c -v 2"),
+    ("-t ext4", "jo -c -v 3"),
+];
+
+#[test]
+fn transactions_revokes_and_bad_commits_are_as_jbd2_has_them() -> Result<()> {
+    if !ready(NEEDS) {
+        return Ok(());
+    }
+    let dir = workplace()?;
+    let magic = 0xc03b_3998_u32.to_be_bytes();
+    for (words, open) in WRITTEN {
+        let (image, file) = (dir.path().join("img"), dir.path().join("file"));
+        let _ = fs::remove_file(&image);
+        File::create(&image)?.set_len(64 << 20)?;
+        fs::write(&file, vec![b'o'; 40 << 10])?;
+        let mut arguments: Vec<&str> = words.split(' ').collect();
+        let path = dir.path().join("tree");
+        fs::create_dir_all(&path)?;
+        fs::write(path.join("data"), vec![b'o'; 40 << 10])?;
+        let path = path.to_string_lossy().into_owned();
+        arguments.extend(["-d", &path]);
+        tools::mke2fs(&image, &arguments)?;
+        let blocks: Vec<u64> = {
+            let filesystem = Filesystem::open(ImageFile::open(&image)?)?;
+            let extents = filesystem.open_file("data")?.extents()?;
+            let [extent] = extents[..] else {
+                return Err("the file is in one piece".into());
+            };
+            (0..3).map(|step| extent.run.start.get() + step).collect()
+        };
+        let size = Filesystem::open(ImageFile::open(&image)?)?
+            .superblock()
+            .block_size();
+        let size = size.bytes_usize();
+        let new = |letter: u8| -> Result<String> {
+            let file = dir.path().join(format!("new-{}", char::from(letter)));
+            fs::write(&file, [&magic[..], &vec![letter; size - 4]].concat())?;
+            Ok(file.to_string_lossy().into_owned())
+        };
+        let [first, second, third] = blocks[..] else {
+            return Err("three blocks".into());
+        };
+        let requests = [
+            (*open).to_owned(),
+            format!("jw -b {first} {}", new(b'1')?),
+            format!("jw -b {second} {}", new(b'2')?),
+            format!("jw -b {third} {}", new(b'3')?),
+            format!("jw -r {second}"),
+            format!("jw -b {third} {}", new(b'4')?),
+            "jc".to_owned(),
+        ];
+        tools::debugfs_write(&image, &requests)?;
+        let filesystem = Filesystem::open(ImageFile::open(&image)?)?;
+        let data = filesystem.read("data")?;
+        let seen: Vec<u8> = data[4..].iter().step_by(size).take(3).copied().collect();
+        assert_eq!(seen, b"1o4", "{words}, {open}");
+        assert_eq!(data[..4], magic, "{words}, {open}");
+        // debugfs leaves the bit to whoever writes into the journal of a filesystem.
+        assert_eq!(filesystem.replayed_blocks(), 2, "{words}, {open}");
+        compare_replayed(&image, &format!("{words}, {open}"))?;
+        if open.contains("-c") {
+            damaged_commit(&image, size)?;
+        }
+    }
+    Ok(())
+}
+
+/// Over a commit with a wrong checksum neither the kernel nor the reader goes on.
+fn damaged_commit(image: &Path, block: usize) -> Result<()> {
+    let bytes = fs::read(image)?;
+    let commit = [0xc03b_3998_u32.to_be_bytes(), 2_u32.to_be_bytes()].concat();
+    let mut commits = bytes.chunks_exact(block).enumerate();
+    let last = commits.rfind(|(_, bytes)| bytes.starts_with(&commit));
+    let (at, _) = last.ok_or("there are commits")?;
+    let file = File::options().write(true).open(image)?;
+    file.write_all_at(&[0xff], u64::try_from(at * block)? + 16)?;
+    let error = Filesystem::open(ImageFile::open(image)?).err();
+    let error = error.ok_or("the reader goes over a damaged commit")?;
+    let said =
+        format!("inode 8, block {at}: a transaction in the journal is not what was committed");
+    assert_eq!(error.to_string(), said);
+    assert!(Mount::writable(image).is_err(), "the kernel replays it");
     Ok(())
 }

@@ -15,6 +15,8 @@
 //! | MMP block | filesystem seed | all before `mmp_checksum` |
 //! | journal superblock | [`INITIAL`] | the 1,024 bytes |
 //!
+//! jbd2's first checksum, of a commit and all that belongs to it, is a [`crc32_be`].
+//!
 //! Before `metadata_csum`, `gdt_csum` covered group descriptors alone, by [`crc16`].
 
 /// The register before the first byte where no seed is given, for both [`crc32c()`] and a
@@ -30,10 +32,15 @@ const POLYNOMIAL: u32 = 0x82F6_3B78;
 /// The `crc16` polynomial (ANSI), reflected.
 const POLYNOMIAL_CRC16: u16 = 0xA001;
 
+/// The polynomial of Ethernet's CRC-32, its highest power first.
+const POLYNOMIAL_CRC32: u32 = 0x04C1_1DB7;
+
 /// `ZERO_POWERS[k]` multiplies a register by x to the power 8·2^k: it appends 2^k zero bytes.
 const ZERO_POWERS: [u32; 64] = zero_powers();
 
 const CRC16_TABLE: [u16; 256] = crc16_table();
+
+const CRC32_BE_TABLE: [u32; 256] = crc32_be_table();
 
 /// Continues the raw CRC-32C `register` over `bytes`.
 ///
@@ -70,6 +77,15 @@ pub fn crc16(register: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(register, |register, &byte| {
         let [low, high] = register.to_le_bytes();
         CRC16_TABLE[usize::from(low ^ byte)] ^ u16::from(high)
+    })
+}
+
+/// Continues the CRC-32 `register`, whose highest bit comes first, over `bytes`: the kernel's
+/// `crc32_be`.
+pub fn crc32_be(register: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(register, |register, &byte| {
+        let [highest, ..] = register.to_be_bytes();
+        CRC32_BE_TABLE[usize::from(highest ^ byte)] ^ (register << 8)
     })
 }
 
@@ -139,6 +155,28 @@ const fn crc16_table() -> [u16; 256] {
     table
 }
 
+const fn crc32_be_table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    let mut highest = 0_u32;
+    while index < table.len() {
+        let mut register = highest;
+        let mut bit = 0;
+        while bit < 8 {
+            register = if register & 0x8000_0000 != 0 {
+                (register << 1) ^ POLYNOMIAL_CRC32
+            } else {
+                register << 1
+            };
+            bit += 1;
+        }
+        table[index] = register;
+        index += 1;
+        highest = highest.wrapping_add(1 << 24);
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +186,8 @@ mod tests {
         assert_eq!(crc32c(INITIAL, b"123456789"), !0xE306_9283);
         // CRC-16/MODBUS is this polynomial from this register.
         assert_eq!(crc16(INITIAL_CRC16, b"123456789"), 0x4B37);
+        // CRC-32/MPEG-2 is this order of bits without inversion.
+        assert_eq!(crc32_be(u32::MAX, b"123456789"), 0x0376_E6E7);
         // CRC-16/ARC starts from zero.
         assert_eq!(crc16(0, b"123456789"), 0xBB3D);
     }

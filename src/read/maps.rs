@@ -140,3 +140,10 @@ impl Volume<'_> {
         Ok(cut.collect())
     }
 }
+
+/// The physical block of a logical one.
+pub(crate) fn find(extents: &[Extent], logical: u64) -> Option<Block> {
+    let at = extents.partition_point(|extent| extent.end() <= logical);
+    let extent = extents.get(at).filter(|extent| extent.logical <= logical)?;
+    Some(extent.run.start.plus(logical - extent.logical))
+}

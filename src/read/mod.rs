@@ -3,7 +3,8 @@
 //!
 //! Whatever the bytes are, reading them comes to an end, does not panic, and takes no more memory than
 //! what was asked for and the metadata on the way to it. What a checksum or a rule of the format says is
-//! damaged is an [`Error`] with inode and block.
+//! damaged is an [`Error`] with inode and block. A filesystem whose journal waits to be replayed is read
+//! as it is after the replay; where that needs a journal's other device or fast commits, it is refused.
 //!
 //! ```
 //! use mke4fs::read::Filesystem;
@@ -64,6 +65,7 @@ use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
 use error::Fault;
+use journal::Replay;
 use path::LastLink;
 use superblock::{RECOVER, unknown_bits, word_of};
 use volume::Volume;
@@ -107,10 +109,9 @@ impl<'a> Filesystem<'a> {
     pub fn open_at(image: impl ReadAt + 'a, offset_bytes: u64) -> Result<Self> {
         let image: Box<dyn ReadAt + 'a> = Box::new(image);
         let sb = read_superblock(&*image, offset_bytes)?;
-        let volume = Volume::new(image, offset_bytes, sb);
+        let mut volume = Volume::new(image, offset_bytes, sb);
         if word_of(&volume.sb.sb, Word::Incompat) & RECOVER != 0 {
-            let what = "its journal waits to be replayed";
-            return Err(Error::new(Fault::Unsupported(what)));
+            volume.set_replay(Replay::read(&volume)?)?;
         }
         Ok(Self { volume })
     }

@@ -4,6 +4,7 @@
 use super::error::{Error, Fault, Result};
 use super::journal::Replay;
 use super::superblock::Superblock;
+use crate::ondisk::superblock::{OFFSET, Superblock as Stored};
 use crate::sink::ReadAt;
 use crate::units::{Block, Run};
 
@@ -25,14 +26,31 @@ impl<'a> Volume<'a> {
         }
     }
 
+    /// Puts the blocks of a journal over those of the filesystem, the superblock among them.
+    ///
+    /// # Errors
+    /// Where the superblock is none with them.
+    pub(crate) fn set_replay(&mut self, replay: Replay) -> Result<()> {
+        self.replay = replay;
+        let mut bytes = vec![0; size_of::<Stored>()];
+        self.read(OFFSET, &mut bytes)?;
+        let sb = super::decode_superblock(&bytes)?;
+        if sb.block_size != self.sb.block_size {
+            let rule = "the journal has the superblock of another filesystem";
+            return Err(Error::rule(rule));
+        }
+        self.sb = sb;
+        Ok(())
+    }
+
     /// What a journal's blocks replace.
     pub(crate) fn replay(&self) -> &Replay {
         &self.replay
     }
 
-    /// How many bytes the image has.
+    /// How many bytes the image has from the filesystem's first on.
     pub(crate) fn image_bytes(&self) -> u64 {
-        self.image.size_bytes()
+        self.image.size_bytes().saturating_sub(self.base)
     }
 
     /// Whether bytes of the filesystem surely are zeros that nobody wrote.

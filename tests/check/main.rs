@@ -171,7 +171,7 @@ fn what_mke2fs_fills_is_clean() -> Result<()> {
 }
 
 /// What a few weeks do to a filesystem, in a moment.
-fn live(root: &Path) -> Result<()> {
+pub(crate) fn live(root: &Path) -> Result<()> {
     fs::create_dir_all(root.join("a/b/c"))?;
     for number in 0..600 {
         fs::write(root.join(format!("a/{number:0100}")), number.to_string())?;

@@ -28,7 +28,8 @@ impl Mount {
         Self::with(image, "loop,rw,noatime")
     }
 
-    fn with(image: &Path, options: &str) -> Result<Self> {
+    /// Mounts `image` with the options of mount(8).
+    pub(crate) fn with(image: &Path, options: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("mke4fs-mount-").tempdir()?;
         let attempt = || {
             let mut mount = Command::new("mount");

@@ -71,7 +71,8 @@ impl Comparison<'_> {
             if let Some(file_type) = entry.file_type() {
                 same(&path, "type", &Some(file_type), &inode.file_type())?;
             }
-            self.node(&inode, &path)?;
+            self.node(&inode, &path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             if inode.is_dir() {
                 self.directory(&inode, &path)?;
             }
