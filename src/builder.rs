@@ -14,7 +14,7 @@ use crate::layout::{Layout, LayoutWarning};
 use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::Sink;
-use crate::source::rules::{self, Rule, XattrFilter};
+use crate::source::rules::{self, OwnerRules, Rule, XattrFilter};
 use crate::source::{self, ContentStore, EarlyContents, Source};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
@@ -287,6 +287,7 @@ impl Wanted {
         let latest = latest.map(Rule::LatestTime).into_iter();
         let rules: Vec<Rule> = latest.chain(self.rules).collect();
         let kept_xattrs = XattrFilter::of(&rules);
+        let owners = OwnerRules::of(&rules);
         let mut tree = Tree::new(Metadata::default());
         let mut root = None;
         let mut notices = Vec::new();
@@ -295,6 +296,7 @@ impl Wanted {
                 tree.overlay()?;
             }
             source.filter_xattrs(&kept_xattrs);
+            source.replace_owners(&owners);
             let declared = match &mut contents {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?

@@ -71,7 +71,8 @@ pub struct Xattr {
 /// What an inode says of itself, beside its type and content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// Permission bits with setuid, setgid and sticky: 0 to 0o7777.
+    /// Permission bits with setuid, setgid and sticky: 0 to 0o7777; a tree keeps 0o777 for a symbolic
+    /// link.
     pub permissions: u16,
     /// The owner.
     pub uid: u32,
@@ -95,7 +96,7 @@ impl Default for XattrSetId {
 }
 
 /// A device number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// The driver: 0 to 4095.
     pub major: u32,
@@ -123,14 +124,20 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `metadata` without the flags that a node of this kind cannot have.
+    /// `metadata` without the flags that a node of this kind cannot have. A symbolic link has every
+    /// permission, as Linux gives each that it makes.
     fn keep(&self, metadata: Metadata) -> Metadata {
         let possible = match self {
             Self::Directory(_) => DIRECTORY_FLAGS,
             Self::File(_) => FILE_FLAGS,
             _ => OTHER_FLAGS,
         };
+        let permissions = match self {
+            Self::Symlink(_) => 0o777,
+            _ => metadata.permissions,
+        };
         Metadata {
+            permissions,
             flags: Flags::of(metadata.flags.bits() & possible),
             ..metadata
         }
@@ -240,6 +247,18 @@ impl Tree {
         let node = self.take(parent, position);
         self.drop_name(node);
         Ok(true)
+    }
+
+    /// Keeps `node`, which is no directory, even without a name: until it is released.
+    #[cfg(feature = "tar")]
+    pub(crate) fn hold(&mut self, node: NodeId) {
+        self.nodes[node.index()].names += 1;
+    }
+
+    /// Takes out a node that was held and has no name.
+    #[cfg(feature = "tar")]
+    pub(crate) fn release(&mut self, node: NodeId) {
+        self.drop_name(node);
     }
 
     /// Declares a directory.

@@ -34,6 +34,8 @@ mod look;
 pub(crate) mod magic;
 #[cfg(all(unix, feature = "oci"))]
 pub mod oci;
+#[cfg(feature = "tar")]
+mod oddity;
 pub mod patterns;
 mod place;
 pub mod rules;
@@ -41,7 +43,9 @@ mod store;
 #[cfg(feature = "tar")]
 pub mod tar;
 
-use rules::XattrFilter;
+#[cfg(feature = "tar")]
+pub use oddity::Oddity;
+use rules::{OwnerRules, XattrFilter};
 pub use store::{ContentStore, EarlyContents};
 
 use magic::NotTar;
@@ -82,6 +86,12 @@ pub trait Source {
     /// all the same is left out later.
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         let _ = filter;
+    }
+
+    /// Says which owners are replaced, before anything is declared: a source that heeds it does not fail
+    /// for an owner that no filesystem can hold where a rule then replaces it.
+    fn replace_owners(&mut self, owners: &OwnerRules) {
+        let _ = owners;
     }
 
     /// Whether contents can be read only in their order and only once, while they are declared. Then
@@ -194,6 +204,16 @@ pub enum Notice {
         /// How many bytes follow the stream.
         bytes: u64,
     },
+    /// Something in an archive that may not be what was meant.
+    #[cfg(feature = "tar")]
+    Odd {
+        /// What it is.
+        oddity: Oddity,
+        /// The first entry that has it, or the archive.
+        path: Vec<u8>,
+        /// How many entries have it.
+        entries: u64,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -240,6 +260,12 @@ impl fmt::Display for Notice {
                 };
                 write!(f, "{}: {bytes} {what} ignored", Readable(path))
             }
+            #[cfg(feature = "tar")]
+            Self::Odd {
+                oddity,
+                path,
+                entries,
+            } => oddity.say(f, *entries, path),
         }
     }
 }

@@ -17,9 +17,10 @@ use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
 use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
+use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
 use crate::source::tar::{
-    Archive, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, begun, is_tar,
+    Archive, End, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, begun, is_tar,
 };
 use crate::tree::Content;
 
@@ -38,6 +39,8 @@ pub(super) struct Contents {
     pub(super) kept: Kept,
     /// How many bytes follow what is compressed.
     pub(super) ignored: u64,
+    /// What is odd about its archive.
+    pub(super) oddities: Oddities,
 }
 
 impl Contents {
@@ -208,11 +211,16 @@ fn contents<I: Input>(
             }
         }
     }
+    let mut oddities = archive.oddities();
+    if archive.end() == Some(End::Lone) {
+        oddities.note(Oddity::LoneZeroBlock, path.as_bytes());
+    }
     Ok(Contents {
         path: path.clone(),
         whiteouts,
         entries,
         kept,
         ignored: 0,
+        oddities,
     })
 }

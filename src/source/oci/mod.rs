@@ -25,9 +25,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::decompress::Ignored;
-use super::patterns::Patterns;
-use super::rules::XattrFilter;
-use super::tar::Unpack;
+use super::patterns::{Leaf, Patterns};
+use super::rules::{OwnerRules, XattrFilter};
+use super::tar::{Entry, EntryKind, Unpack, excludes};
 use super::{Declared, Notice, Source, SourceError, clamped};
 use crate::tree::{Metadata, NodeId, Tree};
 use crate::units::Timestamp;
@@ -65,6 +65,8 @@ pub struct Image {
     threads: NonZero<usize>,
     /// Which extended attributes are kept.
     xattrs: XattrFilter,
+    /// Which owners are replaced whatever they are.
+    owners: OwnerRules,
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
@@ -102,6 +104,7 @@ impl Image {
             spool: PathBuf::from("."),
             threads: NonZero::<usize>::MIN,
             xattrs: XattrFilter::default(),
+            owners: OwnerRules::default(),
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
@@ -205,7 +208,10 @@ impl Image {
     ) -> Result<Declared, SourceError> {
         let mut unpack = Unpack::new(tree, at, self.implied())?;
         for layer in contents {
+            unpack.begin_layer();
             if !layer.whiteouts.is_empty() {
+                // Whoever applies a layer entry by entry may find the target before the whiteout.
+                unpack.hold_targets(&layer.entries);
                 let own = layer.directories();
                 let tree = unpack.tree();
                 let root = at;
@@ -219,11 +225,18 @@ impl Image {
                 }
             }
             for mut entry in layer.entries {
+                let of_layer = |error: SourceError| error.of(layer.path.as_bytes());
+                if !excludes(&self.excluded, &entry.path, leaf(&entry)) {
+                    let settled = entry.settle(&self.owners);
+                    settled.map_err(|error| of_layer(SourceError::other(error)))?;
+                }
                 entry.metadata = clamped(entry.metadata, self.latest_time);
                 let content = layer.kept.content_of(&entry);
                 let placed = unpack.entry(entry, content);
-                placed.map_err(|error| SourceError::from(error).of(layer.path.as_bytes()))?;
+                placed.map_err(|error| of_layer(error.into()))?;
             }
+            unpack.release();
+            unpack.note(layer.oddities);
         }
         let root = unpack.root_metadata();
         let notices = unpack.finish()?;
@@ -260,9 +273,21 @@ impl Image {
     }
 }
 
+/// How patterns take an entry.
+fn leaf(entry: &Entry) -> Leaf {
+    match entry.kind {
+        EntryKind::Directory => Leaf::Directory,
+        _ => Leaf::Other,
+    }
+}
+
 impl Source for Image {
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
+    }
+
+    fn replace_owners(&mut self, owners: &OwnerRules) {
+        self.owners = owners.clone();
     }
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {

@@ -12,12 +12,14 @@ mod ids;
 mod manifest;
 mod mtree;
 mod numbers;
+mod owners;
 mod xattrs;
 
 pub use device_table::DeviceTable;
 pub use fault::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
+pub use owners::OwnerRules;
 pub use xattrs::{Stay, XattrFilter, XattrPattern};
 
 use super::{Notice, Readable, SourceError};

@@ -2,9 +2,11 @@
 //! anywhere.
 //!
 //! The forms are those of the seventh edition, POSIX and GNU tar, with PAX headers before entries
-//! and for all of them. Where programs disagree on what a header means, it is refused.
+//! and for all of them. Where programs disagree on what a header means, it is refused; what is wrong
+//! with an entry alone is told with the entry, since nobody may want it.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::entry::{Entry, EntryKind, Stored};
 use super::fault::{ArchiveError, Fault, Field};
@@ -13,6 +15,7 @@ use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
 use crate::source::acl::{ACCESS, Acl, DEFAULT};
 use crate::source::ext4_names;
+use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
 use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
 use crate::units::Timestamp;
@@ -28,6 +31,8 @@ const MOST_ZEROS: u64 = 1 << 30;
 /// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
 /// kept in memory, only to be refused in the end.
 const MOST_VALUE: usize = 1 << 16;
+/// The longest name of an attribute that Linux lists, in bytes (`XATTR_NAME_MAX`).
+const MOST_ATTRIBUTE_NAME: usize = 255;
 
 /// Bytes that come one after the other, some of which nobody wants.
 pub trait Input: Read {
@@ -52,6 +57,8 @@ pub enum End {
     Marked,
     /// With its last entry: it may have been cut off there.
     Unmarked,
+    /// With one block of zeros that something follows. GNU tar and bsdtar end there as well.
+    Lone,
 }
 
 /// An archive that is being read.
@@ -87,14 +94,25 @@ pub struct Archive<I> {
     offset: u64,
     path: Vec<u8>,
     end: Option<End>,
+    oddities: Oddities,
 }
 
 /// The headers that stand before an entry's own.
 #[derive(Debug, Default)]
 struct Before {
+    /// The name that the last of them has itself.
+    name: Option<Vec<u8>>,
     records: Records,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
+}
+
+impl Before {
+    /// What a person may call them, if there are any: the name that they give the entry, or their own.
+    fn into_name(self) -> Option<Vec<u8>> {
+        let own = self.name?;
+        Some(self.records.path.or(self.long_name).unwrap_or(own))
+    }
 }
 
 impl<I: Input> Archive<I> {
@@ -110,6 +128,7 @@ impl<I: Input> Archive<I> {
             offset: 0,
             path: Vec::new(),
             end: None,
+            oddities: Oddities::default(),
         }
     }
 
@@ -146,13 +165,18 @@ impl<I: Input> Archive<I> {
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_data(buffer),
-            Err(error) => Err(self.blame(Fault::Read(error))),
+            Err(error) => Err(self.blame(Fault::Read(Arc::new(error)))),
         }
     }
 
     /// How the archive ended, once it has.
     pub fn end(&self) -> Option<End> {
         self.end
+    }
+
+    /// What was odd by now beside what entries say, each told once.
+    pub(in crate::source) fn oddities(&mut self) -> Oddities {
+        std::mem::take(&mut self.oddities)
     }
 
     /// What the archive is read from, behind all that was read of it.
@@ -189,6 +213,9 @@ impl<I: Input> Archive<I> {
             };
             if block.iter().all(|byte| *byte == 0) {
                 self.ending()?;
+                if let Some(name) = before.into_name() {
+                    self.oddities.note(Oddity::HeaderAlone, &name);
+                }
                 break;
             }
             let header = Header::new(block)?;
@@ -206,7 +233,7 @@ impl<I: Input> Archive<I> {
             None => End::Unmarked,
             Some(block) if block.iter().all(|byte| *byte == 0) => End::Marked,
             Some(_) if begins_so => return Err(Fault::NotZeros),
-            Some(_) => return Err(Fault::Zeros),
+            Some(_) => End::Lone,
         });
         if begins_so {
             self.only_zeros()?;
@@ -226,7 +253,7 @@ impl<I: Input> Archive<I> {
                 }
                 Ok(_) => return Err(Fault::NotZeros),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::Read(error)),
+                Err(error) => return Err(Fault::Read(Arc::new(error))),
             }
         }
         Err(Fault::NotZeros)
@@ -234,6 +261,9 @@ impl<I: Input> Archive<I> {
 
     /// Takes a header, and gives the entry if it is of one.
     fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>, Fault> {
+        if let b'x' | b'X' | b'L' | b'K' = header.type_flag() {
+            before.name = Some(header.name());
+        }
         match header.type_flag() {
             b'x' | b'X' => {
                 let body = self.body(header, MOST_RECORDS)?;
@@ -264,7 +294,8 @@ impl<I: Input> Archive<I> {
     }
 
     fn entry(&mut self, header: &Header, before: Before) -> Result<Entry, Fault> {
-        let records = before.records;
+        let mut records = before.records;
+        let mut doubts = std::mem::take(&mut records.doubts);
         let own_name = || match &header.name()[..] {
             b"" => None,
             name => Some(name.to_vec()),
@@ -278,38 +309,56 @@ impl<I: Input> Archive<I> {
         }
         let target = records.link_path.clone().or(before.long_link);
         let target = target.unwrap_or_else(|| header.link_name().to_vec());
-        let size = match records.size {
-            Some(size) => size,
-            None => self.size(header.number(Field::Size)?)?,
-        };
-        let kind = self.kind(header, &records, size, target)?;
-        let mut metadata = self.metadata(header, &records)?;
+        let kind = self.kind(header, &records, target, &mut doubts)?;
+        let mut metadata = self.metadata(header, &records, &mut doubts);
+        let mut oddities: Vec<Oddity> = header.oddity().into_iter().collect();
         let mut xattrs = self.global.xattrs.clone();
-        xattrs.extend(records.xattrs);
-        let text = |one: &Option<Vec<u8>>, all: &Option<Vec<u8>>| one.clone().or(all.clone());
-        let access = text(&records.acl_access, &self.global.acl_access);
-        let default = text(&records.acl_default, &self.global.acl_default);
-        let acl = acl(access, xattrs.remove(ACCESS))?;
-        let default_acl = acl_of_directory(&kind, default, xattrs.remove(DEFAULT))?;
-        // A symbolic link has no ACL, and one that says what a mode says is none.
-        let acl = acl.filter(|_| !matches!(kind, EntryKind::Symlink(_)));
+        xattrs.extend(std::mem::take(&mut records.xattrs));
+        let text = |one: Option<Vec<u8>>, all: &Option<Vec<u8>>| one.or_else(|| all.clone());
+        let access = text(records.acl_access, &self.global.acl_access);
+        let default = text(records.acl_default, &self.global.acl_default);
+        let access = acl(access, xattrs.remove(ACCESS));
+        let default = acl(default, xattrs.remove(DEFAULT));
+        let is_symlink = matches!(kind, EntryKind::Symlink(_));
+        let is_directory = matches!(kind, EntryKind::Directory);
+        if is_symlink && access.is_some() || !is_directory && default.is_some() {
+            oddities.push(Oddity::AclElsewhere);
+        }
+        if records.has_nfs4_acl || self.global.has_nfs4_acl {
+            oddities.push(Oddity::Nfs4Acl);
+        }
+        let access = access.filter(|_| !is_symlink).transpose();
+        let default_acl = default.filter(|_| is_directory).transpose();
+        let acl = doubted(access, &mut doubts);
+        let default_acl = doubted(default_acl, &mut doubts);
         if let Some(acl) = &acl {
             metadata.permissions = acl.mode(metadata.permissions);
         }
         let xattrs = xattrs.into_iter().map(|(name, value)| {
-            match value.len() > MOST_VALUE && ext4_names(&name) {
-                true => Err(Fault::Attribute(name, value.len(), MOST_VALUE)),
-                false => Ok(Xattr { name, value }),
+            if ext4_names(&name) && name.len() > MOST_ATTRIBUTE_NAME {
+                doubts.push(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME));
+            } else if ext4_names(&name) && value.len() > MOST_VALUE {
+                doubts.push(Fault::Attribute(name.clone(), value.len(), MOST_VALUE));
             }
+            Xattr { name, value }
         });
+        let xattrs = xattrs.collect();
+        if let EntryKind::HardLink(_) = kind {
+            // What it says of itself counts for nothing.
+            oddities.clear();
+            doubts.retain(Fault::is_of_target);
+        }
         Ok(Entry {
             path: self.path.clone(),
             kind,
             metadata,
-            xattrs: xattrs.collect::<Result<_, _>>()?,
+            xattrs,
             offset: self.offset,
+            // One that says what a mode says is none.
             acl: acl.filter(|acl| !acl.is_mode()),
             default_acl,
+            doubts,
+            oddities,
         })
     }
 
@@ -317,19 +366,28 @@ impl<I: Input> Archive<I> {
         &mut self,
         header: &Header,
         records: &Records,
-        size: u64,
         target: Vec<u8>,
+        doubts: &mut Vec<Fault>,
     ) -> Result<EntryKind, Fault> {
-        let no_data = |kind, name| match size {
-            0 => Ok(kind),
-            size => Err(Fault::DataOf(name, size)),
+        let size = match records.size {
+            Some(size) => size,
+            None => self.size(header.number(Field::Size)?)?,
+        };
+        // A header's own size means no data here to GNU tar, bsdtar and Go; programs disagree on that of
+        // a record.
+        let no_data = |kind, name| match records.size {
+            None | Some(0) => Ok(kind),
+            Some(size) => Err(Fault::DataOf(name, size)),
         };
         match header.type_flag() {
-            // GNU tar and others pass over the size that some gave a hard link.
-            b'1' => Ok(EntryKind::HardLink(link_target(target)?)),
-            b'2' => no_data(EntryKind::Symlink(link_target(target)?), "a symbolic link"),
+            // GNU tar and others pass over any size that some gave a hard link.
+            b'1' => Ok(EntryKind::HardLink(link_target(target, doubts))),
+            b'2' => {
+                let target = link_target(target, doubts);
+                no_data(EntryKind::Symlink(target), "a symbolic link")
+            }
             flag @ (b'3' | b'4') => {
-                let device = device(header, records)?;
+                let device = doubted(device(header, records), doubts);
                 let special = match flag {
                     b'3' => Special::CharDevice(device),
                     _ => Special::BlockDevice(device),
@@ -436,30 +494,32 @@ impl<I: Input> Archive<I> {
         }))
     }
 
-    fn metadata(&self, header: &Header, records: &Records) -> Result<Metadata, Fault> {
-        let mode = header.number(Field::Mode)?;
+    fn metadata(&self, header: &Header, records: &Records, doubts: &mut Vec<Fault>) -> Metadata {
+        let mode = doubted(header.number(Field::Mode), doubts);
+        let global = &self.global;
         let owner = |one: Option<i64>, all: Option<i64>, field| match one.or(all) {
             Some(number) => pax::owner(number, field),
             None => pax::owner(header.number(field)?, field),
         };
-        let global = &self.global;
+        let uid = doubted(owner(records.uid, global.uid, Field::Uid), doubts);
+        let gid = doubted(owner(records.gid, global.gid, Field::Gid), doubts);
         let mtime = match records.mtime.or(global.mtime) {
             Some(time) => time,
-            None => Timestamp::from_seconds(header.number(Field::Mtime)?),
+            None => Timestamp::from_seconds(doubted(header.number(Field::Mtime), doubts)),
         };
-        let [atime, ctime] = header.other_times()?;
+        let [atime, ctime] = doubted(header.other_times(), doubts);
         let or_mtime = |time: Option<i64>| time.map_or(mtime, Timestamp::from_seconds);
         let flags = records.file_flags.as_ref().or(global.file_flags.as_ref());
-        Ok(Metadata {
+        Metadata {
             // Some write the type as well.
             permissions: u16::try_from(mode & 0o7777).unwrap_or(0),
-            uid: owner(records.uid, global.uid, Field::Uid)?,
-            gid: owner(records.gid, global.gid, Field::Gid)?,
+            uid,
+            gid,
             atime: records.atime.or(global.atime).unwrap_or(or_mtime(atime)),
             mtime,
             ctime: records.ctime.or(global.ctime).unwrap_or(or_mtime(ctime)),
             flags: flags.map_or_else(Flags::default, |names| Flags::of(xattrs::file_flags(names))),
-        })
+        }
     }
 
     /// The data of the entry begin here, and are so long.
@@ -477,7 +537,7 @@ impl<I: Input> Archive<I> {
         }
         let mut body = Vec::new();
         let read = self.input.by_ref().take(size).read_to_end(&mut body);
-        let count = bytes(read.map_err(Fault::Read)?);
+        let count = bytes(read.map_err(|error| Fault::Read(Arc::new(error)))?);
         self.at += count;
         if count < size {
             return Err(Fault::CutOff);
@@ -510,7 +570,7 @@ impl<I: Input> Archive<I> {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::Read(error)),
+                Err(error) => return Err(Fault::Read(Arc::new(error))),
             }
         }
         self.at += bytes(filled);
@@ -531,42 +591,36 @@ impl<I: Input> Archive<I> {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Fault::CutOff),
-            Err(error) => Err(Fault::Read(error)),
+            Err(error) => Err(Fault::Read(Arc::new(error))),
         }
     }
 }
 
 /// The ACL that the text or the kernel's value holds; the text counts, if there are both.
-fn acl(text: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Result<Option<Acl>, Fault> {
+fn acl(text: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Option<Result<Acl, Fault>> {
     match (text, value) {
-        (Some(text), _) => Acl::from_text(&text).map(Some).map_err(Fault::Acl),
-        (None, Some(value)) => match Acl::from_value(&value) {
-            Some(acl) => Ok(Some(acl)),
-            None => Err(Fault::Acl(value)),
-        },
-        (None, None) => Ok(None),
+        (Some(text), _) => Some(Acl::from_text(&text).map_err(Fault::Acl)),
+        (None, Some(value)) => Some(Acl::from_value(&value).ok_or(Fault::Acl(value))),
+        (None, None) => None,
     }
 }
 
-/// A default ACL, which only directories have.
-fn acl_of_directory(
-    kind: &EntryKind,
-    text: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-) -> Result<Option<Acl>, Fault> {
-    match kind {
-        EntryKind::Directory => acl(text, value),
-        _ => Ok(None),
-    }
+/// What was found; where something is wrong with it, that is noted, and nothing found.
+fn doubted<T: Default>(found: Result<T, Fault>, doubts: &mut Vec<Fault>) -> T {
+    found.unwrap_or_else(|fault| {
+        doubts.push(fault);
+        T::default()
+    })
 }
 
-fn link_target(target: Vec<u8>) -> Result<Vec<u8>, Fault> {
-    check_length(&target)?;
-    match target.contains(&0) {
-        _ if target.is_empty() => Err(Fault::NoTarget),
-        true => Err(Fault::NulInTarget),
-        false => Ok(target),
-    }
+fn link_target(target: Vec<u8>, doubts: &mut Vec<Fault>) -> Vec<u8> {
+    let fault = match check_length(&target) {
+        Err(fault) => Some(fault),
+        Ok(()) if target.is_empty() => Some(Fault::NoTarget),
+        Ok(()) => target.contains(&0).then_some(Fault::NulInTarget),
+    };
+    doubts.extend(fault);
+    target
 }
 
 fn check_length(path: &[u8]) -> Result<(), Fault> {

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use super::fault::{ArchiveError, Fault, Field};
 use crate::source::acl::Acl;
+use crate::source::oddity::Oddity;
+use crate::source::rules::OwnerRules;
 use crate::tree::{DataMap, Metadata, Special, Xattr};
 
 /// An entry of an archive: what stands at a path once it is unpacked.
@@ -20,6 +23,34 @@ pub struct Entry {
     pub offset: u64,
     pub(in crate::source) acl: Option<Acl>,
     pub(in crate::source) default_acl: Option<Acl>,
+    /// What is wrong with it alone; what it says there is nothing instead.
+    pub(super) doubts: Vec<Fault>,
+    pub(super) oddities: Vec<Oddity>,
+}
+
+impl Entry {
+    /// Gives owners that no filesystem can hold what the rules `owners` need to find in their place.
+    ///
+    /// # Errors
+    /// Where something else is wrong with the entry, or no rule is there for the owner.
+    pub(in crate::source) fn settle(&mut self, owners: &OwnerRules) -> Result<(), ArchiveError> {
+        for fault in std::mem::take(&mut self.doubts) {
+            let replaced = match fault {
+                Fault::Range(Field::Uid, id) => owners.uid(id).map(|id| self.metadata.uid = id),
+                Fault::Range(Field::Gid, id) => owners.gid(id).map(|id| self.metadata.gid = id),
+                _ => None,
+            };
+            if replaced.is_none() {
+                let (path, offset) = (self.path.clone(), self.offset);
+                return Err(ArchiveError {
+                    path,
+                    offset,
+                    fault,
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an entry is.

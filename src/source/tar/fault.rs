@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::source::Readable;
 use crate::sys;
@@ -44,16 +45,14 @@ impl fmt::Display for Field {
 }
 
 /// What is wrong with an entry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Fault {
-    Read(io::Error),
+    Read(Arc<io::Error>),
     /// The archive ends within the entry.
     CutOff,
     /// There is no byte.
     Empty,
     Checksum,
-    /// A block of zeros with more behind it.
-    Zeros,
     /// Zeros from the first byte on, and then something else or no end.
     NotZeros,
     Number(Field),
@@ -82,6 +81,18 @@ pub(super) enum Fault {
     Acl(Vec<u8>),
     /// An attribute's name, how many bytes its value has, and how many are the most.
     Attribute(Vec<u8>, usize, usize),
+    /// An attribute's name that has more bytes than the most.
+    AttributeName(Vec<u8>, usize),
+}
+
+impl Fault {
+    /// Whether it is about what a link leads to.
+    pub(super) fn is_of_target(&self) -> bool {
+        matches!(
+            self,
+            Self::NoTarget | Self::NulInTarget | Self::TooLong { .. }
+        )
+    }
 }
 
 impl fmt::Display for Fault {
@@ -91,11 +102,23 @@ impl fmt::Display for Fault {
             Self::CutOff => f.write_str("the archive ends before the entry does"),
             Self::Checksum => f.write_str("what should be a header has a wrong checksum"),
             Self::Empty => f.write_str("the archive holds nothing, not even its end"),
-            Self::Zeros => f.write_str("a block of zeros is neither an entry nor the end"),
             Self::NotZeros => {
                 f.write_str("it begins with zeros, and more than zeros follows: not a tar archive")
             }
             Self::Number(field) => write!(f, "the {field} is no number"),
+            Self::Range(field @ (Field::Uid | Field::Gid), value) => {
+                write!(
+                    f,
+                    "the {field} is {value}: must be 0 to 4294967294; use --owner "
+                )?;
+                f.write_str("or --all-root for other owners")?;
+                // Only this one is in the range of ids that a map can name.
+                match (field, *value == i64::from(u32::MAX)) {
+                    (_, false) => Ok(()),
+                    (Field::Uid, true) => f.write_str(", or --uid-map for this one"),
+                    (_, true) => f.write_str(", or --gid-map for this one"),
+                }
+            }
             Self::Range(field, value) => {
                 write!(f, "the {field} is {value}, which no filesystem can hold")
             }
@@ -124,12 +147,21 @@ impl fmt::Display for Fault {
             Self::Sparse(what) => write!(f, "the map of holes {what}"),
             Self::Attribute(name, bytes, most) => write!(
                 f,
-                "the attribute {} has {bytes} bytes, and {most} are the most",
-                Readable(name)
+                "the attribute {name} has {bytes} bytes, and {most} are the most; use --xattr-exclude \
+                 {name} to do without",
+                name = Readable(name)
+            ),
+            Self::AttributeName(name, most) => write!(
+                f,
+                "the attribute {} has a name of {} bytes, and {most} are the most; use \
+                 --xattr-exclude to do without",
+                Readable(name),
+                name.len()
             ),
             Self::Acl(entry) => {
                 write!(f, "the ACL's entry \"{}\" ", entry.escape_ascii())?;
-                f.write_str("needs a tag, a number where it has a name, and permissions")
+                f.write_str("needs a tag, a number where it has a name, and permissions; ")?;
+                f.write_str("use --xattr-exclude 'system.posix_acl_*' to do without ACLs")
             }
         }
     }
@@ -181,7 +213,7 @@ impl fmt::Display for ArchiveError {
 impl Error for ArchiveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            Fault::Read(error) => Some(error),
+            Fault::Read(error) => Some(error.as_ref()),
             _ => None,
         }
     }

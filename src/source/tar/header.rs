@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::fault::{Fault, Field};
+use crate::source::oddity::Oddity;
 
 /// Bytes of a block: of a header, and what contents are padded to.
 pub(super) const BLOCK: usize = 512;
@@ -17,6 +18,9 @@ const TYPE: usize = 156;
 const LINK_NAME: Range<usize> = 157..257;
 const MAGIC: Range<usize> = 257..265;
 const PREFIX: Range<usize> = 345..500;
+
+/// GNU's atime and ctime, within what is ustar's prefix.
+const GNU_TIMES: [Range<usize>; 2] = [345..357, 357..369];
 
 /// GNU's old sparse header: four ranges, whether more follow, and the size with holes.
 const SPARSE: Range<usize> = 386..482;
@@ -82,12 +86,28 @@ impl Header {
         let prefix = match self.form {
             Form::Ustar => text(&self.block[PREFIX]),
             Form::Star => text(&self.block[345..476]),
+            Form::Gnu if self.oddity() == Some(Oddity::GnuPrefix) => text(&self.block[PREFIX]),
             Form::V7 | Form::Gnu => b"",
         };
         match prefix {
             b"" => name.to_vec(),
             prefix => [prefix, name].join(&b'/'),
         }
+    }
+
+    /// What is wrong with the times of GNU's form. Go before 1.8 wrote ustar's prefix there where a name
+    /// was long, and Go takes what is neither number for that since.
+    pub(super) fn oddity(&self) -> Option<Oddity> {
+        if self.form != Form::Gnu || self.times(GNU_TIMES).is_ok() {
+            return None;
+        }
+        let prefix = text(&self.block[PREFIX]);
+        let is_prefix = !prefix.is_empty() && prefix.is_ascii();
+        Some(if is_prefix {
+            Oddity::GnuPrefix
+        } else {
+            Oddity::GnuTimes
+        })
     }
 
     pub(super) fn link_name(&self) -> &[u8] {
@@ -115,11 +135,14 @@ impl Header {
 
     /// The times of the last read and change, where the header has them.
     pub(super) fn other_times(&self) -> Result<[Option<i64>; 2], Fault> {
-        let ranges = match self.form {
-            Form::Gnu => [345..357, 357..369],
-            Form::Star => [476..488, 488..500],
-            Form::V7 | Form::Ustar => return Ok([None, None]),
-        };
+        match self.form {
+            Form::Gnu => Ok(self.times(GNU_TIMES).unwrap_or_default()),
+            Form::Star => self.times([476..488, 488..500]),
+            Form::V7 | Form::Ustar => Ok([None, None]),
+        }
+    }
+
+    fn times(&self, ranges: [Range<usize>; 2]) -> Result<[Option<i64>; 2], Fault> {
         let mut times = [None, None];
         for ((time, range), field) in times
             .iter_mut()

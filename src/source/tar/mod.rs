@@ -24,8 +24,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decompress::{self, Ignored};
+use super::oddity::Oddity;
 use super::patterns::{Leaf, Patterns};
-use super::rules::XattrFilter;
+use super::rules::{OwnerRules, XattrFilter};
 use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
 use crate::tree::{Content, Metadata, NodeId, Tree};
 use crate::units::Timestamp;
@@ -65,6 +66,8 @@ pub struct Tar {
     spool: PathBuf,
     /// Which extended attributes are kept.
     xattrs: XattrFilter,
+    /// Which owners are replaced whatever they are.
+    owners: OwnerRules,
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
@@ -104,6 +107,7 @@ impl Tar {
             name,
             spool: PathBuf::from("."),
             xattrs: XattrFilter::default(),
+            owners: OwnerRules::default(),
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
@@ -249,17 +253,22 @@ impl Tar {
             if self.is_excluded(&entry)? {
                 continue;
             }
+            let settled = entry.settle(&self.owners);
+            settled.map_err(|error| named(SourceError::other(error)))?;
             entry.metadata = clamped(entry.metadata, self.latest_time);
             let mut copy = None;
             let content = match &entry.kind {
                 EntryKind::File(stored) => {
+                    let mut data = Data::of(archive);
                     let kept = match Unpack::may_ask_for(&entry.path, stored) {
-                        true => keeper.keep_and_copy(stored.clone(), archive, &mut copy),
-                        false => keeper.keep(stored.clone(), &mut Data(archive)),
+                        true => keeper.keep_and_copy(stored.clone(), &mut data, &mut copy),
+                        false => keeper.keep(stored.clone(), &mut data),
                     };
-                    let (path, offset) = (entry.path.clone(), entry.offset);
-                    let unkept = |error| UnpackError::unkept(path, offset, error);
-                    Some(kept.map_err(|error| named(unkept(error).into()))?)
+                    let mut unkept = |error| match data.fault.take() {
+                        Some(fault) => SourceError::other(fault),
+                        None => UnpackError::unkept(entry.path.clone(), entry.offset, error).into(),
+                    };
+                    Some(kept.map_err(|error| named(unkept(error)))?)
                 }
                 _ => None,
             };
@@ -269,6 +278,11 @@ impl Tar {
                 unpack.remember(node, bytes);
             }
         }
+        let mut oddities = archive.oddities();
+        if archive.end() == Some(End::Lone) {
+            oddities.note(Oddity::LoneZeroBlock, &self.name);
+        }
+        unpack.note(oddities);
         let root = unpack.root_metadata();
         let mut notices = unpack.finish().map_err(named)?;
         if archive.end() == Some(End::Unmarked) {
@@ -303,12 +317,7 @@ impl Tar {
     }
 
     fn excludes(&self, path: &[u8], leaf: Leaf) -> bool {
-        if self.excluded.is_empty() {
-            return false;
-        }
-        let names = path.split(|byte| *byte == b'/');
-        let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
-        !names.is_empty() && self.excluded.exclude_within(&names.join(&b'/'), leaf)
+        excludes(&self.excluded, path, leaf)
     }
 }
 
@@ -332,9 +341,23 @@ impl Tar {
     }
 }
 
+/// Whether `patterns` leave out what an archive calls `path`.
+pub(super) fn excludes(patterns: &Patterns, path: &[u8], leaf: Leaf) -> bool {
+    if patterns.is_empty() {
+        return false;
+    }
+    let names = path.split(|byte| *byte == b'/');
+    let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+    !names.is_empty() && patterns.exclude_within(&names.join(&b'/'), leaf)
+}
+
 impl Source for Tar {
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
+    }
+
+    fn replace_owners(&mut self, owners: &OwnerRules) {
+        self.owners = owners.clone();
     }
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
@@ -394,18 +417,18 @@ impl Keeper<'_> {
     }
 
     /// The same, with a copy of the data, where nobody may be able to read it again.
-    fn keep_and_copy<I: Input>(
+    fn keep_and_copy(
         &mut self,
         stored: Stored,
-        archive: &mut Archive<I>,
+        data: &mut dyn Read,
         copy: &mut Option<Vec<u8>>,
     ) -> io::Result<Content> {
         if let Self::File(_) = self {
-            return self.keep(stored, &mut Data(archive));
+            return self.keep(stored, data);
         }
         let mut bytes = Vec::new();
         let size = stored.size_bytes;
-        Data(archive).take(size).read_to_end(&mut bytes)?;
+        data.take(size).read_to_end(&mut bytes)?;
         let content = self.keep(stored, &mut &bytes[..]);
         *copy = Some(bytes);
         content
@@ -413,11 +436,28 @@ impl Keeper<'_> {
 }
 
 /// The data of the entry that came last.
-struct Data<'a, I>(&'a mut Archive<I>);
+struct Data<'a, I> {
+    archive: &'a mut Archive<I>,
+    /// Why they could not be read, which whoever keeps them may wrap in words of its own.
+    fault: Option<ArchiveError>,
+}
+
+impl<'a, I: Input> Data<'a, I> {
+    fn of(archive: &'a mut Archive<I>) -> Self {
+        Self {
+            archive,
+            fault: None,
+        }
+    }
+}
 
 impl<I: Input> Read for Data<'_, I> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_data(buffer).map_err(io::Error::other)
+        self.archive.read_data(buffer).map_err(|fault| {
+            let error = io::Error::other(fault.to_string());
+            self.fault = Some(fault);
+            error
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Stream;
 use super::archive::{Archive, End};
@@ -101,7 +102,12 @@ pub(in crate::source) fn begun<'r>(
 fn only_zeros(reader: Box<dyn Read>, packed: Option<Compression>) -> Result<Opened, NotRead> {
     let mut archive = Archive::new(Stream(BufReader::new(reader)));
     match archive.next_entry().map_err(|error| error.fault) {
-        Err(Fault::Read(error)) => return Err(error.into()),
+        Err(Fault::Read(error)) => {
+            let error = Arc::try_unwrap(error);
+            return Err(error
+                .unwrap_or_else(|it| io::Error::new(it.kind(), it))
+                .into());
+        }
         Err(_) => return Err(NotRead::NotTar(NotTar::of(&[0], packed))),
         Ok(_) => {}
     }

@@ -11,6 +11,9 @@ use crate::source::acl::{ACCESS, DEFAULT};
 use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
 
+/// The attribute that a label of SELinux is.
+const SELINUX: &[u8] = b"security.selinux";
+
 /// What the PAX headers say of a file; what they do not is as in its own header.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {
@@ -29,7 +32,11 @@ pub(super) struct Records {
     pub(super) acl_default: Option<Vec<u8>>,
     /// chattr flags by libarchive's names.
     pub(super) file_flags: Option<Vec<u8>>,
+    /// Whether there is an ACL of NFS version 4, which is not kept.
+    pub(super) has_nfs4_acl: bool,
     pub(super) sparse: Sparse,
+    /// Records without a valid value that say nothing of where the next entry is, or what it is called.
+    pub(super) doubts: Vec<Fault>,
 }
 
 /// What the records of GNU's sparse forms say.
@@ -63,12 +70,18 @@ impl Records {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (key, value, behind) = record(rest).ok_or(Fault::Record)?;
-            let of_one = matches!(key, b"path" | b"linkpath" | b"size");
-            if scope == Scope::All && (of_one || key.starts_with(b"GNU.sparse.")) {
+            let is_of_one =
+                matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
+            if scope == Scope::All && is_of_one {
                 return Err(Fault::Global(key.to_vec()));
             }
-            self.set(key, value, filter)
-                .map_err(|()| Fault::Value(key.to_vec()))?;
+            if self.set(key, value, filter).is_err() {
+                let fault = Fault::Value(key.to_vec());
+                if scope == Scope::All || is_of_one {
+                    return Err(fault);
+                }
+                self.doubts.push(fault);
+            }
             rest = behind;
         }
         match self.sparse.offset {
@@ -121,7 +134,18 @@ impl Records {
             b"SCHILY.devminor" => self.minor = unless_empty(value, signed)?,
             b"SCHILY.acl.access" if filter.keeps(ACCESS) => self.acl_access = text(value),
             b"SCHILY.acl.default" if filter.keeps(DEFAULT) => self.acl_default = text(value),
+            b"SCHILY.acl.ace" => self.has_nfs4_acl = !value.is_empty(),
             b"SCHILY.fflags" => self.file_flags = text(value),
+            // As GNU tar and star write it; the kernel keeps a NUL at its end.
+            b"RHT.security.selinux" if filter.keeps(SELINUX) => {
+                self.xattrs.remove(SELINUX);
+                if let Some(mut label) = text(value) {
+                    if !label.ends_with(b"\0") {
+                        label.push(0);
+                    }
+                    self.xattrs.insert(SELINUX.to_vec(), label);
+                }
+            }
             // Names of owners, comments, inode numbers and the like say nothing that is kept.
             _ => {}
         }

@@ -14,6 +14,7 @@ use std::io;
 use super::entry::{Entry, EntryKind, Stored};
 use super::owners::Owners;
 use crate::source::acl::{ACCESS, Acl, DEFAULT, Named};
+use crate::source::oddity::{Oddities, Oddity};
 use crate::source::{Notice, Readable, SourceError, ext4_names};
 use crate::sys;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
@@ -50,6 +51,13 @@ pub struct Unpack<'a> {
     remembered: BTreeMap<NodeId, Vec<u8>>,
     /// Attributes that were skipped: the first entry's path and the count, by name.
     skipped: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    oddities: Oddities,
+    /// What hard links may lead to although it was taken out, by path.
+    held: BTreeMap<Vec<u8>, NodeId>,
+    /// How many nodes the tree had before this archive, or this layer of several.
+    before: usize,
+    /// Whether the path that was gone last has a `..` that leads above the root.
+    is_above_root: bool,
 }
 
 #[derive(Debug)]
@@ -81,14 +89,16 @@ enum Why {
     TooManyLinks,
     /// Too many directories on the ways to entries, that no entry declares.
     Undeclared,
-    /// The target of a hard link is not there, or is a directory.
+    /// The target of a hard link is not there.
+    NoTarget(Vec<u8>),
+    /// The target of a hard link is a directory, or left out.
     Target(Vec<u8>, &'static str),
     /// The name leads to a directory, and the entry is none.
     NamesDirectory,
     /// Its data cannot be kept.
     Unkept(io::Error),
     /// A name in an ACL, whose number nobody knows.
-    Owner(Vec<u8>),
+    Owner(Vec<u8>, &'static [u8]),
 }
 
 /// What becomes of a directory that is not there.
@@ -107,6 +117,7 @@ impl<'a> Unpack<'a> {
     pub fn new(tree: &'a mut Tree, root: NodeId, implied: Metadata) -> Result<Self, TreeError> {
         tree.overlay()?;
         Ok(Self {
+            before: tree.len(),
             tree,
             root,
             implied,
@@ -115,7 +126,41 @@ impl<'a> Unpack<'a> {
             named: BTreeMap::new(),
             remembered: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            oddities: Oddities::default(),
+            held: BTreeMap::new(),
+            is_above_root: false,
         })
+    }
+
+    /// Tells that what follows is of another archive, which may replace all that was put there before.
+    pub fn begin_layer(&mut self) {
+        self.before = self.tree.len();
+    }
+
+    /// Keeps what hard links among `entries` lead to by now, even if something takes that out of the tree
+    /// before they are put there: until [`release`](Self::release).
+    pub(in crate::source) fn hold_targets(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let EntryKind::HardLink(target) = &entry.kind
+                && !self.held.contains_key(target)
+                && let Ok(node) = self.target(target)
+            {
+                self.tree.hold(node);
+                self.held.insert(target.clone(), node);
+            }
+        }
+    }
+
+    /// Lets go of what was held.
+    pub(in crate::source) fn release(&mut self) {
+        for node in std::mem::take(&mut self.held).into_values() {
+            self.tree.release(node);
+        }
+    }
+
+    /// Takes over what was odd about the archive itself.
+    pub(in crate::source) fn note(&mut self, oddities: Oddities) {
+        self.oddities.extend(oddities);
     }
 
     /// The tree as it is by now.
@@ -197,7 +242,7 @@ impl<'a> Unpack<'a> {
         }
         let skipped = self.skipped.into_iter();
         let notice = |(name, (path, files))| Notice::AttributeSkipped { name, path, files };
-        Ok(skipped.map(notice).collect())
+        Ok(skipped.map(notice).chain(self.oddities.notices()).collect())
     }
 
     fn number(
@@ -215,7 +260,7 @@ impl<'a> Unpack<'a> {
             SourceError::other(UnpackError {
                 path: named.path,
                 offset: named.offset,
-                why: Why::Owner(name),
+                why: Why::Owner(name, named.attribute),
             })
         })?;
         let mut xattrs = self.tree.xattrs(self.tree.node(node).xattrs).to_vec();
@@ -258,16 +303,31 @@ impl<'a> Unpack<'a> {
     }
 
     fn place(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, Why> {
+        self.is_above_root = false;
+        let node = self.put(&entry, content)?;
+        if self.is_above_root {
+            self.oddities.note(Oddity::AboveRoot, &entry.path);
+        }
+        for oddity in &entry.oddities {
+            self.oddities.note(*oddity, &entry.path);
+        }
+        Ok(node)
+    }
+
+    fn put(&mut self, entry: &Entry, content: Option<Content>) -> Result<NodeId, Why> {
         let (above, name) = split(&entry.path);
         let Some(name) = name else {
-            return self.directory_itself(&entry, above);
+            return self.directory_itself(entry, above);
         };
         // Before its own place is made, which may be the target's.
         let target = match &entry.kind {
-            EntryKind::HardLink(target) => Some(self.target(target)?),
+            EntryKind::HardLink(target) => Some(self.target_or_held(target)?),
             _ => None,
         };
         let parent = self.directory(above, IfMissing::Create)?;
+        if !matches!(entry.kind, EntryKind::Directory) && self.has_filled(parent, name)? {
+            self.oddities.note(Oddity::ReplacesDirectory, &entry.path);
+        }
         let metadata = entry.metadata;
         let tree = &mut *self.tree;
         let node = match entry.kind.clone() {
@@ -285,8 +345,25 @@ impl<'a> Unpack<'a> {
                 return Ok(node);
             }
         };
-        self.attributes(node, &entry);
+        self.attributes(node, entry);
         Ok(node)
+    }
+
+    /// Whether `name` in `parent` is a directory in which the archive itself has put something.
+    fn has_filled(&mut self, parent: NodeId, name: &[u8]) -> Result<bool, Why> {
+        let mut directories: Vec<NodeId> = self.tree.lookup(parent, name)?.into_iter().collect();
+        while let Some(directory) = directories.pop() {
+            if !matches!(self.tree.node(directory).kind, Kind::Directory(_)) {
+                continue;
+            }
+            for entry in self.tree.entries(directory) {
+                if entry.node.index() >= self.before {
+                    return Ok(true);
+                }
+                directories.push(entry.node);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives a directory that is there already what the entry says of it.
@@ -304,9 +381,20 @@ impl<'a> Unpack<'a> {
         Ok(node)
     }
 
+    /// What a hard link leads to, or led to before something was taken out.
+    fn target_or_held(&mut self, path: &[u8]) -> Result<NodeId, Why> {
+        match self.target(path) {
+            Err(Why::NoTarget(path)) => match self.held.get(&path) {
+                Some(held) => Ok(*held),
+                None => Err(Why::NoTarget(path)),
+            },
+            found => found,
+        }
+    }
+
     /// What a hard link leads to.
     fn target(&mut self, path: &[u8]) -> Result<NodeId, Why> {
-        let none = || Why::Target(path.to_vec(), "which is not there");
+        let none = || Why::NoTarget(path.to_vec());
         let (above, Some(name)) = split(path) else {
             return Err(Why::Target(path.to_vec(), "which is a directory"));
         };
@@ -337,6 +425,8 @@ impl<'a> Unpack<'a> {
             match name {
                 b".." if missing.pop().is_some() => continue,
                 b".." => {
+                    // As the kernel has it where a symbolic link says so.
+                    self.is_above_root |= at.len() == 1 && rest.len() == 1;
                     at.truncate(at.len().saturating_sub(1).max(1));
                     continue;
                 }
@@ -386,7 +476,15 @@ impl<'a> Unpack<'a> {
     /// Gives `node` the extended attributes and ACLs of the entry.
     fn attributes(&mut self, node: NodeId, entry: &Entry) {
         let mut kept = Vec::with_capacity(entry.xattrs.len());
+        // As the kernel's `xattr_permission` has it.
+        let has_user = matches!(entry.kind, EntryKind::Directory | EntryKind::File(_));
+        if !has_user && entry.xattrs.iter().any(is_of_user) {
+            self.oddities.note(Oddity::UserAttribute, &entry.path);
+        }
         for xattr in &entry.xattrs {
+            if is_of_user(xattr) && !has_user {
+                continue;
+            }
             if ext4_names(&xattr.name) {
                 kept.push(xattr.clone());
             } else {
@@ -423,6 +521,10 @@ impl<'a> Unpack<'a> {
         let set = self.tree.xattr_set(kept);
         self.tree.set_xattrs(node, set);
     }
+}
+
+fn is_of_user(xattr: &Xattr) -> bool {
+    xattr.name.starts_with(b"user.")
 }
 
 /// The next part of the path `text` from the byte `from` on, which is then behind it.
@@ -478,18 +580,26 @@ impl fmt::Display for UnpackError {
             Why::Undeclared => {
                 f.write_str("too many directories are on the way to it that no entry declares")
             }
+            Why::NoTarget(target) => {
+                let target = Readable(target);
+                write!(f, "it is a hard link to {target}, which is not there")
+            }
             Why::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
             Why::NamesDirectory => f.write_str("its name is that of a directory, which it is not"),
             Why::Unkept(error) => f.write_str(&sys::reason(error)),
-            Why::Owner(name) => {
-                let name = Readable(name);
+            Why::Owner(name, attribute) => {
+                let (name, attribute) = (Readable(name), Readable(attribute));
                 write!(
                     f,
                     "its ACL is for {name}, and neither the archive nor /etc "
                 )?;
-                f.write_str("in the image has a number for that name")
+                write!(
+                    f,
+                    "in the image has a number for that name; use --xattr-exclude {attribute} "
+                )?;
+                f.write_str("to do without such ACLs")
             }
         }
     }
