@@ -737,10 +737,7 @@ fn what_docker_did_not_save_is_refused() {
     let good = config(&[digest(&bytes)]).to_string().into_bytes();
     let path = ["1/layer.tar"];
     for (tar, sentence) in [
-        (
-            Tar::new().file("repositories", b"{}"),
-            "manifest.json is missing",
-        ),
+        (Tar::new().file("other", b"{}"), "manifest.json is missing"),
         (Tar::new().file("manifest.json", b"[]"), "it holds no image"),
         (
             Tar::new().file("manifest.json", b"{}"),
@@ -899,4 +896,184 @@ fn docker_has_its_own_media_types_and_a_digest_may_be_longer() {
     assert_eq!(found(Image::layout(layout.path())), "a=1");
     fs::write(layout.blob_path(&layer), packed("gzip", b"")).expect("a file");
     assert!(found(Image::layout(layout.path())).contains("blobs/sha512/"));
+}
+
+/// A layout of one layer, `blob`, which is `bytes` compressed.
+fn layout_of_blob(blob: &[u8], bytes: &[u8]) -> Layout {
+    let layout = Layout::new().expect("a layout");
+    let blob = layout.blob(&format!("{LAYER}+gzip"), blob).expect("a blob");
+    let image = layout.manifest(&[blob], &config(&[digest(bytes)]));
+    layout.index(&[image.expect("an image")]).expect("an index");
+    layout
+}
+
+/// What a source says of `image`, which is taken.
+fn said_of(image: Image) -> Vec<String> {
+    let mut tree = Tree::new(Metadata::default());
+    let mut image = image;
+    let declared = image.declare(&mut tree, NodeId::ROOT).expect("it is taken");
+    declared.notices.iter().map(ToString::to_string).collect()
+}
+
+/// skopeo and umoci take layers of no bytes, compressed or not.
+#[test]
+fn layers_of_no_bytes_change_nothing() {
+    for program in ["cat", "gzip", "zstd", "xz", "bzip2"] {
+        let pack = |bytes: &[u8]| match program {
+            "cat" => bytes.to_vec(),
+            _ => packed(program, bytes),
+        };
+        for bytes in [&b""[..], &[0; 1024], &[0; 10_240]] {
+            let layout = layout_of_blob(&pack(bytes), bytes);
+            assert_eq!(found(Image::layout(layout.path())), "", "{program}");
+            let said = said_of(Image::layout(layout.path()));
+            let expected = format!("{} holds no entry", layout.path().display());
+            assert_eq!(said, [expected], "{program}");
+        }
+        let layout = Layout::new().expect("a layout");
+        let layers = [vec![], layer(&["a=1"]), vec![]];
+        let blobs = layers.each_ref().map(|it| {
+            layout
+                .blob(&format!("{LAYER}+gzip"), &pack(it))
+                .expect("a blob")
+        });
+        let config = config(&layers.each_ref().map(|it| digest(it)));
+        let image = layout.manifest(&blobs, &config).expect("an image");
+        layout.index(&[image]).expect("an index");
+        assert_eq!(found(Image::layout(layout.path())), "a=1", "{program}");
+        assert!(said_of(Image::layout(layout.path())).is_empty());
+    }
+}
+
+#[test]
+fn what_is_no_layer_or_archive_is_named() {
+    let squashfs = [b"hsqs", &[0; 4096][..]].concat();
+    let superblock = [&[0; 1024 + 56][..], b"\x53\xef", &[0; 4096]].concat();
+    let far = [&vec![0; 200_000][..], b"text"].concat();
+    for (bytes, plain, compressed) in [
+        (
+            &squashfs,
+            "is a squashfs image, not a tar archive, plain or",
+            "is compressed with gzip, but holds a squashfs image, not a tar archive",
+        ),
+        (
+            &superblock,
+            "is an ext2 image, not a tar archive, plain or",
+            "is compressed with gzip, but holds an ext2 image, not a tar archive",
+        ),
+        (&far, "not a tar archive", "not a tar archive"),
+    ] {
+        for (blob, sentence) in [(bytes.clone(), plain), (packed("gzip", bytes), compressed)] {
+            let layout = layout_of_blob(&blob, bytes);
+            let error = tree_of(Image::layout(layout.path())).expect_err("it is refused");
+            assert!(error.contains(sentence), "{error}");
+            let path = layout.path().join("file");
+            fs::write(&path, &blob).expect("a file");
+            for image in [Image::archive(&path), Image::docker_archive(&path)] {
+                let error = tree_of(image).expect_err("it is refused");
+                assert!(error.contains(sentence), "{error}");
+                let path = path.to_string_lossy();
+                assert_eq!(error.matches(&*path).count(), 1, "{error}");
+            }
+        }
+    }
+    let layout = Layout::of(&[layer(&["a=1"])]).expect("a layout");
+    let path = layout.path().join("file");
+    fs::write(&path, b"").expect("a file");
+    let error = tree_of(Image::archive(&path)).expect_err("it is refused");
+    assert!(error.contains("is empty, not a tar archive"), "{error}");
+}
+
+#[test]
+fn what_follows_compressed_layers_and_archives_is_ignored() {
+    let bytes = layer(&["a=1"]);
+    for (program, behind, ignored) in [
+        ("gzip", &b"junk"[..], Some(4)),
+        ("bzip2", b"junk", Some(4)),
+        ("gzip", &[0; 700], None),
+        ("bzip2", &[0; 700], None),
+        ("xz", &[0; 8], None),
+    ] {
+        let layout = layout_of_blob(&[&packed(program, &bytes), behind].concat(), &bytes);
+        assert_eq!(found(Image::layout(layout.path())), "a=1", "{program}");
+        let expected = |path: &str| {
+            let text =
+                |bytes| format!("{path}: {bytes} bytes behind its compressed data are ignored");
+            Vec::from_iter(ignored.map(text))
+        };
+        let said = said_of(Image::layout(layout.path()));
+        let path = said.first().and_then(|it| it.split_once(':'));
+        assert_eq!(said, expected(path.unwrap_or_default().0), "{program}");
+
+        let whole = Layout::of(std::slice::from_ref(&bytes)).expect("a layout");
+        let archive = whole.archive().expect("an archive").bytes();
+        let path = layout.path().join("file");
+        fs::write(&path, [&packed(program, &archive), behind].concat()).expect("a file");
+        assert_eq!(
+            said_of(Image::archive(&path)),
+            expected(&path.to_string_lossy())
+        );
+    }
+}
+
+/// Go's programs write and read these documents, and compare the names of fields without their case.
+#[test]
+fn fields_are_named_in_any_case() {
+    let layers = [layer(&["a=1"])];
+    let layout = Layout::of(&layers).expect("a layout");
+    let index = fs::read_to_string(layout.path().join("index.json")).expect("a file");
+    let index = index
+        .replace("manifests", "MANIFESTS")
+        .replace("digest", "Digest");
+    fs::write(layout.path().join("index.json"), &index).expect("a file");
+    assert_eq!(found(Image::layout(layout.path())), "a=1");
+    let same = digest(&layers[0]);
+    let twice = format!("\"digest\":\"{same}\",\"Digest\"");
+    let twice = index.replacen("\"Digest\"", &twice, 1);
+    fs::write(layout.path().join("index.json"), twice).expect("a file");
+    let error = found(Image::layout(layout.path()));
+    assert!(error.contains("index.json is not the JSON"), "{error}");
+    assert!(error.contains("duplicate field `digest`"), "{error}");
+
+    let config = config(&[digest(&layers[0])]).to_string();
+    let config = config.replace("rootfs", "RootFS").into_bytes();
+    for (manifest, expected) in [
+        (
+            json!([{"config": "c", "repotags": ["a:1"], "LAYERS": ["l"]}]),
+            "a=1",
+        ),
+        (
+            json!([{"config": "c", "Config": "c", "Layers": ["l"]}]),
+            "duplicate field `Config`",
+        ),
+    ] {
+        let tar = Tar::new()
+            .file("manifest.json", manifest.to_string().as_bytes())
+            .file("c", &config)
+            .file("l", &layers[0]);
+        let said = found_saved(&tar);
+        assert!(said.contains(expected), "{said}, and not: {expected}");
+    }
+}
+
+#[test]
+fn an_image_in_another_form_says_which() {
+    let layout = Layout::of(&[layer(&["a=1"])]).expect("a layout");
+    let said = found_saved(&layout.archive().expect("an archive"));
+    let sentence = "manifest.json is missing, but oci-layout is there: use oci-archive:";
+    assert!(said.contains(sentence), "{said}");
+    let path = layout.path().join("file");
+    let saved = saved(b"{}", &[]).bytes();
+    fs::write(&path, saved).expect("a file");
+    let said = found(Image::archive(&path));
+    let sentence = "oci-layout is missing, but manifest.json is there: use docker-archive:";
+    assert!(said.contains(sentence), "{said}");
+    fs::write(&path, Tar::new().file("repositories", b"{}").bytes()).expect("a file");
+    for image in [Image::archive(&path), Image::docker_archive(&path)] {
+        let said = found(image);
+        assert!(
+            said.contains("docker save wrote this before 1.10"),
+            "{said}"
+        );
+    }
 }

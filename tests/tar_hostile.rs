@@ -2258,3 +2258,41 @@ fn the_list_names_every_case() {
     assert!(known.len() > 200, "{}", known.len());
     assert_eq!(listed, known);
 }
+
+/// What only its first blocks tell is the same in a file, which is read where it is, as in a pipe.
+#[test]
+fn a_file_is_what_a_pipe_of_its_bytes_is() {
+    let spool = making::workplace().expect("a directory");
+    let path = spool.path().join("hostile");
+    let zeros = [
+        "zeros-",
+        "lone-zeros",
+        "only-zeros",
+        "empty",
+        "text",
+        "gzip-",
+    ];
+    let cases = cases().into_iter();
+    let cases = cases.filter(|(name, ..)| zeros.iter().any(|it| name.starts_with(it)));
+    let mut count = 0;
+    for (name, bytes, _) in cases.filter(|(name, ..)| *name != "gzip-bomb") {
+        count += 1;
+        fs::write(&path, &bytes).expect("a file");
+        let mut tree = Tree::new(Metadata::default());
+        let mut source = Tar::open(&path).spool_in(spool.path());
+        let by_path = source
+            .look()
+            .and_then(|()| source.declare(&mut tree, NodeId::ROOT));
+        let by_path = by_path.and_then(|declared| Ok((tree.finish()?, declared)));
+        let by_path = by_path.map(|((), declared)| lines(&tree, &declared));
+        let by_pipe = declare(&bytes, spool.path());
+        let by_pipe = by_pipe.map(|(tree, declared)| lines(&tree, &declared));
+        let directory = format!("{}/", spool.path().display());
+        let said = |result: Result<Vec<String>, SourceError>| match result {
+            Ok(lines) => lines.join("\n").replace(&directory, ""),
+            Err(error) => error.to_string().replace(&directory, ""),
+        };
+        assert_eq!(said(by_path), said(by_pipe), "{name}");
+    }
+    assert!(count > 15, "{count}");
+}

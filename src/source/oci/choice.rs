@@ -38,9 +38,43 @@ pub(super) struct Layer {
     pub(super) diff_id: Digest,
 }
 
+/// A file that shows the form of an image, and what is to be said where another was asked for.
+type FormShown = (&'static str, &'static str);
+
+const SAVED_BY_OLD: FormShown = (
+    "repositories",
+    "docker save wrote this before 1.10; load it and save it again",
+);
+const OTHERS_THAN_LAYOUT: [FormShown; 2] = [
+    (
+        "manifest.json",
+        "use docker-archive: for what docker save wrote",
+    ),
+    SAVED_BY_OLD,
+];
+const OTHERS_THAN_SAVED: [FormShown; 2] = [
+    ("oci-layout", "use oci-archive: for an OCI image layout"),
+    SAVED_BY_OLD,
+];
+
+/// The document `path`, by which an image's form is known; `others` are those of other forms.
+fn first_document(store: &Store, path: &str, others: &[FormShown]) -> Result<Vec<u8>, Fault> {
+    store.document(path).map_err(|fault| match &fault {
+        Fault::File {
+            fault: FileFault::Missing,
+            ..
+        } => match others.iter().find(|(there, _)| store.has(there)) {
+            Some((there, form)) => FileFault::OtherForm(there, form).of(path),
+            None => fault,
+        },
+        _ => fault,
+    })
+}
+
 /// The layers, the lowest first, of the image in the OCI image layout `store`.
 pub(super) fn choose(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
-    check_layout("oci-layout", &store.document("oci-layout")?)?;
+    let path = "oci-layout";
+    check_layout(path, &first_document(store, path, &OTHERS_THAN_LAYOUT)?)?;
     let path = "index.json";
     let mut roots = parse_index(path, &store.document(path)?)?;
     roots.retain(|root| root.kind() != Kind::Other);
@@ -248,7 +282,7 @@ fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), Fault> {
 /// The layers, the lowest first, of the image in what `docker save` wrote.
 pub(super) fn choose_saved(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
     let path = "manifest.json";
-    let images = parse_saved(path, &store.document(path)?)?;
+    let images = parse_saved(path, &first_document(store, path, &OTHERS_THAN_SAVED)?)?;
     let named: Vec<Named> = images
         .iter()
         .map(|image| Named {

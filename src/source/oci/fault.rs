@@ -32,6 +32,14 @@ impl Fault {
         Self::Read { path, error }
     }
 
+    /// The path of the file it is about, if it is about one.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self {
+            Self::Read { path, .. } | Self::File { path, .. } => Some(path),
+            Self::Image(_) => None,
+        }
+    }
+
     /// The archive `path` is not read because of `error`.
     pub(super) fn not_read(path: &str, error: NotRead) -> Self {
         match error {
@@ -73,6 +81,8 @@ impl From<ImageFault> for Fault {
 #[derive(Debug)]
 pub(super) enum FileFault {
     Missing,
+    /// It is missing, and the other file shows that the image is in another form.
+    OtherForm(&'static str, &'static str),
     /// It leads elsewhere, or is a directory or device.
     NotAFile,
     LayoutVersion(String),
@@ -112,6 +122,7 @@ impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("is missing"),
+            Self::OtherForm(there, form) => write!(f, "is missing, but {there} is there: {form}"),
             Self::NotAFile => f.write_str("needs to be a regular file inside the image"),
             Self::LayoutVersion(said) => {
                 let said = Readable(said.as_bytes());

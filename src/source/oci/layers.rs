@@ -153,8 +153,8 @@ fn spooled(
     // What follows the archive's end counts for the digest, and need not be kept.
     let ended = archive.into_input().drain(0);
     ended.map_err(|error| Fault::read(path, error))?;
-    contents.ignored = ignored.bytes();
     checked.finish(&format!("{path}, uncompressed,"))?;
+    contents.ignored = ignored.bytes();
     Ok(contents)
 }
 

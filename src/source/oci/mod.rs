@@ -255,21 +255,19 @@ impl Image {
         }
     }
 
-    fn declare_unnamed(&self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let (contents, mut notices) = self.contents().map_err(SourceError::other)?;
-        let mut declared = if at == NodeId::ROOT && tree.is_empty() {
-            self.lay(contents, tree, at)?
-        } else {
-            let mut own = Tree::new(Metadata::default());
-            let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
-            graft::graft(&own, tree, at)?;
-            declared
-        };
-        notices.append(&mut declared.notices);
-        Ok(Declared {
-            notices,
-            ..declared
-        })
+    fn declare_contents(
+        &self,
+        contents: Vec<Contents>,
+        tree: &mut Tree,
+        at: NodeId,
+    ) -> Result<Declared, SourceError> {
+        if at == NodeId::ROOT && tree.is_empty() {
+            return self.lay(contents, tree, at);
+        }
+        let mut own = Tree::new(Metadata::default());
+        let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
+        graft::graft(&own, tree, at)?;
+        Ok(declared)
     }
 }
 
@@ -291,7 +289,15 @@ impl Source for Image {
     }
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let declared = self.declare_unnamed(tree, at);
-        declared.map_err(|error| error.of(self.path.as_os_str().as_bytes()))
+        let path = self.path.as_os_str().as_bytes();
+        let (contents, notices) = self.contents().map_err(|fault| {
+            let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
+            let error = SourceError::other(fault);
+            if names_image { error } else { error.of(path) }
+        })?;
+        let declared = self.declare_contents(contents, tree, at);
+        let mut declared = declared.map_err(|error| error.of(path))?;
+        declared.notices.splice(0..0, notices);
+        Ok(declared)
     }
 }

@@ -11,7 +11,10 @@ use super::document::DOCUMENT_MAX;
 use super::fault::{Fault, FileFault};
 use super::members::Members;
 use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
-use crate::source::tar::{Archive, ArchiveError, Held, Input, Spool, StoredFile, begun, is_tar};
+use crate::source::magic::NotTar;
+use crate::source::tar::{
+    Archive, ArchiveError, Begin, Held, Input, Spool, StoredFile, begun, is_tar,
+};
 use crate::sys::{self, FileType};
 
 /// How much may follow an archive's end, which only fills a last record, in bytes.
@@ -104,6 +107,11 @@ impl Store {
         }
     }
 
+    /// Whether there is a file `path`.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.open(path).is_ok()
+    }
+
     /// The bytes of the document `path`.
     pub(super) fn document(&self, path: &str) -> Result<Vec<u8>, Fault> {
         self.open(path)?.document()
@@ -121,6 +129,10 @@ fn archived<'r>(
     packed: Option<Compression>,
 ) -> Result<Box<dyn Read + 'r>, Fault> {
     match begun(reader, packed) {
+        Ok((Begin::Nothing, _)) => {
+            let nothing = FileFault::NotTar(NotTar::of(&[], packed));
+            Err(nothing.of(&path.to_string_lossy()))
+        }
         Ok((_, reader)) => Ok(reader),
         Err(error) => Err(Fault::not_read(&path.to_string_lossy(), error)),
     }

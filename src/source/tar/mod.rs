@@ -37,7 +37,7 @@ pub use entry::{Entry, EntryKind, Stored};
 pub use fault::ArchiveError;
 pub use open::is_tar;
 #[cfg(all(unix, feature = "oci"))]
-pub(super) use open::{NotRead, begun};
+pub(super) use open::{Begin, NotRead, begun};
 pub use spool::Spool;
 pub use stored::{Held, StoredFile};
 pub use unpack::{Unpack, UnpackError};
