@@ -390,6 +390,21 @@ fn the_version_is_what_programs_parse() {
     }
 }
 
+/// mmdebstrap asks so whether mke2fs takes archives on stdin: twenty blocks of zeros are an empty one.
+#[test]
+fn an_empty_archive_on_stdin_is_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let zeros = directory.path().join("zeros");
+    fs::write(&zeros, [0; 10240]).expect("a new file");
+    fs::write(directory.path().join("img"), b"").expect("a new file");
+    let arguments = "-q -F -o Linux -T ext4 -b 4096 -d - img 16384";
+    let mut command = command("mke2fs", directory.path());
+    command.stdin(fs::File::open(zeros).expect("it is there"));
+    let output = run(command.args(arguments.split_whitespace()));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "");
+}
+
 #[test]
 fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
     let directory = tempfile::tempdir().expect("a temporary directory");
