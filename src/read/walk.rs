@@ -2,6 +2,7 @@
 //! directories; never goes in circles.
 
 use std::collections::HashSet;
+use std::vec;
 
 use super::bytes::{index, length};
 use super::directory::{DirEntry, ReadDir};
@@ -125,7 +126,8 @@ pub struct WalkEntry {
     pub inode: Inode,
 }
 
-/// All files below a directory, each directory before what it holds; entries come as they are stored.
+/// All files below a directory, each directory before what it holds; entries come as they are stored,
+/// unless [`sorted`](Self::sorted).
 ///
 /// Symbolic links are not followed. A directory that has two names, or that holds itself, is an error
 /// where it is met again. After an error the walk goes on with what comes next.
@@ -135,12 +137,46 @@ pub struct Walk<'a> {
     /// The path of the entry that came last.
     path: Vec<u8>,
     seen: HashSet<Ino>,
+    is_sorted: bool,
 }
 
 /// A directory that is being read, and the length of its path.
 struct Open<'a> {
-    entries: ReadDir<'a>,
+    entries: Entries<'a>,
     path_bytes: usize,
+}
+
+/// The entries of a directory that are to come.
+enum Entries<'a> {
+    Stored(Box<ReadDir<'a>>),
+    Sorted(vec::IntoIter<DirEntry>),
+}
+
+impl Entries<'_> {
+    /// Reads all of them, and puts them in the order of their names' bytes.
+    fn sort(&mut self) -> Result<()> {
+        let Self::Stored(stored) = self else {
+            return Ok(());
+        };
+        let sorted: Result<Vec<DirEntry>> = stored.collect();
+        // What cannot be read is told once.
+        *self = Self::Sorted(Vec::new().into_iter());
+        let mut sorted = sorted?;
+        sorted.sort_by(|one, other| one.name().cmp(other.name()));
+        *self = Self::Sorted(sorted.into_iter());
+        Ok(())
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Stored(entries) => entries.next(),
+            Self::Sorted(entries) => entries.next().map(Ok),
+        }
+    }
 }
 
 impl std::fmt::Debug for Walk<'_> {
@@ -154,7 +190,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(volume: &'a Volume<'a>, dir: Inode) -> Result<Self> {
         let seen = HashSet::from([dir.ino(), Ino::ROOT]);
         let open = Open {
-            entries: ReadDir::open(volume, dir)?,
+            entries: Entries::Stored(Box::new(ReadDir::open(volume, dir)?)),
             path_bytes: 0,
         };
         Ok(Self {
@@ -162,7 +198,28 @@ impl<'a> Walk<'a> {
             open: vec![open],
             path: Vec::new(),
             seen,
+            is_sorted: false,
         })
+    }
+
+    /// The same, with the entries of each directory in the order of their names' bytes; of the directories
+    /// on the way, all names that are to come are then in memory.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.is_sorted = true;
+        self
+    }
+
+    /// Passes over what is below the entry that came last. To be called once for it at most.
+    pub fn skip_below(&mut self) {
+        // A directory with entries has just been opened: its path is that of the entry.
+        if self
+            .open
+            .last()
+            .is_some_and(|last| last.path_bytes == self.path.len())
+        {
+            self.open.pop();
+        }
     }
 
     /// The path of the entry that came last: the names on the way from the directory that the walk began
@@ -184,7 +241,7 @@ impl<'a> Walk<'a> {
                 return Err(error.in_inode(inode.ino()));
             }
             self.open.push(Open {
-                entries: ReadDir::open(self.volume, inode.clone())?,
+                entries: Entries::Stored(Box::new(ReadDir::open(self.volume, inode.clone())?)),
                 path_bytes: self.path.len(),
             });
         }
@@ -203,6 +260,11 @@ impl Iterator for Walk<'_> {
         loop {
             let dir = self.open.last_mut()?;
             self.path.truncate(dir.path_bytes);
+            if self.is_sorted
+                && let Err(error) = dir.entries.sort()
+            {
+                return Some(Err(error.on_path(&self.path)));
+            }
             let Some(entry) = dir.entries.next() else {
                 self.open.pop();
                 continue;

@@ -108,6 +108,14 @@ impl ImageFile {
         };
         Ok(Self { file, size_bytes })
     }
+
+    /// What the system says of the open file.
+    ///
+    /// # Errors
+    /// Where it says nothing.
+    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.file.metadata()
+    }
 }
 
 impl ReadAt for ImageFile {
