@@ -1,7 +1,7 @@
 //! Given an image's name with an offset or a partition behind it, says which file it is and where the
 //! filesystem begins in it; never reads the filesystem.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,14 +51,30 @@ impl fmt::Display for LocationError {
     }
 }
 
+impl std::error::Error for LocationError {}
+
+/// Where the image is that `ext4:` marks as one; a path that is called so and exists is a path.
+pub(super) fn marked(text: &Path) -> Option<Location> {
+    if text.exists() {
+        return None;
+    }
+    let location = without_prefix(text.as_os_str(), "ext4:")?;
+    Some(Location::of(&location, &|path| path.exists()))
+}
+
 impl Location {
+    /// The image that fills a file or device.
+    pub(super) fn whole(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            start: Start::Offset(0),
+        }
+    }
+
     /// What `FILE`, `FILE@OFFSET` or `FILE#PARTITION` names. `exists` says of a path whether it is there:
     /// one that is called so as a whole is meant.
     pub(super) fn of(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Self {
-        let whole = || Self {
-            path: text.into(),
-            start: Start::Offset(0),
-        };
+        let whole = || Self::whole(Path::new(text));
         if exists(Path::new(text)) {
             return whole();
         }
@@ -122,6 +138,20 @@ fn path(text: &OsStr, bytes: usize) -> Option<PathBuf> {
 
     let name = text.as_bytes().get(..bytes).unwrap_or_default();
     Some(OsStr::from_bytes(name).into())
+}
+
+/// What follows a prefix.
+#[cfg(unix)]
+fn without_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let rest = text.as_bytes().strip_prefix(prefix.as_bytes())?;
+    Some(OsStr::from_bytes(rest).to_owned())
+}
+
+#[cfg(not(unix))]
+fn without_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
+    text.to_str()?.strip_prefix(prefix).map(OsString::from)
 }
 
 #[cfg(not(unix))]

@@ -8,11 +8,13 @@ use std::thread;
 
 #[cfg(all(unix, feature = "oci"))]
 use super::images;
+use super::location::{self, Location, Start};
 use super::request::{Manner, Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Host, Options, Settings, SettingsError, TargetKind};
 use crate::sink::{Draft, IfBusy, OpenError, Output, Sink, Undo, UndoError};
+use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -190,8 +192,9 @@ impl Asked<'_> {
         }
     }
 
-    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, and all else has to
-    /// be an archive, but for what names an image of containers.
+    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, an ext4 image begins
+    /// as one, and all else has to be an archive, but for what names a container image, or an ext4 image
+    /// by a prefix.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
         #[cfg(all(unix, feature = "oci"))]
         if let Some((path, image)) = images::image(source.as_os_str(), &|path| path.exists()) {
@@ -201,11 +204,38 @@ impl Asked<'_> {
         if source == "-" {
             return self.add_archive(builder, source);
         }
-        self.refuse_output(source)?;
-        match std::fs::metadata(source).is_ok_and(|found| !found.is_dir()) {
-            true => self.add_archive(builder, source),
-            false => self.add_directory(builder, source),
+        if let Some(location) = location::marked(source) {
+            return self.add_image(builder, &location);
         }
+        self.refuse_output(source)?;
+        if std::fs::metadata(source).is_ok_and(|found| found.is_dir()) {
+            return self.add_directory(builder, source);
+        }
+        if is_image(source) {
+            return self.add_image(builder, &Location::whole(source));
+        }
+        if source.exists() {
+            self.add_archive(builder, source)
+        } else {
+            self.add_directory(builder, source)
+        }
+    }
+
+    /// Adds an ext2, ext3 or ext4 image.
+    fn add_image(&self, builder: Builder, location: &Location) -> Result<Builder, Failure> {
+        self.refuse_output(&location.path)?;
+        let offset = match location.start {
+            Start::Offset(bytes) => bytes,
+            Start::Partition(_) => {
+                let (_, bytes) = location.open().map_err(io::Error::other)?;
+                bytes
+            }
+        };
+        let image = Image::open(&location.path)
+            .offset_bytes(offset)
+            .keep_xattrs(!self.settings.no_copy_xattrs)
+            .exclude(self.patterns.clone());
+        Ok(builder.source(image))
     }
 
     /// Refuses a file to be read that is the output as well.

@@ -265,6 +265,27 @@ impl NotTar {
         }
     }
 
+    /// Whether it is an image with files, which can be read only where every byte can be reached.
+    pub(crate) fn is_image(&self) -> bool {
+        let mut images = [Ext::Ext2, Ext::Ext3, Ext::Ext4].iter();
+        images.any(|ext| self.what == Some(ext.what()))
+    }
+
+    /// The rest of a sentence about an image, which its path begins.
+    pub(crate) fn say_image(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what.unwrap_or("an image");
+        match self.packed {
+            Some(packed) => write!(
+                f,
+                "is compressed with {packed} and holds {what}; decompress it to a file first"
+            ),
+            None => write!(
+                f,
+                "is {what}, which cannot be read from a stream; name its file or device"
+            ),
+        }
+    }
+
     /// The rest of a sentence that its path begins; `needed` is the beginning of what is needed.
     pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>, needed: &str) -> fmt::Result {
         match (self.packed, self.what) {

@@ -23,6 +23,7 @@ pub mod decompress;
 pub mod dir;
 #[cfg(unix)]
 mod host_files;
+pub mod image;
 #[cfg(unix)]
 mod listed;
 #[cfg(unix)]
@@ -192,6 +193,13 @@ pub enum Notice {
         /// The archive.
         path: Vec<u8>,
     },
+    /// Files of an image whose data fs-verity protects: what proves it is not handed on.
+    VerityLost {
+        /// The first file.
+        path: Vec<u8>,
+        /// How many files.
+        files: u64,
+    },
     /// An archive or image that holds no file.
     NoEntries {
         /// The archive or image.
@@ -236,6 +244,14 @@ impl fmt::Display for Notice {
                     1 => Ok(()),
                     _ => write!(f, " ({files} files have it)"),
                 }
+            }
+            Self::VerityLost { path, files } => {
+                let (count, path) = (Files(*files), Readable(path));
+                write!(
+                    f,
+                    "{count} lost what fs-verity adds to them (first: {path}): "
+                )?;
+                f.write_str("their data is kept without proof")
             }
             Self::AttributeUnread {
                 name,
@@ -398,7 +414,11 @@ impl fmt::Display for SourceError {
             Kind::Declare(error) => error.fmt(f),
             Kind::NoArchive { path, found } => {
                 write!(f, "{} ", Readable(path))?;
-                found.say(f, "neither a directory nor a")
+                if found.is_image() {
+                    found.say_image(f)
+                } else {
+                    found.say(f, "neither a directory nor a")
+                }
             }
             Kind::Of { path, error } => write!(f, "{}: {error}", Readable(path)),
             Kind::Other(error) => error.fmt(f),

@@ -1,9 +1,9 @@
 //! Given how tar writes attributes and chattr flags, gives them as the kernel shows them; never
 //! decides which of them a filesystem keeps.
 
-/// The flags by the names that libarchive writes, and the bits of the kernel's
+/// The flags by the names that libarchive writes, two that only we write, and the bits of the kernel's
 /// `Documentation/filesystems/ext4/inodes.rst`.
-const FILE_FLAGS: [(&[u8], u32); 18] = [
+const FILE_FLAGS: [(&[u8], u32); 20] = [
     (b"secdel", 0x1),
     (b"securedeletion", 0x1),
     (b"undel", 0x2),
@@ -21,7 +21,9 @@ const FILE_FLAGS: [(&[u8], u32); 18] = [
     (b"notail", 0x8000),
     (b"dirsync", 0x1_0000),
     (b"topdir", 0x2_0000),
+    (b"dax", 0x200_0000),
     (b"projinherit", 0x2000_0000),
+    (b"casefold", 0x4000_0000),
 ];
 
 /// The flags of a list of names; what has no name here is a flag that ext4 has not.
