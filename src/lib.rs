@@ -69,6 +69,7 @@ pub mod check;
 pub mod cli;
 pub mod emit;
 mod error;
+pub mod export;
 pub mod feature;
 pub mod geometry;
 pub mod layout;

@@ -7,6 +7,8 @@
 mod cat;
 mod check;
 mod image;
+mod ls;
+mod tar;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -18,7 +20,7 @@ use super::{Failed, tell, warn};
 use crate::sys;
 
 /// All verbs, in the order of the help.
-pub(super) const VERBS: &[Verb] = &[cat::VERB, check::VERB];
+pub(super) const VERBS: &[Verb] = &[ls::VERB, cat::VERB, tar::VERB, check::VERB];
 
 /// What the command does beside making filesystems.
 pub(super) struct Verb {
