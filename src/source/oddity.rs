@@ -24,6 +24,8 @@ pub enum Oddity {
     GnuPrefix,
     /// A header of GNU's form whose atime or ctime is no number.
     GnuTimes,
+    /// A PAX record of a time in which something follows the number.
+    PaxTime,
     /// An extended header at the archive's end, without the entry that it describes.
     HeaderAlone,
     /// The archive ends at one block of zeros, and something follows that.
@@ -75,6 +77,11 @@ impl Oddity {
                 "1 GNU header has an atime or ctime that is no number",
                 "GNU headers have an atime or ctime that is no number",
                 "mtime is used instead",
+            ),
+            Self::PaxTime => (
+                "1 entry has a PAX time that is not all a number",
+                "entries have a PAX time that is not all a number",
+                "the number that it begins with is used, as by GNU tar and bsdtar",
             ),
             Self::HeaderAlone => (
                 "1 extended header has no entry",

@@ -281,8 +281,8 @@ impl<I: Input> Archive<I> {
                     });
                 }
             }
-            b'L' => before.long_name = Some(self.long_text(header, Fault::NulInName)?),
-            b'K' => before.long_link = Some(self.long_text(header, Fault::NulInTarget)?),
+            b'L' => before.long_name = Some(self.long_text(header)?),
+            b'K' => before.long_link = Some(self.long_text(header)?),
             // The label of a tape.
             b'V' => {
                 let size = self.size(header.number(Field::Size)?)?;
@@ -323,6 +323,9 @@ impl<I: Input> Archive<I> {
         let is_directory = matches!(kind, EntryKind::Directory);
         if is_symlink && access.is_some() || !is_directory && default.is_some() {
             oddities.push(Oddity::AclElsewhere);
+        }
+        if records.has_odd_time || self.global.has_odd_time {
+            oddities.push(Oddity::PaxTime);
         }
         if records.has_nfs4_acl || self.global.has_nfs4_acl {
             oddities.push(Oddity::Nfs4Acl);
@@ -380,8 +383,10 @@ impl<I: Input> Archive<I> {
             Some(size) => Err(Fault::DataOf(name, size)),
         };
         match header.type_flag() {
-            // GNU tar and others pass over any size that some gave a hard link.
-            b'1' => Ok(EntryKind::HardLink(link_target(target, doubts))),
+            b'1' => {
+                let target = link_target(target, doubts);
+                no_data(EntryKind::HardLink(target), "a hard link")
+            }
             b'2' => {
                 let target = link_target(target, doubts);
                 no_data(EntryKind::Symlink(target), "a symbolic link")
@@ -546,15 +551,11 @@ impl<I: Input> Archive<I> {
         Ok(body)
     }
 
-    /// GNU's long name or target: what stands before the NULs at its end.
-    fn long_text(&mut self, header: &Header, nul: Fault) -> Result<Vec<u8>, Fault> {
+    /// GNU's long name or target: what stands before its first NUL, as all have it.
+    fn long_text(&mut self, header: &Header) -> Result<Vec<u8>, Fault> {
         let mut text = self.body(header, MOST_PATH + 1)?;
-        let end = text.iter().rposition(|byte| *byte != 0);
-        text.truncate(end.map_or(0, |end| end + 1));
-        match text.contains(&0) {
-            true => Err(nul),
-            false => Ok(text),
-        }
+        text.truncate(header::text(&text).len());
+        Ok(text)
     }
 
     fn size(&self, number: i64) -> Result<u64, Fault> {

@@ -32,6 +32,8 @@ pub(super) struct Records {
     pub(super) acl_default: Option<Vec<u8>>,
     /// chattr flags by libarchive's names.
     pub(super) file_flags: Option<Vec<u8>>,
+    /// Whether something follows the number that a time is.
+    pub(super) has_odd_time: bool,
     /// Whether there is an ACL of NFS version 4, which is not kept.
     pub(super) has_nfs4_acl: bool,
     pub(super) sparse: Sparse,
@@ -127,9 +129,9 @@ impl Records {
             b"size" => self.size = unless_empty(value, decimal)?,
             b"uid" => self.uid = unless_empty(value, signed)?,
             b"gid" => self.gid = unless_empty(value, signed)?,
-            b"atime" => self.atime = unless_empty(value, time)?,
-            b"mtime" => self.mtime = unless_empty(value, time)?,
-            b"ctime" => self.ctime = unless_empty(value, time)?,
+            b"atime" => self.atime = self.time(value)?,
+            b"mtime" => self.mtime = self.time(value)?,
+            b"ctime" => self.ctime = self.time(value)?,
             b"SCHILY.devmajor" => self.major = unless_empty(value, signed)?,
             b"SCHILY.devminor" => self.minor = unless_empty(value, signed)?,
             b"SCHILY.acl.access" if filter.keeps(ACCESS) => self.acl_access = text(value),
@@ -150,6 +152,18 @@ impl Records {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Records {
+    /// A time, which GNU tar and bsdtar take from what a value begins with.
+    fn time(&mut self, value: &[u8]) -> Result<Option<Timestamp>, ()> {
+        let (number, rest) = value.split_at(number_length(value));
+        self.has_odd_time |= !number.is_empty() && !rest.is_empty();
+        match value {
+            b"" => Ok(None),
+            _ => time(number).map(Some).ok_or(()),
+        }
     }
 }
 
@@ -224,6 +238,19 @@ fn pairs(text: &[u8]) -> Option<Vec<(u64, u64)>> {
         pairs.push((offset?, numbers.next()??));
     }
     Some(pairs)
+}
+
+/// How many bytes at the beginning of `text` are a number with decimals.
+fn number_length(text: &[u8]) -> usize {
+    let digits = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        from + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    let whole = digits(usize::from(text.starts_with(b"-")));
+    match text.get(whole) {
+        Some(b'.') => digits(whole + 1),
+        _ => whole,
+    }
 }
 
 /// A time in seconds since 1970, with any number of decimals. What is finer than a nanosecond is cut
@@ -308,6 +335,23 @@ mod tests {
                 "{}",
                 bytes.escape_ascii()
             );
+        }
+    }
+
+    #[test]
+    fn numbers_end_where_something_else_begins() {
+        for (text, length) in [
+            (&b""[..], 0),
+            (b"now", 0),
+            (b"12", 2),
+            (b"12.", 3),
+            (b"-1.25", 5),
+            (b"1.5.5", 3),
+            (b"1e9", 1),
+            (b"+5", 0),
+            (b"5.25a", 4),
+        ] {
+            assert_eq!(number_length(text), length, "{}", text.escape_ascii());
         }
     }
 
