@@ -347,9 +347,10 @@ impl Geometry {
 
     /// The first inode that the bitmaps state to be in use; those in use are without gaps.
     pub fn first_used_ino(&self) -> Ino {
-        match self.super_only {
-            true => Ino::FIRST,
-            false => Ino::new(1),
+        if self.super_only {
+            Ino::FIRST
+        } else {
+            Ino::new(1)
         }
     }
 
@@ -605,9 +606,10 @@ impl<'a> Draft<'a> {
             // No block of it counts as free for another journal.
             let blocks = (u64::from(mebibytes) << 20) / block_size.bytes_u64();
             let range = u64::from(jbd2::MIN_BLOCKS)..=u64::from(jbd2::MAX_BLOCKS);
-            return Err(match range.contains(&blocks) {
-                true => GeometryError::JournalTooBig { blocks, most: 0 },
-                false => GeometryError::JournalLength { blocks },
+            return Err(if range.contains(&blocks) {
+                GeometryError::JournalTooBig { blocks, most: 0 }
+            } else {
+                GeometryError::JournalLength { blocks }
             });
         }
         let geometry = Geometry {
@@ -693,9 +695,10 @@ impl<'a> Draft<'a> {
             backup_bgs: [0; 2],
             fast_commit_blocks: 0,
             journal_blocks: None,
-            quota_types: match self.features.has(Feature::Quota) {
-                true => self.settings.quota_types,
-                false => QuotaTypes::NONE,
+            quota_types: if self.features.has(Feature::Quota) {
+                self.settings.quota_types
+            } else {
+                QuotaTypes::NONE
             },
             orphan_file_blocks: None,
             too_small_for_journal: false,

@@ -151,9 +151,10 @@ impl<'a> Search<'a> {
     fn new(options: Options, host: &'a Host, tree: &'a Tree, fit: Fit) -> Result<Self, Error> {
         // What the content needs depends on block size, inode size and hash seed.
         let settings = probe(&options, host, tree)?;
-        let inodes = match options.asks_for_inodes() || tree.is_empty() {
-            true => 0,
-            false => needed_inodes(&settings, tree)?,
+        let inodes = if options.asks_for_inodes() || tree.is_empty() {
+            0
+        } else {
+            needed_inodes(&settings, tree)?
         };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;

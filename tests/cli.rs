@@ -99,9 +99,10 @@ fn the_words_are_those_of_mke2fs() {
         }
         let output = run(command("mke2fs", directory.path()).args(&recorded.arguments));
         // mke2fs finds these after it discarded the old content, and says so first.
-        let out = match recorded.arguments.contains(&"xx") {
-            true => text(&output.stdout),
-            false => recorded.out.clone(),
+        let out = if recorded.arguments.contains(&"xx") {
+            text(&output.stdout)
+        } else {
+            recorded.out.clone()
         };
         let said = (
             output.status.code(),

@@ -151,9 +151,10 @@ fn losses_are_named(plan: &Plan, is_small: bool) -> Result<()> {
         ] => is_small && clamped == b"/times/directory-1901-2446" && first == b"/acls",
         _ => false,
     };
-    match as_expected {
-        true => Ok(()),
-        false => Err(format!("warnings: {found:?}").into()),
+    if as_expected {
+        Ok(())
+    } else {
+        Err(format!("warnings: {found:?}").into())
     }
 }
 
@@ -163,9 +164,10 @@ fn check_awkward(source: &Source, words: &str, dir: &TempDir) -> Result<()> {
     sound(&image)?;
     let is_small = words.contains("-I 128");
     losses_are_named(&plan, is_small)?;
-    let times = match is_small {
-        true => TimeRule::Seconds32Bit,
-        false => TimeRule::Extra34Bit,
+    let times = if is_small {
+        TimeRule::Seconds32Bit
+    } else {
+        TimeRule::Extra34Bit
     };
     let options = Options {
         times,
@@ -789,9 +791,10 @@ fn read_by_tools(image: &Path) -> Result<()> {
         tools::run(tools::command(which, "tune2fs")?.arg("-l").arg(image))?;
     }
     let said = tools::debugfs(image, &["stats", "ls -l", "stat <2>", "lsdel"])?;
-    match said.contains("lost+found") {
-        true => Ok(()),
-        false => Err(said.into()),
+    if said.contains("lost+found") {
+        Ok(())
+    } else {
+        Err(said.into())
     }
 }
 

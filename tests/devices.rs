@@ -119,9 +119,10 @@ fn check(row: (u64, &str), way: &str, sector_bytes: u32) -> Result<()> {
     }
     let differences = Pair::open(&expected, &found, 0)?.differences()?;
     let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    match lines.is_empty() {
-        true => Ok(()),
-        false => Err(lines.join("\n  ").into()),
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(lines.join("\n  ").into())
     }
 }
 

@@ -250,14 +250,13 @@ fn short_files(at: &Path) -> usize {
     let counts = entries.map(|entry| {
         let entry = entry.expect("an entry");
         let found = entry.metadata().expect("it is there");
-        match found.is_dir() {
-            true => short_files(&entry.path()),
-            false => {
-                let name = entry.file_name();
-                let is_hole = name.to_string_lossy().starts_with("hole");
-                let is_short = (1..=64 << 10).contains(&found.len()) && found.is_file();
-                usize::from(is_short && found.nlink() == 1 && !is_hole)
-            }
+        if found.is_dir() {
+            short_files(&entry.path())
+        } else {
+            let name = entry.file_name();
+            let is_hole = name.to_string_lossy().starts_with("hole");
+            let is_short = (1..=64 << 10).contains(&found.len()) && found.is_file();
+            usize::from(is_short && found.nlink() == 1 && !is_hole)
         }
     });
     counts.sum()

@@ -299,9 +299,12 @@ fn send_signals(workplace: &Workplace, more: &[&str], table: &mut Table) {
                     *outcome == Outcome::Stopped
                         || *outcome == Outcome::Whole && (late || signal == "SIGPIPE")
                 };
-                let outcome = outcome.and_then(|outcome| match expected(&outcome) {
-                    true => Ok(outcome),
-                    false => Err(format!("{outcome:?}")),
+                let outcome = outcome.and_then(|outcome| {
+                    if expected(&outcome) {
+                        Ok(outcome)
+                    } else {
+                        Err(format!("{outcome:?}"))
+                    }
                 });
                 let outcome = outcome.map_err(|story| format!("{call} {number}: {story}"));
                 table.count(&format!("{signal} at {call}"), outcome);
@@ -362,9 +365,10 @@ struct Failing {
 
 impl Failing {
     fn access(&self, error: io::ErrorKind) -> io::Result<()> {
-        match self.accesses.fetch_add(1, Ordering::Relaxed) + 1 == self.fails_at {
-            true => Err(error.into()),
-            false => Ok(()),
+        if self.accesses.fetch_add(1, Ordering::Relaxed) + 1 == self.fails_at {
+            Err(error.into())
+        } else {
+            Ok(())
         }
     }
 }
@@ -553,9 +557,10 @@ fn snapshot(directory: &Path) -> BTreeMap<PathBuf, (String, Vec<u8>)> {
         let entry = entry.expect("it is listed");
         let metadata = entry.metadata().expect("lstat");
         let kind = format!("{:?} {:?}", metadata.file_type(), metadata.permissions());
-        let bytes = match metadata.is_file() {
-            true => fs::read(entry.path()).expect("it is read"),
-            false => Vec::new(),
+        let bytes = if metadata.is_file() {
+            fs::read(entry.path()).expect("it is read")
+        } else {
+            Vec::new()
         };
         if metadata.is_dir() {
             found.extend(snapshot(&entry.path()));

@@ -285,8 +285,9 @@ fn check_room(dir: &TempDir, words: &str, tree: &Path, fit: Fit) -> Result<()> {
     }
     // Blocks of content, metadata per file and what the next MiB, group and usage class bring.
     let much = 2 * wanted + 4 * content + 700 * MIB;
-    match found > much {
-        true => Err(format!("{found} bytes are available, for a wish of {wanted}").into()),
-        false => Ok(()),
+    if found > much {
+        Err(format!("{found} bytes are available, for a wish of {wanted}").into())
+    } else {
+        Ok(())
     }
 }

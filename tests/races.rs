@@ -105,9 +105,10 @@ impl World {
         // As long as takes the race to different moments of the run.
         thread::sleep(Duration::from_micros(number * 37 % 400));
         exchange();
-        match fs::symlink_metadata(&place).expect("lstat").is_dir() {
-            true => fs::remove_dir(&place).expect("it goes"),
-            false => fs::remove_file(&place).expect("it goes"),
+        if fs::symlink_metadata(&place).expect("lstat").is_dir() {
+            fs::remove_dir(&place).expect("it goes")
+        } else {
+            fs::remove_file(&place).expect("it goes")
         }
     }
 

@@ -23,9 +23,10 @@ fn listing(place: &Place) -> Vec<String> {
     place.look(|root| {
         let line = |name: &String| {
             let path = root.join(name);
-            let bytes = match path.is_file() {
-                true => fs::read(&path).expect("it can be read"),
-                false => Vec::new(),
+            let bytes = if path.is_file() {
+                fs::read(&path).expect("it can be read")
+            } else {
+                Vec::new()
             };
             format!("{name} {} {}", shown(&path), bytes.escape_ascii())
         };

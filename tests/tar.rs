@@ -354,15 +354,16 @@ fn float(time: Time) -> Time {
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let nanoseconds: u32 = format!("{decimals:0<9}")[..9].parse().expect("digits");
     let seconds: i64 = whole.parse().expect("digits");
-    match text.starts_with('-') && nanoseconds > 0 {
-        true => Time {
+    if text.starts_with('-') && nanoseconds > 0 {
+        Time {
             seconds: seconds - 1,
             nanoseconds: 1_000_000_000 - nanoseconds,
-        },
-        false => Time {
+        }
+    } else {
+        Time {
             seconds,
             nanoseconds,
-        },
+        }
     }
 }
 
@@ -446,9 +447,10 @@ fn every_form_keeps_what_it_carries(source: &Source) {
         make(&archive, &image, &["--keep-root"]).unwrap_or_else(|error| panic!("{name}: {error}"));
         tools::e2fsck(&image, Which::System).unwrap_or_else(|error| panic!("{name}: {error}"));
         let options = Options {
-            root: match form.groups == ALL {
-                true => RootRule::Kept,
-                false => RootRule::Made,
+            root: if form.groups == ALL {
+                RootRule::Kept
+            } else {
+                RootRule::Made
             },
             lost_found: LostFound::Required,
             ..Options::default()
@@ -488,9 +490,10 @@ fn filter(command: &[&str], from: &Path, to: &Path) -> Result<()> {
         .stdin(File::open(from)?)
         .stdout(File::options().append(true).create(true).open(to)?)
         .status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {status}").into()),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {status}").into())
     }
 }
 
@@ -503,12 +506,11 @@ fn same_by_all_ways(source: &Source, what: &str, archive: &Path, image: &Path) {
         for stdin in [false, true] {
             let mut command = command(&other);
             command.arg("--keep-root");
-            match stdin {
-                false => command.arg("-d").arg(archive),
-                true => {
-                    let file = File::open(archive).expect("the archive");
-                    command.args(["-d", "-"]).stdin(Stdio::from(file))
-                }
+            if stdin {
+                let file = File::open(archive).expect("the archive");
+                command.args(["-d", "-"]).stdin(Stdio::from(file))
+            } else {
+                command.arg("-d").arg(archive)
             };
             tools::run(&mut command).unwrap_or_else(|error| panic!("{what}, {how}: {error}"));
             let found = fs::read(&other).expect("it can be read");

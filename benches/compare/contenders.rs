@@ -61,9 +61,12 @@ impl Contender {
 pub(crate) fn all() -> Result<Vec<Contender>> {
     let own = || Ok(std::env::current_exe()?);
     let mke4fs = || Ok(PathBuf::from(env!("CARGO_BIN_EXE_mke4fs")));
-    let reads_tar = || match says_tar()? {
-        true => mke4fs(),
-        false => Err("it does not read tar".into()),
+    let reads_tar = || {
+        if says_tar()? {
+            mke4fs()
+        } else {
+            Err("it does not read tar".into())
+        }
     };
     let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 15] = [
         (
@@ -206,9 +209,10 @@ fn home() -> PathBuf {
 fn cargo(words: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo).args(words).status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("cargo {}: {status}", words.join(" ")).into()),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("cargo {}: {status}", words.join(" ")).into())
     }
 }
 

@@ -107,8 +107,9 @@ fn time(command: &mut Command) -> Result<Duration> {
     let start = Instant::now();
     let status = command.stderr(Stdio::null()).status()?;
     let taken = start.elapsed();
-    match status.success() {
-        true => Ok(taken),
-        false => Err(format!("{command:?}: {status}").into()),
+    if status.success() {
+        Ok(taken)
+    } else {
+        Err(format!("{command:?}: {status}").into())
     }
 }

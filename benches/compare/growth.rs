@@ -134,9 +134,10 @@ fn run(command: &mut Command) -> Result<(Duration, f64)> {
     loop {
         if let Some(status) = child.try_wait()? {
             let taken = start.elapsed();
-            return match status.success() {
-                true => Ok((taken, f64::from(kibibytes) * 1024.0)),
-                false => Err(format!("{command:?}: {status}").into()),
+            return if status.success() {
+                Ok((taken, f64::from(kibibytes) * 1024.0))
+            } else {
+                Err(format!("{command:?}: {status}").into())
             };
         }
         let status = fs::read_to_string(&status_file).unwrap_or_default();

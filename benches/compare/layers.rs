@@ -104,9 +104,10 @@ fn pack_layer(source: &Path, paths: &[PathBuf], dir: &Path) -> Result<(PathBuf, 
 
 fn run(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {status}").into()),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {status}").into())
     }
 }
 

@@ -177,16 +177,18 @@ fn time_all(
 /// a directory for that.
 fn place_of_files(dir: &Path) -> PathBuf {
     let memory = Path::new("/dev/shm");
-    match memory.is_dir() {
-        true => memory.to_owned(),
-        false => dir.to_owned(),
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        dir.to_owned()
     }
 }
 
 fn time(contender: &Contender, workload: &Workload, dir: &Path) -> Result<Duration> {
-    let output = match contender.writes_files {
-        true => place_of_files(dir).join("mke4fs-compare"),
-        false => dir.join("output"),
+    let output = if contender.writes_files {
+        place_of_files(dir).join("mke4fs-compare")
+    } else {
+        dir.join("output")
     };
     let mut command = contender.command(workload, dir, &output);
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -198,9 +200,10 @@ fn time(contender: &Contender, workload: &Workload, dir: &Path) -> Result<Durati
         let said = String::from_utf8_lossy(&done.stderr);
         return Err(format!("{}: {}: {said}", contender.name, done.status).into());
     }
-    match output.is_dir() {
-        true => fs::remove_dir_all(&output)?,
-        false => fs::remove_file(&output)?,
+    if output.is_dir() {
+        fs::remove_dir_all(&output)?
+    } else {
+        fs::remove_file(&output)?
     }
     Ok(taken)
 }

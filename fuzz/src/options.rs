@@ -307,9 +307,10 @@ pub fn run(bytes: &[u8]) {
     check_layout(&settings, &layout);
     if metadata_bytes(&layout) <= MOST_METADATA {
         let tree = Tree::new(Metadata::default());
-        let storage = match input.dirty {
-            true => image::Storage::OldData,
-            false => image::Storage::Zeros,
+        let storage = if input.dirty {
+            image::Storage::OldData
+        } else {
+            image::Storage::Zeros
         };
         let image = image::render(&settings, &layout, &tree, storage);
         image::check(&image, &settings, &layout);
@@ -365,9 +366,10 @@ fn check_geometry(settings: &Settings, geometry: &Geometry) {
         .map(|group| geometry.group_run(group).len)
         .sum();
     // A journal's device is in no groups.
-    let needed = match geometry.features.has(Feature::JournalDev) {
-        true => 0,
-        false => geometry.blocks_count - geometry.first_data_block,
+    let needed = if geometry.features.has(Feature::JournalDev) {
+        0
+    } else {
+        geometry.blocks_count - geometry.first_data_block
     };
     assert_eq!(in_groups, needed);
 }

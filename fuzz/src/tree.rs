@@ -155,9 +155,10 @@ pub fn run(bytes: &[u8]) -> Option<Made> {
         }
     };
     check_layout(&settings, &layout);
-    let storage = match input.options.dirty {
-        true => Storage::OldData,
-        false => Storage::Zeros,
+    let storage = if input.options.dirty {
+        Storage::OldData
+    } else {
+        Storage::Zeros
     };
     let image = image::render(&settings, &layout, &tree, storage);
     image::check(&image, &settings, &layout);
@@ -232,9 +233,10 @@ impl Wishes {
         });
         for (number, with) in &self.features {
             let feature = Feature::ALL[usize::from(*number) % Feature::ALL.len()];
-            match with {
-                true => options.with_feature(feature),
-                false => options.without_feature(feature),
+            if *with {
+                options.with_feature(feature)
+            } else {
+                options.without_feature(feature)
             };
         }
         if let Some(log) = self.log_cluster {
@@ -359,9 +361,10 @@ impl Planter {
     fn metadata(&self, attributes: &Attributes) -> Metadata {
         let [atime, mtime, ctime] = attributes.times.map(|(seconds, nanoseconds)| Timestamp {
             // ext4-view takes the low 32 bits of the seconds for a number without sign.
-            seconds: match self.odd_times {
-                true => seconds,
-                false => seconds & 0x3_7fff_ffff,
+            seconds: if self.odd_times {
+                seconds
+            } else {
+                seconds & 0x3_7fff_ffff
             },
             nanoseconds: nanoseconds % 1_000_000_000,
         });
@@ -437,9 +440,10 @@ impl File {
         let is_short = size_bytes < MOST_DATA;
         Content {
             size_bytes,
-            data: match self.whole && is_short {
-                true => DataMap::Whole,
-                false => DataMap::Ranges(ranges.into()),
+            data: if self.whole && is_short {
+                DataMap::Whole
+            } else {
+                DataMap::Ranges(ranges.into())
             },
             source: Arc::new(Pattern),
             key,
@@ -623,9 +627,10 @@ fn expected_byte(content: &Content, place: u64) -> u8 {
             ranges.get(next).is_some_and(|range| range.start <= place)
         }
     };
-    match is_data {
-        true => pattern(content.key, place),
-        false => 0,
+    if is_data {
+        pattern(content.key, place)
+    } else {
+        0
     }
 }
 

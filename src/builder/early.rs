@@ -109,13 +109,13 @@ impl Early {
         } = found?;
         let settled = plan::settle(&self.options, &self.host, &tree)?;
         let layout = sparse::lay_out(Sparse::Auto, &mut tree, &settled.settings, writing.cancel)?;
-        match settled.settings.inodes_count == self.settings.inodes_count {
-            true => begun.finish(&layout, &tree, in_place)?,
+        if settled.settings.inodes_count == self.settings.inodes_count {
+            begun.finish(&layout, &tree, in_place)?
+        } else {
             // More inodes than was thought move everything.
-            false => {
-                let begun = Begun::new(&settled.settings, &layout.geometry, sink, writing)?;
-                begun.finish(&layout, &tree, in_place.moved())?;
-            }
+
+            let begun = Begun::new(&settled.settings, &layout.geometry, sink, writing)?;
+            begun.finish(&layout, &tree, in_place.moved())?;
         }
         notices.extend(of_layout(&layout));
         Ok(Built {
@@ -153,9 +153,10 @@ impl EarlyContents for Guess<'_> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        match self.cancel.load(Ordering::Relaxed) {
-            true => self.fail(EmitError::Cancelled),
-            false => Ok(()),
+        if self.cancel.load(Ordering::Relaxed) {
+            self.fail(EmitError::Cancelled)
+        } else {
+            Ok(())
         }
     }
 

@@ -147,9 +147,10 @@ impl Ready {
         };
         let mut sources = streaming.wanted.sources.iter_mut();
         let looked = sources.try_for_each(|source| source.look());
-        match cancel.load(Ordering::Relaxed) {
-            true => Err(EmitError::Cancelled.into()),
-            false => Ok(looked?),
+        if cancel.load(Ordering::Relaxed) {
+            Err(EmitError::Cancelled.into())
+        } else {
+            Ok(looked?)
         }
     }
 

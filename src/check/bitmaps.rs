@@ -32,9 +32,10 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
         }
     }
     let sb = &volume.sb;
-    let high = match volume.has(Feature::SixtyFourBit) {
-        true => sb.s_free_blocks_count_hi.get(),
-        false => 0,
+    let high = if volume.has(Feature::SixtyFourBit) {
+        sb.s_free_blocks_count_hi.get()
+    } else {
+        0
     };
     let found = join(sb.s_free_blocks_count_lo.get(), high);
     let at = (Area::Superblock, Place::WHOLE);
@@ -108,9 +109,10 @@ fn check_sum(volume: &Volume<'_>, at: (Area, Place), (bitmap, covered): (&[u8], 
     }
     let covered = bitmap.get(..index(covered)).unwrap_or(bitmap);
     // A short descriptor has room for the low half.
-    let mask = match volume.desc_size >= 64 {
-        true => u32::MAX,
-        false => 0xffff,
+    let mask = if volume.desc_size >= 64 {
+        u32::MAX
+    } else {
+        0xffff
     };
     let needed = crc32c(volume.seed, covered) & mask;
     volume.sum(at, "its checksum", (stored & mask, needed));
@@ -155,9 +157,10 @@ fn compare(
             bit += 1;
         }
         let (start, many) = (unit.0 + first * unit.1, (bit - first) * unit.1);
-        let fault = match kind.0 {
-            true => Fault::MarkedUsed(start, many),
-            false => Fault::MarkedFree(start, many),
+        let fault = if kind.0 {
+            Fault::MarkedUsed(start, many)
+        } else {
+            Fault::MarkedFree(start, many)
         };
         volume.note(at.0, at.1, fault);
         told += 1;

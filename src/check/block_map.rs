@@ -77,10 +77,11 @@ impl Map<'_, '_> {
         let before = self.mapped.pieces.len();
         self.mapped.add(self.volume, self.ino, piece);
         let owner = Owner::Content(Ino::new(self.ino));
-        match self.mapped.pieces.len() == before {
+        if self.mapped.pieces.len() == before {
             // It continues the last piece, and so its claim.
-            true => self.claiming.claims.extend_last(run, owner),
-            false => self.claiming.claims.add(run, owner),
+            self.claiming.claims.extend_last(run, owner)
+        } else {
+            self.claiming.claims.add(run, owner)
         }
     }
 

@@ -113,9 +113,10 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) {
             .add(volume, &node.it, (space, 1 + held.value_inodes));
     }
     if node.is_directory() {
-        let place = match node.has_flag(FLAG_INLINE_DATA) {
-            true => DirPlace::Inline(node.it.i_block, held.inline_data.unwrap_or_default()),
-            false => DirPlace::Blocks(mapped.pieces),
+        let place = if node.has_flag(FLAG_INLINE_DATA) {
+            DirPlace::Inline(node.it.i_block, held.inline_data.unwrap_or_default())
+        } else {
+            DirPlace::Blocks(mapped.pieces)
         };
         walk.dirs.push(Dir {
             ino,
@@ -252,12 +253,11 @@ fn map(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) -> Mapped {
     if !has_blocks || node.has_flag(FLAG_INLINE_DATA) || node.ino == Ino::RESIZE.get() {
         return Mapped::default();
     }
-    match node.has_flag(FLAG_EXTENTS) {
-        true => {
-            let owner = (node.ino, it.i_generation.get());
-            extents::walk(volume, &mut walk.claiming, owner, &it.i_block)
-        }
-        false => block_map::walk(volume, &mut walk.claiming, node.ino, &it.i_block),
+    if node.has_flag(FLAG_EXTENTS) {
+        let owner = (node.ino, it.i_generation.get());
+        extents::walk(volume, &mut walk.claiming, owner, &it.i_block)
+    } else {
+        block_map::walk(volume, &mut walk.claiming, node.ino, &it.i_block)
     }
 }
 
@@ -267,13 +267,15 @@ fn check_blocks(volume: &Volume<'_>, node: &Node<'_>, clusters: u64) {
     if volume.sb.s_creator_os.get() == 1 {
         return;
     }
-    let high = match volume.has(Feature::HugeFile) {
-        true => it.i_blocks_hi.get(),
-        false => 0,
+    let high = if volume.has(Feature::HugeFile) {
+        it.i_blocks_hi.get()
+    } else {
+        0
     };
-    let unit = match node.has_flag(FLAG_HUGE_FILE) && volume.has(Feature::HugeFile) {
-        true => 1,
-        false => volume.block_size.bytes_u64() / 512,
+    let unit = if node.has_flag(FLAG_HUGE_FILE) && volume.has(Feature::HugeFile) {
+        1
+    } else {
+        volume.block_size.bytes_u64() / 512
     };
     let needed = clusters * volume.cluster_ratio * unit;
     let found = join(it.i_blocks_lo.get(), high.into());
@@ -311,12 +313,11 @@ fn check_size(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held
     if node.is_regular() && size < last * bytes && !node.has_flag(FLAG_VERITY) {
         volume.rule(at.0, at.1, "it has blocks past its end");
     }
-    let most = match node.has_flag(FLAG_EXTENTS) {
-        true => bytes << 32,
-        false => {
-            let per_block = bytes / 4;
-            (12 + per_block + per_block * per_block + per_block.pow(3)) * bytes
-        }
+    let most = if node.has_flag(FLAG_EXTENTS) {
+        bytes << 32
+    } else {
+        let per_block = bytes / 4;
+        (12 + per_block + per_block * per_block + per_block.pow(3)) * bytes
     };
     if node.is_regular() && size > most {
         volume.rule(at.0, at.1, "it is longer than its map can be");
@@ -332,12 +333,10 @@ fn check_inline_size(volume: &Volume<'_>, node: &Node<'_>, held: &Held) {
     };
     let room = 60 + length(value.len());
     let at = (Area::InlineData, place);
-    match node.is_regular() {
-        true if node.size() > room => {
-            volume.rule(at.0, at.1, "it is longer than the room in the inode");
-        }
-        true => {}
-        false => volume.equal(at, "i_size", (node.size(), room)),
+    if !node.is_regular() {
+        volume.equal(at, "i_size", (node.size(), room));
+    } else if node.size() > room {
+        volume.rule(at.0, at.1, "it is longer than the room in the inode");
     }
 }
 
@@ -371,9 +370,10 @@ fn check_symlink(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &H
             None => return,
         }
     };
-    let length_of = match node.has_flag(FLAG_ENCRYPT) {
-        true => u64::from(word(&target, 0) & 0xffff) + 2,
-        false => length(target.iter().take_while(|byte| **byte != 0).count()),
+    let length_of = if node.has_flag(FLAG_ENCRYPT) {
+        u64::from(word(&target, 0) & 0xffff) + 2
+    } else {
+        length(target.iter().take_while(|byte| **byte != 0).count())
     };
     if length_of != size {
         say("its target is not as long as i_size says");

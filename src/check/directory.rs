@@ -126,9 +126,10 @@ impl Reading<'_> {
     fn blocks(&mut self, pieces: &[Piece], walk: &mut Walk, visited: &mut HashSet<u64>) {
         let root = extents::find(pieces, 0);
         let is_shared = root.is_some_and(|root| visited.contains(&root.get()));
-        let tree = match self.dir.has_flag(FLAG_INDEX) && !is_shared {
-            true => htree::read_tree(self.volume, self.dir, pieces, visited),
-            false => None,
+        let tree = if self.dir.has_flag(FLAG_INDEX) && !is_shared {
+            htree::read_tree(self.volume, self.dir, pieces, visited)
+        } else {
+            None
         };
         let hashing = tree.as_ref().and_then(|tree| tree.hashing);
         let place = finding::Place::inode(self.dir.ino);
@@ -152,9 +153,10 @@ impl Reading<'_> {
             };
             let bounds = tree.as_ref().and_then(|tree| tree.bounds(logical));
             let is_leaf = index.is_none();
-            let held = match self.volume.has_checksums() && is_leaf {
-                true => self.check_tail(place.at(block), &bytes),
-                false => &bytes,
+            let held = if self.volume.has_checksums() && is_leaf {
+                self.check_tail(place.at(block), &bytes)
+            } else {
+                &bytes
             };
             let room = Room {
                 bytes: held,
@@ -257,9 +259,10 @@ impl Reading<'_> {
         let name_len = usize::from(*rest.get(6)?);
         let file_type = *rest.get(7)?;
         let is_dots = matches!(rest.get(8..8 + name_len), Some(b"." | b".."));
-        let hash = match self.dir.has_stored_hashes() && ino != 0 && !is_dots {
-            true => 8,
-            false => 0,
+        let hash = if self.dir.has_stored_hashes() && ino != 0 && !is_dots {
+            8
+        } else {
+            0
         };
         let needed = match ino {
             0 => 8,
@@ -308,9 +311,10 @@ impl Reading<'_> {
     }
 
     fn check_type(&self, place: finding::Place, entry: &Entry<'_>, needed: u8) {
-        let needed = match self.volume.has(Feature::Filetype) {
-            true => needed,
-            false => 0,
+        let needed = if self.volume.has(Feature::Filetype) {
+            needed
+        } else {
+            0
         };
         if entry.file_type != needed {
             self.named(place, entry.name, "has another file type than its inode");

@@ -118,9 +118,10 @@ impl Tree<'_, '_> {
                 }
                 depth => {
                     let record: IndexRecord = read(bytes, at).unwrap_or_default();
-                    let behind = match number < entries {
-                        true => word(bytes, at + RECORD_BYTES).into(),
-                        false => expected.end,
+                    let behind = if number < entries {
+                        word(bytes, at + RECORD_BYTES).into()
+                    } else {
+                        expected.end
                     };
                     let below = Expected {
                         depth: depth - 1,
@@ -136,9 +137,10 @@ impl Tree<'_, '_> {
     fn leaf_record(&mut self, place: Place, record: &ExtentRecord, end: u64) {
         let stored = record.ee_len.get();
         let is_unwritten = stored > MAX_BLOCKS;
-        let len = u64::from(match is_unwritten {
-            true => stored - MAX_BLOCKS,
-            false => stored,
+        let len = u64::from(if is_unwritten {
+            stored - MAX_BLOCKS
+        } else {
+            stored
         });
         let logical = u64::from(record.ee_block.get());
         let run = Run::new(record.physical(), len);

@@ -71,12 +71,11 @@ fn primary_block(volume: &Volume<'_>, group: u32) -> u64 {
     let per_block = volume.descs_per_block();
     let number = group / per_block;
     let is_spread = volume.has(Feature::MetaBg) && number >= volume.sb.s_first_meta_bg.get();
-    match is_spread {
-        true => volume.descriptor_run(number * per_block).start.get(),
-        false => {
-            let boot = u64::from(volume.first_data_block == 0 && volume.is_small_block());
-            volume.first_data_block + boot + 1 + u64::from(number)
-        }
+    if is_spread {
+        volume.descriptor_run(number * per_block).start.get()
+    } else {
+        let boot = u64::from(volume.first_data_block == 0 && volume.is_small_block());
+        volume.first_data_block + boot + 1 + u64::from(number)
     }
 }
 
@@ -217,11 +216,14 @@ pub(super) fn check_backups(volume: &Volume<'_>, descs: &[Desc]) {
         let number = group / per_block;
         let run = volume.descriptor_run(group);
         let is_spread = volume.has(Feature::MetaBg) && number >= volume.sb.s_first_meta_bg.get();
-        let (first, blocks) = match is_spread {
-            // The group that begins a stretch holds the primary descriptors.
-            true if group % per_block == 0 => continue,
-            true => (number * per_block, run.len),
-            false => (0, run.len.min(volume.desc_blocks().into())),
+        // The group that begins a stretch holds the primary descriptors.
+        if is_spread && group % per_block == 0 {
+            continue;
+        }
+        let (first, blocks) = if is_spread {
+            (number * per_block, run.len)
+        } else {
+            (0, run.len.min(volume.desc_blocks().into()))
         };
         // A copy that is longer than its group lies over those of other groups, which is told.
         let blocks = blocks.min(volume.group_run(group).len);

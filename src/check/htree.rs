@@ -100,10 +100,7 @@ pub(super) fn read_tree(
     let root: DxRoot = read(&bytes, 0)?;
     let say = |rule| volume.rule(Area::Htree, place, rule);
     let levels = root.info.indirect_levels;
-    let most_levels = match volume.has(Feature::LargeDir) {
-        true => 2,
-        false => 1,
-    };
+    let most_levels = if volume.has(Feature::LargeDir) { 2 } else { 1 };
     let info = &root.info;
     if info.info_length != 8 || info.reserved_zero.get() != 0 || info.unused_flags & 1 != 0 {
         say("its root is none");
@@ -155,9 +152,10 @@ fn hashing(volume: &Volume<'_>, dir: &Dir, info: &DxRootInfo) -> Option<Hashing>
         _ => Signedness::Unsigned,
     };
     let hasher = DirHasher::new(version, signedness, volume.sb.s_hash_seed);
-    Some(Hashing::By(match dir.has_flag(FLAG_CASEFOLD) {
-        true => hasher.folding(),
-        false => hasher,
+    Some(Hashing::By(if dir.has_flag(FLAG_CASEFOLD) {
+        hasher.folding()
+    } else {
+        hasher
     }))
 }
 
@@ -204,13 +202,14 @@ impl Reading<'_> {
                 self.rule(place, "its hashes are out of order");
             }
             before = hash;
-            let last = match number + 1 < count {
+            let last = if number + 1 < count {
                 // Where names of one hash go on in the next block, its lowest bit says so.
-                true => match word(bytes, record + ENTRY_BYTES) {
+                match word(bytes, record + ENTRY_BYTES) {
                     next if next & 1 == 1 => next & !1,
                     next => next.saturating_sub(1),
-                },
-                false => bounds.last,
+                }
+            } else {
+                bounds.last
             };
             let logical = word(bytes, record + 4) & BLOCK_MASK;
             let below = Bounds { first: hash, last };

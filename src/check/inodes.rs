@@ -124,10 +124,7 @@ fn scan_group(volume: &Volume<'_>, (group, desc): (u32, &Desc), walk: &mut Walk)
     if has_lazy && !desc.has_inodes() {
         return counts;
     }
-    let unused = match has_lazy {
-        true => desc.itable_unused,
-        false => 0,
-    };
+    let unused = if has_lazy { desc.itable_unused } else { 0 };
     let count = volume.inodes_per_group.saturating_sub(unused);
     let size = length(volume.inode_size);
     let table = desc
@@ -218,9 +215,10 @@ fn check_checksum(volume: &Volume<'_>, node: &Node<'_>) {
     let seed = volume.inode_seed(node.ino, node.it.i_generation.get());
     let needed = crc32c(seed, &unsealed);
     let low = u32::from(node.it.i_checksum_lo.get());
-    let pair = match has_high {
-        true => (low | u32::from(node.it.i_checksum_hi.get()) << 16, needed),
-        false => (low, needed & 0xffff),
+    let pair = if has_high {
+        (low | u32::from(node.it.i_checksum_hi.get()) << 16, needed)
+    } else {
+        (low, needed & 0xffff)
     };
     let at = (Area::Inode, Place::inode(node.ino));
     volume.sum(at, "i_checksum", pair);

@@ -121,9 +121,10 @@ impl QuotaFile<'_> {
                 continue;
             }
             let id = prefix << 8 | u32::from(low);
-            match level + 1 < DEPTH {
-                true => self.branch(below, level + 1, id),
-                false => self.leaf(below, id),
+            if level + 1 < DEPTH {
+                self.branch(below, level + 1, id)
+            } else {
+                self.leaf(below, id)
             }
         }
     }

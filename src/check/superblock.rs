@@ -110,9 +110,10 @@ fn geometry_faults(sb: &Superblock) -> Vec<Fault> {
     let block_bytes = 1024_u64 << sb.s_log_block_size.get();
     let log = u64::from(sb.s_log_block_size.get());
     let cluster_log = u64::from(sb.s_log_cluster_size.get());
-    match features.has(Feature::Bigalloc) {
-        true => faults.bounds("s_log_cluster_size", cluster_log, log..=29 - 10),
-        false => faults.equal("s_log_cluster_size", cluster_log, log),
+    if features.has(Feature::Bigalloc) {
+        faults.bounds("s_log_cluster_size", cluster_log, log..=29 - 10)
+    } else {
+        faults.equal("s_log_cluster_size", cluster_log, log)
     }
     if !faults.0.is_empty() {
         return faults.0;
@@ -147,16 +148,15 @@ fn group_faults(sb: &Superblock, (block_bytes, ratio): (u64, u64), faults: &mut 
     let clusters = (8 * block_bytes).min(65_528);
     let per_group = u64::from(sb.s_clusters_per_group.get());
     let per_group_blocks = u64::from(sb.s_blocks_per_group.get());
-    match features.has(Feature::Bigalloc) {
-        true => {
-            faults.bounds("s_clusters_per_group", per_group, 8..=clusters);
-            faults.equal(
-                "s_blocks_per_group",
-                per_group_blocks,
-                per_group.saturating_mul(ratio),
-            );
-        }
-        false => faults.bounds("s_blocks_per_group", per_group_blocks, 8..=clusters),
+    if features.has(Feature::Bigalloc) {
+        faults.bounds("s_clusters_per_group", per_group, 8..=clusters);
+        faults.equal(
+            "s_blocks_per_group",
+            per_group_blocks,
+            per_group.saturating_mul(ratio),
+        );
+    } else {
+        faults.bounds("s_blocks_per_group", per_group_blocks, 8..=clusters)
     }
     if features.has(Feature::SixtyFourBit) {
         let size = u64::from(sb.s_desc_size.get());
@@ -272,12 +272,12 @@ fn check_state(volume: &Volume<'_>) {
     if sb.s_state.get() & STATE_ERROR != 0 {
         say("the kernel noted errors in it");
     }
-    match sb.s_feature_incompat.get() & RECOVER != 0 {
-        true if volume.has(Feature::HasJournal) => {
-            say("its journal holds changes that wait to be replayed");
-        }
-        true => say("a journal waits to be replayed and there is none"),
-        false => {}
+    if sb.s_feature_incompat.get() & RECOVER != 0 {
+        say(if volume.has(Feature::HasJournal) {
+            "its journal holds changes that wait to be replayed"
+        } else {
+            "a journal waits to be replayed and there is none"
+        });
     }
     let both = FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH;
     if sb.s_flags.get() & both == both {

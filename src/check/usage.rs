@@ -24,10 +24,7 @@ impl Usage {
         let ids = [
             id(it.i_uid_lo.get(), it.i_uid_hi.get()),
             id(it.i_gid_lo.get(), it.i_gid_hi.get()),
-            match has_project {
-                true => it.i_projid.get(),
-                false => 0,
-            },
+            if has_project { it.i_projid.get() } else { 0 },
         ];
         for (by_id, id) in self.0.iter_mut().zip(ids) {
             let (bytes, count) = by_id.entry(id).or_default();

@@ -57,24 +57,26 @@ impl<'a> Volume<'a> {
         let blocks_count = blocks_count(&sb);
         let first_data_block = u64::from(sb.s_first_data_block.get());
         let blocks_per_group = u64::from(sb.s_blocks_per_group.get());
-        let cluster_log = match features.has(Feature::Bigalloc) {
-            true => sb
-                .s_log_cluster_size
+        let cluster_log = if features.has(Feature::Bigalloc) {
+            sb.s_log_cluster_size
                 .get()
-                .checked_sub(sb.s_log_block_size.get())?,
-            false => 0,
+                .checked_sub(sb.s_log_block_size.get())?
+        } else {
+            0
         };
         let groups = blocks_count
             .checked_sub(first_data_block)?
             .div_ceil(blocks_per_group.max(1));
         let dynamic = sb.s_rev_level.get() > 0;
-        let desc_size = match features.has(Feature::SixtyFourBit) {
-            true => usize::from(sb.s_desc_size.get()),
-            false => 32,
+        let desc_size = if features.has(Feature::SixtyFourBit) {
+            usize::from(sb.s_desc_size.get())
+        } else {
+            32
         };
-        let seed = match features.has(Feature::MetadataCsumSeed) {
-            true => sb.s_checksum_seed.get(),
-            false => crate::ondisk::checksum::filesystem_seed(sb.s_uuid),
+        let seed = if features.has(Feature::MetadataCsumSeed) {
+            sb.s_checksum_seed.get()
+        } else {
+            crate::ondisk::checksum::filesystem_seed(sb.s_uuid)
         };
         Some(Self {
             image: storage.image,
@@ -91,14 +93,12 @@ impl<'a> Volume<'a> {
             groups: u32::try_from(groups).ok()?,
             inodes_per_group: sb.s_inodes_per_group.get(),
             inodes_count: sb.s_inodes_count.get(),
-            inode_size: match dynamic {
-                true => usize::from(sb.s_inode_size.get()),
-                false => 128,
+            inode_size: if dynamic {
+                usize::from(sb.s_inode_size.get())
+            } else {
+                128
             },
-            first_ino: match dynamic {
-                true => sb.s_first_ino.get(),
-                false => 11,
-            },
+            first_ino: if dynamic { sb.s_first_ino.get() } else { 11 },
             desc_size,
             seed,
             sb,
@@ -317,9 +317,10 @@ pub(super) fn join(low: u32, high: u32) -> u64 {
 }
 
 pub(super) fn blocks_count(sb: &Superblock) -> u64 {
-    let high = match features_of(sb).has(Feature::SixtyFourBit) {
-        true => sb.s_blocks_count_hi.get(),
-        false => 0,
+    let high = if features_of(sb).has(Feature::SixtyFourBit) {
+        sb.s_blocks_count_hi.get()
+    } else {
+        0
     };
     join(sb.s_blocks_count_lo.get(), high)
 }

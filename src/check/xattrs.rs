@@ -91,12 +91,13 @@ impl Xattrs {
             }
             Err(fault) => volume.note(Area::Xattrs, place, Fault::Told(fault.to_string())),
         }
-        let block = match volume.has(Feature::SixtyFourBit) {
-            true => join(
+        let block = if volume.has(Feature::SixtyFourBit) {
+            join(
                 node.it.i_file_acl_lo.get(),
                 node.it.i_file_acl_hi.get().into(),
-            ),
-            false => node.it.i_file_acl_lo.get().into(),
+            )
+        } else {
+            node.it.i_file_acl_lo.get().into()
         };
         if block != 0 {
             is_policy_there |= self.block(volume, (node.ino, block), claims, &mut held);

@@ -651,9 +651,10 @@ fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     };
     request.block_size = Some(bytes);
     request.has_block_size = !least;
-    match least {
-        true => request.options.block_size_at_least(bytes),
-        false => request.options.block_size(bytes),
+    if least {
+        request.options.block_size_at_least(bytes)
+    } else {
+        request.options.block_size(bytes)
     };
     Ok(())
 }

@@ -241,13 +241,12 @@ impl Asked<'_> {
     /// Refuses a file to be read that is the output as well.
     fn refuse_output(&self, source: &Path) -> Result<(), Failure> {
         let identity = |path: &Path| sys::identity(&std::fs::metadata(path).ok()?);
-        match identity(source).is_some_and(|it| identity(&self.host.target.path) == Some(it)) {
-            false => Ok(()),
-            true => {
-                let path = source::Readable(source.as_os_str().as_encoded_bytes());
-                let text = format!("{path} is to be read, and is the output as well");
-                Err(io::Error::other(text).into())
-            }
+        if identity(source).is_some_and(|it| identity(&self.host.target.path) == Some(it)) {
+            let path = source::Readable(source.as_os_str().as_encoded_bytes());
+            let text = format!("{path} is to be read, and is the output as well");
+            Err(io::Error::other(text).into())
+        } else {
+            Ok(())
         }
     }
 
@@ -266,9 +265,10 @@ impl Asked<'_> {
     fn add_archive(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
         use crate::source::tar::Tar;
 
-        let archive = match source == "-" {
-            true => Tar::from_reader(stdin()?, "stdin"),
-            false => Tar::open(source),
+        let archive = if source == "-" {
+            Tar::from_reader(stdin()?, "stdin")
+        } else {
+            Tar::open(source)
         };
         Ok(builder.source(
             archive

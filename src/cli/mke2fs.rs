@@ -324,9 +324,10 @@ impl Command {
         if let Some(size) = size {
             options.size(size);
         }
-        match self.has_more {
-            true => usage(&self.program),
-            false => Ok(options),
+        if self.has_more {
+            usage(&self.program)
+        } else {
+            Ok(options)
         }
     }
 
@@ -346,9 +347,10 @@ impl Command {
     fn check_new(&self, options: &Options, host: &Host) -> Result<(), Failed> {
         if self.request.dry_run {
             // mke2fs looks at what it does not create then.
-            return match options.has_size() {
-                true => self.fail(words::NO_SECTOR_SIZE),
-                false => Ok(()),
+            return if options.has_size() {
+                self.fail(words::NO_SECTOR_SIZE)
+            } else {
+                Ok(())
             };
         }
         let parent = self.device.parent().filter(|path| *path != Path::new(""));

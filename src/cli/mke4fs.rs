@@ -68,9 +68,10 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
     let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
     let matches = command().try_get_matches_from(arguments).map_err(|error| {
         let text: StyledStr = error.render();
-        match io::stderr().is_terminal() {
-            true => warn(&text.ansi().to_string()),
-            false => warn(&text.to_string()),
+        if io::stderr().is_terminal() {
+            warn(&text.ansi().to_string())
+        } else {
+            warn(&text.to_string())
         }
         Failed
     })?;
@@ -224,9 +225,10 @@ impl Run {
             ),
         };
         let fits = make::fit(&self.request, &options, &host).is_some();
-        let settled = match fits {
-            true => make::probe(&options, &host),
-            false => options.settle(&host).map(|settled| settled.settings),
+        let settled = if fits {
+            make::probe(&options, &host)
+        } else {
+            options.settle(&host).map(|settled| settled.settings)
         };
         let settings = settled.or_else(|error| {
             for notice in error.notices() {
@@ -235,9 +237,12 @@ impl Run {
             fail(&error.to_string())
         })?;
         let prepared = make::prepare(&self.request, options.clone(), &host, &settings);
-        let made = prepared.and_then(|prepared| match self.request.dry_run {
-            true => self.describe(&prepared, options, &host),
-            false => self.make(prepared, opened),
+        let made = prepared.and_then(|prepared| {
+            if self.request.dry_run {
+                self.describe(&prepared, options, &host)
+            } else {
+                self.make(prepared, opened)
+            }
         });
         made.or_else(|failure| fail(&failure.to_string()))
     }

@@ -133,9 +133,10 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
         let [own, next, ..] = &table.partitions;
         last = Some(at + first_sector(own)).filter(|_| is_used(own));
         // Without a next one, it is the same again, which has no more.
-        at = match is_extended(next) {
-            true => extended + first_sector(next),
-            false => 0,
+        at = if is_extended(next) {
+            extended + first_sector(next)
+        } else {
+            0
         };
     }
     let last = last.filter(|_| number <= MOST_PARTITIONS);

@@ -210,9 +210,10 @@ pub(super) fn journal_in_use(device: &str, mounted: bool) -> String {
 }
 
 pub(super) fn in_use(device: &str, mounted: bool) -> String {
-    let how = match mounted {
-        true => "mounted",
-        false => "apparently in use by the system",
+    let how = if mounted {
+        "mounted"
+    } else {
+        "apparently in use by the system"
     };
     format!("{device} is {how}; will not make a filesystem here!\n")
 }
@@ -709,14 +710,15 @@ pub(super) struct Stats<'a> {
 /// The one line about the filesystem, or with `-v` all; with the backups below it.
 pub(super) fn stats(stats: &Stats<'_>, verbose: bool) -> String {
     let geometry = stats.geometry;
-    let mut text = match verbose {
-        true => details(stats),
-        false => format!(
+    let mut text = if verbose {
+        details(stats)
+    } else {
+        format!(
             "Creating filesystem with {} {}k blocks and {} inodes\n",
             geometry.blocks_count,
             geometry.block_size.bytes() >> 10,
             geometry.inodes_count
-        ),
+        )
     };
     if geometry.groups == 1 {
         text.push('\n');
@@ -834,19 +836,17 @@ pub(super) fn numeric_progress(most: u64, told: bool) -> String {
 pub(super) fn numeric_progress_from(first: u64, most: u64, told: bool) -> String {
     let width = 2 * digits(most) + 1;
     let (spaces, back) = (" ".repeat(width), "\u{8}".repeat(width));
-    let begun = match told {
-        true => begun(first, most),
-        false => String::new(),
+    let begun = if told {
+        begun(first, most)
+    } else {
+        String::new()
     };
     begun + &spaces + &back
 }
 
 /// The same, of a step that is not done.
 pub(super) fn numeric_progress_begun(most: u64, told: bool) -> String {
-    match told {
-        true => begun(0, most),
-        false => String::new(),
-    }
+    if told { begun(0, most) } else { String::new() }
 }
 
 fn begun(first: u64, most: u64) -> String {

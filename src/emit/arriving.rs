@@ -77,9 +77,10 @@ impl Writer {
         if self.full.send(batch).is_ok() {
             self.waiting += 1;
         }
-        match self.waiting > MOST_WAITING {
-            true => self.wait(),
-            false => Ok(Batch::default()),
+        if self.waiting > MOST_WAITING {
+            self.wait()
+        } else {
+            Ok(Batch::default())
         }
     }
 

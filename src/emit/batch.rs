@@ -48,9 +48,10 @@ impl<'a> Batches<'a> {
     fn piece(&mut self, most: u64) -> Option<Claim> {
         loop {
             let claim = self.image.layout.ledger.claims().get(self.claim)?;
-            let blocks = match self.image.is_in_place(claim) {
-                true => 0,
-                false => self.image.blocks_to_write(claim),
+            let blocks = if self.image.is_in_place(claim) {
+                0
+            } else {
+                self.image.blocks_to_write(claim)
             };
             if self.dealt >= blocks {
                 self.claim += 1;

@@ -68,9 +68,12 @@ impl<'a> Listing<'a> {
 
     pub(super) fn write(&self, writing: &Writing<'_>) -> Result<(), EmitError> {
         let written = self.sink.write_at(self.offset, bytes_of(&self.superblock));
-        let synced = written.and_then(|()| match writing.sync {
-            true => self.sink.sync(),
-            false => Ok(()),
+        let synced = written.and_then(|()| {
+            if writing.sync {
+                self.sink.sync()
+            } else {
+                Ok(())
+            }
         });
         synced.map_err(|error| EmitError::Sink {
             doing: "writing the journal's superblock",

@@ -27,9 +27,10 @@ impl Image<'_> {
     pub(super) fn superblock(&self, group: Group) -> Superblock {
         let mut sb = self.superblock_template;
         sb.s_block_group_nr = Le16::new(u16::try_from(group.get()).unwrap_or(u16::MAX));
-        let damaged = match self.settings.super_only {
-            true => STATE_ERROR,
-            false => 0,
+        let damaged = if self.settings.super_only {
+            STATE_ERROR
+        } else {
+            0
         };
         let clean = if group.get() == 0 { STATE_VALID } else { 0 };
         sb.s_state = Le16::new(clean | damaged);
@@ -282,9 +283,10 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     });
     sb.s_creator_os = Le32::new(settings.creator_os);
     // What the content asks for may bring a feature, and that a revision that has features.
-    sb.s_rev_level = Le32::new(match geometry.features == settings.features {
-        true => settings.revision,
-        false => 1,
+    sb.s_rev_level = Le32::new(if geometry.features == settings.features {
+        settings.revision
+    } else {
+        1
     });
     sb.s_first_ino = Le32::new(Ino::FIRST.get());
     sb.s_inode_size = Le16::new(geometry.inode_size);
@@ -304,9 +306,10 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
         sb.s_min_extra_isize = Le16::new(inode::EXTRA_ISIZE);
         sb.s_want_extra_isize = Le16::new(inode::EXTRA_ISIZE);
     }
-    sb.s_flags = Le32::new(match settings.test_fs {
-        true => FLAG_SIGNED_HASH | FLAG_TEST_FILESYSTEM,
-        false => FLAG_SIGNED_HASH,
+    sb.s_flags = Le32::new(if settings.test_fs {
+        FLAG_SIGNED_HASH | FLAG_TEST_FILESYSTEM
+    } else {
+        FLAG_SIGNED_HASH
     });
     sb.s_encoding = Le16::new(settings.encoding);
     sb.s_encoding_flags = Le16::new(settings.encoding_flags);

@@ -238,9 +238,10 @@ impl<'a> Begun<'a> {
         out.sync(writing)?;
         // Of a journal's device not all is discarded: mke2fs knows nothing of its block size by then.
         let is_journal = settings.features.has(Feature::JournalDev);
-        let length = match is_journal {
-            true => out.length / out.block_bytes * BlockSize::MIN.bytes_u64(),
-            false => out.length,
+        let length = if is_journal {
+            out.length / out.block_bytes * BlockSize::MIN.bytes_u64()
+        } else {
+            out.length
         };
         let discarded = settings.discard && out.discard(length, writing.cancel)?;
         let storage = if discarded && !is_journal && out.sink.discard_zeroes() {
@@ -289,9 +290,10 @@ impl<'a> Begun<'a> {
         let (out, writing) = (&self.out, self.writing);
         let image = Image::new((self.settings, self.storage), layout, tree, early.sorted());
         image.clear_left(self.storage, out)?;
-        match self.settings.super_only {
-            true => image.write_own_inodes(out)?,
-            false => image.zero_stale(self.storage, out)?,
+        if self.settings.super_only {
+            image.write_own_inodes(out)?
+        } else {
+            image.zero_stale(self.storage, out)?
         }
         image.write_batches(out, writing)?;
         out.sync(writing)?;
@@ -575,9 +577,10 @@ impl<'a> Image<'a> {
         // To start a thread takes longer than to write a batch of metadata, and those who write to one
         // file wait for each other.
         let most = writing.threads.get().min(MOST_THREADS);
-        let each = match self.tree.is_empty() {
-            true => METADATA_OF_THREAD,
-            false => 1,
+        let each = if self.tree.is_empty() {
+            METADATA_OF_THREAD
+        } else {
+            1
         };
         let useful = batches.clone().take(most * each).count().div_ceil(each);
         let batches = Mutex::new(batches);

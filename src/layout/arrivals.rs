@@ -149,19 +149,19 @@ impl Arrivals {
         let ratio = self.space.cluster_ratio();
         let blocks = content_blocks(content, self.block_size, ratio);
         self.check_room(blocks)?;
-        let known_nodes = match self.has_extents {
-            true => 0,
-            false => {
-                let mut ranges = block_ranges(content, self.block_size);
-                block_map::nodes_needed(self.block_size, &mut ranges)
-            }
+        let known_nodes = if self.has_extents {
+            0
+        } else {
+            let mut ranges = block_ranges(content, self.block_size);
+            block_map::nodes_needed(self.block_size, &mut ranges)
         };
         self.check_room(blocks + known_nodes * ratio)?;
         self.check_inodes()?;
         let runs = self.take(blocks, block_ranges(content, self.block_size))?;
-        let map_nodes = match self.has_extents {
-            true => self.tree_nodes(content, &runs),
-            false => known_nodes,
+        let map_nodes = if self.has_extents {
+            self.tree_nodes(content, &runs)
+        } else {
+            known_nodes
         };
         self.used += blocks + map_nodes * ratio;
         self.contents += 1;
@@ -176,22 +176,24 @@ impl Arrivals {
 
     fn check_room(&self, blocks: u64) -> Result<(), LayoutError> {
         let needed = blocks.saturating_add(self.used);
-        match needed <= self.room {
-            true => Ok(()),
-            false => Err(LayoutError::ContentTooBig {
+        if needed <= self.room {
+            Ok(())
+        } else {
+            Err(LayoutError::ContentTooBig {
                 needed,
                 free: self.room,
                 block_size: self.block_size.bytes(),
-            }),
+            })
         }
     }
 
     fn check_inodes(&self) -> Result<(), LayoutError> {
         let (own, inodes) = self.inodes;
         let needed = u64::from(own) + self.contents + 1;
-        match needed <= u64::from(inodes) {
-            true => Ok(()),
-            false => Err(LayoutError::TooFewInodes { needed, inodes }),
+        if needed <= u64::from(inodes) {
+            Ok(())
+        } else {
+            Err(LayoutError::TooFewInodes { needed, inodes })
         }
     }
 

@@ -544,9 +544,10 @@ impl Layout {
             }
             system.huge = Some(huge::claim(wish, &place, &mut ledger)?);
         }
-        let (content, xattrs) = match settings.super_only {
-            true => draft.without_places(),
-            false => draft.claim(&system.root, &mut ledger)?,
+        let (content, xattrs) = if settings.super_only {
+            draft.without_places()
+        } else {
+            draft.claim(&system.root, &mut ledger)?
         };
         let counted = quota::Counted {
             geometry: &geometry,
@@ -621,16 +622,18 @@ impl Layout {
     pub fn stated_total_free(&self) -> u64 {
         let twice = u64::from(self.geometry.groups) * self.counted_twice();
         let free = self.ledger.total_free().wrapping_sub(twice);
-        match self.geometry.features.has(Feature::SixtyFourBit) {
-            true => free,
-            false => free & u64::from(u32::MAX),
+        if self.geometry.features.has(Feature::SixtyFourBit) {
+            free
+        } else {
+            free & u64::from(u32::MAX)
         }
     }
 
     fn counted_twice(&self) -> u64 {
-        match self.tables_counted_twice {
-            true => 2 + u64::from(self.geometry.inode_blocks_per_group),
-            false => 0,
+        if self.tables_counted_twice {
+            2 + u64::from(self.geometry.inode_blocks_per_group)
+        } else {
+            0
         }
     }
 

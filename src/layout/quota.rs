@@ -120,9 +120,10 @@ impl QuotaShape {
 
     /// The shape of the file for what `draft` will hold, or else how many ids are too many.
     pub(super) fn of(quota_type: QuotaType, draft: &Draft<'_>) -> Result<Self, usize> {
-        let ids = match draft.is_written() {
-            true => ids(quota_type, draft.owners()),
-            false => Vec::new(),
+        let ids = if draft.is_written() {
+            ids(quota_type, draft.owners())
+        } else {
+            Vec::new()
         };
         let count = ids.len();
         Self::new(ids).ok_or(count)
@@ -130,9 +131,10 @@ impl QuotaShape {
 
     /// The file's size in bytes: without an id, e2fsprogs writes no root of the tree.
     fn size_bytes(&self) -> u64 {
-        match self.ids.is_empty() {
-            true => EMPTY_QUOTA_FILE,
-            false => u64::from(self.blocks) * 1024,
+        if self.ids.is_empty() {
+            EMPTY_QUOTA_FILE
+        } else {
+            u64::from(self.blocks) * 1024
         }
     }
 

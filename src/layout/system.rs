@@ -428,9 +428,10 @@ impl Claims<'_> {
             return Ok(last);
         }
         let most = (blocks - file.blocks).min(NEIGHBOURS_AT_ONCE);
-        let run = match self.ledger.is_free(Run::one(start)) {
-            true => self.ledger.free_run(start, most),
-            false => return Ok(last),
+        let run = if self.ledger.is_free(Run::one(start)) {
+            self.ledger.free_run(start, most)
+        } else {
+            return Ok(last);
         };
         file.append(run, self.ledger)?;
         Ok(Block::new(run.end().get() - 1))

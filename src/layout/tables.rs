@@ -86,9 +86,10 @@ impl Placement {
     /// How many blocks of tables are counted twice by then.
     pub(super) fn counted_twice(self, geometry: &Geometry) -> u64 {
         let per_group = 2 + u64::from(geometry.inode_blocks_per_group);
-        match self.counts_twice(geometry) {
-            true => u64::from(geometry.groups) * per_group,
-            false => 0,
+        if self.counts_twice(geometry) {
+            u64::from(geometry.groups) * per_group
+        } else {
+            0
         }
     }
 }

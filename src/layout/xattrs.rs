@@ -392,9 +392,12 @@ fn inodes_of_values(list: &[StoredXattr]) -> impl Iterator<Item = u32> + '_ {
 pub(super) fn split(room: &Room, set: &[StoredXattr]) -> Result<Split, XattrFault> {
     let mut elsewhere = Vec::new();
     loop {
-        let bytes = |at: usize| match elsewhere.contains(&at) {
-            true => set[at].entry().stored_bytes() - set[at].value.len().next_multiple_of(4),
-            false => set[at].entry().stored_bytes(),
+        let bytes = |at: usize| {
+            if elsewhere.contains(&at) {
+                set[at].entry().stored_bytes() - set[at].value.len().next_multiple_of(4)
+            } else {
+                set[at].entry().stored_bytes()
+            }
         };
         let (inode, block) = share_out(room.inode, set.len(), bytes);
         let needed = block_size_needed(&[]) + block.iter().map(|at| bytes(*at)).sum::<usize>();

@@ -54,9 +54,10 @@ pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Option<FeatureSe
             _ => (name.as_str(), edit.adds),
         };
         let feature = feature(name)?;
-        set = match adds {
-            true => set.with(feature),
-            false => set.without(feature),
+        set = if adds {
+            set.with(feature)
+        } else {
+            set.without(feature)
         };
     }
     Some(set)
@@ -105,10 +106,7 @@ pub(super) fn edit_mount_options(mut set: u32, text: &str) -> Option<u32> {
         if mask & JOURNAL_MODE != 0 {
             set &= !JOURNAL_MODE;
         }
-        set = match edit.adds {
-            true => set | mask,
-            false => set & !mask,
-        };
+        set = if edit.adds { set | mask } else { set & !mask };
     }
     Some(set)
 }

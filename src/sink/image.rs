@@ -102,9 +102,10 @@ impl ImageFile {
         }
         let file = fs::File::open(path)?;
         let opened = file.metadata()?;
-        let size_bytes = match sys::is_block_device(&opened) {
-            true => sys::block_device_size(&file)?,
-            false => opened.len(),
+        let size_bytes = if sys::is_block_device(&opened) {
+            sys::block_device_size(&file)?
+        } else {
+            opened.len()
         };
         Ok(Self { file, size_bytes })
     }

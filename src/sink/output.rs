@@ -213,9 +213,10 @@ impl Draft {
     /// Where it cannot be cut.
     pub fn end_at(&self, end: u64) -> io::Result<()> {
         let is_new = self.0.origin == Origin::Nothing;
-        match is_new && self.0.file.size_bytes() > end {
-            true => self.0.file.handle().set_len(end),
-            false => Ok(()),
+        if is_new && self.0.file.size_bytes() > end {
+            self.0.file.handle().set_len(end)
+        } else {
+            Ok(())
         }
     }
 

@@ -196,9 +196,10 @@ impl Undo {
     /// Where the system does not tell which file it is.
     #[cfg(all(unix, feature = "cli"))]
     pub fn remove_on_abort(&self) -> io::Result<()> {
-        match self.is_new {
-            true => sys::remove_on_abort(&self.file, &self.path),
-            false => Ok(()),
+        if self.is_new {
+            sys::remove_on_abort(&self.file, &self.path)
+        } else {
+            Ok(())
         }
     }
 

@@ -190,9 +190,10 @@ impl Source for Copy {
         let mut path = tree.path(parent);
         path.push(b'/');
         path.extend_from_slice(&name);
-        let leaf = match is_directory {
-            true => Leaf::Directory,
-            false => Leaf::Other,
+        let leaf = if is_directory {
+            Leaf::Directory
+        } else {
+            Leaf::Other
         };
         let path = path
             .iter()
@@ -201,9 +202,10 @@ impl Source for Copy {
         if self.patterns.exclude_within(path, leaf) {
             return Ok(Declared::default());
         }
-        match is_directory {
-            true => self.directory(tree, place),
-            false => self.file(tree, place),
+        if is_directory {
+            self.directory(tree, place)
+        } else {
+            self.file(tree, place)
         }
     }
 }

@@ -203,9 +203,10 @@ impl<R: BufRead> Zstd<R> {
         self.in_frame = false;
         let stated = self.decoder.get_checksum_from_data();
         let found = self.decoder.get_calculated_checksum();
-        match stated.is_none() || stated == found {
-            true => Ok(()),
-            false => Err(io::Error::other("a frame's checksum is wrong")),
+        if stated.is_none() || stated == found {
+            Ok(())
+        } else {
+            Err(io::Error::other("a frame's checksum is wrong"))
         }
     }
 }

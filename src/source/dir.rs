@@ -371,9 +371,10 @@ impl Walk<'_> {
     /// Leaves a directory for one below.
     fn leave(&mut self, level: &mut Level) -> Result<(), SourceError> {
         level.spot = None;
-        match level.looked.as_slice().is_empty() {
-            true => self.empty(level),
-            false => self.hand_over(level),
+        if level.looked.as_slice().is_empty() {
+            self.empty(level)
+        } else {
+            self.hand_over(level)
         }
     }
 

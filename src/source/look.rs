@@ -286,9 +286,10 @@ impl Look<'_> {
         }
         let read = room.take((size, reading.block_bytes), |bytes| {
             file.read_exact_at(bytes, 0)?;
-            match same_file(&sys::stat_of(file)?, stat) {
-                true => Ok(()),
-                false => Err(changed()),
+            if same_file(&sys::stat_of(file)?, stat) {
+                Ok(())
+            } else {
+                Err(changed())
             }
         });
         read.unwrap_or(0..0)
@@ -469,9 +470,10 @@ pub(super) fn target(directory: &File, name: &[u8], stat: &Stat) -> io::Result<V
 /// Says whether `name` is still what `stat` shows: what is asked by name each time may be another by
 /// then.
 fn still_is(directory: &File, name: &[u8], stat: &Stat) -> io::Result<()> {
-    match same_file(&sys::stat_at(directory, name)?, stat) {
-        true => Ok(()),
-        false => Err(changed()),
+    if same_file(&sys::stat_at(directory, name)?, stat) {
+        Ok(())
+    } else {
+        Err(changed())
     }
 }
 

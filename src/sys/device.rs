@@ -108,9 +108,10 @@ fn sysfs(number: u64) -> (PathBuf, PathBuf) {
     let minor = (number & 0xff) | (number >> 12 & !0xff & 0xffff_ffff);
     let directory = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
     let own = directory.join("queue");
-    let queue = match own.exists() {
-        true => own,
-        false => directory.join("../queue"),
+    let queue = if own.exists() {
+        own
+    } else {
+        directory.join("../queue")
     };
     (directory, queue)
 }

@@ -38,9 +38,10 @@ fn checked(image: &Path) -> Result<Report> {
 fn clean(image: &Path, about: &str) -> Result<()> {
     let report = checked(image)?;
     let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-    match report.is_clean() {
-        true => Ok(()),
-        false => Err(format!("{about}:\n  {}", lines.join("\n  ")).into()),
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(format!("{about}:\n  {}", lines.join("\n  ")).into())
     }
 }
 

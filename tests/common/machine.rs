@@ -95,9 +95,10 @@ fn directory() -> PathBuf {
 
 fn kernel() -> Result<PathBuf> {
     let path = directory().join("vmlinuz");
-    match path.is_file() {
-        true => Ok(path),
-        false => Err("target/machine/vmlinuz is needed: tests/install-oracles brings it".into()),
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err("target/machine/vmlinuz is needed: tests/install-oracles brings it".into())
     }
 }
 

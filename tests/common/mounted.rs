@@ -86,9 +86,10 @@ impl Mounted<'_> {
         // directories alone.
         let is_read = matches!(node.kind, Kind::File(_) | Kind::Directory(_));
         let needed = self.tree.xattrs(node.xattrs).iter().map(|xattr| {
-            let value = match is_read || !xattr.name.starts_with(b"user.") {
-                true => xattr.value.clone(),
-                false => Vec::new(),
+            let value = if is_read || !xattr.name.starts_with(b"user.") {
+                xattr.value.clone()
+            } else {
+                Vec::new()
             };
             (xattr.name.clone(), value)
         });
@@ -112,14 +113,16 @@ impl Mounted<'_> {
             (found.mtime(), found.mtime_nsec()),
             (found.ctime(), found.ctime_nsec()),
         ];
-        let most = match self.has_long_times {
-            true => TIME_MAX,
-            false => i64::from(i32::MAX),
+        let most = if self.has_long_times {
+            TIME_MAX
+        } else {
+            i64::from(i32::MAX)
         };
         let needed = needed.map(|time| {
-            let nanoseconds = match self.has_long_times {
-                true => time.nanoseconds.into(),
-                false => 0,
+            let nanoseconds = if self.has_long_times {
+                time.nanoseconds.into()
+            } else {
+                0
             };
             (time.seconds.clamp(TIME_MIN, most), nanoseconds)
         });
@@ -161,8 +164,9 @@ fn same<T: PartialEq + std::fmt::Debug>(
     seen: &T,
     needed: &T,
 ) -> Result<()> {
-    match seen == needed {
-        true => Ok(()),
-        false => Err(format!("{}: {what}: {seen:?} is not {needed:?}", path.display()).into()),
+    if seen == needed {
+        Ok(())
+    } else {
+        Err(format!("{}: {what}: {seen:?} is not {needed:?}", path.display()).into())
     }
 }

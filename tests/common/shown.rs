@@ -125,9 +125,12 @@ impl Comparison<'_> {
         // directories alone.
         let found: BTreeMap<Vec<u8>, Vec<u8>> = found
             .into_iter()
-            .map(|it| match readable || !it.name.starts_with(b"user.") {
-                true => (it.name, it.value),
-                false => (it.name, Vec::new()),
+            .map(|it| {
+                if readable || !it.name.starts_with(b"user.") {
+                    (it.name, it.value)
+                } else {
+                    (it.name, Vec::new())
+                }
             })
             .collect();
         same(path, "xattrs", &found, &shown)
@@ -195,8 +198,9 @@ fn flags(inode: &Inode, path: &Path) -> Result<()> {
 }
 
 fn same<T: PartialEq + Debug>(path: &Path, what: &str, ours: &T, shown: &T) -> Result<()> {
-    match ours == shown {
-        true => Ok(()),
-        false => Err(format!("{}: {what}: {ours:?} is not {shown:?}", path.display()).into()),
+    if ours == shown {
+        Ok(())
+    } else {
+        Err(format!("{}: {what}: {ours:?} is not {shown:?}", path.display()).into())
     }
 }

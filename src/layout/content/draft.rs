@@ -360,9 +360,10 @@ impl<'a> Draft<'a> {
         encoding_flags: u16,
     ) -> Result<DirectoryPlan, LayoutError> {
         let entries = self.tree.entries(id);
-        let names = match self.lists_lost_found(id) {
-            true => NamesIn::with_lost_found(entries),
-            false => NamesIn::new(entries),
+        let names = if self.lists_lost_found(id) {
+            NamesIn::with_lost_found(entries)
+        } else {
+            NamesIn::new(entries)
         };
         let mut rules = self.content.rules;
         if self.content.flags_of(self.tree.node(id)) & FLAG_CASEFOLD != 0 {
@@ -561,9 +562,10 @@ impl<'a> Draft<'a> {
         let plans = self.content.plans.iter();
         let rest: u64 = plans.map(|plan| plan.data_blocks(ratio)).sum();
         let rest = rest - self.placed_blocks;
-        let maps: u64 = match self.content.has_extents {
-            true => 0,
-            false => self.file_map_nodes(),
+        let maps: u64 = if self.content.has_extents {
+            0
+        } else {
+            self.file_map_nodes()
         };
         let values: u64 = self
             .xattrs

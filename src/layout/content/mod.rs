@@ -207,9 +207,10 @@ impl Content {
     pub fn entries<'a>(&'a self, tree: &'a Tree, node: NodeId) -> EntriesIn<'a> {
         let entries = tree.entries(node);
         EntriesIn {
-            names: match node == NodeId::ROOT && self.lost_found.is_none() {
-                true => NamesIn::with_lost_found(entries),
-                false => NamesIn::new(entries),
+            names: if node == NodeId::ROOT && self.lost_found.is_none() {
+                NamesIn::with_lost_found(entries)
+            } else {
+                NamesIn::new(entries)
             },
             tree,
             content: self,

@@ -136,13 +136,12 @@ impl Placer<'_> {
                 && !self.xattrs.is_inline(id)
             {
                 let plan = self.content.plan_of(id);
-                match plan.extents.is_empty() {
-                    true => {
-                        let ranges = block_ranges(file, self.block_size);
-                        let blocks = plan.data_blocks(self.cluster_ratio);
-                        self.place_data(Holder::Node(id), blocks, ranges)?;
-                    }
-                    false => self.map_claimed(id)?,
+                if plan.extents.is_empty() {
+                    let ranges = block_ranges(file, self.block_size);
+                    let blocks = plan.data_blocks(self.cluster_ratio);
+                    self.place_data(Holder::Node(id), blocks, ranges)?;
+                } else {
+                    self.map_claimed(id)?
                 }
             }
         }

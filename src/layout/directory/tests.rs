@@ -416,9 +416,10 @@ fn the_first_directories_are_those_of_mke2fs() {
         rules.format.file_types = words[3] == "types";
         let root = words[4] == "2";
         let listing = First(root);
-        let plan = match root {
-            true => DirectoryPlan::new(&listing, &rules).expect("one block"),
-            false => DirectoryPlan::lost_and_found(rules.format.block_size),
+        let plan = if root {
+            DirectoryPlan::new(&listing, &rules).expect("one block")
+        } else {
+            DirectoryPlan::lost_and_found(rules.format.block_size)
         };
         let directory = Directory {
             rules: &rules,

@@ -51,9 +51,10 @@ pub(super) fn extend(
         // What it may grow to is compared with its size, which is still to be found.
         .filter(|wish| !options.any_size || !matches!(wish, Ok(Extended::Resize(_))))
         .collect();
-    match wishes.is_empty() {
-        true => Ok(()),
-        false => extend_by(settings, host, wishes, remark),
+    if wishes.is_empty() {
+        Ok(())
+    } else {
+        extend_by(settings, host, wishes, remark)
     }
 }
 
@@ -226,9 +227,10 @@ fn reserve_descriptors(settings: &mut Settings, size: Size) -> Result<(), Compla
         .blocks_per_group
         .map_or(block_bytes * 8, u64::from)
         .max(1);
-    let desc_size = match settings.features.has(Feature::SixtyFourBit) {
-        true => settings.desc_size.map_or(64, u64::from),
-        false => 32,
+    let desc_size = if settings.features.has(Feature::SixtyFourBit) {
+        settings.desc_size.map_or(64, u64::from)
+    } else {
+        32
     };
     let per_block = block_bytes / desc_size;
     // mke2fs counts groups in 32 bits.

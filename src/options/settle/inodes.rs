@@ -36,9 +36,12 @@ pub(super) fn size_inodes(
             .find(|rules| rules.inode_size)
             .filter(|bytes| *bytes != 0)
     };
-    let by_rules = || match settings.features.has(Feature::Project) {
-        true => by_rules().max(Some(i64::from(2 * GOOD_OLD_INODE_SIZE))),
-        false => by_rules(),
+    let by_rules = || {
+        if settings.features.has(Feature::Project) {
+            by_rules().max(Some(i64::from(2 * GOOD_OLD_INODE_SIZE)))
+        } else {
+            by_rules()
+        }
     };
     // Where nothing says a size, ext2fs_initialize takes EXT2_GOOD_OLD_INODE_SIZE.
     let asked = options.inode_size.map(i64::from).or_else(by_rules);

@@ -177,9 +177,10 @@ fn check_wishes(options: &Options) -> Result<(), Refusal> {
 }
 
 fn check_percent(percent: f64) -> Result<f64, Refusal> {
-    match (0.0..=50.0).contains(&percent) {
-        true => Ok(percent),
-        false => Err(Refusal::ReservedPercent(percent)),
+    if (0.0..=50.0).contains(&percent) {
+        Ok(percent)
+    } else {
+        Err(Refusal::ReservedPercent(percent))
     }
 }
 

@@ -78,9 +78,10 @@ pub(super) fn start(
         fast_commit_kibibytes: options.fast_commit_kibibytes,
         journal_v1: options.journal_v1,
         journal_device: host.journal_device,
-        journal_location: match packed_meta_blocks {
-            true => Some(0),
-            false => journal_location(options, rules, blocks.size),
+        journal_location: if packed_meta_blocks {
+            Some(0)
+        } else {
+            journal_location(options, rules, blocks.size)
         },
         orphan_file_blocks: None,
         uuid,

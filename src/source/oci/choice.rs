@@ -231,9 +231,10 @@ fn check(path: &str, bytes: &[u8], needed: &Digest) -> Result<(), Fault> {
 fn blob(store: &Store, descriptor: &Descriptor) -> Result<Blob, Fault> {
     let blob = store.open(&descriptor.digest.path())?;
     let (found, needed) = (blob.size_bytes, descriptor.size);
-    match found == needed {
-        true => Ok(blob),
-        false => Err(FileFault::OtherSize { found, needed }.of(&blob.path)),
+    if found == needed {
+        Ok(blob)
+    } else {
+        Err(FileFault::OtherSize { found, needed }.of(&blob.path))
     }
 }
 
@@ -272,11 +273,13 @@ fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Laye
 
 fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), Fault> {
     let diff_ids = diff_ids.len();
-    match layers == diff_ids {
-        true if layers > LAYERS_MAX => Err(ImageFault::Layers(layers, LAYERS_MAX).into()),
-        true => Ok(()),
-        false => Err(ImageFault::LayerCount { layers, diff_ids }.into()),
+    if layers != diff_ids {
+        return Err(ImageFault::LayerCount { layers, diff_ids }.into());
     }
+    if layers > LAYERS_MAX {
+        return Err(ImageFault::Layers(layers, LAYERS_MAX).into());
+    }
+    Ok(())
 }
 
 /// The layers, the lowest first, of the image in what `docker save` wrote.

@@ -233,9 +233,10 @@ struct Layout {
 /// Says whether the file `oci-layout` is of a version known here.
 pub(super) fn check_layout(path: &str, bytes: &[u8]) -> Result<(), Fault> {
     let layout: Layout = parse(path, bytes)?;
-    match layout.image_layout_version.starts_with("1.") {
-        true => Ok(()),
-        false => Err(FileFault::LayoutVersion(layout.image_layout_version).of(path)),
+    if layout.image_layout_version.starts_with("1.") {
+        Ok(())
+    } else {
+        Err(FileFault::LayoutVersion(layout.image_layout_version).of(path))
     }
 }
 

@@ -43,9 +43,10 @@ impl Members {
                 EntryKind::Symlink(target) => {
                     let end = path.iter().rposition(|byte| *byte == b'/');
                     let above = end.map_or(&b""[..], |end| &path[..end]);
-                    link(match target.starts_with(b"/") {
-                        true => None,
-                        false => normal(&[above, b"/", &target].concat()),
+                    link(if target.starts_with(b"/") {
+                        None
+                    } else {
+                        normal(&[above, b"/", &target].concat())
                     })
                 }
                 EntryKind::HardLink(target) => link(normal(&target)),

@@ -40,9 +40,10 @@ fn the_only(images: &[Named]) -> Result<Vec<usize>, Fault> {
     let one_digest =
         images[0].digest.is_some() && images.iter().all(|image| image.digest == images[0].digest);
     let one_name = images.iter().all(|image| image.names == images[0].names);
-    match one_digest || one_name {
-        true => Ok(all),
-        false => Err(ImageFault::WhichImage(ways(images)).into()),
+    if one_digest || one_name {
+        Ok(all)
+    } else {
+        Err(ImageFault::WhichImage(ways(images)).into())
     }
 }
 
@@ -67,12 +68,11 @@ fn called(wanted: &str, images: &[Named]) -> Result<Vec<usize>, Fault> {
     }
     let found = some(by_name(&|it| untagged(it) == name)).ok_or_else(|| no_such(wanted, images))?;
     let first = &images[found[0]];
-    match found.iter().all(|at| images[*at].names == first.names) {
-        true => Ok(found),
-        false => {
-            let meant = found.iter().flat_map(|at| images[*at].ways()).collect();
-            Err(ImageFault::WhichImage(sorted(meant)).into())
-        }
+    if found.iter().all(|at| images[*at].names == first.names) {
+        Ok(found)
+    } else {
+        let meant = found.iter().flat_map(|at| images[*at].ways()).collect();
+        Err(ImageFault::WhichImage(sorted(meant)).into())
     }
 }
 

@@ -52,9 +52,10 @@ pub(super) fn meaning(path: &[u8]) -> Result<Meaning, &'static str> {
     };
     let mut parents = names.filter(|name| name.starts_with(PREFIX)).peekable();
     if parents.peek().is_some() {
-        return match parents.all(|name| name.starts_with(META)) {
-            true => Ok(Meaning::Ignored),
-            false => Err("a whiteout takes away, and can hold nothing"),
+        return if parents.all(|name| name.starts_with(META)) {
+            Ok(Meaning::Ignored)
+        } else {
+            Err("a whiteout takes away, and can hold nothing")
         };
     }
     let what = match last.strip_prefix(PREFIX) {

@@ -78,12 +78,13 @@ impl DeviceTable {
         for row in table.rows() {
             let (line, row) = row?;
             nodes = nodes.saturating_add(row.count);
-            let checked = match nodes > RANGE_NODES_MAX {
-                true => Err(Fault::Nodes {
+            let checked = if nodes > RANGE_NODES_MAX {
+                Err(Fault::Nodes {
                     nodes,
                     most: RANGE_NODES_MAX,
-                }),
-                false => row.check(),
+                })
+            } else {
+                row.check()
             };
             checked.map_err(|fault| fault.at(&table.file, line))?;
         }

@@ -119,9 +119,10 @@ impl Entry<'_> {
         name: &Name,
         here: Option<NodeId>,
     ) -> Result<Option<NodeId>, Fault> {
-        let if_missing = match self.keywords.optional {
-            true => IfMissing::Stop,
-            false => IfMissing::Make(self.now),
+        let if_missing = if self.keywords.optional {
+            IfMissing::Stop
+        } else {
+            IfMissing::Make(self.now)
         };
         let (spot, path) = match (name, here) {
             (Name::Path(path), _) => (place::find(tree, path, if_missing)?, path),

@@ -215,9 +215,10 @@ impl<'a> Lines<'a> {
                 let mut keywords = self.set.clone();
                 words.try_for_each(|word| keywords.read(word))?;
                 keywords.settle()?;
-                let name = match first.contains(&b'/') {
-                    true => Name::Path(name),
-                    false => Name::Here(name),
+                let name = if first.contains(&b'/') {
+                    Name::Path(name)
+                } else {
+                    Name::Here(name)
                 };
                 Ok(Some(Line::Entry(name, Box::new(keywords))))
             }

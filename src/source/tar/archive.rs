@@ -43,9 +43,10 @@ pub trait Input: Read {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let mut input = self;
         let passed = io::copy(&mut Read::take(&mut input, bytes), &mut io::sink())?;
-        match passed == bytes {
-            true => Ok(()),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        if passed == bytes {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
         }
     }
 }
@@ -626,12 +627,13 @@ fn link_target(target: Vec<u8>, doubts: &mut Vec<Fault>) -> Vec<u8> {
 
 fn check_length(path: &[u8]) -> Result<(), Fault> {
     let bytes = bytes(path.len());
-    match bytes > MOST_PATH {
-        true => Err(Fault::TooLong {
+    if bytes > MOST_PATH {
+        Err(Fault::TooLong {
             bytes,
             most: MOST_PATH,
-        }),
-        false => Ok(()),
+        })
+    } else {
+        Ok(())
     }
 }
 

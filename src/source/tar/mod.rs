@@ -217,11 +217,12 @@ impl Tar {
     /// A program at the other end of a pipe shall not find it closed, and what follows the archive's
     /// end tells whether a compressed stream is whole.
     fn drained(&self, is_all: io::Result<bool>) -> Result<(), SourceError> {
-        match is_all.map_err(|error| self.unread(error))? {
-            true => Ok(()),
-            false => Err(self.unread(io::Error::other(
+        if is_all.map_err(|error| self.unread(error))? {
+            Ok(())
+        } else {
+            Err(self.unread(io::Error::other(
                 "more than 1 GiB follows the archive's end",
-            ))),
+            )))
         }
     }
 
@@ -260,9 +261,10 @@ impl Tar {
             let content = match &entry.kind {
                 EntryKind::File(stored) => {
                     let mut data = Data::of(archive);
-                    let kept = match Unpack::may_ask_for(&entry.path, stored) {
-                        true => keeper.keep_and_copy(stored.clone(), &mut data, &mut copy),
-                        false => keeper.keep(stored.clone(), &mut data),
+                    let kept = if Unpack::may_ask_for(&entry.path, stored) {
+                        keeper.keep_and_copy(stored.clone(), &mut data, &mut copy)
+                    } else {
+                        keeper.keep(stored.clone(), &mut data)
                     };
                     let mut unkept = |error| match data.fault.take() {
                         Some(fault) => SourceError::other(fault),

@@ -155,9 +155,10 @@ impl ContentReader for Reader<'_> {
         let now = self.stored.file.metadata()?;
         let times = before.modified().ok().zip(now.modified().ok());
         let is_same = times.is_none_or(|(before, now)| before == now);
-        match is_same && before.len() == now.len() {
-            true => Ok(()),
-            false => Err(io::Error::other("the archive changed while it was read")),
+        if is_same && before.len() == now.len() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the archive changed while it was read"))
         }
     }
 }
