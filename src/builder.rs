@@ -5,9 +5,9 @@ mod sparse;
 mod stream;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 
-use crate::emit::{Sinks, Writing, emit_to};
+use crate::cancel::Cancel;
+use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutWarning};
@@ -32,6 +32,7 @@ pub struct Builder {
     fit: Option<Fit>,
     sparse: Sparse,
     early: bool,
+    cancel: Cancel,
 }
 
 /// What the tree shall hold.
@@ -115,6 +116,7 @@ impl Builder {
             fit: None,
             sparse: Sparse::default(),
             early: false,
+            cancel: Cancel::new(),
         }
     }
 
@@ -191,6 +193,30 @@ impl Builder {
         self
     }
 
+    /// Hears of a wish to stop: once it is there, [`plan`](Self::plan) and [`ready`](Self::ready) soon end
+    /// with an error that [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call
+    /// that waits for somebody else. [`Writing::cancel`] is for what is written then.
+    ///
+    /// ```
+    /// use mke4fs::Builder;
+    /// use mke4fs::cancel::Cancel;
+    /// use mke4fs::options::{Host, Options};
+    /// use mke4fs::source::dir::Directory;
+    ///
+    /// let cancel = Cancel::new();
+    /// let builder = Builder::new(Options::new(), Host::fixed(0))
+    ///     .source(Directory::new("src"))
+    ///     .fit(mke4fs::Fit::Auto)
+    ///     .cancel(&cancel);
+    /// cancel.cancel();
+    /// assert!(builder.plan().is_err_and(|error| error.is_cancelled()));
+    /// ```
+    #[must_use]
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
     /// Reads the sources and decides every block. Nothing is written.
     ///
     /// # Errors
@@ -200,9 +226,9 @@ impl Builder {
         let Found {
             mut tree,
             mut notices,
-        } = self.wanted.find(&settings, Contents::Later)?;
-        let cancel = AtomicBool::new(false);
-        sparse::apply(self.sparse, &mut tree, &settings, &cancel)?;
+        } = self.wanted.find(&settings, Contents::Later, &self.cancel)?;
+        let cancel = self.cancel.flag();
+        sparse::apply(self.sparse, &mut tree, &settings, cancel)?;
         let (settled, layout) = match self.fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
@@ -210,10 +236,11 @@ impl Builder {
             }
             None => {
                 let settled = plan::settle(&self.options, &self.host, &tree)?;
-                let layout = sparse::lay_out(self.sparse, &mut tree, &settled.settings, &cancel)?;
+                let layout = sparse::lay_out(self.sparse, &mut tree, &settled.settings, cancel)?;
                 (settled, layout)
             }
         };
+        self.cancel.check().map_err(|_| EmitError::Cancelled)?;
         notices.extend(settled.notices.into_iter().map(Notice::Options));
         notices.extend(of_layout(&layout));
         Ok(Plan {
@@ -282,7 +309,24 @@ enum Contents<'a> {
 
 impl Wanted {
     /// Asks every source for what it holds, one over the other, and follows the rules.
-    fn find(self, settings: &Settings, mut contents: Contents<'_>) -> Result<Found, Error> {
+    fn find(
+        self,
+        settings: &Settings,
+        contents: Contents<'_>,
+        cancel: &Cancel,
+    ) -> Result<Found, Error> {
+        let found = self.find_all(settings, contents, cancel);
+        // Whatever a source makes of it.
+        cancel.check().map_err(|_| EmitError::Cancelled)?;
+        found
+    }
+
+    fn find_all(
+        self,
+        settings: &Settings,
+        mut contents: Contents<'_>,
+        cancel: &Cancel,
+    ) -> Result<Found, Error> {
         let latest = settings.latest_time.map(Timestamp::from_seconds);
         let latest = latest.map(Rule::LatestTime).into_iter();
         let rules: Vec<Rule> = latest.chain(self.rules).collect();
@@ -297,6 +341,7 @@ impl Wanted {
             }
             source.filter_xattrs(&kept_xattrs);
             source.replace_owners(&owners);
+            source.heed(cancel);
             let declared = match &mut contents {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?

@@ -1,5 +1,7 @@
 //! Given a wish to stop, tells it to whoever works; never stops anything by force.
 
+use std::fmt;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,9 +34,67 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Says whether to go on.
+    ///
+    /// # Errors
+    /// Where it was asked to stop.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.is_cancelled() {
+            return Err(Cancelled);
+        }
+        Ok(())
+    }
+
     /// The flag itself, for [`Writing`](crate::emit::Writing).
     pub fn flag(&self) -> &AtomicBool {
         &self.0
+    }
+}
+
+/// Somebody asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+impl From<Cancelled> for io::Error {
+    fn from(cancelled: Cancelled) -> Self {
+        // Of the kind Interrupted it would be taken for a reason to try again.
+        Self::other(cancelled)
+    }
+}
+
+/// A reader that fails once it was asked to stop.
+#[cfg_attr(
+    not(feature = "tar"),
+    allow(dead_code, reason = "archives are read through it")
+)]
+pub(crate) struct Heeding<R> {
+    reader: R,
+    cancel: Cancel,
+}
+
+#[cfg_attr(
+    not(feature = "tar"),
+    allow(dead_code, reason = "archives are read through it")
+)]
+impl<R> Heeding<R> {
+    pub(crate) fn new(reader: R, cancel: &Cancel) -> Self {
+        let cancel = cancel.clone();
+        Self { reader, cancel }
+    }
+}
+
+impl<R: Read> Read for Heeding<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check()?;
+        self.reader.read(buffer)
     }
 }
 

@@ -28,6 +28,10 @@ use tempfile::TempDir;
 /// How many files the builds here have.
 const FILES: u64 = 200;
 
+/// Has a run keep an undo file. A new output has nothing that it could keep: where the run makes
+/// nothing, it leaves none.
+const UNDO: [&str; 2] = ["-z", "undo"];
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
@@ -129,12 +133,16 @@ impl Workplace {
         let output = command.output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let left = fs::read(self.image()).ok();
-        let _ = fs::remove_file(self.image());
+        let undo = self.at("undo").exists();
+        for file in [self.image(), self.at("undo")] {
+            let _ = fs::remove_file(file);
+        }
         let story = |what: &str| Err(format!("{what}, {}: {said}", output.status));
         match (output.status.success(), left) {
             (true, Some(image)) if image == whole => Ok(Outcome::Whole),
             (true, _) => story("another image, or none"),
             (false, Some(_)) => story("left something"),
+            (false, None) if undo => story("left an undo file"),
             (false, None) => match why(output.status, &said) {
                 Ok(outcome) => Ok(outcome),
                 Err(what) => story(what),
@@ -147,6 +155,7 @@ impl Workplace {
         tools::run(&mut self.command(&[], more)).expect("nothing fails");
         let image = fs::read(self.image()).expect("it is there");
         fs::remove_file(self.image()).expect("it goes");
+        let _ = fs::remove_file(self.at("undo"));
         image
     }
 }
@@ -224,6 +233,7 @@ fn numbers(workplace: &Workplace, more: &[&str]) -> [BTreeMap<String, u64>; 2] {
     let before = calls(nothing, &log);
     let all = calls(workplace.command(&traced, more), &log);
     fs::remove_file(workplace.image()).expect("it goes");
+    let _ = fs::remove_file(workplace.at("undo"));
     [before, all]
 }
 
@@ -236,7 +246,8 @@ fn every_system_call_may_fail() {
     let mut table = Table::default();
     // strace counts each thread's calls by themselves, so there is one, but where threads fail.
     for (threads, size) in [("1", "auto"), ("1", "64M"), ("3", "auto"), ("3", "64M")] {
-        let more = ["--threads", threads, "--sync", "--size", size];
+        let undo = if size == "64M" { &UNDO[..] } else { &[] };
+        let more = [&["--threads", threads, "--sync", "--size", size], undo].concat();
         let is_about = |call: &str| (call == "clone3") == (threads != "1");
         let calls = CALLS.iter().filter(|(call, _)| is_about(call));
         fail_calls(&workplace, &more, calls, &mut table);
@@ -277,16 +288,19 @@ fn a_signal_may_come_at_any_moment() {
     }
     let workplace = Workplace::new();
     let mut table = Table::default();
-    for size in ["auto", "64M"] {
-        send_signals(&workplace, &["--threads", "1", "--size", size], &mut table);
-    }
+    let words = ["--threads", "1", "--size"];
+    send_signals(&workplace, &[&words[..], &["auto"]].concat(), &mut table);
+    let with_undo = [&words[..], &["64M"], &UNDO].concat();
+    send_signals(&workplace, &with_undo, &mut table);
     table.close();
 }
 
 fn send_signals(workplace: &Workplace, more: &[&str], table: &mut Table) {
     let whole = workplace.whole(more);
     let [before, all] = numbers(workplace, more);
-    for signal in ["SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"] {
+    for signal in [
+        "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR1", "SIGXCPU", "SIGPIPE",
+    ] {
         for call in ["getdents64", "newfstatat", "ftruncate", "flock", "pwrite64"] {
             let first = before.get(call).copied().unwrap_or(0) + 1;
             for number in some(first, all[call]) {

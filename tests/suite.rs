@@ -17,6 +17,7 @@ mod cli;
 mod content;
 mod devices;
 mod early;
+mod ends;
 mod faults;
 mod features;
 mod features_content;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stream::Built;
 use super::{Builder, Contents, Found, Notice, Sparse, Wanted, of_layout, sparse};
+use crate::cancel::Cancel;
 use crate::emit::{self, Begun, EmitError, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -31,6 +32,8 @@ pub(super) struct Early {
     arrivals: Arrivals,
     pub(super) notices: Vec<Notice>,
     wanted: Wanted,
+    /// What was asked to stop before anything was written.
+    cancel: Cancel,
 }
 
 impl fmt::Debug for Early {
@@ -74,6 +77,7 @@ impl Early {
             arrivals,
             notices: notices.collect(),
             wanted: builder.wanted,
+            cancel: builder.cancel,
         }))
     }
 
@@ -96,7 +100,7 @@ impl Early {
         };
         let found = self
             .wanted
-            .find(&self.settings, Contents::Early(&mut guess));
+            .find(&self.settings, Contents::Early(&mut guess), &self.cancel);
         let Guess {
             in_place, failure, ..
         } = guess;

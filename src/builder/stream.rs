@@ -9,6 +9,7 @@ use std::thread;
 
 use super::early::Early;
 use super::{Builder, Contents, Found, Notice, Plan, Wanted, end_bytes, of_layout};
+use crate::cancel::Cancel;
 use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -39,6 +40,7 @@ struct Streaming {
     arrivals: Arrivals,
     notices: Vec<Notice>,
     wanted: Wanted,
+    cancel: Cancel,
 }
 
 impl fmt::Debug for Streaming {
@@ -89,6 +91,7 @@ impl Ready {
             arrivals,
             notices: settled.notices.into_iter().map(Notice::Options).collect(),
             wanted: builder.wanted,
+            cancel: builder.cancel,
         }))))
     }
 
@@ -197,6 +200,7 @@ impl Streaming {
             geometry,
             arrivals,
             wanted,
+            cancel,
             ..
         } = self;
         let begun = Begun::new(&settings, &geometry, sink, writing)?;
@@ -208,7 +212,7 @@ impl Streaming {
                 released: Arc::default(),
                 failure: None,
             };
-            let found = wanted.find(&settings, Contents::Stream(&mut store));
+            let found = wanted.find(&settings, Contents::Stream(&mut store), &cancel);
             (found, store.finish())
         });
         if writing.cancel.load(Ordering::Relaxed) {
@@ -320,6 +324,10 @@ impl From<ArrivalError> for Fault {
 }
 
 impl ContentStore for Placing<'_> {
+    fn check(&mut self) -> io::Result<()> {
+        self.arriving.check()
+    }
+
     fn keep(
         &mut self,
         size_bytes: u64,

@@ -26,6 +26,7 @@ mod directory;
 mod extents;
 mod finding;
 mod groups;
+mod heeding;
 mod htree;
 mod inodes;
 mod journal;
@@ -43,7 +44,9 @@ mod xattrs;
 pub use crate::sink::{ImageFile, ReadAt};
 pub use finding::{Area, Fault, Finding, Owner, Place, Report};
 
+use crate::cancel::{Cancel, Cancelled};
 use crate::feature::Feature;
+use heeding::Heeding;
 use inodes::Walk;
 use volume::Storage;
 
@@ -67,8 +70,30 @@ impl Default for CheckOptions {
 
 /// Checks the filesystem in `image`.
 pub fn check<I: ReadAt + ?Sized>(image: &I, options: &CheckOptions) -> Report {
-    let storage = Storage {
+    check_all(&image, options)
+}
+
+/// Checks the filesystem in `image`, as [`check`] does, unless somebody asks to stop.
+///
+/// # Errors
+/// Soon after somebody asked to stop.
+pub fn check_until<I: ReadAt + ?Sized>(
+    image: &I,
+    options: &CheckOptions,
+    cancel: &Cancel,
+) -> Result<Report, Cancelled> {
+    let heeding = Heeding {
         image: &image,
+        cancel,
+    };
+    let report = check_all(&heeding, options);
+    cancel.check()?;
+    Ok(report)
+}
+
+fn check_all(image: &dyn ReadAt, options: &CheckOptions) -> Report {
+    let storage = Storage {
+        image,
         base: options.offset_bytes,
         most_findings: options.most_findings,
     };

@@ -179,6 +179,17 @@ impl<'a> Arriving<'a> {
         Ok(())
     }
 
+    /// Says whether to go on.
+    ///
+    /// # Errors
+    /// Where the caller cancels.
+    pub fn check(&self) -> io::Result<()> {
+        if self.writing.cancel.load(Ordering::Relaxed) {
+            return Err(io::Error::other(EmitError::Cancelled));
+        }
+        Ok(())
+    }
+
     /// Writes what has gathered, and waits until all is written.
     ///
     /// # Errors

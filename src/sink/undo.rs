@@ -268,8 +268,12 @@ impl Undo {
     pub fn finish(&self, sink: &dyn Sink) -> io::Result<()> {
         let mut state = self.state();
         let superblock = superblock_of(sink, self.base)?;
-        state.index.header.state = Le32::new(STATE_FINISHED);
-        state.noted = None;
+        // What needs no writing cannot fail: a new undo file says so from the beginning.
+        let is_finished = Le32::new(STATE_FINISHED);
+        if state.index.header.state != is_finished {
+            state.index.header.state = is_finished;
+            state.noted = None;
+        }
         self.note(&mut state, superblock)?;
         self.need();
         Ok(())

@@ -13,6 +13,7 @@ use super::patterns::{Leaf, Patterns};
 use super::place::{self, IfMissing, Spot};
 use super::rules::XattrFilter;
 use super::{Declared, Source, SourceError};
+use crate::cancel::Cancel;
 use crate::tree::{Content, Kind, Metadata, NodeId, Special, Tree, TreeError, XattrSetId};
 use crate::units::Timestamp;
 
@@ -40,6 +41,7 @@ pub struct Copy {
     xattrs: XattrFilter,
     one_file_system: bool,
     left_out: Option<(u64, u64)>,
+    cancel: Cancel,
 }
 
 impl Copy {
@@ -53,6 +55,7 @@ impl Copy {
             xattrs: XattrFilter::default(),
             one_file_system: false,
             left_out: None,
+            cancel: Cancel::new(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Copy {
     fn reading(&self, path: &Path) -> Directory {
         let mut directory = Directory::new(path);
         directory.filter_xattrs(&self.xattrs);
+        directory.heed(&self.cancel);
         directory
     }
 
@@ -177,6 +181,10 @@ impl Copy {
 }
 
 impl Source for Copy {
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
     }

@@ -25,6 +25,7 @@ use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, 
 use super::patterns::Patterns;
 use super::rules::XattrFilter;
 use super::{Declared, EarlyContents, Notice, Source, SourceError, clamped};
+use crate::cancel::Cancel;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
     Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Flags, Metadata, NodeId, Special, Tree, TreeError,
@@ -60,6 +61,7 @@ pub struct Directory {
     pub(super) one_file_system: bool,
     latest_time: Option<i64>,
     threads: Option<NonZero<usize>>,
+    cancel: Cancel,
 }
 
 impl Directory {
@@ -73,6 +75,7 @@ impl Directory {
             one_file_system: false,
             latest_time: None,
             threads: None,
+            cancel: Cancel::new(),
         }
     }
 
@@ -150,6 +153,10 @@ impl Source for Directory {
 
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
+    }
+
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
     }
 
     fn is_early(&self) -> bool {
@@ -307,6 +314,7 @@ impl Walk<'_> {
                 levels.pop();
                 continue;
             };
+            self.options.cancel.check().map_err(SourceError::other)?;
             if let Some(early) = &mut self.early {
                 early.check().map_err(SourceError::other)?;
             }

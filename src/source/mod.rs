@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::cancel::Cancel;
 use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
 use crate::units::Timestamp;
@@ -93,6 +94,13 @@ pub trait Source {
     /// for an owner that no filesystem can hold where a rule then replaces it.
     fn replace_owners(&mut self, owners: &OwnerRules) {
         let _ = owners;
+    }
+
+    /// Hands over the wish to stop, before anything is declared: a source that heeds it ends with any error
+    /// soon after somebody has that wish. Of one that does not, what it declares is thrown away once it is
+    /// done.
+    fn heed(&mut self, cancel: &Cancel) {
+        let _ = cancel;
     }
 
     /// Whether contents can be read only in their order and only once, while they are declared. Then

@@ -17,6 +17,14 @@ pub trait ContentStore {
     /// Where `bytes` fails or ends early, or the content cannot be kept.
     fn keep(&mut self, size_bytes: u64, data: DataMap, bytes: &mut dyn Read)
     -> io::Result<Content>;
+
+    /// Says whether to go on; asked once for each entry, of which many may have no content.
+    ///
+    /// # Errors
+    /// Where somebody wants all to end.
+    fn check(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Takes contents that were read while their files were looked at, so that these need not be opened

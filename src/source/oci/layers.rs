@@ -16,6 +16,7 @@ use super::choice::Layer;
 use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
+use crate::cancel::{Cancel, Heeding};
 use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
 use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
@@ -81,6 +82,7 @@ pub(super) struct Reading<'a> {
     pub(super) spool: &'a Path,
     /// Which extended attributes are kept.
     pub(super) xattrs: &'a XattrFilter,
+    pub(super) cancel: &'a Cancel,
 }
 
 /// What is in each of `layers`, in their order.
@@ -117,7 +119,10 @@ pub(super) fn read(
 
 fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
-    let mut packed = Checked::new(layer.blob.reader(), layer.digest.as_ref());
+    let mut packed = Checked::new(
+        Heeding::new(layer.blob.reader(), reading.cancel),
+        layer.digest.as_ref(),
+    );
     let peeked = peek(&mut packed).map_err(|error| Fault::read(path, error));
     let contents = peeked.and_then(|(head, rest)| match Compression::of(&head) {
         Some(compression) if !is_tar(&head) => spooled(layer, rest, compression, reading),
@@ -135,12 +140,17 @@ fn spooled(
     compression: Compression,
     reading: Reading<'_>,
 ) -> Result<Contents, Fault> {
-    let Reading { spool, xattrs } = reading;
+    let Reading {
+        spool,
+        xattrs,
+        cancel,
+    } = reading;
     let path = &layer.blob.path;
     let ignored = Ignored::default();
     let reader = uncompressed(reader, compression, &ignored);
     let begun = begun(reader, Some(compression));
     let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
+    let reader = Heeding::new(reader, cancel);
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let made = Spool::new(&mut checked, spool).and_then(|spool| {
         let file = StoredFile::new(spool.file()?, path.as_bytes(), Held::Private)?;

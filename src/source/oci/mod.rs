@@ -29,6 +29,7 @@ use super::patterns::{Leaf, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
 use super::tar::{Entry, EntryKind, Unpack, excludes};
 use super::{Declared, Notice, Source, SourceError, clamped};
+use crate::cancel::Cancel;
 use crate::tree::{Metadata, NodeId, Tree};
 use crate::units::Timestamp;
 use choice::{Layer, Wish};
@@ -70,6 +71,7 @@ pub struct Image {
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
+    cancel: Cancel,
 }
 
 /// How an image is kept.
@@ -108,6 +110,7 @@ impl Image {
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
+            cancel: Cancel::new(),
         }
     }
 
@@ -183,6 +186,7 @@ impl Image {
         let reading = layers::Reading {
             spool: &self.spool,
             xattrs: &self.xattrs,
+            cancel: &self.cancel,
         };
         let contents = layers::read(&layers, reading, self.threads)?;
         let of = |path: &[u8], bytes| Notice::Ignored {
@@ -280,6 +284,10 @@ fn leaf(entry: &Entry) -> Leaf {
 }
 
 impl Source for Image {
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
     }

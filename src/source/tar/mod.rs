@@ -28,6 +28,7 @@ use super::oddity::Oddity;
 use super::patterns::{Leaf, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
 use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
+use crate::cancel::{Cancel, Heeding};
 use crate::tree::{Content, Metadata, NodeId, Tree};
 use crate::units::Timestamp;
 use open::Opened;
@@ -71,6 +72,7 @@ pub struct Tar {
     excluded: Patterns,
     latest_time: Option<i64>,
     implied_time: i64,
+    cancel: Cancel,
 }
 
 enum Origin {
@@ -111,6 +113,7 @@ impl Tar {
             excluded: Patterns::default(),
             latest_time: None,
             implied_time: 0,
+            cancel: Cancel::new(),
         }
     }
 
@@ -175,6 +178,7 @@ impl Tar {
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
+        let reader = Heeding::new(reader, &self.cancel);
         let spool = Spool::new(reader, &self.spool).and_then(|spool| {
             let file = StoredFile::new(spool.file()?, self.name.clone(), Held::Private)?;
             Ok((spool, Arc::new(file)))
@@ -195,6 +199,7 @@ impl Tar {
         (tree, at): (&mut Tree, NodeId),
         store: &mut dyn ContentStore,
     ) -> Result<Declared, SourceError> {
+        let reader = Heeding::new(reader, &self.cancel);
         let mut archive = self.archive(Stream(BufReader::with_capacity(1 << 17, reader)));
         let unpack = Unpack::new(tree, at, self.implied())?;
         let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
@@ -251,6 +256,7 @@ impl Tar {
                 break;
             };
             is_empty = false;
+            keeper.check(&self.cancel).map_err(SourceError::other)?;
             if self.is_excluded(&entry)? {
                 continue;
             }
@@ -354,6 +360,10 @@ pub(super) fn excludes(patterns: &Patterns, path: &[u8], leaf: Leaf) -> bool {
 }
 
 impl Source for Tar {
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
     }
@@ -411,6 +421,15 @@ enum Keeper<'a> {
 }
 
 impl Keeper<'_> {
+    /// Says whether to go on.
+    fn check(&mut self, cancel: &Cancel) -> io::Result<()> {
+        cancel.check()?;
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Store(store) => store.check(),
+        }
+    }
+
     fn keep(&mut self, stored: Stored, data: &mut dyn Read) -> io::Result<Content> {
         match self {
             Self::File(file) => Ok(file.content(stored)),
