@@ -10,6 +10,8 @@ mod common;
 
 mod attrs;
 mod bounds;
+#[path = "budget/main.rs"]
+mod budget;
 mod casefold;
 #[path = "check/main.rs"]
 mod check;

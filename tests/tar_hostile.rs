@@ -1418,7 +1418,7 @@ fn pax() -> Vec<Case> {
         (
             "global-too-long",
             all(b"SCHILY.xattr.user.a", &many),
-            Refused("65536 are the most"),
+            Refused("1024 are the most"),
         ),
         (
             "global-comment",

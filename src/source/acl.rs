@@ -125,6 +125,14 @@ impl Acl {
         self.entries.len() == 3
     }
 
+    /// The names that stand for numbers.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter_map(|entry| match &entry.id {
+            Id::Name(name) => Some(&name[..]),
+            Id::Number(_) => None,
+        })
+    }
+
     /// The value that `getxattr` gives, where every name has a number: `number` says which.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ impl Oddity {
 }
 
 /// What was odd so far: of each oddity the first path and the count.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Oddities(BTreeMap<Oddity, (Vec<u8>, u64)>);
 
 impl Oddities {

@@ -9,9 +9,45 @@ use std::fmt;
 use super::Readable;
 use crate::tree::{Kind, Metadata, NodeId, Tree, TreeError};
 use crate::units::Timestamp;
+use crate::work;
 
 /// How many symbolic links a path may lead through, as in the kernel (`MAXSYMLINKS`).
 const LINKS_MAX: u32 = 40;
+/// How many bytes their targets may have together, as in the kernel each of them (`PATH_MAX`).
+const TARGETS_MAX: usize = 4095;
+/// How many names of targets a path may lead through. Every entry of an archive and every line of a
+/// manifest may lead through the same links, so that this is most of what one of a few bytes can cost.
+const TARGET_NAMES_MAX: usize = 128;
+
+/// The symbolic links that a path has led through.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    links: u32,
+    bytes: usize,
+    names: usize,
+}
+
+impl Followed {
+    /// Counts one more, and says whether it may be followed.
+    pub(super) fn may_follow(&mut self, target: &[u8]) -> bool {
+        self.links += 1;
+        self.bytes += target.len();
+        if self.links > LINKS_MAX || self.bytes > TARGETS_MAX {
+            return false;
+        }
+        work::add_bytes(target.len());
+        self.names += target
+            .split(|byte| *byte == b'/')
+            .filter(|name| is_step(name))
+            .count();
+        self.names <= TARGET_NAMES_MAX
+    }
+}
+
+/// Whether a name in a path leads anywhere else.
+fn is_step(name: &[u8]) -> bool {
+    !name.is_empty() && name != b"."
+}
 
 /// Where a path leads; its last part is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +97,9 @@ impl fmt::Display for PlaceError {
                 let path = Readable(path);
                 write!(
                     f,
-                    "{path} leads through more than {LINKS_MAX} symbolic links"
-                )
+                    "{path} leads through more than {LINKS_MAX} symbolic links, "
+                )?;
+                write!(f, "or {TARGET_NAMES_MAX} names in their targets")
             }
             Self::Tree(error) => error.fmt(f),
         }
@@ -87,10 +124,12 @@ pub(super) fn find(
     let mut way = Way {
         directories: vec![NodeId::ROOT],
         parts: Vec::new(),
-        links: 0,
+        followed: Followed::default(),
     };
+    work::add_bytes(path.len());
     way.push(path);
     while let Some(part) = way.parts.pop() {
+        work::add(1);
         let at = way.at();
         if part == b".." {
             way.up();
@@ -103,8 +142,7 @@ pub(super) fn find(
             Some(node) => match &tree.node(node).kind {
                 Kind::Directory(_) => way.directories.push(node),
                 Kind::Symlink(target) => {
-                    way.links += 1;
-                    if way.links > LINKS_MAX {
+                    if !way.followed.may_follow(target) {
                         return Err(PlaceError::Loop(path.to_vec()));
                     }
                     way.push(target);
@@ -140,7 +178,7 @@ struct Way {
     directories: Vec<NodeId>,
     /// What is still to be gone, the next part last.
     parts: Vec<Vec<u8>>,
-    links: u32,
+    followed: Followed,
 }
 
 impl Way {
@@ -149,7 +187,7 @@ impl Way {
             self.directories.truncate(1);
         }
         let parts = path.split(|byte| *byte == b'/');
-        let parts = parts.filter(|part| !part.is_empty() && *part != b".");
+        let parts = parts.filter(|part| is_step(part));
         self.parts.extend(parts.rev().map(<[u8]>::to_vec));
     }
 
@@ -203,6 +241,12 @@ mod tests {
             at(b"lib/f/x"),
             Err(PlaceError::NotADirectory(b"f".to_vec()))
         );
+
+        let long = b"../usr/".repeat(500);
+        assert!(!Followed::default().may_follow(&long));
+        let mut followed = Followed::default();
+        assert!((0..LINKS_MAX).all(|_| followed.may_follow(b"../usr/lib")));
+        assert!(!followed.may_follow(b"l"));
 
         let time = Timestamp::from_seconds(7);
         let made = find(&mut tree, b"lib/a/b/c", IfMissing::Make(time)).unwrap();

@@ -1,6 +1,7 @@
 //! Given where images are and which one is asked for, gives its layers in order; never reads them.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 
 use super::digest::{Checked, Digest};
 use super::document::{
@@ -250,9 +251,17 @@ fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Laye
     let diff_ids = config.diff_ids();
     count(manifest.layers.len(), diff_ids)?;
     let pairs = manifest.layers.iter().zip(diff_ids);
+    // A layer that is listed a thousand times is one file, opened once.
+    let mut opened: HashMap<(Digest, u64), Blob> = HashMap::new();
+    let mut blob = |descriptor: &Descriptor| match opened
+        .entry((descriptor.digest.clone(), descriptor.size))
+    {
+        Slot::Occupied(known) => Ok(known.get().clone()),
+        Slot::Vacant(slot) => blob(store, descriptor).map(|blob| slot.insert(blob).clone()),
+    };
     let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| {
         let kind = descriptor.layer_kind()?;
-        let blob = blob(store, descriptor).map_err(|fault| match (kind, &fault) {
+        let blob = blob(descriptor).map_err(|fault| match (kind, &fault) {
             (
                 LayerKind::Foreign,
                 Fault::File {

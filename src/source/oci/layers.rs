@@ -4,7 +4,7 @@
 //! them from one queue. What is found is in the order of the layers, and of several that fail the
 //! lowest is told, however many threads there are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, Read};
 use std::num::NonZero;
 use std::path::Path;
@@ -35,9 +35,8 @@ pub(super) struct Contents {
     pub(super) path: String,
     /// What it takes away.
     pub(super) whiteouts: Vec<Whiteout>,
-    /// What it brings, in the order of the archive.
-    pub(super) entries: Vec<Entry>,
-    pub(super) kept: Kept,
+    /// What it brings, in the order of the archive, with the content of each that has one.
+    pub(super) entries: Vec<(Entry, Option<Content>)>,
     /// How many bytes follow what is compressed.
     pub(super) ignored: u64,
     /// What is odd about its archive.
@@ -45,17 +44,23 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// How much there is to do.
+    pub(super) fn len(&self) -> usize {
+        self.whiteouts.len() + self.entries.len()
+    }
+
     /// The paths of its directories, as [`plain`] writes them.
     pub(super) fn directories(&self) -> HashSet<Vec<u8>> {
         let is_directory = |entry: &&Entry| matches!(entry.kind, EntryKind::Directory);
-        let directories = self.entries.iter().filter(is_directory);
+        let entries = self.entries.iter().map(|(entry, _)| entry);
+        let directories = entries.filter(is_directory);
         directories.map(|entry| plain(&entry.path)).collect()
     }
 }
 
 /// Where the uncompressed archive of a layer is.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+struct Kept {
     file: Arc<StoredFile>,
     /// Where it begins in the file, in bytes.
     start: u64,
@@ -63,7 +68,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The content of an entry of the archive, if it is a regular file.
-    pub(super) fn content_of(&self, entry: &Entry) -> Option<Content> {
+    fn content_of(&self, entry: &Entry) -> Option<Content> {
         let EntryKind::File(stored) = &entry.kind else {
             return None;
         };
@@ -85,12 +90,36 @@ pub(super) struct Reading<'a> {
     pub(super) cancel: &'a Cancel,
 }
 
-/// What is in each of `layers`, in their order.
+/// What is in each of `layers`, in their order; what is listed many times is read once and shared.
 pub(super) fn read(
     layers: &[Layer],
     reading: Reading<'_>,
     threads: NonZero<usize>,
-) -> Result<Vec<Contents>, Fault> {
+) -> Result<Vec<Arc<Contents>>, Fault> {
+    let mut numbers = HashMap::new();
+    let mut firsts = Vec::new();
+    let order: Vec<usize> = layers
+        .iter()
+        .map(|layer| {
+            let key = (layer.blob.identity(), &layer.digest, &layer.diff_id);
+            *numbers.entry(key).or_insert_with(|| {
+                firsts.push(layer);
+                firsts.len() - 1
+            })
+        })
+        .collect();
+    let contents = read_each(&firsts, reading, threads)?;
+    Ok(order
+        .into_iter()
+        .map(|at| Arc::clone(&contents[at]))
+        .collect())
+}
+
+fn read_each(
+    layers: &[&Layer],
+    reading: Reading<'_>,
+    threads: NonZero<usize>,
+) -> Result<Vec<Arc<Contents>>, Fault> {
     let queue = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let found: Vec<Mutex<Option<Result<Contents, Fault>>>> =
@@ -114,7 +143,8 @@ pub(super) fn read(
         work();
     });
     let done = |place: Mutex<_>| place.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.into_iter().map_while(done).collect()
+    let found = found.into_iter().map_while(done);
+    found.map(|contents| contents.map(Arc::new)).collect()
 }
 
 fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
@@ -159,7 +189,7 @@ fn spooled(
     let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
     let (input, file) = made.map_err(unkept)?;
     let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
-    let mut contents = contents(layer, &mut archive, Kept { file, start: 0 })?;
+    let mut contents = contents(layer, &mut archive, &Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
     let ended = archive.into_input().drain(0);
     ended.map_err(|error| Fault::read(path, error))?;
@@ -181,7 +211,7 @@ fn in_place(layer: &Layer, reader: impl Read, xattrs: &XattrFilter) -> Result<Co
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let input = Buffered(BufReader::with_capacity(BUFFER, &mut checked));
     let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
-    let contents = contents(layer, &mut archive, kept)?;
+    let contents = contents(layer, &mut archive, &kept)?;
     drop(archive);
     checked.finish(&format!("{path}, uncompressed,"))?;
     Ok(contents)
@@ -201,7 +231,7 @@ impl<R: Read> Input for Buffered<R> {}
 fn contents<I: Input>(
     layer: &Layer,
     archive: &mut Archive<I>,
-    kept: Kept,
+    kept: &Kept,
 ) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
     let (mut whiteouts, mut entries) = (Vec::new(), Vec::new());
@@ -214,7 +244,10 @@ fn contents<I: Input>(
         match meaning(&entry.path) {
             Ok(Meaning::Whiteout(whiteout)) => whiteouts.push(whiteout),
             Ok(Meaning::Ignored) => {}
-            Ok(Meaning::Entry) => entries.push(entry),
+            Ok(Meaning::Entry) => {
+                let content = kept.content_of(&entry);
+                entries.push((entry, content));
+            }
             Err(why) => {
                 let path = entry.path;
                 return Err(ImageFault::Whiteout { path, why }.into());
@@ -229,7 +262,6 @@ fn contents<I: Input>(
         path: path.clone(),
         whiteouts,
         entries,
-        kept,
         ignored: 0,
         oddities,
     })

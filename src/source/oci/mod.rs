@@ -17,12 +17,14 @@ mod layers;
 mod members;
 mod names;
 mod platform;
+mod repeats;
 mod store;
 mod whiteouts;
 
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::decompress::Ignored;
 use super::patterns::{Leaf, Patterns};
@@ -35,6 +37,7 @@ use crate::units::Timestamp;
 use choice::{Layer, Wish};
 use fault::Fault;
 use layers::Contents;
+use repeats::Repeats;
 use store::Store;
 use whiteouts::Below;
 
@@ -174,7 +177,7 @@ impl Image {
     }
 
     /// What is in the image's layers, and what was passed over where they are.
-    fn contents(&self) -> Result<(Vec<Contents>, Vec<Notice>), Fault> {
+    fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<Notice>), Fault> {
         let path = &self.path;
         let ignored = Ignored::default();
         let archive = || Store::archive(path, &self.spool, &ignored);
@@ -195,6 +198,7 @@ impl Image {
         };
         let mut notices = vec![of(path.as_os_str().as_bytes(), ignored.bytes())];
         notices.extend(contents.iter().map(|it| of(it.path.as_bytes(), it.ignored)));
+        notices.dedup();
         notices.retain(|notice| !matches!(notice, Notice::Ignored { bytes: 0, .. }));
         if contents.iter().all(|layer| layer.entries.is_empty()) {
             let path = path.as_os_str().as_bytes().to_vec();
@@ -206,46 +210,61 @@ impl Image {
     /// Lays the layers over one another in the directory `at` of `tree`, which is empty.
     fn lay(
         &self,
-        contents: Vec<Contents>,
+        contents: &[Arc<Contents>],
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
         let mut unpack = Unpack::new(tree, at, self.implied())?;
-        for layer in contents {
-            unpack.begin_layer();
-            if !layer.whiteouts.is_empty() {
-                // Whoever applies a layer entry by entry may find the target before the whiteout.
-                unpack.hold_targets(&layer.entries);
-                let own = layer.directories();
-                let tree = unpack.tree();
-                let root = at;
-                let mut below = Below {
-                    tree,
-                    root,
-                    own: &own,
-                };
-                for whiteout in &layer.whiteouts {
-                    below.take_out(whiteout)?;
-                }
+        let mut repeats = Repeats::of(contents);
+        for (number, layer) in contents.iter().enumerate() {
+            if repeats.change_nothing(&contents[number..]) {
+                break;
             }
-            for mut entry in layer.entries {
-                let of_layer = |error: SourceError| error.of(layer.path.as_bytes());
-                if !excludes(&self.excluded, &entry.path, leaf(&entry)) {
-                    let settled = entry.settle(&self.owners);
-                    settled.map_err(|error| of_layer(SourceError::other(error)))?;
-                }
-                entry.metadata = clamped(entry.metadata, self.latest_time);
-                let content = layer.kept.content_of(&entry);
-                let placed = unpack.entry(entry, content);
-                placed.map_err(|error| of_layer(error.into()))?;
-            }
-            unpack.release();
-            unpack.note(layer.oddities);
+            self.lay_one(layer, &mut unpack, at)?;
+            repeats.laid(layer, &unpack);
         }
         let root = unpack.root_metadata();
         let notices = unpack.finish()?;
         graft::prune(tree, at, &self.excluded)?;
         Ok(Declared { root, notices })
+    }
+
+    /// Lays one layer over those below it: first it takes away, then it brings.
+    fn lay_one(
+        &self,
+        layer: &Contents,
+        unpack: &mut Unpack<'_>,
+        root: NodeId,
+    ) -> Result<(), SourceError> {
+        unpack.begin_layer();
+        if !layer.whiteouts.is_empty() {
+            // Whoever applies a layer entry by entry may find the target before the whiteout.
+            unpack.hold_targets(layer.entries.iter().map(|(entry, _)| entry));
+            let own = layer.directories();
+            let tree = unpack.tree();
+            let mut below = Below {
+                tree,
+                root,
+                own: &own,
+            };
+            for whiteout in &layer.whiteouts {
+                below.take_out(whiteout)?;
+            }
+        }
+        for (entry, content) in &layer.entries {
+            let mut entry = entry.clone();
+            let of_layer = |error: SourceError| error.of(layer.path.as_bytes());
+            if !excludes(&self.excluded, &entry.path, leaf(&entry)) {
+                let settled = entry.settle(&self.owners);
+                settled.map_err(|error| of_layer(SourceError::other(error)))?;
+            }
+            entry.metadata = clamped(entry.metadata, self.latest_time);
+            let placed = unpack.entry(entry, content.clone());
+            placed.map_err(|error| of_layer(error.into()))?;
+        }
+        unpack.release();
+        unpack.note(layer.oddities.clone());
+        Ok(())
     }
 
     fn implied(&self) -> Metadata {
@@ -261,7 +280,7 @@ impl Image {
 
     fn declare_contents(
         &self,
-        contents: Vec<Contents>,
+        contents: &[Arc<Contents>],
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
@@ -303,7 +322,7 @@ impl Source for Image {
             let error = SourceError::other(fault);
             if names_image { error } else { error.of(path) }
         })?;
-        let declared = self.declare_contents(contents, tree, at);
+        let declared = self.declare_contents(&contents, tree, at);
         let mut declared = declared.map_err(|error| error.of(path))?;
         declared.notices.splice(0..0, notices);
         Ok(declared)

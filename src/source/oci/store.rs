@@ -192,6 +192,11 @@ impl Blob {
         Ok(bytes)
     }
 
+    /// What tells it from every other blob of its image, while it lives.
+    pub(super) fn identity(&self) -> (*const File, u64, u64) {
+        (Arc::as_ptr(&self.file), self.start, self.size_bytes)
+    }
+
     /// Where it begins in the file of [`stored_file`](Self::stored_file), in bytes.
     pub(super) fn start(&self) -> u64 {
         self.start

@@ -8,17 +8,13 @@
 use std::collections::HashSet;
 
 use crate::source::SourceError;
+use crate::source::place::Followed;
 use crate::tree::{Kind, NodeId, Tree};
+use crate::work;
 
 const PREFIX: &[u8] = b".wh.";
 const META: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-
-/// As many symbolic links as the kernel follows in one path (`MAXSYMLINKS`).
-const SYMLINKS_MAX: usize = 40;
-
-/// The longest target that the kernel follows (`PATH_MAX` without its NUL), in bytes.
-const TARGET_MAX: usize = 4095;
 
 /// What an entry of a layer does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +117,10 @@ impl Below<'_> {
         let mut line = vec![self.root];
         let mut ahead: Vec<Box<[u8]>> = names(path).rev().map(Into::into).collect();
         let mut literal = Some(Vec::new());
-        let mut followed = 0;
+        let mut followed = Followed::default();
+        work::add_bytes(path.len());
         while let Some(name) = ahead.pop() {
+            work::add(1);
             if &*name == b".." {
                 literal = None;
                 line.truncate((line.len() - 1).max(1));
@@ -140,8 +138,7 @@ impl Below<'_> {
                 Kind::Directory(_) => line.push(node),
                 Kind::Symlink(target) => {
                     let replaced = literal.take().is_some_and(|path| self.own.contains(&path));
-                    followed += 1;
-                    if replaced || followed > SYMLINKS_MAX || target.len() > TARGET_MAX {
+                    if replaced || !followed.may_follow(target) {
                         return Ok(None);
                     }
                     if target.starts_with(b"/") {

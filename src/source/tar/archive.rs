@@ -5,6 +5,7 @@
 //! and for all of them. Where programs disagree on what a header means, it is refused; what is wrong
 //! with an entry alone is told with the entry, since nobody may want it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -19,13 +20,15 @@ use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
 use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
 use crate::units::Timestamp;
+use crate::work;
 
 /// The longest path, in bytes.
 const MOST_PATH: u64 = 1 << 16;
 /// The longest PAX header, in bytes.
 const MOST_RECORDS: u64 = 1 << 24;
-/// The most that is kept of PAX headers for all entries, since each takes it over, in bytes.
-const MOST_GLOBAL: u64 = 1 << 16;
+/// The most that is kept of PAX headers for all entries, in bytes, with [`RECORD`](pax::RECORD) more for
+/// each record. Every entry takes all of it over, so it is most of what an entry of a few bytes can cost.
+const MOST_GLOBAL: u64 = 1 << 10;
 /// The longest archive without an entry, in bytes. It needs two blocks; tapes have records of a few MiB.
 const MOST_ZEROS: u64 = 1 << 30;
 /// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
@@ -33,6 +36,9 @@ const MOST_ZEROS: u64 = 1 << 30;
 const MOST_VALUE: usize = 1 << 16;
 /// The longest name of an attribute that Linux lists, in bytes (`XATTR_NAME_MAX`).
 const MOST_ATTRIBUTE_NAME: usize = 255;
+
+/// The most bytes that the names of a file's attributes have, each with a NUL (`XATTR_LIST_MAX`).
+const MOST_NAMES: usize = 1 << 16;
 
 /// Bytes that come one after the other, some of which nobody wants.
 pub trait Input: Read {
@@ -313,6 +319,7 @@ impl<I: Input> Archive<I> {
         let kind = self.kind(header, &records, target, &mut doubts)?;
         let mut metadata = self.metadata(header, &records, &mut doubts);
         let mut oddities: Vec<Oddity> = header.oddity().into_iter().collect();
+        work::add_bytes(usize::try_from(self.global.bytes()).unwrap_or(usize::MAX));
         let mut xattrs = self.global.xattrs.clone();
         xattrs.extend(std::mem::take(&mut records.xattrs));
         let text = |one: Option<Vec<u8>>, all: &Option<Vec<u8>>| one.or_else(|| all.clone());
@@ -338,6 +345,7 @@ impl<I: Input> Archive<I> {
         if let Some(acl) = &acl {
             metadata.permissions = acl.mode(metadata.permissions);
         }
+        doubts.extend(too_many_names(&xattrs));
         let xattrs = xattrs.into_iter().map(|(name, value)| {
             if ext4_names(&name) && name.len() > MOST_ATTRIBUTE_NAME {
                 doubts.push(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME));
@@ -443,7 +451,7 @@ impl<I: Input> Archive<I> {
             let more;
             (more, continues) = header::more_sparse(&block)?;
             ranges.extend(more);
-            if ranges.len() > sparse::MOST_RANGES {
+            if ranges.len() > sparse::most_ranges(size) {
                 break;
             }
         }
@@ -481,8 +489,9 @@ impl<I: Input> Archive<I> {
             numbers.push(number);
             if numbers.len() == 1 {
                 let ranges = usize::try_from(number).ok();
-                let ranges = ranges.filter(|ranges| *ranges <= sparse::MOST_RANGES);
-                wanted = 1 + 2 * ranges.ok_or(Fault::Sparse("has more than 4194304 ranges"))?;
+                let most = sparse::most_ranges(self.left);
+                let ranges = ranges.filter(|ranges| *ranges <= most);
+                wanted = 1 + 2 * ranges.ok_or(Fault::Sparse(sparse::TOO_MANY))?;
             }
         }
         let pairs = numbers[1..].chunks_exact(2);
@@ -635,6 +644,12 @@ fn check_length(path: &[u8]) -> Result<(), Fault> {
     } else {
         Ok(())
     }
+}
+
+/// What is wrong with the names of a file's attributes, where Linux would not list them.
+fn too_many_names(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Fault> {
+    let names: usize = xattrs.keys().map(|name| name.len() + 1).sum();
+    (names > MOST_NAMES).then_some(Fault::AttributeNames(names, MOST_NAMES))
 }
 
 fn device(header: &Header, records: &Records) -> Result<Device, Fault> {

@@ -83,6 +83,8 @@ pub(super) enum Fault {
     Attribute(Vec<u8>, usize, usize),
     /// An attribute's name that has more bytes than the most.
     AttributeName(Vec<u8>, usize),
+    /// How many bytes the names of its attributes have, and how many are the most.
+    AttributeNames(usize, usize),
 }
 
 impl Fault {
@@ -157,6 +159,10 @@ impl fmt::Display for Fault {
                  --xattr-exclude to do without",
                 Readable(name),
                 name.len()
+            ),
+            Self::AttributeNames(bytes, most) => write!(
+                f,
+                "the names of its xattrs have {bytes} bytes, and {most} are the most"
             ),
             Self::Acl(entry) => {
                 write!(f, "the ACL's entry \"{}\" ", entry.escape_ascii())?;

@@ -13,6 +13,8 @@ mod owners;
 mod pax;
 mod sparse;
 mod spool;
+#[cfg(all(unix, feature = "oci"))]
+mod state;
 mod stored;
 mod unpack;
 mod xattrs;

@@ -1,26 +1,53 @@
 //! Given the image's own passwd and group files, gives the numbers of names; never asks the host's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::pax::decimal;
-use crate::source::acl::Named;
+use crate::source::acl::{Acl, Named};
+
+/// The names that ACLs have for owners.
+#[derive(Debug)]
+pub(super) struct Wanted(HashSet<Vec<u8>>);
+
+impl Wanted {
+    /// Those of `acls`.
+    pub(super) fn of<'a>(acls: impl Iterator<Item = &'a Acl>) -> Self {
+        let mut names = HashSet::new();
+        for name in acls.flat_map(Acl::names) {
+            if !names.contains(name) {
+                names.insert(name.to_vec());
+            }
+        }
+        Self(names)
+    }
+
+    /// The numbers of these names in a file in the form of passwd(5) or group(5). Name and number are
+    /// the first and third part of a line; of several, the first line counts. No other name is kept,
+    /// however many lines there are.
+    pub(super) fn numbers(&self, file: &[u8]) -> HashMap<Vec<u8>, u32> {
+        let mut numbers = HashMap::new();
+        for line in file.split(|byte| *byte == b'\n') {
+            let mut parts = line.split(|byte| *byte == b':');
+            let Some(name) = parts.next().filter(|name| self.0.contains(*name)) else {
+                continue;
+            };
+            let number = parts.nth(1).and_then(decimal).map(u32::try_from);
+            if let Some(Ok(number)) = number {
+                numbers.entry(name.to_vec()).or_insert(number);
+            }
+        }
+        numbers
+    }
+}
 
 /// The numbers of users and groups.
 #[derive(Debug)]
 pub(super) struct Owners {
-    users: HashMap<Vec<u8>, u32>,
-    groups: HashMap<Vec<u8>, u32>,
+    pub(super) users: HashMap<Vec<u8>, u32>,
+    pub(super) groups: HashMap<Vec<u8>, u32>,
 }
 
 impl Owners {
-    /// Those of files in the form of passwd(5) and group(5).
-    pub(super) fn new(passwd: &[u8], group: &[u8]) -> Self {
-        Self {
-            users: numbers(passwd),
-            groups: numbers(group),
-        }
-    }
-
     pub(super) fn number(&self, named: Named<'_>) -> Option<u32> {
         let known = match named {
             Named::User(name) => self.users.get(name),
@@ -33,27 +60,19 @@ impl Owners {
     }
 }
 
-/// Name and number are the first and third part of a line; of several, the first line counts.
-fn numbers(file: &[u8]) -> HashMap<Vec<u8>, u32> {
-    let mut numbers = HashMap::new();
-    for line in file.split(|byte| *byte == b'\n') {
-        let mut parts = line.split(|byte| *byte == b':');
-        if let (Some(name), Some(number)) = (parts.next(), parts.nth(1))
-            && let Some(Ok(number)) = decimal(number).map(u32::try_from)
-        {
-            numbers.entry(name.to_vec()).or_insert(number);
-        }
-    }
-    numbers
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_line_of_a_name_counts() {
-        let owners = Owners::new(b"a:x:7:8::/:\na:x:9:9::/:\nbad\nb:x:-1:\n", b"adm:x:4:\n");
+        let acl = Acl::from_text(b"u::rwx,u:a:rwx,u:b:rwx,g::rwx,g:adm:rwx,m::rwx,o::rwx").unwrap();
+        let wanted = Wanted::of([acl].iter());
+        let owners = Owners {
+            users: wanted.numbers(b"a:x:7:8::/:\na:x:9:9::/:\nbad\nb:x:-1:\nc:x:1:\n"),
+            groups: wanted.numbers(b"adm:x:4:\n"),
+        };
+        assert_eq!(owners.users.len(), 1);
         assert_eq!(owners.number(Named::User(b"a")), Some(7));
         assert_eq!(owners.number(Named::User(b"b")), None);
         assert_eq!(owners.number(Named::Group(b"adm")), Some(4));

@@ -10,6 +10,10 @@ use super::xattrs::{base64_decoded, gnu_decoded, percent_decoded};
 use crate::source::acl::{ACCESS, DEFAULT};
 use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
+use crate::work;
+
+/// What a record that is kept takes beside its name and value, in bytes.
+pub(super) const RECORD: usize = 64;
 
 /// The attribute that a label of SELinux is.
 const SELINUX: &[u8] = b"security.selinux";
@@ -72,6 +76,7 @@ impl Records {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (key, value, behind) = record(rest).ok_or(Fault::Record)?;
+            work::add_bytes(key.len() + value.len());
             let is_of_one =
                 matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
             if scope == Scope::All && is_of_one {
@@ -92,7 +97,7 @@ impl Records {
         }
     }
 
-    /// About how many bytes are kept.
+    /// About how many bytes are kept of what can be of any length.
     pub(super) fn bytes(&self) -> u64 {
         let texts = [&self.acl_access, &self.acl_default, &self.file_flags];
         let texts = texts.into_iter().flatten().map(Vec::len);
@@ -100,7 +105,8 @@ impl Records {
             .xattrs
             .iter()
             .map(|(name, value)| name.len() + value.len());
-        u64::try_from(texts.chain(xattrs).sum::<usize>()).unwrap_or(u64::MAX)
+        let bytes = texts.chain(xattrs).map(|bytes| bytes + RECORD);
+        u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX)
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], filter: &XattrFilter) -> Result<(), ()> {

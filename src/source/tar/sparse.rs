@@ -5,18 +5,31 @@ use std::ops::Range;
 
 use super::fault::Fault;
 use crate::tree::DataMap;
+use crate::work;
 
 /// How many ranges a map has at most: some 64 MiB of them.
-pub(super) const MOST_RANGES: usize = 1 << 22;
+const MOST_RANGES: usize = 1 << 22;
+
+/// How many of them may be empty: some programs end a map with one.
+const MOST_EMPTY: usize = 64;
+
+pub(super) const TOO_MANY: &str = "has more than 4194304 ranges, or many more than its data";
 
 /// The blocks that GNU tar pads each range's data to.
 const BLOCK: u64 = 512;
 
+/// How many ranges a map of `stored` bytes of data may have: all but the last are of whole blocks.
+pub(super) fn most_ranges(stored: u64) -> usize {
+    let blocks = usize::try_from(stored / BLOCK).unwrap_or(MOST_RANGES);
+    blocks.saturating_add(MOST_EMPTY).min(MOST_RANGES)
+}
+
 /// The map of a file of `size` bytes whose data in `ranges`, as offsets and lengths, are stored one
 /// after the other in `stored` bytes.
 pub(super) fn data_map(ranges: &[(u64, u64)], size: u64, stored: u64) -> Result<DataMap, Fault> {
-    if ranges.len() > MOST_RANGES {
-        return Err(Fault::Sparse("has more than 4194304 ranges"));
+    work::add(ranges.len());
+    if ranges.len() > most_ranges(stored) {
+        return Err(Fault::Sparse(TOO_MANY));
     }
     let mut data: Vec<Range<u64>> = Vec::new();
     let (mut at, mut sum) = (0, 0_u64);

@@ -12,20 +12,19 @@ use std::fmt;
 use std::io;
 
 use super::entry::{Entry, EntryKind, Stored};
-use super::owners::Owners;
+use super::owners::{Owners, Wanted};
 use crate::source::acl::{ACCESS, Acl, DEFAULT, Named};
 use crate::source::oddity::{Oddities, Oddity};
+use crate::source::place::Followed;
 use crate::source::{Notice, Readable, SourceError, ext4_names};
 use crate::sys;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
-
-/// How many symbolic links a name may lead through: as many as in the kernel (`MAXSYMLINKS`).
-const MOST_LINKS: u32 = 40;
-/// How many bytes their targets may have together.
-const MOST_TARGETS: usize = 1 << 14;
+use crate::work;
 
 /// How much of a file is read for the numbers of owners, in bytes.
 const MOST_OWNERS: u64 = 1 << 24;
+/// How many of the files that an archive has had for them are remembered: the last of each.
+const MOST_REMEMBERED: usize = 2;
 
 /// How many directories may be made for an entry besides those that its own name spells: a target that
 /// one entry holds can be walked from many places.
@@ -139,7 +138,7 @@ impl<'a> Unpack<'a> {
 
     /// Keeps what hard links among `entries` lead to by now, even if something takes that out of the tree
     /// before they are put there: until [`release`](Self::release).
-    pub(in crate::source) fn hold_targets(&mut self, entries: &[Entry]) {
+    pub(in crate::source) fn hold_targets<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         for entry in entries {
             if let EntryKind::HardLink(target) = &entry.kind
                 && !self.held.contains_key(target)
@@ -166,6 +165,26 @@ impl<'a> Unpack<'a> {
     /// The tree as it is by now.
     pub fn tree(&mut self) -> &mut Tree {
         self.tree
+    }
+
+    /// How many nodes the tree has, those included that are gone.
+    #[cfg(all(unix, feature = "oci"))]
+    pub(in crate::source) fn nodes(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// A digest of all that entries to come, and the tree's readers, can tell of what is there by now:
+    /// where it is the same, the same entries lead to the same again.
+    #[cfg(all(unix, feature = "oci"))]
+    pub(in crate::source) fn state(&self) -> [u8; 32] {
+        super::state::of(self.tree, self.root, |node, hash| {
+            if node == self.root {
+                hash(format!("{:?}", self.root_metadata).as_bytes());
+            }
+            if let Some(named) = self.named.get(&node) {
+                hash(format!("{named:?}").as_bytes());
+            }
+        })
     }
 
     /// What the last entry for the root itself said of it.
@@ -218,8 +237,14 @@ impl<'a> Unpack<'a> {
         has_numbers && stored.data == DataMap::Whole && stored.size_bytes <= MOST_OWNERS
     }
 
-    /// Keeps what the file `node` holds, for want of somebody who can read it again.
+    /// Keeps what the file `node` holds, for want of somebody who can read it again. What was replaced
+    /// since is forgotten: an archive may hold the same name a hundred times.
     pub(super) fn remember(&mut self, node: NodeId, bytes: Vec<u8>) {
+        let tree = &*self.tree;
+        self.remembered.retain(|node, _| tree.node(*node).names > 0);
+        if self.remembered.len() >= MOST_REMEMBERED {
+            self.remembered.pop_first();
+        }
         self.remembered.insert(node, bytes);
     }
 
@@ -231,8 +256,11 @@ impl<'a> Unpack<'a> {
     pub fn finish(mut self) -> Result<Vec<Notice>, SourceError> {
         let named = std::mem::take(&mut self.named);
         if !named.is_empty() {
-            let mut file = |path| self.file(path);
-            let owners = Owners::new(&file(b"etc/passwd")?, &file(b"etc/group")?);
+            let wanted = Wanted::of(named.values().flatten().map(|named| &named.acl));
+            let owners = Owners {
+                users: wanted.numbers(&self.file(b"etc/passwd")?),
+                groups: wanted.numbers(&self.file(b"etc/group")?),
+            };
             let acls = named
                 .into_iter()
                 .flat_map(|(node, acls)| acls.into_iter().map(move |acl| (node, acl)));
@@ -415,12 +443,14 @@ impl<'a> Unpack<'a> {
         // Names below it that are not there.
         let mut missing: Vec<Vec<u8>> = Vec::new();
         let mut rest: Vec<(Cow<'_, [u8]>, usize)> = vec![(Cow::Borrowed(path), 0)];
-        let (mut links, mut targets) = (0, 0);
+        let mut followed = Followed::default();
+        work::add_bytes(path.len());
         while let Some((text, from)) = rest.last_mut() {
             let Some(name) = next_name(text, from) else {
                 rest.pop();
                 continue;
             };
+            work::add(1);
             let here = at[at.len() - 1];
             match name {
                 b".." if missing.pop().is_some() => continue,
@@ -443,8 +473,7 @@ impl<'a> Unpack<'a> {
             match &self.tree.node(node).kind {
                 Kind::Directory(_) => at.push(node),
                 Kind::Symlink(target) => {
-                    (links, targets) = (links + 1, targets + target.len());
-                    if links > MOST_LINKS || targets > MOST_TARGETS {
+                    if !followed.may_follow(target) {
                         return Err(Why::TooManyLinks);
                     }
                     if target.starts_with(b"/") {
