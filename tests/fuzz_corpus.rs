@@ -89,6 +89,11 @@ fn check() {
 }
 
 #[test]
+fn read() {
+    replay("read", targets::read::run);
+}
+
+#[test]
 fn oci() {
     replay("oci", targets::oci::run);
 }

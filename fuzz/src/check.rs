@@ -27,8 +27,9 @@ const FEATURES: [&str; 5] = [
     "metadata_csum,mmp",
 ];
 
+/// A sound image and what is changed in it.
 #[derive(Arbitrary, Debug)]
-struct Input {
+pub struct Input {
     image: u8,
     changes: Vec<(Place, u8)>,
 }
@@ -41,13 +42,13 @@ enum Place {
 }
 
 /// A sound image and where it is not zero, in pieces of 256 bytes.
-struct Sound {
-    bytes: Vec<u8>,
+pub struct Sound {
+    pub bytes: Vec<u8>,
     pieces: Vec<usize>,
 }
 
 /// A sound image with some bytes changed.
-struct Changed<'a> {
+pub struct Changed<'a> {
     sound: &'a [u8],
     changes: BTreeMap<usize, u8>,
 }
@@ -73,19 +74,27 @@ pub fn run(bytes: &[u8]) {
     let Some(input) = super::value::<Input>(bytes) else {
         return;
     };
-    let images = images();
-    let sound = &images[usize::from(input.image) % images.len()];
-    let place = |place: &Place| match place {
-        Place::Superblock(at) => 1024 + usize::from(*at) % 1024,
-        Place::Piece(piece, at) => {
-            sound.pieces[usize::from(*piece) % sound.pieces.len()] + usize::from(*at)
-        }
-    };
-    let changes = input.changes.iter().map(|(at, value)| (place(at), *value));
-    judge(&Changed {
-        sound: &sound.bytes,
-        changes: changes.collect(),
-    });
+    judge(&input.changed(images()).1);
+}
+
+impl Input {
+    /// The number of the sound image, and the image with its changes.
+    pub fn changed<'a>(&self, images: &'a [Sound]) -> (usize, Changed<'a>) {
+        let number = usize::from(self.image) % images.len();
+        let sound = &images[number];
+        let place = |place: &Place| match place {
+            Place::Superblock(at) => 1024 + usize::from(*at) % 1024,
+            Place::Piece(piece, at) => {
+                sound.pieces[usize::from(*piece) % sound.pieces.len()] + usize::from(*at)
+            }
+        };
+        let changes = self.changes.iter().map(|(at, value)| (place(at), *value));
+        let changed = Changed {
+            sound: &sound.bytes,
+            changes: changes.collect(),
+        };
+        (number, changed)
+    }
 }
 
 fn judge(image: &dyn ReadAt) {
@@ -102,19 +111,27 @@ fn judge(image: &dyn ReadAt) {
     }
 }
 
-fn images() -> &'static [Sound] {
+/// The sound images that are changed.
+pub fn images() -> &'static [Sound] {
     static IMAGES: OnceLock<Vec<Sound>> = OnceLock::new();
     IMAGES.get_or_init(|| FEATURES.iter().map(|features| sound(features)).collect())
 }
 
 fn sound(features: &str) -> Sound {
+    Sound::new(
+        image(&format!("{features},^has_journal"), 1 << 20),
+        features,
+    )
+}
+
+/// A sound image of so many bytes.
+pub fn image(features: &str, size: u64) -> Vec<u8> {
     let tree = tree();
     let mut options = Options::new();
     options
         .fs_type("ext4")
         .features(features)
-        .features(format!("{features},^has_journal"))
-        .size(Size::Bytes(1 << 20))
+        .size(Size::Bytes(size))
         .block_size(1024)
         .inodes_count(128)
         .force();
@@ -122,15 +139,25 @@ fn sound(features: &str) -> Sound {
     let geometry = Geometry::new(&settings).expect("they are fixed");
     let layout = Layout::new(&settings, geometry, &tree).expect("the tree is small");
     let memory = image::render(&settings, &layout, &tree, Storage::Zeros);
-    let report = check(&memory, &CheckOptions::default());
-    assert!(report.is_clean(), "{features}: {:?}", report.findings);
-    let bytes = memory.into_bytes().expect("it is small");
-    let used = bytes.chunks(256).enumerate();
-    let pieces = used
-        .filter(|(_, piece)| piece.iter().any(|byte| *byte != 0))
-        .map(|(number, _)| number * 256)
-        .collect();
-    Sound { bytes, pieces }
+    memory.into_bytes().expect("it is small")
+}
+
+impl Sound {
+    fn new(bytes: Vec<u8>, features: &str) -> Self {
+        let report = check(&bytes[..], &CheckOptions::default());
+        assert!(report.is_clean(), "{features}: {:?}", report.findings);
+        Self::of(bytes)
+    }
+
+    /// An image of which nobody says that it is sound.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let used = bytes.chunks(256).enumerate();
+        let pieces = used
+            .filter(|(_, piece)| piece.iter().any(|byte| *byte != 0))
+            .map(|(number, _)| number * 256)
+            .collect();
+        Self { bytes, pieces }
+    }
 }
 
 fn tree() -> Tree {

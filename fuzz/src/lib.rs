@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod oci;
 pub mod options;
 pub mod profile;
+pub mod read;
 pub mod size;
 pub mod tar;
 pub mod tree;
