@@ -84,6 +84,10 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
                     .args(words.split(' '));
                 tools::run(command.arg("-d").arg(&tree).arg(&image))?;
                 compare(&image, &format!("{words}, {which:?}"))?;
+                // mke2fs takes its time for large directories: once is enough for every day.
+                if !common::is_wide() && tree.join("directories").exists() {
+                    awkward::teardown_group(&tree, "directories")?;
+                }
             }
         }
         if holds_all {
@@ -114,9 +118,10 @@ fn facts(image: &[u8]) -> BTreeMap<Vec<u8>, String> {
         else {
             continue;
         };
-        let target = match inode.is_symlink() && inode.size() < 60 {
-            true => filesystem.link_target(inode),
-            false => Ok(Vec::new()),
+        let target = if inode.is_symlink() && inode.size() < 60 {
+            filesystem.link_target(inode)
+        } else {
+            Ok(Vec::new())
         };
         if let Ok(target) = target {
             let said = format!("{inode:?} {extents:?} {xattrs:?} {target:?}");

@@ -1,88 +1,66 @@
 //! Given an inode in use, judges its type, flags, size and count of blocks, and claims its blocks;
 //! leaves what directories and the filesystem's own files hold to their checks.
 
-use super::block_map;
 use super::directory::{Dir, Place as DirPlace};
-use super::extents;
 use super::finding::{Area, Place};
 use super::inodes::{OwnFile, Walk, is_own};
-use super::maps::Mapped;
+use super::maps::{self, Mapped};
 use super::volume::{Volume, half, join, length, word};
 use super::xattrs::Held;
 use crate::feature::Feature;
+use crate::ondisk::dir::FileType;
 use crate::ondisk::inode::{
-    FLAG_CASEFOLD, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_HUGE_FILE, FLAG_IMMUTABLE, FLAG_INDEX,
-    FLAG_INLINE_DATA, Inode,
+    FLAG_APPEND, FLAG_CASEFOLD, FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_EXTENTS, FLAG_HUGE_FILE,
+    FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA, FLAG_VERITY, Inode,
 };
+use crate::read;
 use crate::units::Ino;
 
-/// `EXT4_ENCRYPT_FL`.
-pub(super) const FLAG_ENCRYPT: u32 = 0x800;
-/// `EXT4_VERITY_FL`: its tree of hashes lies past its end.
-const FLAG_VERITY: u32 = 0x10_0000;
-/// `EXT4_APPEND_FL`.
-const FLAG_APPEND: u32 = 0x20;
-
-const FIFO: u16 = 0x1;
-const CHAR_DEVICE: u16 = 0x2;
-const DIRECTORY: u16 = 0x4;
-const BLOCK_DEVICE: u16 = 0x6;
-const REGULAR: u16 = 0x8;
-const SYMLINK: u16 = 0xa;
-const SOCKET: u16 = 0xc;
-
 /// An inode in use.
-pub(super) struct Node<'a> {
+pub(super) struct Node {
     pub(super) ino: u32,
     pub(super) it: Inode,
-    /// As it is stored, whatever its size.
-    pub(super) stored: &'a [u8],
+    /// As `read` finds it.
+    pub(super) inode: read::Inode,
 }
 
-impl Node<'_> {
-    fn kind(&self) -> u16 {
-        self.it.i_mode.get() >> 12
+impl Node {
+    pub(super) fn new(inode: read::Inode) -> Self {
+        Self {
+            ino: inode.ino().get(),
+            it: *inode.stored(),
+            inode,
+        }
     }
 
     pub(super) fn is_directory(&self) -> bool {
-        self.kind() == DIRECTORY
+        self.inode.is_dir()
     }
 
     pub(super) fn is_regular(&self) -> bool {
-        self.kind() == REGULAR
+        self.inode.is_file()
+    }
+
+    fn is_symlink(&self) -> bool {
+        self.inode.is_symlink()
     }
 
     /// The file type of entries that lead to it; 0 if it has none.
     pub(super) fn file_type(&self) -> u8 {
-        match self.kind() {
-            REGULAR => 1,
-            DIRECTORY => 2,
-            CHAR_DEVICE => 3,
-            BLOCK_DEVICE => 4,
-            FIFO => 5,
-            SOCKET => 6,
-            SYMLINK => 7,
-            _ => 0,
-        }
+        self.inode.file_type().map_or(0, FileType::number)
     }
 
     pub(super) fn has_flag(&self, flag: u32) -> bool {
-        self.it.i_flags.get() & flag != 0
+        self.inode.has_flag(flag)
     }
 
     pub(super) fn size(&self) -> u64 {
-        join(self.it.i_size_lo.get(), self.it.i_size_hi.get())
-    }
-
-    /// Where attributes lie in the inode.
-    pub(super) fn xattr_area(&self) -> &[u8] {
-        let extra = usize::from(half(self.stored, 0x80));
-        self.stored.get(128 + extra..).unwrap_or_default()
+        self.inode.size()
     }
 }
 
 /// Judges an inode's content and claims its blocks.
-pub(super) fn check(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) {
+pub(super) fn check(volume: &Volume<'_>, node: &Node, walk: &mut Walk) {
     let ino = node.ino;
     let is_blank = node.it.i_links_count.get() == 0 && node.it.i_block == [0; 60];
     if is_own(volume, ino) && is_blank && node.it.i_mode.get() == 0 {
@@ -132,12 +110,12 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) {
                 node: node.it,
             },
         );
-    } else if node.kind() == SYMLINK {
+    } else if node.is_symlink() {
         check_symlink(volume, node, &mapped, &held);
     }
 }
 
-fn check_kind(volume: &Volume<'_>, node: &Node<'_>) {
+fn check_kind(volume: &Volume<'_>, node: &Node) {
     let place = Place::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     let ino = node.ino;
@@ -155,7 +133,9 @@ fn check_kind(volume: &Volume<'_>, node: &Node<'_>) {
     if node.has_flag(FLAG_EA_INODE) && !node.is_regular() {
         say("an inode for an attribute's value is no regular file");
     }
-    if !matches!(node.kind(), FIFO | SOCKET | CHAR_DEVICE | BLOCK_DEVICE) {
+    let is_special =
+        node.file_type() != 0 && !(node.is_regular() || node.is_directory() || node.is_symlink());
+    if !is_special {
         return;
     }
     if node.size() != 0 {
@@ -171,7 +151,7 @@ fn check_kind(volume: &Volume<'_>, node: &Node<'_>) {
     }
 }
 
-fn check_flags(volume: &Volume<'_>, node: &Node<'_>) {
+fn check_flags(volume: &Volume<'_>, node: &Node) {
     let place = Place::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     for (flag, feature, rule) in [
@@ -237,14 +217,12 @@ fn check_flags(volume: &Volume<'_>, node: &Node<'_>) {
 }
 
 /// Where an inode's blocks are; none where it has none.
-fn map(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) -> Mapped {
-    let it = &node.it;
-    let is_fast = node.kind() == SYMLINK && node.size() < 60;
-    let has_blocks = match node.kind() {
-        REGULAR | DIRECTORY => true,
-        SYMLINK => !is_fast,
-        _ => node.ino == Ino::BAD_BLOCKS.get(),
-    };
+fn map(volume: &Volume<'_>, node: &Node, walk: &mut Walk) -> Mapped {
+    let is_fast = node.is_symlink() && node.size() < 60;
+    let has_blocks = node.is_regular()
+        || node.is_directory()
+        || node.is_symlink() && !is_fast
+        || node.file_type() == 0 && node.ino == Ino::BAD_BLOCKS.get();
     if is_fast && node.has_flag(FLAG_EXTENTS) {
         let rule = "a short symbolic link has extents";
         volume.rule(Area::Symlink, Place::inode(node.ino), rule);
@@ -253,15 +231,10 @@ fn map(volume: &Volume<'_>, node: &Node<'_>, walk: &mut Walk) -> Mapped {
     if !has_blocks || node.has_flag(FLAG_INLINE_DATA) || node.ino == Ino::RESIZE.get() {
         return Mapped::default();
     }
-    if node.has_flag(FLAG_EXTENTS) {
-        let owner = (node.ino, it.i_generation.get());
-        extents::walk(volume, &mut walk.claiming, owner, &it.i_block)
-    } else {
-        block_map::walk(volume, &mut walk.claiming, node.ino, &it.i_block)
-    }
+    maps::walk(volume, &mut walk.claiming, node)
 }
 
-fn check_blocks(volume: &Volume<'_>, node: &Node<'_>, clusters: u64) {
+fn check_blocks(volume: &Volume<'_>, node: &Node, clusters: u64) {
     let it = &node.it;
     // The Hurd keeps something else there.
     if volume.sb.s_creator_os.get() == 1 {
@@ -283,7 +256,7 @@ fn check_blocks(volume: &Volume<'_>, node: &Node<'_>, clusters: u64) {
     volume.equal(at, "i_blocks", (found, needed));
 }
 
-fn check_size(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held) {
+fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &Held) {
     let at = (Area::Inode, Place::inode(node.ino));
     let size = node.size();
     if node.has_flag(FLAG_INLINE_DATA) {
@@ -324,7 +297,7 @@ fn check_size(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held
     }
 }
 
-fn check_inline_size(volume: &Volume<'_>, node: &Node<'_>, held: &Held) {
+fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &Held) {
     let place = Place::inode(node.ino);
     let Some(value) = &held.inline_data else {
         let rule = "the attribute that holds its second part is missing";
@@ -333,14 +306,16 @@ fn check_inline_size(volume: &Volume<'_>, node: &Node<'_>, held: &Held) {
     };
     let room = 60 + length(value.len());
     let at = (Area::InlineData, place);
-    if !node.is_regular() {
-        volume.equal(at, "i_size", (node.size(), room));
-    } else if node.size() > room {
-        volume.rule(at.0, at.1, "it is longer than the room in the inode");
+    match node.is_regular() {
+        true if node.size() > room => {
+            volume.rule(at.0, at.1, "it is longer than the room in the inode");
+        }
+        true => {}
+        false => volume.equal(at, "i_size", (node.size(), room)),
     }
 }
 
-fn check_symlink(volume: &Volume<'_>, node: &Node<'_>, mapped: &Mapped, held: &Held) {
+fn check_symlink(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &Held) {
     let place = Place::inode(node.ino);
     let say = |rule| volume.rule(Area::Symlink, place, rule);
     let size = node.size();

@@ -5,25 +5,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::content::FLAG_ENCRYPT;
 use super::finding::{self, Area, Fault};
 use super::htree::{self, Bounds, Hashing};
 use super::inodes::{Walk, is_own};
 use super::maps::Piece;
-use super::volume::{Volume, half, word};
-use super::{extents, links};
+use super::volume::{Volume, word};
+use super::{links, maps};
 use crate::feature::Feature;
 use crate::ondisk::casefold::fold;
-use crate::ondisk::checksum::crc32c;
-use crate::ondisk::dir::{TAIL_BYTES, entry_bytes};
-use crate::ondisk::inode::{FLAG_CASEFOLD, FLAG_INDEX};
+use crate::ondisk::inode::{FLAG_CASEFOLD, FLAG_ENCRYPT, FLAG_INDEX};
+use crate::read::directory::{EntryFormat, StoredEntry, checked_entries};
 use crate::units::Ino;
 use crate::work;
 
 /// How many blocks of a directory may be broken before the rest is left alone.
 const MOST_BROKEN: u32 = 16;
-/// The file type of a block's checksum.
-const TAIL_FILE_TYPE: u8 = 0xde;
 /// A directory's own file type.
 const DIRECTORY: u8 = 2;
 /// `EXT4_ENC_STRICT_MODE_FL`: names that are no UTF-8 are refused.
@@ -57,20 +53,12 @@ impl Dir {
     }
 }
 
-/// An entry of a directory.
-struct Entry<'b> {
-    ino: u32,
-    file_type: u8,
-    name: &'b [u8],
-    /// The hash that follows the name, where one does.
-    stored_hash: u32,
-}
-
 /// A directory that is being read.
 struct Reading<'a> {
     volume: &'a Volume<'a>,
     dir: &'a Dir,
     seed: u32,
+    format: EntryFormat,
     names: HashSet<Vec<u8>>,
     broken: u32,
     /// Where `..` leads.
@@ -97,6 +85,7 @@ pub(super) fn walk_all(volume: &Volume<'_>, walk: &mut Walk) {
             volume,
             dir,
             seed: volume.inode_seed(dir.ino, dir.generation),
+            format: EntryFormat::new(volume, dir.flags),
             names: HashSet::new(),
             broken: 0,
             parent: None,
@@ -124,7 +113,7 @@ impl Reading<'_> {
     }
 
     fn blocks(&mut self, pieces: &[Piece], walk: &mut Walk, visited: &mut HashSet<u64>) {
-        let root = extents::find(pieces, 0);
+        let root = maps::find(pieces, 0);
         let is_shared = root.is_some_and(|root| visited.contains(&root.get()));
         let tree = if self.dir.has_flag(FLAG_INDEX) && !is_shared {
             htree::read_tree(self.volume, self.dir, pieces, visited)
@@ -133,7 +122,7 @@ impl Reading<'_> {
         };
         let hashing = tree.as_ref().and_then(|tree| tree.hashing);
         let place = finding::Place::inode(self.dir.ino);
-        for (logical, block) in extents::blocks(pieces) {
+        for (logical, block) in maps::blocks(pieces) {
             let index = tree.as_ref().filter(|tree| tree.is_index(logical));
             if self.broken > MOST_BROKEN {
                 self.rule(place, "too many blocks are broken; the rest is not checked");
@@ -170,19 +159,13 @@ impl Reading<'_> {
 
     /// Judges a block's checksum, and gives what comes before it.
     fn check_tail<'b>(&mut self, place: finding::Place, bytes: &'b [u8]) -> &'b [u8] {
-        let at = bytes.len().saturating_sub(TAIL_BYTES);
-        let (entries, tail) = bytes.split_at(at);
-        let is_tail = word(tail, 0) == 0
-            && half(tail, 4) == 12
-            && tail.get(6..8) == Some(&[0, TAIL_FILE_TYPE]);
-        if !is_tail {
+        let Some((entries, found, needed)) = checked_entries(bytes, self.seed) else {
             self.broken += 1;
             self.rule(place, "a block of entries has no checksum");
             return bytes;
-        }
-        let pair = (word(tail, 8), crc32c(self.seed, entries));
-        self.volume
-            .sum((Area::Directory, place), "a block's checksum", pair);
+        };
+        let at = (Area::Directory, place);
+        self.volume.sum(at, "a block's checksum", (found, needed));
         entries
     }
 
@@ -208,7 +191,7 @@ impl Reading<'_> {
         let mut at = 0;
         let mut number = 0;
         while at < room.bytes.len() {
-            let Some((entry, rec_len)) = self.entry_at(room.bytes, at) else {
+            let Some(entry) = self.format.entry_at(room.bytes, at) else {
                 self.broken += 1;
                 self.rule(room.place, "an entry does not fit its place");
                 return;
@@ -228,7 +211,7 @@ impl Reading<'_> {
                 }
                 _ => {}
             }
-            at += rec_len;
+            at += entry.rec_len;
             number += 1;
             // A root's second entry hides the index behind it.
             if room.has_dots && number == 2 && self.dir.has_flag(FLAG_INDEX) {
@@ -246,49 +229,7 @@ impl Reading<'_> {
             .note(Area::Htree, place, Fault::Named { rule, name });
     }
 
-    /// The entry at an offset and its length, if it fits.
-    fn entry_at<'b>(&self, bytes: &'b [u8], at: usize) -> Option<(Entry<'b>, usize)> {
-        let rest = bytes.get(at..)?;
-        let ino = word(rest.get(..8)?, 0);
-        let stored = half(rest, 4);
-        // Only an entry that fills a block of 64 KiB does not fit 16 bits.
-        let rec_len = match stored {
-            0 | u16::MAX if self.volume.block_size.bytes() == 65_536 => 65_536,
-            _ => usize::from(stored),
-        };
-        let name_len = usize::from(*rest.get(6)?);
-        let file_type = *rest.get(7)?;
-        let is_dots = matches!(rest.get(8..8 + name_len), Some(b"." | b".."));
-        let hash = if self.dir.has_stored_hashes() && ino != 0 && !is_dots {
-            8
-        } else {
-            0
-        };
-        let needed = match ino {
-            0 => 8,
-            _ => entry_bytes(name_len) + hash,
-        };
-        let fits = rec_len >= needed.max(8) && rec_len.is_multiple_of(4) && rec_len <= rest.len();
-        let name = rest.get(8..8 + name_len);
-        let name = match (ino, name) {
-            (0, _) => &[],
-            (_, Some(name)) if fits => name,
-            _ => return None,
-        };
-        let stored_hash = match hash {
-            0 => 0,
-            _ => word(rest, entry_bytes(name_len)),
-        };
-        let entry = Entry {
-            ino,
-            file_type,
-            name,
-            stored_hash,
-        };
-        fits.then_some((entry, rec_len))
-    }
-
-    fn dot(&self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+    fn dot(&self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
         if entry.name != b"." || entry.ino == 0 {
             self.rule(place, "its first entry is not '.'");
             return;
@@ -300,7 +241,7 @@ impl Reading<'_> {
         links::count(walk, entry.ino);
     }
 
-    fn dot_dot(&mut self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+    fn dot_dot(&mut self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
         if entry.name != b".." || entry.ino == 0 {
             self.rule(place, "its second entry is not '..'");
             return;
@@ -310,7 +251,7 @@ impl Reading<'_> {
         links::count(walk, entry.ino);
     }
 
-    fn check_type(&self, place: finding::Place, entry: &Entry<'_>, needed: u8) {
+    fn check_type(&self, place: finding::Place, entry: &StoredEntry<'_>, needed: u8) {
         let needed = if self.volume.has(Feature::Filetype) {
             needed
         } else {
@@ -321,7 +262,7 @@ impl Reading<'_> {
         }
     }
 
-    fn entry(&mut self, place: finding::Place, entry: &Entry<'_>, walk: &mut Walk) {
+    fn entry(&mut self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
         work::add(1);
         self.check_name(place, entry.name);
         let root = Ino::ROOT.get();

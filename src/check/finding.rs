@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::ondisk::superblock::MAGIC;
+use crate::read;
 use crate::units::{Block, Group, Ino, Run};
 
 /// What is wrong, and where.
@@ -269,6 +271,52 @@ pub enum Fault {
     MarkedFree(u64, u64),
     /// Blocks or inodes that are free and marked as in use: the first and how many.
     MarkedUsed(u64, u64),
+}
+
+impl From<read::Fault> for Fault {
+    fn from(fault: read::Fault) -> Self {
+        match fault {
+            read::Fault::Value {
+                what,
+                found,
+                expected,
+            } => Self::Value {
+                what,
+                found,
+                needed: expected,
+            },
+            read::Fault::Bounds {
+                what,
+                found,
+                least,
+                most,
+            } => Self::Bounds {
+                what,
+                found,
+                least,
+                most,
+            },
+            read::Fault::Checksum {
+                what,
+                found,
+                expected,
+            } => Self::Checksum {
+                what,
+                found,
+                needed: expected,
+            },
+            read::Fault::Magic(found) => Self::Value {
+                what: "s_magic",
+                found: found.into(),
+                needed: MAGIC.into(),
+            },
+            read::Fault::Rule(rule) => Self::Rule(rule),
+            read::Fault::Named { rule, name } => Self::Named { rule, name },
+            read::Fault::Outside(run) => Self::Outside(run),
+            read::Fault::Io(error) => Self::Unreadable(error.kind()),
+            other => Self::Told(other.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -5,40 +5,14 @@
 
 use super::claims::Claims;
 use super::finding::{Area, Fault, Owner, Place};
-use super::volume::{Volume, index, join, length, read};
+use super::volume::{Volume, index, length};
 use crate::feature::Feature;
-use crate::ondisk::group_desc::{
-    BLOCK_UNINIT, GroupDesc, INODE_UNINIT, checksum_crc16, checksum_crc32c,
-};
-use crate::units::{Block, Group, Run};
+pub(super) use crate::read::Group as Desc;
+use crate::read::groups::checksums;
+use crate::units::{Group, Run};
 
 /// How many descriptors may be broken before the rest is taken to be none.
 const MOST_BROKEN: u32 = 64;
-
-/// What a descriptor says.
-#[derive(Clone, Copy)]
-pub(super) struct Desc {
-    pub(super) block_bitmap: u64,
-    pub(super) inode_bitmap: u64,
-    pub(super) inode_table: u64,
-    pub(super) free_blocks: u32,
-    pub(super) free_inodes: u32,
-    pub(super) used_dirs: u32,
-    pub(super) itable_unused: u32,
-    pub(super) flags: u16,
-    pub(super) block_bitmap_csum: u32,
-    pub(super) inode_bitmap_csum: u32,
-}
-
-impl Desc {
-    pub(super) fn has_block_bitmap(&self) -> bool {
-        self.flags & BLOCK_UNINIT == 0
-    }
-
-    pub(super) fn has_inodes(&self) -> bool {
-        self.flags & INODE_UNINIT == 0
-    }
-}
 
 /// Reads and judges every descriptor; `None` where so many are broken that nothing can be said of
 /// the rest.
@@ -47,12 +21,12 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
     let mut broken = 0;
     let per_block = volume.descs_per_block();
     for first in (0..volume.groups).step_by(index(per_block.into())) {
-        let block = primary_block(volume, first);
+        let block = volume.descriptor_block(first).get();
         let at = (Area::Descriptor, Place::group(first));
         let bytes = volume.block(at, block)?;
         let end = first.saturating_add(per_block).min(volume.groups);
         for (group, stored) in (first..end).zip(bytes.chunks_exact(volume.desc_size)) {
-            let desc = parse(stored)?;
+            let desc = Desc::decode(group, stored);
             let is_sound = check(volume, (group, stored), &desc);
             broken += u32::from(!is_sound);
             if broken > MOST_BROKEN {
@@ -66,65 +40,11 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
     (broken == 0).then_some(descs)
 }
 
-/// The block that holds the descriptors of `group` and its neighbours.
-fn primary_block(volume: &Volume<'_>, group: u32) -> u64 {
-    let per_block = volume.descs_per_block();
-    let number = group / per_block;
-    let is_spread = volume.has(Feature::MetaBg) && number >= volume.sb.s_first_meta_bg.get();
-    if is_spread {
-        volume.descriptor_run(number * per_block).start.get()
-    } else {
-        let boot = u64::from(volume.first_data_block == 0 && volume.is_small_block());
-        volume.first_data_block + boot + 1 + u64::from(number)
-    }
-}
-
-fn parse(stored: &[u8]) -> Option<Desc> {
-    let mut whole = [0; size_of::<GroupDesc>()];
-    for (slot, byte) in whole.iter_mut().zip(stored) {
-        *slot = *byte;
-    }
-    let it: GroupDesc = read(&whole, 0)?;
-    let wide = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
-    Some(Desc {
-        block_bitmap: join(it.bg_block_bitmap_lo.get(), it.bg_block_bitmap_hi.get()),
-        inode_bitmap: join(it.bg_inode_bitmap_lo.get(), it.bg_inode_bitmap_hi.get()),
-        inode_table: join(it.bg_inode_table_lo.get(), it.bg_inode_table_hi.get()),
-        free_blocks: wide(
-            it.bg_free_blocks_count_lo.get(),
-            it.bg_free_blocks_count_hi.get(),
-        ),
-        free_inodes: wide(
-            it.bg_free_inodes_count_lo.get(),
-            it.bg_free_inodes_count_hi.get(),
-        ),
-        used_dirs: wide(
-            it.bg_used_dirs_count_lo.get(),
-            it.bg_used_dirs_count_hi.get(),
-        ),
-        itable_unused: wide(it.bg_itable_unused_lo.get(), it.bg_itable_unused_hi.get()),
-        flags: it.bg_flags.get(),
-        block_bitmap_csum: wide(
-            it.bg_block_bitmap_csum_lo.get(),
-            it.bg_block_bitmap_csum_hi.get(),
-        ),
-        inode_bitmap_csum: wide(
-            it.bg_inode_bitmap_csum_lo.get(),
-            it.bg_inode_bitmap_csum_hi.get(),
-        ),
-    })
-}
-
 /// Judges one descriptor, and says whether its tables are inside the filesystem.
 fn check(volume: &Volume<'_>, (group, stored): (u32, &[u8]), desc: &Desc) -> bool {
     let at = (Area::Descriptor, Place::group(group));
-    let sum = super::volume::half(stored, 0x1e);
-    if volume.has_checksums() {
-        let needed = checksum_crc32c(volume.seed, group, stored);
-        volume.sum(at, "bg_checksum", (sum.into(), needed.into()));
-    } else if volume.has(Feature::GdtCsum) {
-        let needed = checksum_crc16(&volume.sb.s_uuid, group, stored);
-        volume.sum(at, "bg_checksum", (sum.into(), needed.into()));
+    if let Some((found, needed)) = checksums(volume, group, stored) {
+        volume.sum(at, "bg_checksum", (found.into(), needed.into()));
     }
     check_lazy(volume, group, desc);
     let mut sound = true;
@@ -174,12 +94,11 @@ fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
 /// The blocks of a group's bitmaps and inode table.
 pub(super) fn tables(volume: &Volume<'_>, group: u32, desc: &Desc) -> [(Run, Owner); 3] {
     let group = Group::new(group);
-    let one = |block| Run::one(Block::new(block));
-    let table = Run::new(Block::new(desc.inode_table), volume.table_blocks());
+    let [block_bitmap, inode_bitmap, inode_table] = desc.tables(volume);
     [
-        (one(desc.block_bitmap), Owner::BlockBitmap(group)),
-        (one(desc.inode_bitmap), Owner::InodeBitmap(group)),
-        (table, Owner::InodeTable(group)),
+        (block_bitmap, Owner::BlockBitmap(group)),
+        (inode_bitmap, Owner::InodeBitmap(group)),
+        (inode_table, Owner::InodeTable(group)),
     ]
 }
 
@@ -216,14 +135,11 @@ pub(super) fn check_backups(volume: &Volume<'_>, descs: &[Desc]) {
         let number = group / per_block;
         let run = volume.descriptor_run(group);
         let is_spread = volume.has(Feature::MetaBg) && number >= volume.sb.s_first_meta_bg.get();
-        // The group that begins a stretch holds the primary descriptors.
-        if is_spread && group % per_block == 0 {
-            continue;
-        }
-        let (first, blocks) = if is_spread {
-            (number * per_block, run.len)
-        } else {
-            (0, run.len.min(volume.desc_blocks().into()))
+        let (first, blocks) = match is_spread {
+            // The group that begins a stretch holds the primary descriptors.
+            true if group % per_block == 0 => continue,
+            true => (number * per_block, run.len),
+            false => (0, run.len.min(volume.desc_blocks().into())),
         };
         // A copy that is longer than its group lies over those of other groups, which is told.
         let blocks = blocks.min(volume.group_run(group).len);
@@ -241,10 +157,10 @@ fn compare_block(volume: &Volume<'_>, (group, block): (u32, u64), known: &[Desc]
     let Some(bytes) = volume.block(at, block) else {
         return;
     };
-    let copies = bytes.chunks_exact(volume.desc_size).map(parse);
-    let differ = copies.zip(known).filter(|(copy, known)| {
+    let copies = bytes.chunks_exact(volume.desc_size).zip(known);
+    let differ = copies.filter(|(copy, known)| {
         let places = |desc: &Desc| (desc.block_bitmap, desc.inode_bitmap, desc.inode_table);
-        copy.is_none_or(|copy| places(&copy) != places(known))
+        places(&Desc::decode(group, copy)) != places(known)
     });
     let found = length(differ.count());
     let what = "the number of descriptors that lead elsewhere";

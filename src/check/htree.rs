@@ -7,15 +7,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::directory::Dir;
-use super::extents;
 use super::finding::{Area, Fault, Place};
-use super::maps::Piece;
+use super::maps::{self, Piece};
 use super::volume::{Volume, half, length, read, word};
 use crate::feature::Feature;
-use crate::ondisk::checksum::{crc32c, crc32c_zeros};
 use crate::ondisk::dir::{DirEntry, DxRoot, DxRootInfo};
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::FLAG_CASEFOLD;
+use crate::read::directory::index_checksums;
 
 /// `DX_HASH_SIPHASH`: hashes stand beside the entries.
 const SIPHASH: u8 = 6;
@@ -94,7 +93,7 @@ pub(super) fn read_tree(
     visited: &mut HashSet<u64>,
 ) -> Option<Tree> {
     let place = Place::inode(dir.ino);
-    let root_block = extents::find(pieces, 0)?.get();
+    let root_block = maps::find(pieces, 0)?.get();
     let bytes = volume.block((Area::Htree, place), root_block)?;
     let place = place.at(root_block);
     let root: DxRoot = read(&bytes, 0)?;
@@ -189,7 +188,7 @@ impl Reading<'_> {
             return;
         }
         if has_sums {
-            self.check_sum((bytes, place), header, (usize::from(limit), count));
+            self.check_sum((bytes, place), header);
         }
         let mut before = bounds.first;
         for number in 0..count {
@@ -219,7 +218,7 @@ impl Reading<'_> {
 
     /// Judges the block that an index record leads to.
     fn below(&mut self, place: Place, (logical, levels): (u64, u8), bounds: Bounds) {
-        let Some(block) = extents::find(self.pieces, logical) else {
+        let Some(block) = maps::find(self.pieces, logical) else {
             self.rule(
                 place,
                 "it leads to a block that the directory does not have",
@@ -252,17 +251,13 @@ impl Reading<'_> {
         self.node((&bytes, place), (header, levels - 1), bounds);
     }
 
-    fn check_sum(&self, (bytes, place): (&[u8], Place), header: usize, counts: (usize, usize)) {
-        let (limit, count) = counts;
-        let used = bytes.get(..header + count * ENTRY_BYTES).unwrap_or(bytes);
+    fn check_sum(&self, (bytes, place): (&[u8], Place), header: usize) {
         let seed = self.volume.inode_seed(self.dir.ino, self.dir.generation);
-        // The tail counts with its checksum as zero.
-        let tail = header + limit * ENTRY_BYTES;
-        let register = crc32c(seed, used);
-        let register = crc32c(register, bytes.get(tail..tail + 4).unwrap_or_default());
-        let needed = crc32c_zeros(register, 4);
-        let pair = (word(bytes, tail + 4), needed);
-        self.volume
-            .sum((Area::Htree, place), "a block's checksum", pair);
+        match index_checksums(bytes, header, seed) {
+            Some(pair) => self
+                .volume
+                .sum((Area::Htree, place), "a block's checksum", pair),
+            None => self.rule(place, "a block of a hash tree has no checksum"),
+        }
     }
 }

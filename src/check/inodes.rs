@@ -12,11 +12,11 @@ use super::finding::{Area, Place};
 use super::groups::Desc;
 use super::maps::{Claiming, Mapped};
 use super::usage::Usage;
-use super::volume::{Volume, half, index, join, length, read};
+use super::volume::{Volume, half, index, join, length};
 use super::xattrs::Xattrs;
 use crate::feature::Feature;
-use crate::ondisk::checksum::crc32c;
 use crate::ondisk::inode::Inode;
+use crate::read;
 use crate::units::Ino;
 
 /// Bytes of an inode table that are read at once.
@@ -174,14 +174,9 @@ fn is_used(volume: &Volume<'_>, ino: u32, stored: &[u8]) -> bool {
 
 /// Judges an inode in use; true if it is a directory.
 fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], walk: &mut Walk) -> bool {
-    let mut whole = [0; size_of::<Inode>()];
-    for (slot, byte) in whole.iter_mut().zip(stored) {
-        *slot = *byte;
-    }
-    let Some(it) = read::<Inode>(&whole, 0) else {
-        return false;
-    };
-    let node = Node { ino, it, stored };
+    let inode = read::Inode::decode(volume, Ino::new(ino), stored);
+    let node = Node::new(inode);
+    let it = node.it;
     check_checksum(volume, &node);
     check_fields(volume, &node);
     content::check(volume, &node, walk);
@@ -199,42 +194,20 @@ fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], walk: &mut Walk) -> bool 
     node.is_directory()
 }
 
-fn check_checksum(volume: &Volume<'_>, node: &Node<'_>) {
-    // libext2fs takes an inode of zeros for sound, whatever its checksum would be.
-    if !volume.has_checksums() || node.stored.iter().all(|byte| *byte == 0) {
-        return;
+fn check_checksum(volume: &Volume<'_>, node: &Node) {
+    if let Some(pair) = node.inode.checksums(volume) {
+        let at = (Area::Inode, Place::inode(node.ino));
+        volume.sum(at, "i_checksum", pair);
     }
-    let mut unsealed = node.stored.to_vec();
-    let has_high = unsealed.len() > 128 && half(&unsealed, 0x80) >= 4;
-    if let Some(low) = unsealed.get_mut(0x7c..0x7e) {
-        low.fill(0);
-    }
-    if let Some(high) = unsealed.get_mut(0x82..0x84).filter(|_| has_high) {
-        high.fill(0);
-    }
-    let seed = volume.inode_seed(node.ino, node.it.i_generation.get());
-    let needed = crc32c(seed, &unsealed);
-    let low = u32::from(node.it.i_checksum_lo.get());
-    let pair = if has_high {
-        (low | u32::from(node.it.i_checksum_hi.get()) << 16, needed)
-    } else {
-        (low, needed & 0xffff)
-    };
-    let at = (Area::Inode, Place::inode(node.ino));
-    volume.sum(at, "i_checksum", pair);
 }
 
-fn check_fields(volume: &Volume<'_>, node: &Node<'_>) {
+fn check_fields(volume: &Volume<'_>, node: &Node) {
     let it = &node.it;
     let place = Place::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     let is_hurd = volume.sb.s_creator_os.get() == 1;
-    if volume.inode_size > 128 {
-        let extra = usize::from(it.i_extra_isize.get());
-        let fits = (4..=volume.inode_size - 128).contains(&extra) && extra.is_multiple_of(4);
-        if extra != 0 && !fits {
-            say("i_extra_isize is no multiple of four within the inode");
-        }
+    if !node.inode.is_extra_sound() {
+        say("i_extra_isize is no multiple of four within the inode");
     }
     if it.i_dtime.get() != 0 && it.i_links_count.get() != 0 {
         say("it is in use and has a time of deletion");

@@ -4,28 +4,22 @@
 //! Layout: the kernel's `journal.rst`; rules as in the kernel's `journal_load_superblock` and e2fsck's
 //! `e2fsck_journal_load`.
 
-use super::extents;
 use super::finding::{Area, Fault, Place};
 use super::inodes::{OwnFile, Walk};
 use super::usage::size_of_file;
 use super::volume::{Volume, read};
 use crate::feature::Feature;
-use crate::ondisk::checksum::{INITIAL, crc32c, crc32c_zeros};
 use crate::ondisk::jbd2::{
-    BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2, JournalSuperblock, MAGIC, MIN_BLOCKS,
+    BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2, CHECKSUM_CRC32C, COMPAT_CHECKSUM,
+    INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, JournalSuperblock, KNOWN_INCOMPAT, MAGIC, MIN_BLOCKS,
 };
+use crate::read::journal::superblock_checksum;
+use crate::read::maps;
+use crate::read::superblock::RECOVER;
 use crate::units::Ino;
 
-/// `JBD2_FEATURE_INCOMPAT_CSUM_V2` and `_V3`.
-const CHECKSUMS: u32 = 0x8 | 0x10;
-/// Revoke records, 64 bits, asynchronous commits, checksums of both kinds, fast commits.
-const KNOWN_INCOMPAT: u32 = 0x3f;
-/// `JBD2_FEATURE_COMPAT_CHECKSUM`.
-const KNOWN_COMPAT: u32 = 0x1;
-/// `JBD2_CRC32C_CHKSUM`.
-const CRC32C: u8 = 4;
-/// `EXT4_FEATURE_INCOMPAT_RECOVER`.
-const RECOVER: u32 = 0x4;
+/// Checksums of blocks, in both their forms.
+const CHECKSUMS: u32 = INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
 
 /// Judges the journal, where there is one.
 pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
@@ -97,7 +91,7 @@ fn check_file(volume: &Volume<'_>, file: &OwnFile) {
     if size < u64::from(MIN_BLOCKS) * bytes {
         say("it is too short for a journal");
     }
-    let Some(block) = extents::find(pieces, 0) else {
+    let Some(block) = maps::find(pieces, 0) else {
         return;
     };
     let Some(bytes) = volume.block((Area::Journal, place), block.get()) else {
@@ -155,7 +149,7 @@ fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblo
     bounds("s_num_fc_blks", journal.s_num_fc_blks.get(), 0, last);
     let incompat = journal.s_feature_incompat.get();
     let is_known = incompat & !KNOWN_INCOMPAT == 0
-        && journal.s_feature_compat.get() & !KNOWN_COMPAT == 0
+        && journal.s_feature_compat.get() & !COMPAT_CHECKSUM == 0
         && journal.s_feature_ro_compat.get() == 0;
     if !is_known {
         say("it has features that nobody knows");
@@ -167,12 +161,9 @@ fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblo
         volume.equal(
             at,
             "s_checksum_type",
-            (journal.s_checksum_type.into(), CRC32C.into()),
+            (journal.s_checksum_type.into(), CHECKSUM_CRC32C.into()),
         );
-        let bytes = bytemuck::bytes_of(journal);
-        let (before, rest) = bytes.split_at(0xfc);
-        let register = crc32c_zeros(crc32c(INITIAL, before), 4);
-        let needed = crc32c(register, rest.get(4..).unwrap_or_default());
+        let needed = superblock_checksum(journal);
         volume.sum(at, "s_checksum", (journal.s_checksum.get(), needed));
     }
 }

@@ -1,6 +1,6 @@
 //! Given an image, says what is wrong in its filesystem; never writes, and never asks how it was made.
 //!
-//! It reads the bytes for itself: it knows the structs of [`ondisk`](crate::ondisk) and nothing of
+//! It judges what [`read`](crate::read) finds in the bytes, and knows nothing of
 //! [`layout`](crate::layout) or [`emit`](crate::emit). What it takes for wrong is what e2fsck would
 //! mend, and more: fields in which copies differ, hash trees whose names would not be found, values
 //! whose hashes are not theirs.
@@ -19,11 +19,9 @@
 //! broken in many places is left alone.
 
 mod bitmaps;
-mod block_map;
 mod claims;
 mod content;
 mod directory;
-mod extents;
 mod finding;
 mod groups;
 mod heeding;

@@ -2,9 +2,9 @@
 //!
 //! Layout: the kernel's `orphan.rst`.
 
-use super::extents;
 use super::finding::{Area, Place};
 use super::inodes::Walk;
+use super::maps;
 use super::volume::{Volume, word};
 use crate::feature::Feature;
 use crate::ondisk::checksum::crc32c;
@@ -41,7 +41,7 @@ pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
     volume.equal(at, "i_size", (size, file.mapped.end() * bytes));
     let seed = volume.inode_seed(ino, file.node.i_generation.get());
     let mut broken = 0;
-    for (_, block) in extents::blocks(&file.mapped.pieces) {
+    for (_, block) in maps::blocks(&file.mapped.pieces) {
         if !volume.is_first(at.0, block) {
             volume.rule(
                 at.0,

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::extents;
 use super::finding::{Area, Fault, Place};
 use super::inodes::{OwnFile, Walk};
+use super::maps;
 use super::usage::{ById, size_of_file};
 use super::volume::{Volume, length, read, word};
 use crate::feature::Feature;
@@ -71,7 +71,7 @@ impl QuotaFile<'_> {
         if offset >= size_of_file(&self.file.node) {
             return None;
         }
-        let block = extents::find(&self.file.mapped.pieces, offset / bytes)?;
+        let block = maps::find(&self.file.mapped.pieces, offset / bytes)?;
         Some(block.get() * bytes + offset % bytes)
     }
 

@@ -5,29 +5,18 @@
 //! e2fsck's `check_super_block`.
 
 use super::finding::{Area, Fault, Finding, Place, Report};
-use super::volume::{Storage, Volume, blocks_count, features_of, read, word_of};
-use crate::feature::{Feature, FeatureSet, Word};
+use super::volume::{Storage, Volume, read};
+use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{
     CHECKSUM_CRC32C, FLAG_SIGNED_HASH, MAGIC, OFFSET, STATE_VALID, Superblock,
 };
+use crate::read::superblock::{RECOVER, blocks_count, unknown_bits, word_of};
 use crate::units::{Block, Group};
 
-/// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal holds what has to be replayed.
-const RECOVER: u32 = 0x4;
-/// `EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT`: the orphan file may hold orphans.
-const ORPHAN_PRESENT: u32 = 0x1_0000;
 /// `EXT2_ERROR_FS`: the kernel came upon errors.
 const STATE_ERROR: u16 = 0x2;
 /// `EXT2_FLAGS_UNSIGNED_HASH`.
 const FLAG_UNSIGNED_HASH: u32 = 0x2;
-/// Feature bits that say nothing about the format: directory preallocation in the first word.
-const HARMLESS: [(Word, u32); 3] = [
-    (Word::Compat, 0x1),
-    (Word::Incompat, RECOVER),
-    (Word::RoCompat, ORPHAN_PRESENT),
-];
-/// The superblock's revisions: the original and the dynamic.
-const NEWEST_REVISION: u32 = 1;
 
 /// Reads the primary superblock.
 ///
@@ -52,159 +41,31 @@ pub(super) fn open(storage: Storage<'_>) -> Result<Volume<'_>, Report> {
     let Some(sb) = read::<Superblock>(&bytes, 0) else {
         return Err(report);
     };
-    let faults = geometry_faults(&sb);
-    let is_sound = faults.is_empty();
-    faults.into_iter().for_each(&mut add);
-    if !is_sound {
+    if sb.s_magic.get() == MAGIC {
+        unknown_features(&sb).for_each(&mut add);
+    }
+    let superblock = match crate::read::Superblock::decode(sb) {
+        Ok(superblock) => superblock,
+        Err(faults) => {
+            faults.into_iter().map(Fault::from).for_each(&mut add);
+            return Err(report);
+        }
+    };
+    if report.total > 0 {
         return Err(report);
     }
-    Volume::new(storage, sb, report.clone()).ok_or(report)
+    Ok(Volume::new(storage, superblock, report))
 }
 
-/// Collects bounds that are broken.
-#[derive(Default)]
-struct Faults(Vec<Fault>);
-
-impl Faults {
-    fn bounds(&mut self, what: &'static str, found: u64, bounds: std::ops::RangeInclusive<u64>) {
-        if !bounds.contains(&found) {
-            self.0.push(Fault::Bounds {
-                what,
-                found,
-                least: *bounds.start(),
-                most: *bounds.end(),
-            });
-        }
-    }
-
-    fn equal(&mut self, what: &'static str, found: u64, needed: u64) {
-        if found != needed {
-            self.0.push(Fault::Value {
-                what,
-                found,
-                needed,
-            });
-        }
-    }
-}
-
-/// What keeps the geometry from being known. Later bounds rest on earlier ones.
-fn geometry_faults(sb: &Superblock) -> Vec<Fault> {
-    let mut faults = Faults::default();
-    faults.equal("s_magic", sb.s_magic.get().into(), MAGIC.into());
-    if !faults.0.is_empty() {
-        return faults.0;
-    }
-    unknown_features(sb, &mut faults);
-    let revisions = 0..=u64::from(NEWEST_REVISION);
-    faults.bounds("s_rev_level", sb.s_rev_level.get().into(), revisions);
-    faults.bounds("s_log_block_size", sb.s_log_block_size.get().into(), 0..=6);
-    if !faults.0.is_empty() {
-        return faults.0;
-    }
-    let features = features_of(sb);
-    if features.has(Feature::JournalDev) {
-        // There are no groups; what is behind the superblock is the journal's.
-        return faults.0;
-    }
-    let block_bytes = 1024_u64 << sb.s_log_block_size.get();
-    let log = u64::from(sb.s_log_block_size.get());
-    let cluster_log = u64::from(sb.s_log_cluster_size.get());
-    if features.has(Feature::Bigalloc) {
-        faults.bounds("s_log_cluster_size", cluster_log, log..=29 - 10)
-    } else {
-        faults.equal("s_log_cluster_size", cluster_log, log)
-    }
-    if !faults.0.is_empty() {
-        return faults.0;
-    }
-    let ratio = 1_u64 << (cluster_log - log);
-    group_faults(sb, (block_bytes, ratio), &mut faults);
-    inode_faults(sb, block_bytes, &mut faults);
-    if faults.0.is_empty() {
-        count_faults(sb, &mut faults);
-    }
-    faults.0
-}
-
-fn unknown_features(sb: &Superblock, faults: &mut Faults) {
-    let known: FeatureSet = Feature::ALL.iter().copied().collect();
-    for (word, harmless) in HARMLESS {
-        let unknown = word_of(sb, word) & !known.word(word) & !harmless;
-        if unknown != 0 {
-            faults.0.push(Fault::Told(format!(
-                "feature bits {unknown:#x} of {word:?} are unknown; what they mean is not checked"
-            )));
-        }
-    }
-}
-
-fn group_faults(sb: &Superblock, (block_bytes, ratio): (u64, u64), faults: &mut Faults) {
-    let features = features_of(sb);
-    let first = u64::from(block_bytes == 1024 && ratio == 1);
-    let found = u64::from(sb.s_first_data_block.get());
-    faults.equal("s_first_data_block", found, first);
-    // Free blocks of a group are counted in 16 bits where descriptors are short.
-    let clusters = (8 * block_bytes).min(65_528);
-    let per_group = u64::from(sb.s_clusters_per_group.get());
-    let per_group_blocks = u64::from(sb.s_blocks_per_group.get());
-    if features.has(Feature::Bigalloc) {
-        faults.bounds("s_clusters_per_group", per_group, 8..=clusters);
-        faults.equal(
-            "s_blocks_per_group",
-            per_group_blocks,
-            per_group.saturating_mul(ratio),
-        );
-    } else {
-        faults.bounds("s_blocks_per_group", per_group_blocks, 8..=clusters)
-    }
-    if features.has(Feature::SixtyFourBit) {
-        let size = u64::from(sb.s_desc_size.get());
-        faults.bounds("s_desc_size", size, 64..=1024);
-        if !size.is_power_of_two() {
-            faults.0.push(Fault::Rule("s_desc_size is no power of two"));
-        }
-    }
-    let reserved = u64::from(sb.s_reserved_gdt_blocks.get());
-    faults.bounds("s_reserved_gdt_blocks", reserved, 0..=block_bytes / 4);
-}
-
-fn inode_faults(sb: &Superblock, block_bytes: u64, faults: &mut Faults) {
-    let size = match sb.s_rev_level.get() {
-        0 => 128,
-        _ => u64::from(sb.s_inode_size.get()),
-    };
-    faults.bounds("s_inode_size", size, 128..=block_bytes);
-    if !size.is_power_of_two() {
-        faults
-            .0
-            .push(Fault::Rule("s_inode_size is no power of two"));
-    }
-    let per_group = u64::from(sb.s_inodes_per_group.get());
-    let per_block = block_bytes / size.max(1);
-    let most = (8 * block_bytes).min(65_536 - per_block.min(65_535));
-    faults.bounds(
-        "s_inodes_per_group",
-        per_group,
-        per_block..=most.max(per_block),
-    );
-    if sb.s_rev_level.get() > 0 {
-        let first = u64::from(sb.s_first_ino.get());
-        let most = u64::from(sb.s_inodes_count.get());
-        faults.bounds("s_first_ino", first, 11..=most.max(11));
-    }
-}
-
-fn count_faults(sb: &Superblock, faults: &mut Faults) {
-    let blocks = blocks_count(sb);
-    let first = u64::from(sb.s_first_data_block.get());
-    faults.bounds("s_blocks_count", blocks, first + 1..=(1 << 48) - 1);
-    if !faults.0.is_empty() {
-        return;
-    }
-    let groups = (blocks - first).div_ceil(u64::from(sb.s_blocks_per_group.get()));
-    let inodes = groups.saturating_mul(sb.s_inodes_per_group.get().into());
-    faults.equal("s_inodes_count", sb.s_inodes_count.get().into(), inodes);
+fn unknown_features(sb: &Superblock) -> impl Iterator<Item = Fault> {
+    let words = [Word::Compat, Word::Incompat, Word::RoCompat];
+    let unknown = words.map(|word| (word, unknown_bits(sb, word)));
+    let unknown = unknown.into_iter().filter(|(_, bits)| *bits != 0);
+    unknown.map(|(word, bits)| {
+        Fault::Told(format!(
+            "feature bits {bits:#x} of {word:?} are unknown; what they mean is not checked"
+        ))
+    })
 }
 
 const AT: (Area, Place) = (Area::Superblock, Place::WHOLE);
@@ -272,12 +133,12 @@ fn check_state(volume: &Volume<'_>) {
     if sb.s_state.get() & STATE_ERROR != 0 {
         say("the kernel noted errors in it");
     }
-    if sb.s_feature_incompat.get() & RECOVER != 0 {
-        say(if volume.has(Feature::HasJournal) {
-            "its journal holds changes that wait to be replayed"
-        } else {
-            "a journal waits to be replayed and there is none"
-        });
+    match sb.s_feature_incompat.get() & RECOVER != 0 {
+        true if volume.has(Feature::HasJournal) => {
+            say("its journal holds changes that wait to be replayed");
+        }
+        true => say("a journal waits to be replayed and there is none"),
+        false => {}
     }
     let both = FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH;
     if sb.s_flags.get() & both == both {

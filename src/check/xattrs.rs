@@ -6,23 +6,22 @@
 use std::collections::HashMap;
 
 use super::claims::Claims;
-use super::content::{FLAG_ENCRYPT, Node};
-use super::extents;
+use super::content::Node;
 use super::finding::{Area, Fault, Owner, Place};
 use super::inodes::{OwnFile, Walk};
+use super::maps;
 use super::volume::{Volume, join, length};
 use crate::feature::Feature;
 use crate::ondisk::acl;
 use crate::ondisk::checksum::crc32c;
-use crate::ondisk::inode::{FLAG_EA_INODE, FLAG_INLINE_DATA};
+use crate::ondisk::inode::{FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_INLINE_DATA};
 use crate::ondisk::xattr::{
     ParsedBlock, REFCOUNT_MAX, StoredXattr, Value, XattrFault, block_checksum, block_hash,
     entry_hash, parse_block, parse_ibody,
 };
+use crate::read::xattrs::{INLINE_DATA, signed_name_hash};
 use crate::units::{Block, Ino, Run};
 
-/// The attribute that holds what inline data does not fit `i_block`: `system.data`.
-const INLINE_DATA: (u8, &[u8]) = (7, b"data");
 /// The attribute with an encryption policy, of an index that no program sees.
 const ENCRYPTION: (u8, &[u8]) = (9, b"c");
 /// Name indices of ACLs.
@@ -78,29 +77,21 @@ impl Xattrs {
     pub(super) fn of_inode(
         &mut self,
         volume: &Volume<'_>,
-        node: &Node<'_>,
+        node: &Node,
         claims: &mut Claims,
     ) -> Held {
         let mut held = Held::default();
         let place = Place::inode(node.ino);
         let mut is_policy_there = false;
-        match parse_ibody(node.xattr_area()) {
+        match parse_ibody(node.inode.xattr_area()) {
             Ok(entries) => {
                 is_policy_there |= has_policy(&entries);
                 self.entries(volume, (node.ino, place), &entries, &mut held);
             }
             Err(fault) => volume.note(Area::Xattrs, place, Fault::Told(fault.to_string())),
         }
-        let block = if volume.has(Feature::SixtyFourBit) {
-            join(
-                node.it.i_file_acl_lo.get(),
-                node.it.i_file_acl_hi.get().into(),
-            )
-        } else {
-            node.it.i_file_acl_lo.get().into()
-        };
-        if block != 0 {
-            is_policy_there |= self.block(volume, (node.ino, block), claims, &mut held);
+        if let Some(block) = node.inode.xattr_block() {
+            is_policy_there |= self.block(volume, (node.ino, block.get()), claims, &mut held);
         }
         if node.has_flag(FLAG_ENCRYPT) && !is_policy_there {
             volume.rule(Area::Xattrs, place, "it is encrypted and has no policy");
@@ -289,13 +280,6 @@ fn check_reference(volume: &Volume<'_>, walk: &Walk, reference: &Reference) {
     }
 }
 
-/// The hash of a name whose bytes count as signed, as kernels before 6.2 took them.
-fn signed_name_hash(name: &[u8]) -> u32 {
-    let widen = |byte: &u8| i32::from(byte.cast_signed()).cast_unsigned();
-    name.iter()
-        .fold(0_u32, |hash, byte| hash.rotate_left(5) ^ widen(byte))
-}
-
 /// Judges an inode that holds a value: its count of references and its hash.
 fn check_value(volume: &Volume<'_>, (ino, file): (u32, &OwnFile), references: u64, may_read: bool) {
     let at = (Area::Xattrs, Place::inode(ino));
@@ -308,7 +292,7 @@ fn check_value(volume: &Volume<'_>, (ino, file): (u32, &OwnFile), references: u6
     }
     let mut left = size;
     let mut register = volume.seed;
-    for (_, block) in extents::blocks(&file.mapped.pieces) {
+    for (_, block) in maps::blocks(&file.mapped.pieces) {
         let Some(bytes) = volume.block(at, block) else {
             return;
         };

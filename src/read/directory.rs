@@ -71,6 +71,8 @@ pub(crate) struct StoredEntry<'b> {
     pub(crate) file_type: u8,
     /// Empty in an unused entry.
     pub(crate) name: &'b [u8],
+    /// The hash that follows the name, where one does.
+    pub(crate) stored_hash: u32,
     /// The distance to the next entry.
     pub(crate) rec_len: usize,
 }
@@ -119,7 +121,13 @@ impl EntryFormat {
         };
         let fits = rec_len >= needed && rec_len.is_multiple_of(4) && rec_len <= rest.len();
         let name = if ino == 0 { Some(&[][..]) } else { name };
+        let stored_hash = if hash == 0 {
+            0
+        } else {
+            word(rest, entry_bytes(name_len))
+        };
         Some(StoredEntry {
+            stored_hash,
             ino,
             file_type,
             name: name.filter(|_| fits)?,

@@ -33,21 +33,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod block_map;
-mod bytes;
-mod directory;
+pub(crate) mod block_map;
+pub(crate) mod bytes;
+pub(crate) mod directory;
 mod error;
-mod extents;
+pub(crate) mod extents;
 mod file;
-mod groups;
+pub(crate) mod groups;
 mod inode;
-mod journal;
-mod maps;
+pub(crate) mod journal;
+pub(crate) mod maps;
 mod path;
-mod superblock;
+pub(crate) mod superblock;
 mod volume;
 mod walk;
-mod xattrs;
+pub(crate) mod xattrs;
 
 pub use crate::ondisk::dir::FileType;
 pub use crate::sink::{ImageFile, ReadAt};
@@ -64,7 +64,7 @@ pub use xattrs::Xattr;
 use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
-use error::Fault;
+pub(crate) use error::Fault;
 use journal::Replay;
 use path::LastLink;
 use superblock::{RECOVER, unknown_bits, word_of};

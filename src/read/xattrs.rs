@@ -17,7 +17,7 @@ use crate::ondisk::xattr::{
 use crate::units::{Block, Ino, Run};
 
 /// The attribute that holds what inline data does not fit `i_block`: `system.data`.
-const INLINE_DATA: (u8, &[u8]) = (7, b"data");
+pub(crate) const INLINE_DATA: (u8, &[u8]) = (7, b"data");
 /// The longest value that programs can read, in bytes: Linux's `XATTR_SIZE_MAX`.
 const VALUE_MAX: u32 = 65_536;
 
@@ -172,7 +172,7 @@ fn is_of_lustre(owner: &Inode, inode: &Inode) -> bool {
 }
 
 /// The hash of a name whose bytes count as signed, as kernels before 6.2 took them.
-fn signed_name_hash(name: &[u8]) -> u32 {
+pub(crate) fn signed_name_hash(name: &[u8]) -> u32 {
     let widen = |byte: &u8| i32::from(byte.cast_signed()).cast_unsigned();
     name.iter()
         .fold(0_u32, |hash, byte| hash.rotate_left(5) ^ widen(byte))
