@@ -190,9 +190,10 @@ fn a_signal_ends_a_run_wherever_it_is() -> Result<()> {
     let here = Workplace::new()?;
     let mut wrong = Vec::new();
     for phase in PHASES {
-        let signals = match is_wide() || phase.begun == Some("out/undo") {
-            true => &SIGNALS[..],
-            false => &SIGNALS[..4],
+        let signals = if is_wide() || phase.begun == Some("out/undo") {
+            &SIGNALS[..]
+        } else {
+            &SIGNALS[..4]
         };
         let mut longest = Duration::ZERO;
         let mut late = 0;
@@ -352,9 +353,10 @@ impl Undoing<'_> {
         let mut e2undo = Command::new("e2undo");
         e2undo.env("PATH", "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin");
         let said = tools::run(e2undo.arg(&undo).arg(&image));
-        Ok(match is_same(&image, &self.old)? {
-            true => None,
-            false => Some(format!("{said:?}")),
+        Ok(if is_same(&image, &self.old)? {
+            None
+        } else {
+            Some(format!("{said:?}"))
         })
     }
 }
