@@ -343,7 +343,7 @@ fn a_manifest_changes_and_adds() {
          # Devices in the place of what stood for them.\n\
          ./dev/console type=char mode=0600 uid=0 gid=5 device=native,5,1\n\
          ./lib/../lib/y type=link link=x\n\
-         ./../../escape/deep type=fifo mode=0622\n\
+         ./lib/../../escape/deep type=fifo mode=0622\n\
          /lib/x uid=9 flags=nodump\n",
     );
     assert_eq!(place.image("--manifest m"), "");
@@ -461,6 +461,16 @@ fn lines_that_cannot_be_followed_are_told_and_make_no_image() {
     let place = Place::new();
     place.file("root/d/f", "");
     for (flag, text, said) in [
+        (
+            "manifest",
+            "./d/../../x type=dir",
+            "m:1: ./d/../../x leads above the root by its \"..\": a path inside the image is needed",
+        ),
+        (
+            "device-table",
+            "/../x p 600 0 0",
+            "m:1: /../x leads above the root by its \"..\": a path inside the image is needed",
+        ),
         (
             "manifest",
             "./x mode=8",
@@ -593,6 +603,11 @@ fn copies_go_to_their_places() {
         (
             "new:/usr/bin/tool/x",
             "mke4fs: cannot copy to /usr/bin/tool/x: tool is no directory, and needs to be one\n",
+        ),
+        (
+            "new/tool:/usr/../../x",
+            "mke4fs: cannot copy to /usr/../../x: /usr/../../x leads above the root by its \"..\": a \
+             path inside the image is needed\n",
         ),
     ] {
         assert_eq!(

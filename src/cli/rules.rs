@@ -39,14 +39,16 @@ pub(super) fn all_root(request: &mut Request, _: &OsStr) -> Noted {
 pub(super) fn owner(request: &mut Request, value: &OsStr) -> Noted {
     let text = value.to_string_lossy();
     let ids = text.split_once(':');
-    let ids = ids.and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    // The last id stands for none.
+    let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+    let ids = ids.and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
     match ids {
         Some((uid, gid)) => push(request, Rule::Owner { uid, gid }),
         None => {
             let text = text.escape_debug();
             Err(fault(
                 "--owner",
-                &format_args!("UID:GID is needed, two numbers, not \"{text}\""),
+                &format_args!("UID:GID is needed, two numbers up to 4294967294, not \"{text}\""),
             ))
         }
     }
@@ -248,28 +250,33 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_are_told() {
-        let flags: [(Reader, &str, &str); 8] = [
+        let flags: [(Reader, &str, &str); 9] = [
             (
                 owner,
                 "root:root",
-                "--owner: UID:GID is needed, two numbers, not \"root:root\"",
+                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"root:root\"",
             ),
             (
                 owner,
                 "5",
-                "--owner: UID:GID is needed, two numbers, not \"5\"",
+                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"5\"",
+            ),
+            (
+                owner,
+                "0:4294967295",
+                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"0:4294967295\"",
             ),
             (
                 uid_map,
                 "1:2",
                 "--uid-map: \"1:2\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no \
-                 id past 4294967295",
+                 IN past 4294967295 and no OUT past 4294967294",
             ),
             (
                 gid_map,
                 "0:4294967295:2",
                 "--gid-map: \"0:4294967295:2\" is no range: IN:OUT:COUNT is needed, COUNT at least \
-                 1, with no id past 4294967295",
+                 1, with no IN past 4294967295 and no OUT past 4294967294",
             ),
             (
                 clamp_times,

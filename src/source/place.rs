@@ -2,7 +2,8 @@
 //! takes for granted; never asks the host, and never leaves the image.
 //!
 //! Symbolic links on the way are followed inside the image, as the kernel would once it is mounted:
-//! an absolute target begins at the image's root, and nothing is above that.
+//! an absolute target begins at the image's root, and nothing is above that. A path that itself goes
+//! above it is an error.
 
 use std::fmt;
 
@@ -84,6 +85,8 @@ pub(super) enum PlaceError {
     NotADirectory(Vec<u8>),
     /// It leads through too many symbolic links.
     Loop(Vec<u8>),
+    /// It has more `..` than names before it.
+    AboveRoot(Vec<u8>),
     Tree(TreeError),
 }
 
@@ -101,6 +104,11 @@ impl fmt::Display for PlaceError {
                 )?;
                 write!(f, "or {TARGET_NAMES_MAX} names in their targets")
             }
+            Self::AboveRoot(path) => write!(
+                f,
+                "{} leads above the root by its \"..\": a path inside the image is needed",
+                Readable(path)
+            ),
             Self::Tree(error) => error.fmt(f),
         }
     }
@@ -128,10 +136,17 @@ pub(super) fn find(
     };
     work::add_bytes(path.len());
     way.push(path);
+    // How many parts of the path itself are left; what is above them comes from symbolic links.
+    let mut left = way.parts.len();
     while let Some(part) = way.parts.pop() {
         work::add(1);
+        let is_own = way.parts.len() < left;
+        left = left.min(way.parts.len());
         let at = way.at();
         if part == b".." {
+            if is_own && way.directories.len() == 1 {
+                return Err(PlaceError::AboveRoot(path.to_vec()));
+            }
             way.up();
             continue;
         }
@@ -233,7 +248,10 @@ mod tests {
         assert_eq!(at(b"lib/x"), name(lib, b"x"));
         assert_eq!(at(b"/abs/x"), name(lib, b"x"));
         assert_eq!(at(b"up/lib/../x"), name(usr, b"x"));
-        assert_eq!(at(b"../../../lib"), name(root, b"lib"));
+        assert_eq!(at(b"up/../lib"), name(root, b"lib"));
+        for path in [&b"../lib"[..], b"/..", b"usr/../../lib", b"up/../../lib"] {
+            assert_eq!(at(path), Err(PlaceError::AboveRoot(path.to_vec())));
+        }
         assert_eq!(at(b"./usr/.."), Ok(Some(Spot::Directory(root))));
         assert_eq!(at(b"none/x"), Ok(None));
         assert_eq!(at(b"loop/x"), Err(PlaceError::Loop(b"loop/x".to_vec())));

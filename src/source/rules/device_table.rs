@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::super::place::{self, IfMissing};
 use super::change::{Change, Make, kind_name};
 use super::fault::{Fault, RuleError};
-use super::numbers::{decimal, device, octal};
+use super::numbers::{decimal, device, octal, owner};
 use crate::tree::{Kind, Special, Tree};
 use crate::units::Timestamp;
 
@@ -159,8 +159,8 @@ fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
         row_type,
         change: Change {
             permissions: said(2).map(|digits| octal("mode", digits)).transpose()?,
-            uid: said(3).map(|digits| decimal("uid", digits)).transpose()?,
-            gid: said(4).map(|digits| decimal("gid", digits)).transpose()?,
+            uid: said(3).map(|digits| owner("uid", digits)).transpose()?,
+            gid: said(4).map(|digits| owner("gid", digits)).transpose()?,
             ..Change::default()
         },
         major: number("major", 5)?,
@@ -309,6 +309,10 @@ mod tests {
             (
                 "/d\nx",
                 "t:1: type cannot be \"-\": f, d, r, c, b, p or F is needed",
+            ),
+            (
+                "a c 7 4294967295 0 1 1",
+                "t:1: uid cannot be \"4294967295\": at most 4294967294 is needed",
             ),
             (
                 "a c 9 0 0 1 1",

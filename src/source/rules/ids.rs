@@ -38,10 +38,12 @@ impl IdMap {
     /// Adds a range.
     ///
     /// # Errors
-    /// Where it ends past the last id, or another has an id of it already.
+    /// Where it ends past the last id, leads to the one that stands for none, or another has an id of it already.
     pub fn add(&mut self, range: IdRange) -> Result<(), IdMapError> {
         let past = |start: u32| start.checked_add(range.count.saturating_sub(1)).is_none();
-        if range.count == 0 || past(range.from) || past(range.to) {
+        // The last id stands for none.
+        let is_to_none = range.to.checked_add(range.count).is_none();
+        if range.count == 0 || past(range.from) || is_to_none {
             return Err(IdMapError::Range(range.to_string()));
         }
         let last = |range: &IdRange| range.from + (range.count - 1);
@@ -106,9 +108,9 @@ impl fmt::Display for IdMapError {
         match self {
             Self::Range(text) => write!(
                 f,
-                "\"{}\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no id past {}",
-                text.escape_debug(),
-                u32::MAX
+                "\"{}\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no IN past \
+                 4294967295 and no OUT past 4294967294",
+                text.escape_debug()
             ),
             Self::Overlap(first, second) => {
                 write!(
@@ -151,6 +153,8 @@ mod tests {
             "1:2:3:4",
             "-1:2:3",
             "4294967295:0:2",
+            "0:4294967295:1",
+            "0:4294967290:6",
             "0:1:4294967295x",
         ] {
             assert_eq!(map(&[text]), Err(IdMapError::Range(text.to_owned())));

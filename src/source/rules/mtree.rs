@@ -8,7 +8,7 @@
 //! else that content tells by itself is read over.
 
 use super::fault::{Fault, RuleError};
-use super::numbers::{decimal, number, octal};
+use super::numbers::{decimal, number, octal, owner};
 use crate::tree::Device;
 use crate::units::Timestamp;
 
@@ -256,8 +256,8 @@ impl Keywords {
         match keyword {
             b"type" => self.entry_type = Some(entry_type(value)?),
             b"mode" => self.mode = Some(octal("mode", value)?),
-            b"uid" => self.uid = Some(decimal("uid", value)?),
-            b"gid" => self.gid = Some(decimal("gid", value)?),
+            b"uid" => self.uid = Some(owner("uid", value)?),
+            b"gid" => self.gid = Some(owner("gid", value)?),
             b"uname" => self.uname = Some(unescape(value)?),
             b"gname" => self.gname = Some(unescape(value)?),
             b"time" => self.time = Some(time(value)?),

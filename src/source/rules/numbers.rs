@@ -32,6 +32,18 @@ pub(super) fn decimal<T: TryFrom<u64>>(of: &'static str, digits: &[u8]) -> Resul
     T::try_from(value).map_err(|_| refused())
 }
 
+/// An owner; the last id stands for none.
+pub(super) fn owner(of: &'static str, digits: &[u8]) -> Result<u32, Fault> {
+    match decimal(of, digits)? {
+        u32::MAX => Err(Fault::Value {
+            of,
+            value: digits.to_vec(),
+            needed: "at most 4294967294 is needed",
+        }),
+        id => Ok(id),
+    }
+}
+
 /// Permission bits, at most 0o7777.
 pub(super) fn octal(of: &'static str, digits: &[u8]) -> Result<u16, Fault> {
     let is_octal = !digits.is_empty() && digits.iter().all(|digit| (b'0'..=b'7').contains(digit));
