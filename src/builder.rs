@@ -13,7 +13,7 @@ use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutWarning};
 use crate::options::{self, Host, Options, Settings};
 use crate::plan::{self, Fit};
-use crate::sink::Sink;
+use crate::sink::{ImageRange, Sink};
 use crate::source::rules::{self, OwnerRules, Rule, XattrFilter};
 use crate::source::{self, ContentStore, EarlyContents, Source};
 use crate::summary::Summary;
@@ -402,7 +402,12 @@ fn label_root(tree: &mut Tree, context: &str) {
 }
 
 impl Plan {
-    /// How many bytes a sink must hold.
+    /// The bytes of an output that are the image's own, for [`Output::begin`](crate::sink::Output::begin).
+    pub fn range(&self) -> ImageRange {
+        ImageRange::new(self.settings.offset_bytes..self.size_bytes())
+    }
+
+    /// How many bytes a sink must hold: those before the image as well, where it has an offset.
     pub fn size_bytes(&self) -> u64 {
         end_bytes(&self.settings, &self.layout.geometry)
     }

@@ -39,7 +39,7 @@
 //!
 //!     let path = env::temp_dir().join("sources.img");
 //!     let output = Output::open(&path, IfBusy::Refuse)?;
-//!     let draft = output.begin(0..plan.size_bytes())?;
+//!     let draft = output.begin(&plan.range())?;
 //!     let writing = Writing {
 //!         threads: NonZero::<usize>::MIN,
 //!         progress: &|_bytes| {},

@@ -662,7 +662,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
         let image = dir.path().join(threads.to_string());
         making::fill_with_junk(&image, plan.size_bytes()).expect("a file");
         let file = Output::open(&image, IfBusy::Refuse).expect("it opens");
-        let draft = file.begin(0..plan.size_bytes()).expect("it begins");
+        let draft = file.begin(&plan.range()).expect("it begins");
         making::write_to(&plan, draft.file(), threads).expect("it is written");
         draft.keep();
         image

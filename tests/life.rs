@@ -216,7 +216,7 @@ fn a_run_that_is_cancelled_leaves_nothing() {
                 cancel.fetch_or(written >= all * share / 10, Ordering::Relaxed);
             };
             let output = Output::open(image, IfBusy::Refuse).expect("it opens");
-            let draft = output.begin(0..plan.size_bytes()).expect("it begins");
+            let draft = output.begin(&plan.range()).expect("it begins");
             let writing = Writing {
                 threads,
                 progress: &progress,

@@ -5,11 +5,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZero;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
-use mke4fs::sink::{Checked, Draft, Fault, IfBusy, Memory, Output, Refusal, Sink};
+use mke4fs::Builder;
+use mke4fs::emit::Writing;
+use mke4fs::options::{Host, Options, Size};
+use mke4fs::sink::{Checked, Draft, Fault, IfBusy, ImageRange, Memory, Output, Refusal, Sink};
+use mke4fs::source::dir::Directory;
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -45,10 +52,22 @@ fn allocated(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
+/// The range of an empty filesystem there; it has whole KiB.
+fn image(bytes: Range<u64>) -> ImageRange {
+    let mut options = Options::new();
+    options
+        .size(Size::Kibibytes((bytes.end - bytes.start) >> 10))
+        .extended(format!("offset={}", bytes.start));
+    let plan = Builder::new(options, Host::fixed(0)).plan();
+    let range = plan.expect("an empty filesystem").range();
+    assert_eq!(range.bytes(), bytes);
+    range
+}
+
 fn begin(path: &Path, size_bytes: u64) -> Draft {
     Output::open(path, IfBusy::Refuse)
         .unwrap()
-        .begin(0..size_bytes)
+        .begin(&image(0..size_bytes))
         .unwrap()
 }
 
@@ -111,7 +130,7 @@ fn a_new_file_holds_what_was_written_and_no_zeros() {
     let path = directory.path().join("new");
     let output = Output::open(&path, IfBusy::Refuse).unwrap();
     assert!(output.is_new());
-    let draft = output.begin(0..64 * MIB).unwrap();
+    let draft = output.begin(&image(0..64 * MIB)).unwrap();
 
     let mut bytes = bytes_of(8 * MIB, 0);
     bytes[5_000_000] = 1;
@@ -258,7 +277,7 @@ fn an_existing_file_loses_its_superblock_first_and_gets_back_its_length() {
     let offset = 16384;
     let output = Output::open(&path, IfBusy::Refuse).unwrap();
     assert_eq!((output.is_new(), output.size_bytes()), (false, 100_000));
-    let draft = output.begin(offset..MIB).unwrap();
+    let draft = output.begin(&image(offset..MIB)).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), MIB);
     expected[16384 + 1024..16384 + 4096].fill(0);
     assert!(fs::read(&path).unwrap()[..100_000] == expected);
@@ -343,7 +362,7 @@ fn a_symbolic_link_to_a_file_is_that_file() {
     let metadata = fs::metadata(&file).unwrap();
     assert_eq!(identity.device, metadata.dev());
     assert_eq!(identity.inode, metadata.ino());
-    drop(output.begin(0..2 * MIB).unwrap());
+    drop(output.begin(&image(0..2 * MIB)).unwrap());
     assert!(link.is_symlink());
     assert_eq!(fs::read(&file).unwrap()[1024..4096], [0; 3072]);
     assert_eq!(fs::metadata(&file).unwrap().len(), MIB);
@@ -382,7 +401,7 @@ fn block_devices_are_written_zeroed_and_discarded() {
         let device = Loop::new(8 * MIB, &["--sector-size", sector_bytes]);
         let output = Output::open(&device.device, IfBusy::Refuse).unwrap();
         assert_eq!((output.is_new(), output.size_bytes()), (false, 8 * MIB));
-        let draft = output.begin(0..8 * MIB).unwrap();
+        let draft = output.begin(&image(0..8 * MIB)).unwrap();
         assert!(draft.file().is_block_device() && !draft.file().discard_zeroes());
         // A loop device discards by holes in its file, which Linux does not promise of devices.
         assert!(draft.file().discard(2 * MIB, MIB).unwrap());
@@ -421,15 +440,87 @@ fn a_failed_run_leaves_a_device_without_superblock() {
 fn a_device_that_is_too_small_is_refused_unchanged() {
     let device = Loop::new(MIB, &[]);
     let output = Output::open(&device.device, IfBusy::Refuse).unwrap();
-    let error = output.begin(0..MIB + 1).unwrap_err();
+    let error = output.begin(&image(0..MIB + 1024)).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has 1048576 bytes; the image needs 1048577",
+            "{} has 1048576 bytes; the image needs 1049600",
             device.device.display()
         )
     );
     assert!(fs::read(&device.device).unwrap() == bytes_of(MIB, JUNK));
+}
+
+/// Writes an image of 8 MiB with `root` to a place 1 MiB into `output`, as the library's front page says.
+fn write_by_library(root: &Path, output: &Path, keep: bool) {
+    let mut options = Options::new();
+    options
+        .size(Size::Kibibytes(8192))
+        .extended("offset=1048576");
+    let builder = Builder::new(options, Host::fixed(0)).source(Directory::new(root));
+    let plan = builder.plan().expect("it fits");
+    let output = Output::open(output, IfBusy::Refuse).unwrap();
+    let draft = output.begin(&plan.range()).unwrap();
+    let writing = Writing {
+        threads: NonZero::<usize>::MIN,
+        progress: &|_| {},
+        cancel: &AtomicBool::new(!keep),
+        sync: false,
+    };
+    let written = plan.write(draft.file(), &writing);
+    assert_eq!(written.is_ok(), keep);
+    if keep {
+        draft.keep();
+    }
+}
+
+/// A GPT's entries lie where the superblock of an image without an offset would.
+#[test]
+fn every_byte_before_and_behind_an_image_stays() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("file"), bytes_of(MIB, 7)).unwrap();
+    let path = directory.path().join("disk");
+    let is_untouched = |disk: &Path, how: &str| {
+        let bytes = fs::read(disk).unwrap();
+        assert_eq!(bytes.len(), 16 << 20, "{how}");
+        let outside = bytes[..1 << 20].iter().chain(&bytes[9 << 20..]);
+        assert!(outside.into_iter().all(|byte| *byte == JUNK), "{how}");
+        let magic = &bytes[(1 << 20) + 1080..(1 << 20) + 1082];
+        magic == [0x53, 0xef]
+    };
+    for keep in [true, false] {
+        junk_file(&path, 16 * MIB);
+        write_by_library(&root, &path, keep);
+        assert_eq!(is_untouched(&path, "library"), keep);
+        let device = Loop::new(16 * MIB, &[]);
+        write_by_library(&root, &device.device, keep);
+        assert_eq!(is_untouched(&device.device, "library, device"), keep);
+    }
+    let ours = env!("CARGO_BIN_EXE_mke4fs");
+    let theirs = directory.path().join("mkfs.ext4");
+    symlink(ours, &theirs).unwrap();
+    let undo = directory.path().join("undo");
+    for program in [ours, text(&theirs)] {
+        for more in [
+            &["-E", "nodiscard"][..],
+            &["-E", "discard"],
+            &["-d", text(&root)],
+            &["-O", "^has_journal", "-b", "1024"],
+            &["-z", text(&undo)],
+        ] {
+            let device = Loop::new(16 * MIB, &[]);
+            junk_file(&path, 16 * MIB);
+            for disk in [&path, &device.device] {
+                let _ = fs::remove_file(&undo);
+                let extended = ["-q", "-F", "-E", "offset=1048576"];
+                let arguments = [&extended, more, &[text(disk), "8M"]].concat();
+                run(program, &arguments);
+                assert!(is_untouched(disk, &arguments.join(" ")));
+            }
+        }
+    }
 }
 
 #[test]
@@ -553,7 +644,7 @@ mod stopped {
 
     fn write_until_stopped(path: &Path, cancel: &Cancel) -> io::Result<()> {
         let output = Output::open(path, IfBusy::Refuse)?;
-        let draft = output.begin(0..MIB)?;
+        let draft = output.begin(&super::image(0..MIB))?;
         File::create(format!("{}.ready", path.display()))?;
         for offset in (4096..MIB).step_by(4096).cycle() {
             if cancel.is_cancelled() {

@@ -3,7 +3,7 @@
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
-mod common;
+use crate::common;
 
 use std::fs::{self, File};
 use std::io;

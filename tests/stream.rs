@@ -156,7 +156,7 @@ fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Bu
     let builder = Builder::new(making::options(words)?, making::host(image)?);
     let ready = builder.source(source).ready()?;
     assert!(ready.plan().is_none(), "it is a stream");
-    let draft = Output::open(image, IfBusy::Refuse)?.begin(0..ready.size_bytes())?;
+    let draft = Output::open(image, IfBusy::Refuse)?.begin(&ready.range())?;
     let built = ready.write(draft.file(), &writing(&AtomicBool::new(false)))?;
     draft.keep();
     Ok(built)

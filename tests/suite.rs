@@ -39,6 +39,7 @@ mod rules;
 mod sink;
 mod source;
 mod sources;
+mod sparse;
 mod stream;
 mod supply;
 mod tar;

@@ -16,7 +16,7 @@ use crate::geometry::Geometry;
 use crate::layout::inline::most_content_bytes;
 use crate::layout::{Arrivals, Layout, Place};
 use crate::options::Settings;
-use crate::sink::Sink;
+use crate::sink::{ImageRange, Sink};
 use crate::source::ContentStore;
 use crate::summary::Summary;
 use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
@@ -130,7 +130,12 @@ impl Ready {
         }
     }
 
-    /// How many bytes a sink must hold; where contents are written early, the image may come out a little
+    /// The bytes of an output that are the image's own, for [`Output::begin`](crate::sink::Output::begin).
+    pub fn range(&self) -> ImageRange {
+        ImageRange::new(self.settings().offset_bytes..self.size_bytes())
+    }
+
+    /// How many bytes a sink must hold, those before the image as well; where contents are written early, the image may come out a little
     /// shorter, as [`Built`] says.
     pub fn size_bytes(&self) -> u64 {
         if let Way::Early(early) = &self.0 {

@@ -13,7 +13,7 @@ use super::request::{Manner, Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Host, Options, Settings, SettingsError, TargetKind};
-use crate::sink::{Draft, IfBusy, OpenError, Output, Sink, Undo, UndoError};
+use crate::sink::{IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
@@ -493,16 +493,16 @@ fn write_until(
         // mke2fs leaves a device synced, and so do we; a file only on demand.
         sync: request.sync || request.uncached || output.file().is_block_device(),
     };
-    let image = start..ready.size_bytes();
-    let superblock = Draft::superblock_of(&image);
-    output.make_room(image.end)?;
+    let image = ready.range();
+    let superblock = image.superblock();
+    output.make_room(&image)?;
     if let Some(undo) = &mut undo {
         if writing.sync {
             undo.wait_for_storage();
         }
         undo.before_zeroing(output.file(), superblock.clone())?;
     }
-    let draft = output.begin(image)?;
+    let draft = output.begin(&image)?;
     let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
     let sinks = Sinks {
         image: match &kept {

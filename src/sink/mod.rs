@@ -21,7 +21,7 @@ pub use error::{OpenError, Refusal};
 pub use file::File;
 pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;
-pub use output::{Draft, IfBusy, Output};
+pub use output::{Draft, IfBusy, ImageRange, Output};
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
 
 use error::StorageError;

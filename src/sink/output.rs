@@ -26,6 +26,31 @@ const MAGIC: u64 = SUPERBLOCK.start + 0x38;
 /// How often an output may change under its name before it is taken to be in use.
 const ATTEMPTS: u32 = 16;
 
+/// The bytes of an output that an image takes; what is before and behind them is another's.
+///
+/// Only what decided an image gives one: [`Plan::range`](crate::Plan::range) and
+/// [`Ready::range`](crate::Ready::range).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRange(Range<u64>);
+
+impl ImageRange {
+    /// The image from one byte up to another.
+    pub(crate) fn new(bytes: Range<u64>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as offsets in the output.
+    pub fn bytes(&self) -> Range<u64> {
+        self.0.clone()
+    }
+
+    /// What [`Output::begin`] zeroes.
+    pub fn superblock(&self) -> Range<u64> {
+        let place = |offset| self.0.end.min(self.0.start.saturating_add(offset));
+        place(SUPERBLOCK.start)..place(SUPERBLOCK.end)
+    }
+}
+
 /// What to do with an output that is mounted or in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IfBusy {
@@ -41,15 +66,21 @@ pub enum IfBusy {
 /// A file that was created for it is removed when it is dropped.
 ///
 /// ```
+/// use mke4fs::Builder;
+/// use mke4fs::options::{Host, Options, Size};
 /// use mke4fs::sink::{IfBusy, Output, Sink};
+///
+/// let mut options = Options::new();
+/// options.size(Size::Kibibytes(1024));
+/// let plan = Builder::new(options, Host::fixed(0)).plan()?;
 ///
 /// let directory = tempfile::tempdir()?;
 /// let path = directory.path().join("new.img");
-/// let draft = Output::open(&path, IfBusy::Refuse)?.begin(0..1 << 20)?;
+/// let draft = Output::open(&path, IfBusy::Refuse)?.begin(&plan.range())?;
 /// draft.file().write_at(4096, b"content")?;
 /// draft.keep();
 /// assert_eq!(std::fs::metadata(&path)?.len(), 1 << 20);
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Output(Guard);
@@ -66,7 +97,7 @@ struct Guard {
     file: File,
     origin: Origin,
     /// The bytes of the image, once it was begun.
-    image: Option<Range<u64>>,
+    image: Option<ImageRange>,
     kept: bool,
 }
 
@@ -139,13 +170,13 @@ impl Output {
         self.0.file.leave_uncached();
     }
 
-    /// Grows a regular file to `end` bytes if it is shorter. Dropping gives it its length back.
+    /// Grows a regular file to the end of `image` if it is shorter. Dropping gives it its length back.
     ///
     /// # Errors
     /// Where a device is too small, or the file cannot be grown.
-    pub fn make_room(&mut self, end: u64) -> io::Result<()> {
+    pub fn make_room(&mut self, image: &ImageRange) -> io::Result<()> {
         let Self(guard) = self;
-        let size_bytes = guard.file.size_bytes();
+        let (size_bytes, end) = (guard.file.size_bytes(), image.0.end);
         if end <= size_bytes {
             return Ok(());
         }
@@ -159,31 +190,25 @@ impl Output {
         guard.file.grow(end)
     }
 
-    /// Begins to write an image to the bytes of `image`.
+    /// Begins to write an image to its bytes, `image`; no other is touched.
     ///
     /// A regular file that ends before the image is grown to its end, never cut. Then the place of
     /// the old primary superblock is zeroed.
     ///
     /// # Errors
     /// Where a device is too small, or the storage fails.
-    pub fn begin(mut self, image: Range<u64>) -> io::Result<Draft> {
-        self.make_room(image.end)?;
+    pub fn begin(mut self, image: &ImageRange) -> io::Result<Draft> {
+        self.make_room(image)?;
         let Self(mut guard) = self;
         #[cfg(all(unix, feature = "cli"))]
-        sys::finished_by_magic_at(image.start.saturating_add(MAGIC));
-        guard.image = Some(image);
+        sys::finished_by_magic_at(image.0.start.saturating_add(MAGIC));
+        guard.image = Some(image.clone());
         guard.zero_superblock()?;
         Ok(Draft(guard))
     }
 }
 
 impl Draft {
-    /// What [`Output::begin`] zeroes of an image, in bytes.
-    pub fn superblock_of(image: &Range<u64>) -> Range<u64> {
-        let place = |offset| image.end.min(image.start.saturating_add(offset));
-        place(SUPERBLOCK.start)..place(SUPERBLOCK.end)
-    }
-
     /// The storage.
     pub fn file(&self) -> &File {
         &self.0.file
@@ -199,7 +224,7 @@ impl Draft {
             Origin::Existing { size_bytes } => size_bytes,
         };
         let image = self.0.image.as_ref();
-        let superblock_end = image.map_or(0, |image| image.start.saturating_add(SUPERBLOCK.end));
+        let superblock_end = image.map_or(0, |image| image.0.start.saturating_add(SUPERBLOCK.end));
         let length = self.0.file.written_bytes().max(was).max(superblock_end);
         if length < self.0.file.size_bytes() {
             self.0.file.handle().set_len(length)?;
@@ -235,7 +260,7 @@ impl Guard {
         let Some(image) = &self.image else {
             return Ok(());
         };
-        let Range { start, end } = Draft::superblock_of(image);
+        let Range { start, end } = image.superblock();
         self.file.zero(start, end - start)
     }
 

@@ -129,8 +129,7 @@ pub(crate) fn make(words: &str, source: Option<&Path>, output: &Path) -> Result<
 
 /// Writes `plan` to the file `output` as the command does.
 pub(crate) fn write(plan: &Plan, output: &Path) -> Result<()> {
-    let start = plan.settings.offset_bytes;
-    let draft = Output::open(output, IfBusy::Refuse)?.begin(start..plan.size_bytes())?;
+    let draft = Output::open(output, IfBusy::Refuse)?.begin(&plan.range())?;
     write_to(plan, draft.file(), 2)?;
     draft.keep();
     Ok(())
