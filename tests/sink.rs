@@ -503,19 +503,18 @@ fn every_byte_before_and_behind_an_image_stays() {
     symlink(ours, &theirs).unwrap();
     let undo = directory.path().join("undo");
     for program in [ours, text(&theirs)] {
-        for more in [
-            &["-E", "nodiscard"][..],
-            &["-E", "discard"],
-            &["-d", text(&root)],
-            &["-O", "^has_journal", "-b", "1024"],
-            &["-z", text(&undo)],
+        for (extended, more) in [
+            ("offset=1048576,nodiscard", &[][..]),
+            ("offset=1048576,discard", &["-d", text(&root)]),
+            ("offset=1048576", &["-O", "^has_journal", "-b", "1024"]),
+            ("offset=1048576", &["-z", text(&undo)]),
         ] {
             let device = Loop::new(16 * MIB, &[]);
             junk_file(&path, 16 * MIB);
             for disk in [&path, &device.device] {
                 let _ = fs::remove_file(&undo);
-                let extended = ["-q", "-F", "-E", "offset=1048576"];
-                let arguments = [&extended, more, &[text(disk), "8M"]].concat();
+                let first = ["-q", "-F", "-E", extended];
+                let arguments = [&first, more, &[text(disk), "8M"]].concat();
                 run(program, &arguments);
                 assert!(is_untouched(disk, &arguments.join(" ")));
             }

@@ -26,6 +26,7 @@ mod features_content;
 mod golden;
 mod huge;
 mod identity;
+mod inputs;
 mod kernel;
 mod life;
 mod oci;

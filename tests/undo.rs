@@ -282,6 +282,9 @@ fn an_undo_file_of_something_else_is_refused() -> Result<()> {
     let words = "-q -t ext2 -z img img";
     let (status, _, errors) = said(&mke2fs(Whose::Ours, dir.path(), words)?.output()?);
     assert_eq!(status, Some(1));
-    assert!(errors.contains("another file than the output"), "{errors}");
+    assert!(
+        errors.contains("is the undo file and the output as well"),
+        "{errors}"
+    );
     assert_same(&image, &before, "onto itself")
 }

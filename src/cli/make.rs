@@ -136,7 +136,7 @@ pub(super) fn prepare(
         builder = asked.add_copy(builder, (Path::new(from), to))?;
     }
     for rule in &request.rules {
-        builder = builder.rule(rule.rule().map_err(Error::from)?);
+        builder = builder.rule(rule.rule(&host.target.path).map_err(Error::from)?);
     }
     if let Some(fit) = fit {
         builder = builder.fit(fit);
@@ -197,8 +197,7 @@ impl Asked<'_> {
     /// by a prefix.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
         #[cfg(all(unix, feature = "oci"))]
-        if let Some((path, image)) = images::image(source.as_os_str(), &|path| path.exists()) {
-            self.refuse_output(&path)?;
+        if let Some((_, image)) = images::image(source.as_os_str(), &|path| path.exists()) {
             return Ok(builder.source(self.image(image)));
         }
         if source == "-" {
@@ -207,7 +206,6 @@ impl Asked<'_> {
         if let Some(location) = location::marked(source) {
             return self.add_image(builder, &location);
         }
-        self.refuse_output(source)?;
         if std::fs::metadata(source).is_ok_and(|found| found.is_dir()) {
             return self.add_directory(builder, source);
         }
@@ -223,7 +221,6 @@ impl Asked<'_> {
 
     /// Adds an ext2, ext3 or ext4 image.
     fn add_image(&self, builder: Builder, location: &Location) -> Result<Builder, Failure> {
-        self.refuse_output(&location.path)?;
         let offset = match location.start {
             Start::Offset(bytes) => bytes,
             Start::Partition(_) => {
@@ -236,18 +233,6 @@ impl Asked<'_> {
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .exclude(self.patterns.clone());
         Ok(builder.source(image))
-    }
-
-    /// Refuses a file to be read that is the output as well.
-    fn refuse_output(&self, source: &Path) -> Result<(), Failure> {
-        let identity = |path: &Path| sys::identity(&std::fs::metadata(path).ok()?);
-        if identity(source).is_some_and(|it| identity(&self.host.target.path) == Some(it)) {
-            let path = source::Readable(source.as_os_str().as_encoded_bytes());
-            let text = format!("{path} is to be read, and is the output as well");
-            Err(io::Error::other(text).into())
-        } else {
-            Ok(())
-        }
     }
 
     #[cfg(all(unix, feature = "oci"))]
@@ -328,8 +313,11 @@ impl Asked<'_> {
     }
 
     #[cfg(not(unix))]
-    fn add_copy(&self, builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, Failure> {
-        self.add_source(builder, from)
+    fn add_copy(&self, _builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, Failure> {
+        let path = source::Readable(from.as_os_str().as_encoded_bytes());
+        let text =
+            format!("cannot copy {path}: --copy needs a Unix system; put it into an archive");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text).into())
     }
 
     #[cfg(not(unix))]

@@ -16,7 +16,7 @@ use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, check, existing, journal, mke4fs, proceed, say, tell, undo, warn};
+use super::{Failed, check, existing, inputs, journal, mke4fs, proceed, say, tell, undo, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
@@ -171,6 +171,7 @@ impl Command {
         journal::look_at(&self.request, &self.program, host)?;
         let options = self.options()?;
         self.look_at(host)?;
+        inputs::refuse_output(&self.request, host).or_else(|text| self.fail(&text))?;
         let opened = match host.target.kind {
             TargetKind::Missing => {
                 self.check_new(&options, host)?;

@@ -17,7 +17,9 @@ use super::flags::{FLAGS, Fault, Flag, Help};
 use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
-use super::{Failed, check, existing, journal, tell, tell_surely, undo, verbs, warn, words};
+use super::{
+    Failed, check, existing, inputs, journal, tell, tell_surely, undo, verbs, warn, words,
+};
 use crate::geometry::Geometry;
 use crate::options::{Host, Options, Settings, Size, TargetKind};
 use crate::sink::{Output, Undo};
@@ -208,6 +210,7 @@ impl Run {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
             return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
         }
+        inputs::refuse_output(&self.request, &host).or_else(|text| fail(&text))?;
         if let Some(path) = &self.request.journal_device {
             host.look_at_journal(path)
                 .or_else(|error| fail(&error.to_string()))?;

@@ -9,6 +9,7 @@ mod flags;
 mod getopt;
 #[cfg(all(unix, feature = "oci"))]
 mod images;
+mod inputs;
 mod journal;
 mod json;
 mod location;

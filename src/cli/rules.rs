@@ -174,13 +174,22 @@ impl RuleWish {
         matches!(self, Self::Manifest(_) | Self::DeviceTable(_))
     }
 
-    /// The rule, read where it is in a file.
-    pub(super) fn rule(&self) -> Result<Rule, SourceError> {
+    /// The file that the rule is in, if it is in one, and what that is.
+    pub(super) fn file(&self) -> Option<(&OsStr, &'static str)> {
+        match self {
+            Self::Is(_) => None,
+            Self::Manifest(path) => Some((path, "a manifest")),
+            Self::DeviceTable(path) => Some((path, "a device table")),
+        }
+    }
+
+    /// The rule, read where it is in a file, for an image that goes to `output`.
+    pub(super) fn rule(&self, output: &Path) -> Result<Rule, SourceError> {
         Ok(match self {
             Self::Is(rule) => rule.clone(),
             Self::Manifest(path) => {
                 let manifest = Manifest::new(path.to_string_lossy(), read(path)?)?;
-                Rule::Manifest(with_contents(manifest))
+                Rule::Manifest(with_contents(manifest, output))
             }
             Self::DeviceTable(path) => {
                 Rule::DeviceTable(DeviceTable::new(path.to_string_lossy(), read(path)?)?)
@@ -189,13 +198,24 @@ impl RuleWish {
     }
 }
 
+/// Lets `manifest` name files of the host, but not the output.
 #[cfg(unix)]
-fn with_contents(manifest: Manifest) -> Manifest {
-    manifest.contents(std::sync::Arc::new(crate::source::copy::content_of))
+fn with_contents(manifest: Manifest, output: &Path) -> Manifest {
+    use std::os::unix::ffi::OsStrExt;
+
+    let output = output.to_owned();
+    manifest.contents(std::sync::Arc::new(move |path: &[u8]| {
+        let named = Path::new(OsStr::from_bytes(path));
+        if crate::sys::is_same_file(named, &output) {
+            let refusal = super::inputs::refusal(named, "named by a manifest");
+            return Err(SourceError::other(refusal));
+        }
+        crate::source::copy::content_of(path)
+    }))
 }
 
 #[cfg(not(unix))]
-fn with_contents(manifest: Manifest) -> Manifest {
+fn with_contents(manifest: Manifest, _output: &Path) -> Manifest {
     manifest
 }
 

@@ -253,7 +253,7 @@ impl Draft {
 
 impl Guard {
     fn identity(&self) -> Option<Identity> {
-        sys::identity(&self.file.handle().metadata().ok()?)
+        sys::identity_of(self.file.handle())
     }
 
     fn zero_superblock(&self) -> io::Result<()> {
@@ -266,9 +266,9 @@ impl Guard {
 
     /// Whether the name still leads to this very file.
     fn still_named(&self) -> bool {
-        let named = fs::symlink_metadata(self.file.path()).ok();
-        let identity = named.as_ref().and_then(sys::identity);
-        identity == self.identity() && named.is_some()
+        let path = self.file.path();
+        let is_link = fs::symlink_metadata(path).map(|named| named.is_symlink());
+        matches!(is_link, Ok(false)) && sys::identity_at(path) == self.identity()
     }
 }
 
@@ -379,8 +379,8 @@ fn open_existing(path: &Path, named: &Metadata, if_busy: IfBusy) -> Result<Optio
     }
     // A run that failed may have removed the file after it was opened here.
     let opened = file.metadata().map_err(Cause::Io)?;
-    let now = fs::metadata(path).ok();
-    if now.is_none_or(|now| sys::identity(&now) != sys::identity(&opened)) {
+    let is_there = fs::metadata(path).is_ok();
+    if !is_there || sys::identity_at(path) != sys::identity_of(&file) {
         return Ok(None);
     }
     refuse_no_storage(&opened)?;

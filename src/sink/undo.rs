@@ -61,6 +61,8 @@ pub enum UndoError {
     Wrong,
     /// The file is the output itself.
     IsOutput,
+    /// The file belongs to another user and lies where anybody may put it, such as in `/tmp`.
+    Anothers,
 }
 
 impl fmt::Display for UndoError {
@@ -72,6 +74,9 @@ impl fmt::Display for UndoError {
             Self::Corrupt => f.write_str("the undo file needs to be empty, or one that is whole"),
             Self::Wrong => f.write_str("the undo file is for another state of the filesystem"),
             Self::IsOutput => f.write_str("the undo file needs to be another file than the output"),
+            Self::Anothers => f.write_str(
+                "the undo file is another user's, in a directory where anybody may put it; name another file",
+            ),
         }
     }
 }
@@ -80,7 +85,7 @@ impl std::error::Error for UndoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Corrupt | Self::Wrong | Self::IsOutput => None,
+            Self::Corrupt | Self::Wrong | Self::IsOutput | Self::Anothers => None,
         }
     }
 }
@@ -89,6 +94,27 @@ impl From<io::Error> for UndoError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
+}
+
+/// Opens the undo file `path`, or makes one. Another user could have it written over another file, or
+/// read in it what was on the output.
+fn open(path: &Path) -> Result<fs::File, UndoError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let path = std::path::absolute(path)?;
+    match fs::symlink_metadata(&path) {
+        Ok(named) if sys::is_anothers_in_shared_directory(&path, &named) => {
+            return Err(UndoError::Anothers);
+        }
+        // A link of one's own may lead to where there is none yet.
+        Ok(_) => options.create(true),
+        // Whoever puts one there meanwhile makes this fail.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(options.open(path)?)
 }
 
 /// Where a filesystem lies in a sink.
@@ -149,14 +175,13 @@ impl Undo {
     /// # Errors
     /// Where `path` cannot be used, holds something else, or is for another state of the filesystem.
     pub fn open(path: &Path, sink: &super::File, place: UndoPlace) -> Result<Self, UndoError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path)?;
+        if sys::is_same_file(path, sink.path()) {
+            return Err(UndoError::IsOutput);
+        }
+        let file = open(path)?;
         let metadata = file.metadata()?;
-        let identity = sys::identity(&metadata);
-        if identity.is_some() && identity == sys::identity(&sink.handle().metadata()?) {
+        let identity = sys::identity_of(&file);
+        if identity.is_some() && identity == sys::identity_of(sink.handle()) {
             return Err(UndoError::IsOutput);
         }
         let reader = Reader {

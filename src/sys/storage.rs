@@ -5,13 +5,44 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Which file: its device and its number there. Two names with one identity are one file.
+/// Which file: its device and its number there; on Windows its volume and its index there. Two names
+/// with one identity are one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// `st_dev`.
+    /// `st_dev`, or the volume's serial number.
     pub device: u64,
-    /// `st_ino`.
+    /// `st_ino`, or the file's index.
     pub inode: u64,
+}
+
+/// Whether both paths lead to one file or device, which is there.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identities = (identity_at(one), identity_at(other));
+    let same = matches!(identities, (Some(one), Some(other)) if one == other);
+    same || is_same_device(one, other) || have_one_path(one, other)
+}
+
+/// Whether both are names of one block device.
+fn is_same_device(one: &Path, other: &Path) -> bool {
+    let number = |path: &Path| super::block_device_number(&std::fs::metadata(path).ok()?);
+    matches!((number(one), number(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// Whether both paths are one once all links are followed, for where a system tells no identity.
+fn have_one_path(one: &Path, other: &Path) -> bool {
+    let paths = (one.canonicalize(), other.canonicalize());
+    matches!(paths, (Ok(one), Ok(other)) if one == other)
+}
+
+/// Which file standard input is, if it is one.
+pub(crate) fn stdin_identity() -> Option<Identity> {
+    #[cfg(unix)]
+    let stdin = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
+    #[cfg(windows)]
+    let stdin = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned();
+    #[cfg(not(any(unix, windows)))]
+    let stdin: io::Result<File> = Err(io::ErrorKind::Unsupported.into());
+    identity_of(&File::from(stdin.ok()?))
 }
 
 /// Creates a file that was not there, for reading and writing, with mode 644 as mke2fs does.
@@ -88,11 +119,21 @@ pub(crate) use on_unix::*;
 
 #[cfg(unix)]
 mod on_unix {
-    use std::fs::Metadata;
+    use std::fs::{File, Metadata};
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     use std::path::Path;
 
     use super::Identity;
+
+    /// Which file is open.
+    pub(crate) fn identity_of(file: &File) -> Option<Identity> {
+        identity(&file.metadata().ok()?)
+    }
+
+    /// Which file `path` leads to.
+    pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+        identity(&std::fs::metadata(path).ok()?)
+    }
 
     /// Which file this is.
     pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
@@ -156,13 +197,36 @@ pub(crate) use elsewhere::*;
 
 #[cfg(not(unix))]
 mod elsewhere {
-    use std::fs::Metadata;
+    use std::fs::{File, Metadata};
     use std::path::Path;
 
     use super::Identity;
 
-    /// Which file this is, if that can be told.
-    pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
+    /// Which file is open, if that can be told.
+    #[cfg(windows)]
+    pub(crate) fn identity_of(file: &File) -> Option<Identity> {
+        let found = winapi_util::file::information(file).ok()?;
+        Some(Identity {
+            device: found.volume_serial_number(),
+            inode: found.file_index(),
+        })
+    }
+
+    /// Which file `path` leads to, if that can be told.
+    #[cfg(windows)]
+    pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+        identity_of(&File::open(path).ok()?)
+    }
+
+    /// Which file is open: that cannot be told.
+    #[cfg(not(windows))]
+    pub(crate) fn identity_of(_file: &File) -> Option<Identity> {
+        None
+    }
+
+    /// Which file `path` leads to: that cannot be told.
+    #[cfg(not(windows))]
+    pub(crate) fn identity_at(_path: &Path) -> Option<Identity> {
         None
     }
 
@@ -188,5 +252,46 @@ mod elsewhere {
     /// How many bytes of storage the file takes.
     pub(crate) fn allocated_bytes(metadata: &Metadata) -> u64 {
         metadata.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is true of identities has to be so without them.
+    #[test]
+    fn one_file_has_one_path_and_one_identity() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        for name in ["one", "two"] {
+            std::fs::write(path(name), "the same bytes").expect("a file");
+        }
+        std::fs::create_dir(path("below")).expect("a directory");
+        for (other, expected) in [
+            ("one", true),
+            ("./one", true),
+            ("below/../one", true),
+            ("two", false),
+            ("missing", false),
+        ] {
+            let (one, other) = (path("one"), path(other));
+            assert_eq!(is_same_file(&one, &other), expected, "{other:?}");
+            assert_eq!(have_one_path(&one, &other), expected, "{other:?}");
+        }
+        assert!(!is_same_file(&path("missing"), &path("missing")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_names_of_one_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("one"), "").expect("a file");
+        std::os::unix::fs::symlink("one", path("symbolic")).expect("a link");
+        std::fs::hard_link(path("one"), path("hard")).expect("a link");
+        assert!(is_same_file(&path("one"), &path("symbolic")));
+        assert!(have_one_path(&path("one"), &path("symbolic")));
+        assert!(is_same_file(&path("symbolic"), &path("hard")));
     }
 }

@@ -1,0 +1,86 @@
+//! Given what is asked for, refuses an output that is to be read as well; never reads a byte of it.
+//!
+//! Whether the output is one of the files in a directory, the walk over that directory sees.
+
+use std::path::Path;
+
+use super::location;
+use super::request::Request;
+use crate::options::Host;
+use crate::source::Readable;
+use crate::sys;
+
+/// Says which of the inputs is the output as well, if one is.
+pub(super) fn refuse_output(request: &Request, host: &Host) -> Result<(), String> {
+    let output = &host.target.path;
+    let refuse = |path: &Path, what: &str| {
+        if sys::is_same_file(path, output) {
+            return Err(refusal(path, what));
+        }
+        Ok(())
+    };
+    if let Some(conf) = &host.conf {
+        refuse(Path::new(&conf.name), "the configuration")?;
+    }
+    if let Some(path) = &request.journal_device {
+        refuse(path, "the device of the journal")?;
+    }
+    if let Some(path) = request.undo_file.as_ref().filter(|path| !path.is_empty()) {
+        refuse(Path::new(path), "the undo file")?;
+    }
+    for rule in &request.rules {
+        if let Some((path, what)) = rule.file() {
+            refuse(Path::new(path), what)?;
+        }
+    }
+    for (from, _) in &request.copies {
+        // A link is copied as one, whatever it leads to.
+        let from = Path::new(from);
+        if !from.is_symlink() {
+            refuse(from, "to be copied")?;
+        }
+    }
+    for source in &request.sources {
+        refuse_source(Path::new(source), output)?;
+    }
+    Ok(())
+}
+
+fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
+    const WHAT: &str = "a source";
+    #[cfg(all(unix, feature = "oci"))]
+    if let Some((path, _)) = super::images::image(source.as_os_str(), &|path| path.exists()) {
+        if sys::is_same_file(&path, output) || is_part_of_image(&path, output) {
+            return Err(refusal(output, "a part of a source"));
+        }
+        return Ok(());
+    }
+    let is_output = if source == "-" {
+        let stdin = sys::stdin_identity();
+        stdin.is_some() && stdin == sys::identity_at(output)
+    } else {
+        let image = location::marked(source).map(|location| location.path);
+        sys::is_same_file(image.as_deref().unwrap_or(source), output)
+    };
+    if is_output {
+        return Err(refusal(output, WHAT));
+    }
+    Ok(())
+}
+
+/// Whether `output` is one of the files that an OCI image layout in `directory` is made of.
+#[cfg(all(unix, feature = "oci"))]
+fn is_part_of_image(directory: &Path, output: &Path) -> bool {
+    let (Ok(directory), Ok(output)) = (directory.canonicalize(), output.canonicalize()) else {
+        return false;
+    };
+    let below = output.strip_prefix(directory).ok();
+    let first = below.and_then(|below| below.iter().next());
+    first.is_some_and(|first| first == "blobs" || first == "index.json" || first == "oci-layout")
+}
+
+/// Refuses the output as `path`, which is also `what`.
+pub(super) fn refusal(path: &Path, what: &str) -> String {
+    let path = Readable(path.as_os_str().as_encoded_bytes());
+    format!("{path} is {what} and the output as well; name another output")
+}
