@@ -153,7 +153,6 @@ fn a_device_by_another_name_is_the_same() {
                 mknod alias b $((0x$(stat -c %t $disk))) $((0x$(stat -c %T $disk))); \
                 mke4fs -q -d alias $disk 2>&1 || true; mke4fs -q -d $disk alias 2>&1 || true";
     let before = fs::read(place.path("tree.tar")).expect("it is there");
-    // A place on tmpfs may hold a node and not let it be opened: /dev's own filesystem does.
     let said = place.shell(line);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert_eq!(
@@ -163,6 +162,24 @@ fn a_device_by_another_name_is_the_same() {
     );
     let after = fs::read(place.path("tree.tar")).expect("it is there");
     assert!(after.starts_with(&before), "it was written to");
+}
+
+#[test]
+fn the_device_of_the_journal_is_not_the_output() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
+    let place = place();
+    let line = "mke4fs -q -O journal_dev journal 8M; cp journal before; \
+                disk=$(losetup -f --show journal); trap 'losetup -d $disk' EXIT; \
+                mke4fs -q -F -F -J device=$disk $disk 2>&1 || true; cmp journal before";
+    let output = place.shell(line);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("is the device of the journal and the output"),
+        "{said}"
+    );
+    assert!(output.status.success(), "it was written to");
 }
 
 #[test]
