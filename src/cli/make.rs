@@ -329,8 +329,12 @@ impl Asked<'_> {
 #[cfg(not(all(unix, feature = "tar")))]
 fn unsupported(source: &Path) -> Result<Builder, Failure> {
     let path = source.as_os_str().as_encoded_bytes();
-    let unsupported = io::Error::from(io::ErrorKind::Unsupported);
-    Err(Error::from(SourceError::read(path, unsupported)).into())
+    // What is missing is no matter of the system.
+    let found = std::fs::metadata(source);
+    let unread = found
+        .err()
+        .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
+    Err(Error::from(SourceError::read(path, unread)).into())
 }
 
 /// Standard input, whose reading a signal ends.
