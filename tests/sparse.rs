@@ -2,6 +2,7 @@
 //! that, and that the kernel shows the same bytes; what holes of a source become is `content.rs`'s.
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
+#![expect(clippy::single_range_in_vec_init, reason = "some lists have one range")]
 
 use crate::common;
 
