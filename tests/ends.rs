@@ -28,6 +28,7 @@ use mke4fs::check::{CheckOptions, ReadAt, check_until};
 use mke4fs::emit::Writing;
 use mke4fs::sink::Memory;
 use mke4fs::source::dir::Directory;
+use mke4fs::source::image::Image;
 use mke4fs::source::tar::Tar;
 use tempfile::TempDir;
 
@@ -498,6 +499,10 @@ fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
         let planned = builder()?.source(directory).cancel(&cancel).plan();
         assert!(planned.is_err_and(|error| error.is_cancelled()), "{source}");
     }
+    making::make("64M", Some(&here.at("tree")), &here.at("out/image"))?;
+    let planned = builder()?.source(Image::open(here.at("out/image")));
+    let planned = planned.cancel(&cancel).plan();
+    assert!(planned.is_err_and(|error| error.is_cancelled()), "an image");
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use super::magic::Ext;
 use super::patterns::{Leaf, Patterns, Way};
 use super::rules::XattrFilter;
 use super::{Declared, Notice, Readable, Source, SourceError, clamped, ext4_names};
+use crate::cancel::Cancel;
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
     Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata, NodeId,
@@ -53,6 +54,7 @@ pub struct Image {
     xattrs: XattrFilter,
     excluded: Patterns,
     latest_time: Option<i64>,
+    cancel: Cancel,
 }
 
 /// Whether the file or device at `path` begins as an image does; a pipe is not looked at.
@@ -74,6 +76,7 @@ impl Image {
             xattrs: XattrFilter::default(),
             excluded: Patterns::default(),
             latest_time: None,
+            cancel: Cancel::new(),
         }
     }
 
@@ -111,6 +114,10 @@ impl Image {
 }
 
 impl Source for Image {
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
     }
@@ -183,6 +190,7 @@ impl Declaring<'_> {
         }];
         let mut walk = filesystem.walk(&root).map_err(SourceError::other)?.sorted();
         while let Some(found) = walk.next() {
+            self.options.cancel.check().map_err(SourceError::other)?;
             let found = found.map_err(SourceError::other)?;
             levels.truncate(found.depth + 1);
             let below = match levels.last() {
