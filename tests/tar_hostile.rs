@@ -1480,6 +1480,16 @@ fn attributes() -> Vec<Case> {
             Refused("has a name of 256 bytes, and 255 are the most"),
         ),
         (
+            "xattr-name-nul",
+            one(b"SCHILY.xattr.user.a\0b", b"v"),
+            Refused("a at byte 0: the attribute user.a\\u{0}b has a NUL or nothing"),
+        ),
+        (
+            "xattr-name-empty",
+            one(b"SCHILY.xattr.user.", b"v"),
+            Refused("a at byte 0: the attribute user. has a NUL or nothing"),
+        ),
+        (
             "xattr-user-of-symlink",
             new()
                 .pax(&[

@@ -347,7 +347,9 @@ impl<I: Input> Archive<I> {
         }
         doubts.extend(too_many_names(&xattrs));
         let xattrs = xattrs.into_iter().map(|(name, value)| {
-            if ext4_names(&name) && name.len() > MOST_ATTRIBUTE_NAME {
+            if ext4_names(&name) && (name.contains(&0) || name.ends_with(b".")) {
+                doubts.push(Fault::NoAttributeName(name.clone()));
+            } else if ext4_names(&name) && name.len() > MOST_ATTRIBUTE_NAME {
                 doubts.push(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME));
             } else if ext4_names(&name) && value.len() > MOST_VALUE {
                 doubts.push(Fault::Attribute(name.clone(), value.len(), MOST_VALUE));

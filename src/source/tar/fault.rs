@@ -81,6 +81,8 @@ pub(super) enum Fault {
     Acl(Vec<u8>),
     /// An attribute's name, how many bytes its value has, and how many are the most.
     Attribute(Vec<u8>, usize, usize),
+    /// An attribute's name that has a NUL, or nothing behind its namespace.
+    NoAttributeName(Vec<u8>),
     /// An attribute's name that has more bytes than the most.
     AttributeName(Vec<u8>, usize),
     /// How many bytes the names of its attributes have, and how many are the most.
@@ -152,6 +154,12 @@ impl fmt::Display for Fault {
                 "the attribute {name} has {bytes} bytes, and {most} are the most; use --xattr-exclude \
                  {name} to do without",
                 name = Readable(name)
+            ),
+            Self::NoAttributeName(name) => write!(
+                f,
+                "the attribute {} has a NUL or nothing behind its namespace in its name; use \
+                 --xattr-exclude to do without",
+                Readable(name)
             ),
             Self::AttributeName(name, most) => write!(
                 f,
