@@ -20,6 +20,7 @@ pub mod oci;
 pub mod options;
 pub mod profile;
 pub mod read;
+pub mod read_back;
 pub mod size;
 pub mod tar;
 pub mod tree;

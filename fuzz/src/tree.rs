@@ -1,5 +1,5 @@
-//! Given any tree and some options, checks that they are refused or give an image that ext4-view
-//! reads back entry by entry: names, types, owners, times, sizes, targets and contents.
+//! Given any tree and some options, checks that they are refused or give an image that our own
+//! reader and ext4-view read back entry by entry: names, types, owners, times, sizes, targets and contents.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -23,6 +23,7 @@ use mke4fs::units::{Ino, Timestamp};
 
 use super::image::{self, Storage};
 use super::options::{check_layout, host};
+use super::read_back;
 
 /// How many nodes and names a tree has at most.
 const MOST_NAMES: usize = 4000;
@@ -163,6 +164,9 @@ pub fn run(bytes: &[u8]) -> Option<Made> {
     let image = image::render(&settings, &layout, &tree, storage);
     image::check(&image, &settings, &layout);
     check_image(&image);
+    if !layout.geometry.features.has(Feature::JournalDev) {
+        read_back::check(&image, &tree, &layout);
+    }
     let image = Arc::new(image);
     if !input.odd_times && is_known(&layout) {
         let view = Ext4::load(Box::new(Reader(Arc::clone(&image)))).expect("the image is sound");
@@ -619,7 +623,8 @@ impl Comparison<'_> {
     }
 }
 
-fn expected_byte(content: &Content, place: u64) -> u8 {
+/// What a file has at a place.
+pub fn expected_byte(content: &Content, place: u64) -> u8 {
     let is_data = match &content.data {
         DataMap::Whole => true,
         DataMap::Ranges(ranges) => {

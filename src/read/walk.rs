@@ -1,7 +1,7 @@
 //! Given a filesystem, gives its inodes in the order of their tables, or its files in the order of their
 //! directories; never goes in circles.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::vec;
 
 use super::bytes::{index, length};
@@ -29,6 +29,8 @@ pub struct Inodes<'a> {
     /// The bytes of the next inodes.
     ready: std::vec::IntoIter<(Ino, Vec<u8>)>,
     table_offset: u64,
+    /// Where the inode tables begin that were read.
+    tables: BTreeSet<u64>,
     broken: u32,
 }
 
@@ -49,8 +51,18 @@ impl<'a> Inodes<'a> {
             end: 0,
             ready: Vec::new().into_iter(),
             table_offset: 0,
+            tables: BTreeSet::new(),
             broken: 0,
         }
+    }
+
+    /// Whether a part of an inode table was read for another group: thousands of groups could share one.
+    fn is_read(&mut self, table: u64) -> bool {
+        let blocks = self.volume.sb.table_blocks();
+        let near = table.saturating_sub(blocks.saturating_sub(1))..table.saturating_add(blocks);
+        let is_read = self.tables.range(near).next().is_some();
+        self.tables.insert(table);
+        is_read
     }
 
     /// Reads on; false at the end.
@@ -64,6 +76,10 @@ impl<'a> Inodes<'a> {
             self.group += 1;
             (self.next, self.end) = (0, 0);
             let group = self.volume.group(number)?;
+            if self.is_read(group.inode_table().get()) {
+                let rule = "its inode table lies over another's";
+                return Err(Error::rule(rule).in_group(group.number()));
+            }
             self.table_offset = self.volume.offset_of(group.inode_table())?;
             self.end = group.initialised_inodes(sb);
             return Ok(true);
