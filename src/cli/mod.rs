@@ -122,7 +122,20 @@ fn answer() -> String {
     answer
 }
 
+/// The longest text that is written to standard error at once, in bytes.
+const WARNING_MAX: usize = 1 << 15;
+
 /// Writes to standard error. Nobody listens if that fails, so nothing is done about it.
 fn warn(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let mut out = io::stderr().lock();
+    let front = (0..=WARNING_MAX.min(text.len()))
+        .rev()
+        .find_map(|at| text.get(..at));
+    let front = front.unwrap_or_default();
+    let _ = out.write_all(front.as_bytes());
+    // Nobody reads more, whatever an input has names for.
+    let left_out = text.len() - front.len();
+    if left_out > 0 {
+        let _ = writeln!(out, "… ({left_out} more bytes)");
+    }
 }

@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
-use lzma_rust2::XzReader;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use members::Members;
+pub(super) use memory::Memory;
+use memory::{Share, TooMuch};
+use xz::Xz;
 
 mod members;
+mod memory;
+mod xz;
 
 /// How many bytes tell what a stream is.
 pub const HEAD: usize = 512;
@@ -22,8 +26,8 @@ const ZSTD: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 /// The first of the sixteen magic numbers of what a zstd decoder passes over.
 const ZSTD_SKIPPABLE: u32 = 0x184d_2a50;
 
-/// How much memory the dictionary of an xz stream may take, in KiB. `xz -9` takes 64 MiB.
-const XZ_MEMORY: u32 = 1 << 20;
+/// A window that the decoder of zstd may keep between two frames, in bytes.
+const SMALL_WINDOW: u64 = 8 << 20;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,18 +100,42 @@ pub(super) fn peek_far<R: Read>(mut reader: R, bytes: usize) -> io::Result<(Vec<
     Ok((head, peeked))
 }
 
-/// How many bytes behind a compressed stream were no part of it, once it was read to its end.
+/// How many bytes behind a compressed stream were no part of it, once it was read to its end; and how
+/// many were read of it.
 #[derive(Clone, Debug, Default)]
-pub struct Ignored(Arc<AtomicU64>);
+pub struct Ignored(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    behind: AtomicU64,
+    packed: AtomicU64,
+}
+
+/// A reader of which every byte is counted.
+struct Counted<R>(R, Ignored);
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        let bytes = u64::try_from(count).unwrap_or(u64::MAX);
+        self.1.0.packed.fetch_add(bytes, Ordering::Relaxed);
+        Ok(count)
+    }
+}
 
 impl Ignored {
     /// How many there were. Zeros alone, which fill a last record, do not count.
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.behind.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes were read of what is compressed: none, where nothing is.
+    pub(super) fn packed(&self) -> u64 {
+        self.0.packed.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.0.behind.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -121,17 +149,25 @@ pub fn uncompressed<'r>(
     compression: Compression,
     ignored: &Ignored,
 ) -> Box<dyn Read + 'r> {
+    uncompressed_within(reader, compression, ignored, Memory::default())
+}
+
+/// As [`uncompressed`], by a decompressor that shares `memory` with others.
+pub(super) fn uncompressed_within<'r>(
+    reader: impl Read + 'r,
+    compression: Compression,
+    ignored: &Ignored,
+    memory: Memory,
+) -> Box<dyn Read + 'r> {
+    let reader = Counted(reader, ignored.clone());
     let reader = BufReader::with_capacity(1 << 16, reader);
     match compression {
         Compression::Gzip => {
             let members = Members::<_, GzDecoder<_>>::new(reader, ignored.clone());
             Box::new(Blaming(members, compression))
         }
-        Compression::Zstd => Box::new(Blaming(Zstd::new(reader), compression)),
-        Compression::Xz => {
-            let reader = XzReader::new_mem_limit(reader, true, XZ_MEMORY);
-            Box::new(Blaming(reader, compression))
-        }
+        Compression::Zstd => Box::new(Blaming(Zstd::new(reader, memory), compression)),
+        Compression::Xz => Box::new(Blaming(Xz::new(reader, memory), compression)),
         Compression::Bzip2 => {
             let members = Members::<_, BzDecoder<_>>::new(reader, ignored.clone());
             Box::new(Blaming(members, compression))
@@ -148,6 +184,9 @@ impl<R: Read> Read for Blaming<R> {
         read.map_err(|error| match (error.kind(), error.raw_os_error()) {
             (_, Some(_)) | (io::ErrorKind::Interrupted, _) => error,
             (io::ErrorKind::UnexpectedEof, _) => blame(self.1, &"it is cut off"),
+            _ if error.get_ref().is_some_and(|error| error.is::<TooMuch>()) => {
+                io::Error::other(format!("its compression by {}: {error}", self.1))
+            }
             _ => blame(self.1, &error),
         })
     }
@@ -163,14 +202,19 @@ struct Zstd<R> {
     reader: R,
     decoder: FrameDecoder,
     in_frame: bool,
+    memory: Memory,
+    /// Of the frame that is read.
+    share: Option<Share>,
 }
 
 impl<R: BufRead> Zstd<R> {
-    fn new(reader: R) -> Self {
+    fn new(reader: R, memory: Memory) -> Self {
         Self {
             reader,
             decoder: FrameDecoder::new(),
             in_frame: false,
+            memory,
+            share: None,
         }
     }
 
@@ -180,7 +224,13 @@ impl<R: BufRead> Zstd<R> {
             let mut magic = [0; 4];
             self.reader.read_exact(&mut magic)?;
             if magic == ZSTD {
-                let whole = magic.chain(&mut self.reader);
+                let (header, window) = self.frame_header()?;
+                // What a frame before it took is given back, and by the decoder as well.
+                if window > SMALL_WINDOW {
+                    self.decoder = FrameDecoder::new();
+                }
+                self.share = Some(self.memory.take(window)?);
+                let whole = magic.chain(&header[..]).chain(&mut self.reader);
                 self.decoder.reset(whole).map_err(io::Error::other)?;
                 self.in_frame = true;
                 return Ok(true);
@@ -198,9 +248,35 @@ impl<R: BufRead> Zstd<R> {
         Ok(false)
     }
 
+    /// The header that follows a magic number, and the size of its window in bytes (RFC 8878, 3.1.1.1).
+    fn frame_header(&mut self) -> io::Result<(Vec<u8>, u64)> {
+        let mut descriptor = [0];
+        self.reader.read_exact(&mut descriptor)?;
+        let [flags] = descriptor;
+        let is_single = flags & 0x20 != 0;
+        let size_bytes = match (flags >> 6, is_single) {
+            (0, single) => usize::from(single),
+            (log, _) => 1 << log,
+        };
+        let dictionary_bytes = [0, 1, 2, 4][usize::from(flags & 3)];
+        let window_bytes = usize::from(!is_single);
+        let mut rest = vec![0; window_bytes + dictionary_bytes + size_bytes];
+        self.reader.read_exact(&mut rest)?;
+        let window = if is_single {
+            let mut size = [0; 8];
+            size[..size_bytes].copy_from_slice(&rest[dictionary_bytes..]);
+            u64::from_le_bytes(size) + if size_bytes == 2 { 256 } else { 0 }
+        } else {
+            let base = 1_u64 << (10 + (rest[0] >> 3));
+            base + base / 8 * u64::from(rest[0] & 7)
+        };
+        Ok(([&descriptor[..], &rest].concat(), window))
+    }
+
     /// Ends a frame that was read to its last byte.
     fn end(&mut self) -> io::Result<()> {
         self.in_frame = false;
+        self.share = None;
         let stated = self.decoder.get_checksum_from_data();
         let found = self.decoder.get_calculated_checksum();
         if stated.is_none() || stated == found {

@@ -490,8 +490,23 @@ fn clamped(metadata: Metadata, latest: Option<i64>) -> Metadata {
 /// escaped, so that no two paths read alike.
 pub(crate) struct Readable<'a>(pub(crate) &'a [u8]);
 
+/// How many bytes of a path are shown, half from its front and half from its end: a message is read by
+/// people, and an archive may have a name of 64 KiB.
+const READABLE_MAX: usize = 4096;
+
 impl fmt::Display for Readable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > READABLE_MAX {
+            let (front, _) = self.0.split_at(READABLE_MAX / 2);
+            let (_, end) = self.0.split_at(self.0.len() - READABLE_MAX / 2);
+            let left_out = self.0.len() - READABLE_MAX;
+            return write!(
+                f,
+                "{}…({left_out} bytes)…{}",
+                Readable(front),
+                Readable(end)
+            );
+        }
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
                 if character.is_control() || character == '\\' {
@@ -521,6 +536,8 @@ mod tests {
         ] {
             assert_eq!(Readable(bytes).to_string(), shown);
         }
+        let long = Readable(&[b'a'; 1 << 16]).to_string();
+        assert!(long.len() < 5000 && long.contains("…(61440 bytes)…"));
     }
 
     #[test]

@@ -176,3 +176,29 @@ fn a_layer_that_exchanges_two_names_does_so_each_time() {
         assert_eq!(content.size_bytes, expected, "{times}");
     }
 }
+
+#[test]
+fn headers_hold_no_more_than_they_are_compressed_to() {
+    use std::io::Write;
+    let mut archive = Vec::new();
+    for file in 0..800 {
+        let value = format!("{file:08}{}", "x".repeat(60_000));
+        archive.extend(pax(b'x', &[("SCHILY.xattr.user.a".to_owned(), value)]));
+        let entry = Tar::new().file(&format!("f{file}"), b"").bytes();
+        archive.extend(&entry[..512]);
+    }
+    archive.extend([0; 1024]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(&archive).expect("memory");
+    let packed = packed.finish().expect("memory");
+    let declared = |bytes: Vec<u8>| {
+        let mut tree = Tree::new(Metadata::default());
+        let declared = Tape::from_reader(std::io::Cursor::new(bytes), "t")
+            .declare(&mut tree, NodeId::ROOT)
+            .map(drop);
+        declared.map_err(|error| error.to_string())
+    };
+    assert_eq!(declared(archive), Ok(()));
+    let said = declared(packed).expect_err("it holds too much");
+    assert!(said.contains("unpack it first"), "{said}");
+}

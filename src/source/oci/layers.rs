@@ -17,7 +17,7 @@ use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
 use crate::cancel::{Cancel, Heeding};
-use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
+use crate::source::decompress::{Compression, Ignored, Memory, peek, uncompressed_within};
 use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
 use crate::source::tar::{
@@ -88,6 +88,8 @@ pub(super) struct Reading<'a> {
     /// Which extended attributes are kept.
     pub(super) xattrs: &'a XattrFilter,
     pub(super) cancel: &'a Cancel,
+    /// What the decompressors of layers that are read side by side share.
+    pub(super) memory: &'a Memory,
 }
 
 /// What is in each of `layers`, in their order; what is listed many times is read once and shared.
@@ -174,10 +176,12 @@ fn spooled(
         spool,
         xattrs,
         cancel,
+        memory,
     } = reading;
     let path = &layer.blob.path;
     let ignored = Ignored::default();
-    let reader = uncompressed(reader, compression, &ignored);
+    let memory = memory.clone();
+    let reader = uncompressed_within(reader, compression, &ignored, memory);
     let begun = begun(reader, Some(compression));
     let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
     let reader = Heeding::new(reader, cancel);
@@ -188,7 +192,9 @@ fn spooled(
     });
     let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
     let (input, file) = made.map_err(unkept)?;
-    let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
+    let mut archive = Archive::new(input)
+        .filter_xattrs(xattrs.clone())
+        .unpacked_from(&ignored);
     let mut contents = contents(layer, &mut archive, &Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
     let ended = archive.into_input().drain(0);

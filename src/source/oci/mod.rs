@@ -26,7 +26,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::decompress::Ignored;
+use super::decompress::{Ignored, Memory};
 use super::patterns::{Leaf, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
 use super::tar::{Entry, EntryKind, Unpack, excludes};
@@ -190,6 +190,7 @@ impl Image {
             spool: &self.spool,
             xattrs: &self.xattrs,
             cancel: &self.cancel,
+            memory: &Memory::default(),
         };
         let contents = layers::read(&layers, reading, self.threads)?;
         let of = |path: &[u8], bytes| Notice::Ignored {

@@ -15,6 +15,7 @@ use super::header::{self, BLOCK, Form, Header};
 use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
 use crate::source::acl::{ACCESS, Acl, DEFAULT};
+use crate::source::decompress::Ignored;
 use crate::source::ext4_names;
 use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
@@ -31,6 +32,11 @@ const MOST_RECORDS: u64 = 1 << 24;
 const MOST_GLOBAL: u64 = 1 << 10;
 /// The longest archive without an entry, in bytes. It needs two blocks; tapes have records of a few MiB.
 const MOST_ZEROS: u64 = 1 << 30;
+/// How many bytes the names, targets and attributes of a compressed archive's entries may have together:
+/// so many in any case, so many for each entry, and so many for each byte that is compressed.
+const MOST_NAMED: u64 = 32 << 20;
+const NAMED_BY_ENTRY: u64 = 512;
+const NAMED_BY_BYTE: u64 = 4;
 /// The longest value of an attribute that ext4 has, in bytes (`XATTR_SIZE_MAX`). What is longer would be
 /// kept in memory, only to be refused in the end.
 const MOST_VALUE: usize = 1 << 16;
@@ -102,6 +108,11 @@ pub struct Archive<I> {
     path: Vec<u8>,
     end: Option<End>,
     oddities: Oddities,
+    /// What the archive is unpacked from, if it is compressed.
+    packed: Ignored,
+    entries: u64,
+    /// How many bytes names, targets and attributes of all entries had together.
+    named: u64,
 }
 
 /// The headers that stand before an entry's own.
@@ -136,6 +147,9 @@ impl<I: Input> Archive<I> {
             path: Vec::new(),
             end: None,
             oddities: Oddities::default(),
+            packed: Ignored::default(),
+            entries: 0,
+            named: 0,
         }
     }
 
@@ -145,6 +159,26 @@ impl<I: Input> Archive<I> {
     pub fn filter_xattrs(mut self, filter: XattrFilter) -> Self {
         self.xattrs = filter;
         self
+    }
+
+    /// Tells that the archive is unpacked from what `packed` counts: what its headers may hold is then
+    /// bounded by that, since a few bytes can be unpacked to any length.
+    pub(in crate::source) fn unpacked_from(mut self, packed: &Ignored) -> Self {
+        self.packed = packed.clone();
+        self
+    }
+
+    /// Refuses headers that hold far more than they were compressed to.
+    fn check_named(&mut self, named: usize) -> Result<(), Fault> {
+        self.entries += 1;
+        self.named = self.named.saturating_add(bytes(named));
+        let packed = self.packed.packed();
+        let most =
+            MOST_NAMED + self.entries * NAMED_BY_ENTRY + packed.saturating_mul(NAMED_BY_BYTE);
+        if packed > 0 && self.named > most {
+            return Err(Fault::Named(self.named, most));
+        }
+        Ok(())
     }
 
     /// The next entry, or none where the archive ends. What was not read of the last entry's data is
@@ -356,7 +390,13 @@ impl<I: Input> Archive<I> {
             }
             Xattr { name, value }
         });
-        let xattrs = xattrs.collect();
+        let xattrs: Vec<Xattr> = xattrs.collect();
+        let attributes = xattrs.iter().map(|it| it.name.len() + it.value.len());
+        let target = match &kind {
+            EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len(),
+            _ => 0,
+        };
+        self.check_named(self.path.len() + target + attributes.sum::<usize>())?;
         if let EntryKind::HardLink(_) = kind {
             // What it says of itself counts for nothing.
             oddities.clear();

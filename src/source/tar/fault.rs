@@ -85,6 +85,8 @@ pub(super) enum Fault {
     NoAttributeName(Vec<u8>),
     /// An attribute's name that has more bytes than the most.
     AttributeName(Vec<u8>, usize),
+    /// How many bytes all headers of a compressed archive hold, and how many are the most.
+    Named(u64, u64),
     /// How many bytes the names of its attributes have, and how many are the most.
     AttributeNames(usize, usize),
 }
@@ -168,12 +170,17 @@ impl fmt::Display for Fault {
                 Readable(name),
                 name.len()
             ),
+            Self::Named(bytes, most) => write!(
+                f,
+                "names, targets and xattrs up to here have {bytes} bytes, and {most} are the most for \
+                 an archive compressed to so little; unpack it first"
+            ),
             Self::AttributeNames(bytes, most) => write!(
                 f,
                 "the names of its xattrs have {bytes} bytes, and {most} are the most"
             ),
             Self::Acl(entry) => {
-                write!(f, "the ACL's entry \"{}\" ", entry.escape_ascii())?;
+                write!(f, "the ACL's entry \"{}\" ", Readable(entry))?;
                 f.write_str("needs a tag, a number where it has a name, and permissions; ")?;
                 f.write_str("use --xattr-exclude 'system.posix_acl_*' to do without ACLs")
             }

@@ -156,7 +156,8 @@ impl Tar {
     }
 
     fn archive<I: Input>(&self, input: I) -> Archive<I> {
-        Archive::new(input).filter_xattrs(self.xattrs.clone())
+        let archive = Archive::new(input).filter_xattrs(self.xattrs.clone());
+        archive.unpacked_from(&self.ignored)
     }
 
     fn unread(&self, error: io::Error) -> SourceError {
