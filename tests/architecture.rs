@@ -327,3 +327,19 @@ fn the_ci_runs_the_second_command_of_the_readme() {
     let runs = |command: &&str| ci.lines().any(|line| line == *command);
     assert!(commands.get(1).is_some_and(runs), "{commands:?}");
 }
+
+/// `autotests` is off, so a file that nobody names would be compiled by nobody.
+#[test]
+fn every_file_of_tests_is_a_program_or_a_module_of_one() {
+    let programs = read("Cargo.toml");
+    let modules = read("tests/suite.rs");
+    for entry in std::fs::read_dir(top().join("tests")).expect("tests can be listed") {
+        let path = entry.expect("tests can be listed").path();
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let is_code = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").is_file();
+        let is_named = programs.contains(&format!("[[test]]\nname = \"{name}\"\n"))
+            || modules.contains(&format!("\nmod {name};\n"));
+        assert!(!is_code || is_named, "{name} is in no test program");
+    }
+}
