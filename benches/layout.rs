@@ -19,7 +19,7 @@ use mke4fs::layout::directory::{DirectoryPlan, DirectoryRules, Names};
 use mke4fs::ondisk::checksum::crc32c;
 use mke4fs::ondisk::dir::BlockFormat;
 use mke4fs::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
-use mke4fs::options::{Host, Options, Settings, Size};
+use mke4fs::options::{Environment, Options, Settings, Size};
 use mke4fs::sink::Sink;
 use mke4fs::tree::{Content, Metadata, NodeId, Tree};
 use mke4fs::units::BlockSize;
@@ -138,8 +138,10 @@ fn settings(nodes: u64) -> Settings {
         .size(Size::Bytes((nodes + 1000) * 3 * 4096 + (1 << 30)))
         .block_size(4096)
         .inodes_count(nodes + 1000);
-    let settled = options.settle(&Host::detect()).expect("sound options");
-    settled.settings
+    let resolved = options
+        .resolve(&Environment::detect())
+        .expect("sound options");
+    resolved.settings
 }
 
 fn lay_out(settings: &Settings, tree: &Tree) -> Layout {

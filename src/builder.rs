@@ -11,7 +11,7 @@ use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutWarning};
-use crate::options::{self, Host, Options, Settings};
+use crate::options::{self, Environment, Options, Settings};
 use crate::plan::{self, Fit};
 use crate::sink::{ImageRange, Sink};
 use crate::source::rules::{self, OwnerRules, Rule, XattrFilter};
@@ -27,7 +27,7 @@ pub use stream::{Built, Ready};
 /// Collects options and sources for an image.
 pub struct Builder {
     options: Options,
-    host: Host,
+    host: Environment,
     wanted: Wanted,
     fit: Option<Fit>,
     sparse: Sparse,
@@ -59,11 +59,11 @@ const MOST_ORPHAN_BLOCKS: u64 = 512;
 /// Something a person may want to know and that stops nothing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum Warning {
     /// Of the options.
-    Options(options::Notice),
+    Options(options::SettingsWarning),
     /// Of a source.
-    Source(source::Notice),
+    Source(source::SourceWarning),
     /// Of what the format could not keep.
     Layout(LayoutWarning),
     /// The filesystem is too small for the journal it was to have.
@@ -75,11 +75,11 @@ pub enum Notice {
     },
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Options(notice) => notice.fmt(f),
-            Self::Source(notice) => notice.fmt(f),
+            Self::Options(warning) => warning.fmt(f),
+            Self::Source(warning) => warning.fmt(f),
             Self::Layout(warning) => warning.fmt(f),
             Self::TooSmallForJournal => {
                 f.write_str("the filesystem is too small for a journal and has none")
@@ -103,12 +103,12 @@ pub struct Plan {
     /// Where everything is.
     pub layout: Layout,
     /// What a person may want to know.
-    pub notices: Vec<Notice>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Builder {
     /// An image of `options` on `host`.
-    pub fn new(options: Options, host: Host) -> Self {
+    pub fn new(options: Options, host: Environment) -> Self {
         Self {
             options,
             host,
@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// Adds a rule for the files of all sources and the root directory, to be followed after those
-    /// that were added before. Where the host has a [`latest_time`](Host::latest_time), that is the
+    /// that were added before. Where the host has a [`latest_time`](Environment::latest_time), that is the
     /// first rule.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
@@ -156,7 +156,7 @@ impl Builder {
     /// Says which blocks of zeros become holes; [`Sparse::Auto`] unless told otherwise.
     ///
     /// ```
-    /// use mke4fs::options::{Host, Options};
+    /// use mke4fs::options::{Environment, Options};
     /// use mke4fs::source::{Declared, Source, SourceError};
     /// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
     /// use mke4fs::{Builder, Fit, Sparse};
@@ -171,7 +171,7 @@ impl Builder {
     /// }
     ///
     /// let size = |sparse| {
-    ///     let builder = Builder::new(Options::new(), Host::fixed(0)).source(Zeros);
+    ///     let builder = Builder::new(Options::new(), Environment::fixed(0)).source(Zeros);
     ///     let plan = builder.fit(Fit::Minimum).sparse(sparse).plan()?;
     ///     Ok::<u64, mke4fs::Error>(plan.size_bytes())
     /// };
@@ -200,11 +200,11 @@ impl Builder {
     /// ```
     /// use mke4fs::Builder;
     /// use mke4fs::cancel::Cancel;
-    /// use mke4fs::options::{Host, Options};
+    /// use mke4fs::options::{Environment, Options};
     /// use mke4fs::source::dir::Directory;
     ///
     /// let cancel = Cancel::new();
-    /// let builder = Builder::new(Options::new(), Host::fixed(0))
+    /// let builder = Builder::new(Options::new(), Environment::fixed(0))
     ///     .source(Directory::new("src"))
     ///     .fit(mke4fs::Fit::Auto)
     ///     .cancel(&cancel);
@@ -225,29 +225,29 @@ impl Builder {
         let settings = self.settings_before_content()?;
         let Found {
             mut tree,
-            mut notices,
+            mut warnings,
         } = self.wanted.find(&settings, Contents::Later, &self.cancel)?;
         let cancel = self.cancel.flag();
         sparse::apply(self.sparse, &mut tree, &settings, cancel)?;
-        let (settled, layout) = match self.fit {
+        let (resolved, layout) = match self.fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
-                (planned.settled, planned.layout)
+                (planned.resolved, planned.layout)
             }
             None => {
-                let settled = plan::settle(&self.options, &self.host, &tree)?;
-                let layout = sparse::lay_out(self.sparse, &mut tree, &settled.settings, cancel)?;
-                (settled, layout)
+                let resolved = plan::resolve(&self.options, &self.host, &tree)?;
+                let layout = sparse::lay_out(self.sparse, &mut tree, &resolved.settings, cancel)?;
+                (resolved, layout)
             }
         };
         self.cancel.check().map_err(|_| EmitError::Cancelled)?;
-        notices.extend(settled.notices.into_iter().map(Notice::Options));
-        notices.extend(of_layout(&layout));
+        warnings.extend(resolved.warnings.into_iter().map(Warning::Options));
+        warnings.extend(of_layout(&layout));
         Ok(Plan {
-            settings: settled.settings,
+            settings: resolved.settings,
             tree,
             layout,
-            notices,
+            warnings,
         })
     }
 
@@ -258,7 +258,7 @@ impl Builder {
                 let options = plan::fitting(&self.options);
                 plan::probe(&options, &self.host, &Tree::new(Metadata::default()))
             }
-            None => Ok(self.options.settle(&self.host)?.settings),
+            None => Ok(self.options.resolve(&self.host)?.settings),
         }
     }
 
@@ -294,7 +294,7 @@ impl Builder {
 /// What sources declared and rules made of it.
 struct Found {
     tree: Tree,
-    notices: Vec<Notice>,
+    warnings: Vec<Warning>,
 }
 
 /// What becomes of contents while the tree is declared.
@@ -334,7 +334,7 @@ impl Wanted {
         let owners = OwnerRules::of(&rules);
         let mut tree = Tree::new(Metadata::default());
         let mut root = None;
-        let mut notices = Vec::new();
+        let mut warnings = Vec::new();
         for (number, mut source) in self.sources.into_iter().enumerate() {
             if number > 0 {
                 tree.overlay()?;
@@ -350,19 +350,19 @@ impl Wanted {
                 _ => source.declare(&mut tree, NodeId::ROOT)?,
             };
             root = declared.root.or(root);
-            notices.extend(declared.notices);
+            warnings.extend(declared.warnings);
         }
         let kept = root.filter(|_| self.keep_root);
         tree.set_metadata(NodeId::ROOT, plan::root(settings, kept));
         let now = Timestamp::from_seconds(settings.clock);
-        notices.extend(rules::apply(&rules, &mut tree, now)?);
+        warnings.extend(rules::apply(&rules, &mut tree, now)?);
         if let Some(context) = &settings.root_selinux {
             label_root(&mut tree, context);
         }
         tree.finish()?;
         Ok(Found {
             tree,
-            notices: notices.into_iter().map(Notice::Source).collect(),
+            warnings: warnings.into_iter().map(Warning::Source).collect(),
         })
     }
 }
@@ -373,14 +373,14 @@ fn end_bytes(settings: &Settings, geometry: &Geometry) -> u64 {
 }
 
 /// What a person may want to know of `layout`.
-fn of_layout(layout: &Layout) -> Vec<Notice> {
+fn of_layout(layout: &Layout) -> Vec<Warning> {
     let no_journal = layout.geometry.too_small_for_journal;
-    let no_journal = no_journal.then_some(Notice::TooSmallForJournal);
+    let no_journal = no_journal.then_some(Warning::TooSmallForJournal);
     let orphan_blocks = layout.geometry.orphan_file_blocks;
     let long_orphan_file = orphan_blocks
         .filter(|blocks| *blocks > MOST_ORPHAN_BLOCKS)
-        .map(|blocks| Notice::LongOrphanFile { blocks });
-    let warnings = layout.warnings.iter().cloned().map(Notice::Layout);
+        .map(|blocks| Warning::LongOrphanFile { blocks });
+    let warnings = layout.warnings.iter().cloned().map(Warning::Layout);
     let of_system = no_journal.into_iter().chain(long_orphan_file);
     of_system.chain(warnings).collect()
 }

@@ -21,7 +21,7 @@
 //! use std::sync::atomic::AtomicBool;
 //!
 //! use mke4fs::emit::Writing;
-//! use mke4fs::options::{Host, Options};
+//! use mke4fs::options::{Environment, Options};
 //! use mke4fs::sink::{IfBusy, Output};
 //! use mke4fs::source::dir::Directory;
 //! use mke4fs::{Builder, Fit};
@@ -29,12 +29,12 @@
 //! fn main() -> Result<(), Box<dyn Error>> {
 //!     let mut options = Options::new();
 //!     options.label("sources");
-//!     let plan = Builder::new(options, Host::detect())
+//!     let plan = Builder::new(options, Environment::detect())
 //!         .source(Directory::new("src"))
 //!         .fit(Fit::Auto)
 //!         .plan()?;
-//!     for notice in &plan.notices {
-//!         eprintln!("{notice}");
+//!     for warning in &plan.warnings {
+//!         eprintln!("{warning}");
 //!     }
 //!
 //!     let path = env::temp_dir().join("sources.img");
@@ -57,7 +57,7 @@
 //! An output that is dropped before [`keep`](sink::Draft::keep) leaves no file that was not there
 //! before, and nothing that mounts.
 //!
-//! The library reads the clock, randomness and the environment in [`options::Host::detect`] alone,
+//! The library reads the clock, randomness and the environment in [`options::Environment::detect`] alone,
 //! and prints nothing. Names are bytes. Without the feature `cli`, which is on unless told otherwise,
 //! it does without what only the command needs.
 
@@ -86,7 +86,7 @@ pub mod units;
 #[doc(hidden)]
 pub mod work;
 
-pub use builder::{Builder, Built, Notice, Plan, Ready, Sparse};
+pub use builder::{Builder, Built, Plan, Ready, Sparse, Warning};
 pub use error::Error;
 pub use plan::Fit;
 pub use summary::{NodeCounts, Summary};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
 use crate::layout::{Demand, Layout, LayoutError};
-use crate::options::{Host, Options, Settings, Settled, Size};
+use crate::options::{Environment, Options, Resolved, Settings, Size};
 use crate::tree::{Flags, Metadata, Tree};
 use crate::units::{BlockSize, Timestamp};
 
@@ -61,13 +61,17 @@ const KERNEL_RESERVE: u64 = 4096;
 
 /// Settings with the inodes that `tree` needs: unless a number or a ratio was asked for, the count
 /// is raised to them.
-pub(crate) fn settle(options: &Options, host: &Host, tree: &Tree) -> Result<Settled, Error> {
-    let mut settled = options.settle(host)?;
+pub(crate) fn resolve(
+    options: &Options,
+    host: &Environment,
+    tree: &Tree,
+) -> Result<Resolved, Error> {
+    let mut resolved = options.resolve(host)?;
     if !options.asks_for_inodes() && !tree.is_empty() {
-        let needed = needed_inodes(&settled.settings, tree)?;
-        raise_inodes(&mut settled.settings, needed);
+        let needed = needed_inodes(&resolved.settings, tree)?;
+        raise_inodes(&mut resolved.settings, needed);
     }
-    Ok(settled)
+    Ok(resolved)
 }
 
 /// How many inodes a filesystem of these settings with `tree` in it needs.
@@ -95,8 +99,8 @@ fn raise_inodes(settings: &mut Settings, needed: u32) {
 }
 
 /// Settings of any size.
-pub(crate) fn probe(options: &Options, host: &Host, tree: &Tree) -> Result<Settings, Error> {
-    Ok(settle(&options.of_any_size(), host, tree)?.settings)
+pub(crate) fn probe(options: &Options, host: &Environment, tree: &Tree) -> Result<Settings, Error> {
+    Ok(resolve(&options.of_any_size(), host, tree)?.settings)
 }
 
 /// The options of an image whose size is still to be found.
@@ -112,7 +116,12 @@ pub(crate) fn fitting(options: &Options) -> Options {
 }
 
 /// The options with the size that `tree` needs, and what that makes of them.
-pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Result<Planned, Error> {
+pub(crate) fn fit(
+    options: &Options,
+    host: &Environment,
+    tree: &Tree,
+    fit: Fit,
+) -> Result<Planned, Error> {
     let mut options = fitting(options);
     let mut search = Search::new(options.clone(), host, tree, fit)?;
     if let Some(planned) = search.run()? {
@@ -121,21 +130,21 @@ pub(crate) fn fit(options: &Options, host: &Host, tree: &Tree, fit: Fit) -> Resu
     // Where a wish stands against every size that would do, the smallest of them says which.
     search.options = options.of_any_size();
     if let Some(needed) = search.run()? {
-        options.size(Size::Blocks(needed.settled.settings.blocks_count));
-        options.settle(host)?;
+        options.size(Size::Blocks(needed.resolved.settings.blocks_count));
+        options.resolve(host)?;
     }
     Err(Error::new(Kind::NoSizeFits))
 }
 
 /// A size, and the layout that confirms it.
 pub(crate) struct Planned {
-    pub(crate) settled: Settled,
+    pub(crate) resolved: Resolved,
     pub(crate) layout: Layout,
 }
 
 struct Search<'a> {
     options: Options,
-    host: &'a Host,
+    host: &'a Environment,
     tree: &'a Tree,
     empty: Tree,
     block_size: BlockSize,
@@ -148,7 +157,12 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(options: Options, host: &'a Host, tree: &'a Tree, fit: Fit) -> Result<Self, Error> {
+    fn new(
+        options: Options,
+        host: &'a Environment,
+        tree: &'a Tree,
+        fit: Fit,
+    ) -> Result<Self, Error> {
         // What the content needs depends on block size, inode size and hash seed.
         let settings = probe(&options, host, tree)?;
         let inodes = if options.asks_for_inodes() || tree.is_empty() {
@@ -253,14 +267,14 @@ impl<'a> Search<'a> {
     fn confirm(&self, size: u64, stretch: &Range<u64>) -> Result<Option<Planned>, Error> {
         let mut size = size;
         while size < stretch.end.max(self.rounded(stretch.start + 1)) {
-            let settled = self.settle(size)?;
-            let geometry = Geometry::new(&settled.settings)?;
+            let resolved = self.resolve(size)?;
+            let geometry = Geometry::new(&resolved.settings)?;
             if self.lacks_journal(&geometry) {
                 size = self.rounded(size + 1);
                 continue;
             }
-            match Layout::new(&settled.settings, geometry, self.tree) {
-                Ok(layout) => return Ok(Some(Planned { settled, layout })),
+            match Layout::new(&resolved.settings, geometry, self.tree) {
+                Ok(layout) => return Ok(Some(Planned { resolved, layout })),
                 Err(LayoutError::ContentTooBig { needed, free, .. }) => {
                     size = self.rounded(size + needed.saturating_sub(free).max(1));
                 }
@@ -270,12 +284,12 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    fn settle(&self, size: u64) -> Result<Settled, Error> {
+    fn resolve(&self, size: u64) -> Result<Resolved, Error> {
         let mut options = self.options.clone();
         options.size(Size::Blocks(size));
-        let mut settled = options.settle(self.host)?;
-        raise_inodes(&mut settled.settings, self.inodes);
-        Ok(settled)
+        let mut resolved = options.resolve(self.host)?;
+        raise_inodes(&mut resolved.settings, self.inodes);
+        Ok(resolved)
     }
 
     /// Whether a journal that is asked for finds no room.
@@ -285,10 +299,10 @@ impl<'a> Search<'a> {
 
     /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.
     fn holds(&self, size: u64) -> bool {
-        let Ok(settled) = self.settle(size) else {
+        let Ok(resolved) = self.resolve(size) else {
             return false;
         };
-        let Ok(geometry) = Geometry::new(&settled.settings) else {
+        let Ok(geometry) = Geometry::new(&resolved.settings) else {
             return false;
         };
         if self.lacks_journal(&geometry) {
@@ -296,7 +310,7 @@ impl<'a> Search<'a> {
         }
         let blocks = geometry.blocks_count;
         let reserved = geometry.reserved_blocks + (blocks / 50).min(KERNEL_RESERVE);
-        let Ok(layout) = Layout::new(&settled.settings, geometry, &self.empty) else {
+        let Ok(layout) = Layout::new(&resolved.settings, geometry, &self.empty) else {
             return false;
         };
         let free = layout.ledger.total_free() + self.demand.made_blocks;

@@ -18,7 +18,7 @@ use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::layout::LayoutWarning;
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Flags, Metadata, NodeId, Special, Tree, TreeError};
-use mke4fs::{Builder, Fit, Notice, Plan};
+use mke4fs::{Builder, Fit, Plan, Warning};
 
 const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::System),
@@ -317,7 +317,7 @@ fn without_the_feature_directories_lose_the_flag_with_a_notice() {
         nodes: 1,
         first: b"/d".to_vec(),
     };
-    assert!(plan.notices.contains(&Notice::Layout(dropped)));
+    assert!(plan.warnings.contains(&Warning::Layout(dropped)));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use mke4fs::sink::{IfBusy, Output};
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, SourceError};
 use mke4fs::tree::{Content, ContentReader, ContentSource, DataMap, Metadata, NodeId, Tree};
-use mke4fs::{Builder, Fit, Notice, Plan};
+use mke4fs::{Builder, Fit, Plan, Warning};
 use tempfile::TempDir;
 
 const NEEDS: &[Need] = &[
@@ -132,8 +132,8 @@ impl Verdict {
 
 /// An inode of 128 bytes loses parts of times, and only that; both losses are warned of by number.
 fn losses_are_named(plan: &Plan, is_small: bool) -> Result<()> {
-    let layout = plan.notices.iter().filter_map(|notice| match notice {
-        Notice::Layout(warning) => Some(warning.clone()),
+    let layout = plan.warnings.iter().filter_map(|warning| match warning {
+        Warning::Layout(warning) => Some(warning.clone()),
         _ => None,
     });
     let found: Vec<LayoutWarning> = layout.collect();
@@ -545,8 +545,8 @@ fn a_directory_too_large_for_an_htree_is_linear_and_said() {
     let (count, length) = (60_000, 255);
     let plan = build_made_up("-b 1024", MadeUp::Names { count, length }, &image);
     let plan = plan.expect("it is built");
-    let linear = Notice::Layout(LayoutWarning::LinearDirectory(b"/names".to_vec()));
-    assert!(plan.notices.contains(&linear), "{:?}", plan.notices);
+    let linear = Warning::Layout(LayoutWarning::LinearDirectory(b"/names".to_vec()));
+    assert!(plan.warnings.contains(&linear), "{:?}", plan.warnings);
     contiguous(&image).expect("it is sound");
     look_up(&image, count, length, 3001).expect("names are found");
 }

@@ -912,7 +912,7 @@ fn said_of(image: Image) -> Vec<String> {
     let mut tree = Tree::new(Metadata::default());
     let mut image = image;
     let declared = image.declare(&mut tree, NodeId::ROOT).expect("it is taken");
-    declared.notices.iter().map(ToString::to_string).collect()
+    declared.warnings.iter().map(ToString::to_string).collect()
 }
 
 /// skopeo and umoci take layers of no bytes, compressed or not.

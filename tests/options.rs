@@ -3,14 +3,14 @@
 
 use mke4fs::feature::Feature;
 use mke4fs::options::{
-    Conf, Device, Errors, Host, JournalLength, Options, RootOwner, Settings, Size, TargetKind,
-    UndoRule,
+    Conf, Device, Environment, Errors, JournalLength, Options, RootOwner, Settings, Size,
+    TargetKind, UndoRule,
 };
 use proptest::prelude::*;
 
 /// A host with nothing of this one: its clock and randomness are stated.
-fn host(kind: TargetKind) -> Host {
-    let mut host = Host::detect();
+fn host(kind: TargetKind) -> Environment {
+    let mut host = Environment::detect();
     host.clock = 1_700_000_000;
     host.latest_time = None;
     host.real_clock = std::time::Duration::from_secs(1_700_000_000);
@@ -25,16 +25,16 @@ fn host(kind: TargetKind) -> Host {
     host
 }
 
-fn file(size_bytes: u64) -> Host {
+fn file(size_bytes: u64) -> Environment {
     host(TargetKind::File { size_bytes })
 }
 
-fn settings(options: &Options, host: &Host) -> Settings {
-    options.settle(host).expect("it can be settled").settings
+fn settings(options: &Options, host: &Environment) -> Settings {
+    options.resolve(host).expect("it can be resolved").settings
 }
 
-fn refusal(options: &Options, host: &Host) -> String {
-    let error = options.settle(host).expect_err("it is refused");
+fn refusal(options: &Options, host: &Environment) -> String {
+    let error = options.resolve(host).expect_err("it is refused");
     error.to_string()
 }
 
@@ -456,10 +456,12 @@ fn what_is_remarkable_is_noted_in_order() {
         .inode_size(128)
         .usage_types("bogus,small")
         .extended("stride=3,stripe_width=4");
-    let settled = options.settle(&file(64 * MIB)).expect("it can be settled");
-    let notices: Vec<_> = settled.notices.iter().map(ToString::to_string).collect();
+    let resolved = options
+        .resolve(&file(64 * MIB))
+        .expect("it can be resolved");
+    let warnings: Vec<_> = resolved.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        notices,
+        warnings,
         [
             "the type bogus is not defined; the defaults apply",
             "the rules of ext4, small apply",
@@ -488,11 +490,11 @@ proptest! {
             text: Ok(format!("[defaults]\nblocksize = {small}\n{conf}").into_bytes()),
         });
         let mut options = Options::new();
-        let _ = options.settle(&host);
+        let _ = options.resolve(&host);
         options.extended(extended).reserved_percent(percent).offset(count);
-        let _ = options.settle(&host);
+        let _ = options.resolve(&host);
         options.size(Size::Blocks(size)).inodes_count(count).features(features);
-        let _ = options.settle(&host);
+        let _ = options.resolve(&host);
         options
             .block_size(1 << (small % 20))
             .inode_size(other)
@@ -503,7 +505,7 @@ proptest! {
         if force {
             options.force();
         }
-        let _ = options.settle(&host);
+        let _ = options.resolve(&host);
     }
 
     #[test]
@@ -511,7 +513,7 @@ proptest! {
         let mut options = Options::new();
         options.size(Size::Bytes(size)).inodes_count(count);
         let host = file(0);
-        prop_assert_eq!(options.settle(&host), options.settle(&host));
+        prop_assert_eq!(options.resolve(&host), options.resolve(&host));
     }
 }
 
@@ -521,7 +523,7 @@ fn the_root_has_the_context_asked_for() {
     options
         .size(Size::Bytes(16 << 20))
         .root_selinux("system_u:object_r:root_t:s0");
-    let plan = mke4fs::Builder::new(options, Host::detect()).plan();
+    let plan = mke4fs::Builder::new(options, Environment::detect()).plan();
     let plan = plan.expect("it can be planned");
     let root = plan.tree.node(mke4fs::tree::NodeId::ROOT);
     let [context] = plan.tree.xattrs(root.xattrs) else {

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use mke4fs::Builder;
 use mke4fs::emit::Writing;
-use mke4fs::options::{Host, Options, Size};
+use mke4fs::options::{Environment, Options, Size};
 use mke4fs::sink::{Checked, Draft, Fault, IfBusy, ImageRange, Memory, Output, Refusal, Sink};
 use mke4fs::source::dir::Directory;
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ fn image(bytes: Range<u64>) -> ImageRange {
     options
         .size(Size::Kibibytes((bytes.end - bytes.start) >> 10))
         .extended(format!("offset={}", bytes.start));
-    let plan = Builder::new(options, Host::fixed(0)).plan();
+    let plan = Builder::new(options, Environment::fixed(0)).plan();
     let range = plan.expect("an empty filesystem").range();
     assert_eq!(range.bytes(), bytes);
     range
@@ -457,7 +457,7 @@ fn write_by_library(root: &Path, output: &Path, keep: bool) {
     options
         .size(Size::Kibibytes(8192))
         .extended("offset=1048576");
-    let builder = Builder::new(options, Host::fixed(0)).source(Directory::new(root));
+    let builder = Builder::new(options, Environment::fixed(0)).source(Directory::new(root));
     let plan = builder.plan().expect("it fits");
     let output = Output::open(output, IfBusy::Refuse).unwrap();
     let draft = output.begin(&plan.range()).unwrap();

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::thread;
 
 use mke4fs::source::dir::Directory;
-use mke4fs::source::{Declared, Notice, Source, SourceError};
+use mke4fs::source::{Declared, Source, SourceError, SourceWarning};
 use mke4fs::tree::{Content, DataMap, DataRanges, Device, Flags, Kind, Metadata, NodeId, Tree};
 use mke4fs::units::Timestamp;
 use rustix::fs::{
@@ -558,8 +558,8 @@ fn the_image_inside_the_tree_is_left_out_and_said() {
     let (tree, declared) = declare_with(source).unwrap();
     assert_eq!(tree.len(), 3);
     let path = image.as_os_str().as_bytes().to_vec();
-    assert_eq!(declared.notices, [Notice::LeftOut { path }]);
-    let said = declared.notices[0].to_string();
+    assert_eq!(declared.warnings, [SourceWarning::LeftOut { path }]);
+    let said = declared.warnings[0].to_string();
     assert_eq!(said, format!("{} is left out", image.display()));
 }
 

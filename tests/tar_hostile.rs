@@ -1032,9 +1032,9 @@ fn attributes_that_go_are_not_looked_at() {
             assert!(plan(rules(&["user.other"]), true).is_err(), "{key}");
             assert!(plan(Vec::new(), false).is_ok(), "{key}");
             let plan = plan(rules(&["user.*", "system.*"]), true).expect("none is kept");
-            let unmatched = plan.notices.iter().filter(|notice| {
-                let notice = notice.to_string();
-                notice.contains("nothing matches")
+            let unmatched = plan.warnings.iter().filter(|warning| {
+                let warning = warning.to_string();
+                warning.contains("nothing matches")
             });
             assert_eq!(unmatched.count(), 1, "{key}");
         }
@@ -2074,8 +2074,8 @@ fn lines(tree: &Tree, declared: &Declared) -> Vec<String> {
         lines.push(format!("root {:o}", root.permissions));
     }
     below(tree, NodeId::ROOT, "", &mut lines);
-    for notice in &declared.notices {
-        lines.push(format!("notice: {notice}"));
+    for warning in &declared.warnings {
+        lines.push(format!("notice: {warning}"));
     }
     lines
 }

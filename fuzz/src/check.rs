@@ -135,7 +135,7 @@ pub fn image(features: &str, size: u64) -> Vec<u8> {
         .block_size(1024)
         .inodes_count(128)
         .force();
-    let settings = options.settle(&host()).expect("they are fixed").settings;
+    let settings = options.resolve(&host()).expect("they are fixed").settings;
     let geometry = Geometry::new(&settings).expect("they are fixed");
     let layout = Layout::new(&settings, geometry, &tree).expect("the tree is small");
     let memory = image::render(&settings, &layout, &tree, Storage::Zeros);

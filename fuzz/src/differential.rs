@@ -15,7 +15,7 @@ use arbitrary::Arbitrary;
 use mke4fs::Builder;
 use mke4fs::emit::Writing;
 use mke4fs::feature::Feature;
-use mke4fs::options::{Host, Options, Target, TargetKind};
+use mke4fs::options::{Environment, Options, Target, TargetKind};
 use mke4fs::sink::Memory;
 
 const CLOCK: i64 = 1_700_000_000;
@@ -208,12 +208,12 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
             _ => options.extended(value),
         };
     }
-    let host = Host {
+    let host = Environment {
         target: Target {
             path: "img".into(),
             kind: TargetKind::File { size_bytes },
         },
-        ..Host::fixed(CLOCK)
+        ..Environment::fixed(CLOCK)
     };
     let plan = Builder::new(options, host).plan();
     let plan = plan.map_err(|error| error.to_string())?;

@@ -34,9 +34,9 @@ fn check(rule: &Rule) {
 fn follow(rule: &Rule) -> Result<Vec<(Vec<u8>, String)>, String> {
     let mut tree = tree().expect("the tree can be declared");
     let now = Timestamp::from_seconds(1_700_000_000);
-    let notices = rules::apply(std::slice::from_ref(rule), &mut tree, now);
-    for notice in notices.map_err(|error| error.to_string())? {
-        assert!(!notice.to_string().is_empty());
+    let warnings = rules::apply(std::slice::from_ref(rule), &mut tree, now);
+    for warning in warnings.map_err(|error| error.to_string())? {
+        assert!(!warning.to_string().is_empty());
     }
     tree.finish().expect("no rule makes a name twice");
     Ok(paths(&tree))

@@ -6,7 +6,8 @@ use mke4fs::feature::Feature;
 use mke4fs::geometry::Geometry;
 use mke4fs::layout::{Layout, Owner};
 use mke4fs::options::{
-    Conf, Device, Errors, Host, Options, QuotaType, QuotaTypes, Settings, Size, Target, TargetKind,
+    Conf, Device, Environment, Errors, Options, QuotaType, QuotaTypes, Settings, Size, Target,
+    TargetKind,
 };
 use mke4fs::tree::{Metadata, Tree};
 use mke4fs::units::Group;
@@ -241,15 +242,15 @@ enum Output {
 }
 
 /// A host that is the same each time.
-pub fn host() -> Host {
-    Host {
+pub fn host() -> Environment {
+    Environment {
         user: (1000, 100),
-        ..Host::fixed(1_700_000_000)
+        ..Environment::fixed(1_700_000_000)
     }
 }
 
 impl World {
-    fn host(&self) -> Host {
+    fn host(&self) -> Environment {
         let kind = match &self.output {
             Output::Missing => TargetKind::Missing,
             Output::File(bytes) => TargetKind::File {
@@ -268,7 +269,7 @@ impl World {
             }
             Output::Other => TargetKind::Other,
         };
-        Host {
+        Environment {
             clock: self.clock,
             latest_time: self.latest_time,
             page_size: 4096 << (self.page_size % 5),
@@ -296,11 +297,11 @@ pub fn run(bytes: &[u8]) {
     for wish in &input.wishes {
         wish.apply(&mut options);
     }
-    let settled = match options.settle(&input.world.host()) {
-        Ok(settled) => settled,
+    let resolved = match options.resolve(&input.world.host()) {
+        Ok(resolved) => resolved,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    let settings = settled.settings;
+    let settings = resolved.settings;
     let Some(layout) = empty_layout(&settings) else {
         return;
     };

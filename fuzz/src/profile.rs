@@ -1,13 +1,13 @@
 //! Given any bytes as an mke2fs.conf, checks that they are refused or give settings, and the same
 //! ones each time.
 
-use mke4fs::options::{Conf, Host, Options, Size};
+use mke4fs::options::{Conf, Environment, Options, Size};
 
 use super::options::host;
 
 /// Checks `bytes` as the configuration file of filesystems of several types and sizes.
 pub fn run(bytes: &[u8]) {
-    let host = Host {
+    let host = Environment {
         conf: Some(Conf {
             name: "mke2fs.conf".into(),
             text: Ok(bytes.to_vec()),
@@ -30,16 +30,16 @@ pub fn run(bytes: &[u8]) {
         if let Some(names) = usage {
             options.usage_types(names);
         }
-        let settled = options.settle(&host);
-        match &settled {
-            Ok(settled) => {
+        let resolved = options.resolve(&host);
+        match &resolved {
+            Ok(resolved) => {
                 assert!(accepted, "settings of a refused file");
-                for notice in &settled.notices {
-                    assert!(!notice.to_string().is_empty());
+                for warning in &resolved.warnings {
+                    assert!(!warning.to_string().is_empty());
                 }
             }
             Err(error) => assert!(!error.to_string().is_empty()),
         }
-        assert_eq!(options.settle(&host).ok(), settled.ok());
+        assert_eq!(options.resolve(&host).ok(), resolved.ok());
     }
 }

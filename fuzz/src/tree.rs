@@ -141,7 +141,7 @@ pub struct Made {
 pub fn run(bytes: &[u8]) -> Option<Made> {
     let input: Input = super::value(bytes)?;
     let tree = Planter::plant(&input)?;
-    let mut settings = input.options.get().settle(&host()).ok()?.settings;
+    let mut settings = input.options.get().resolve(&host()).ok()?.settings;
     settings.lazy_itable_init = input.options.lazy;
     let geometry = Geometry::new(&settings).ok()?;
     if geometry.blocks_count * geometry.block_size.bytes_u64() > MOST_BYTES {

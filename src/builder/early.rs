@@ -10,13 +10,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stream::Built;
-use super::{Builder, Contents, Found, Notice, Sparse, Wanted, of_layout, sparse};
+use super::{Builder, Contents, Found, Sparse, Wanted, Warning, of_layout, sparse};
 use crate::cancel::Cancel;
 use crate::emit::{self, Begun, EmitError, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::Arrivals;
-use crate::options::{Host, Options, Settings};
+use crate::options::{Environment, Options, Settings};
 use crate::plan;
 use crate::sink::Sink;
 use crate::source::EarlyContents;
@@ -26,11 +26,11 @@ use crate::tree::Content;
 /// An image whose settings are known but for the number of inodes, and whose tree is still to come.
 pub(super) struct Early {
     options: Options,
-    host: Host,
+    host: Environment,
     pub(super) settings: Settings,
     pub(super) geometry: Geometry,
     arrivals: Arrivals,
-    pub(super) notices: Vec<Notice>,
+    pub(super) warnings: Vec<Warning>,
     wanted: Wanted,
     /// What was asked to stop before anything was written.
     cancel: Cancel,
@@ -59,8 +59,8 @@ impl Early {
 
     /// The image that `builder` makes; the builder again where it cannot be guessed what that is.
     pub(super) fn new(builder: Builder) -> Result<Result<Self, Builder>, Error> {
-        let settled = builder.options.settle(&builder.host)?;
-        let settings = &settled.settings;
+        let resolved = builder.options.resolve(&builder.host)?;
+        let settings = &resolved.settings;
         if !Arrivals::foretell(settings) || settings.journal_device.is_some() {
             return Ok(Err(builder));
         }
@@ -68,14 +68,14 @@ impl Early {
         let Ok(arrivals) = Arrivals::new(settings, &geometry) else {
             return Ok(Err(builder));
         };
-        let notices = settled.notices.into_iter().map(Notice::Options);
+        let warnings = resolved.warnings.into_iter().map(Warning::Options);
         Ok(Ok(Self {
             options: builder.options,
             host: builder.host,
-            settings: settled.settings,
+            settings: resolved.settings,
             geometry,
             arrivals,
-            notices: notices.collect(),
+            warnings: warnings.collect(),
             wanted: builder.wanted,
             cancel: builder.cancel,
         }))
@@ -109,24 +109,24 @@ impl Early {
         }
         let Found {
             mut tree,
-            mut notices,
+            mut warnings,
         } = found?;
-        let settled = plan::settle(&self.options, &self.host, &tree)?;
-        let layout = sparse::lay_out(Sparse::Auto, &mut tree, &settled.settings, writing.cancel)?;
-        if settled.settings.inodes_count == self.settings.inodes_count {
+        let resolved = plan::resolve(&self.options, &self.host, &tree)?;
+        let layout = sparse::lay_out(Sparse::Auto, &mut tree, &resolved.settings, writing.cancel)?;
+        if resolved.settings.inodes_count == self.settings.inodes_count {
             begun.finish(&layout, &tree, in_place)?
         } else {
             // More inodes than was thought move everything.
 
-            let begun = Begun::new(&settled.settings, &layout.geometry, sink, writing)?;
+            let begun = Begun::new(&resolved.settings, &layout.geometry, sink, writing)?;
             begun.finish(&layout, &tree, in_place.moved())?;
         }
-        notices.extend(of_layout(&layout));
+        warnings.extend(of_layout(&layout));
         Ok(Built {
-            summary: Summary::new(&settled.settings, &layout, &tree),
-            settings: settled.settings,
+            summary: Summary::new(&resolved.settings, &layout, &tree),
+            settings: resolved.settings,
             geometry: layout.geometry,
-            notices,
+            warnings,
         })
     }
 }

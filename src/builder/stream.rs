@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::early::Early;
-use super::{Builder, Contents, Found, Notice, Plan, Wanted, end_bytes, of_layout};
+use super::{Builder, Contents, Found, Plan, Wanted, Warning, end_bytes, of_layout};
 use crate::cancel::Cancel;
 use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
@@ -38,7 +38,7 @@ struct Streaming {
     settings: Settings,
     geometry: Geometry,
     arrivals: Arrivals,
-    notices: Vec<Notice>,
+    warnings: Vec<Warning>,
     wanted: Wanted,
     cancel: Cancel,
 }
@@ -62,7 +62,7 @@ pub struct Built {
     /// What it is.
     pub summary: Summary,
     /// What a person may want to know and was not told before it was written.
-    pub notices: Vec<Notice>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Built {
@@ -82,14 +82,18 @@ impl Ready {
     }
 
     pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
-        let settled = builder.options.settle(&builder.host)?;
-        let geometry = Geometry::new(&settled.settings)?;
-        let arrivals = Arrivals::new(&settled.settings, &geometry)?;
+        let resolved = builder.options.resolve(&builder.host)?;
+        let geometry = Geometry::new(&resolved.settings)?;
+        let arrivals = Arrivals::new(&resolved.settings, &geometry)?;
         Ok(Self(Way::Streaming(Box::new(Streaming {
-            settings: settled.settings,
+            settings: resolved.settings,
             geometry,
             arrivals,
-            notices: settled.notices.into_iter().map(Notice::Options).collect(),
+            warnings: resolved
+                .warnings
+                .into_iter()
+                .map(Warning::Options)
+                .collect(),
             wanted: builder.wanted,
             cancel: builder.cancel,
         }))))
@@ -114,11 +118,11 @@ impl Ready {
     }
 
     /// What a person may want to know, as far as it is known.
-    pub fn notices(&self) -> &[Notice] {
+    pub fn warnings(&self) -> &[Warning] {
         match &self.0 {
-            Way::Planned(plan) => &plan.notices,
-            Way::Streaming(streaming) => &streaming.notices,
-            Way::Early(early) => &early.notices,
+            Way::Planned(plan) => &plan.warnings,
+            Way::Streaming(streaming) => &streaming.warnings,
+            Way::Early(early) => &early.warnings,
         }
     }
 
@@ -191,7 +195,7 @@ impl Ready {
                     summary: plan.summary(),
                     settings: plan.settings,
                     geometry: plan.layout.geometry,
-                    notices: Vec::new(),
+                    warnings: Vec::new(),
                 })
             }
         }
@@ -224,16 +228,16 @@ impl Streaming {
             return Err(EmitError::Cancelled.into());
         }
         let used = used?;
-        let Found { tree, notices } = found?;
+        let Found { tree, warnings } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
         begun.finish(&layout, &tree, emit::Early::told(used))?;
-        let mut notices = notices;
-        notices.extend(of_layout(&layout));
+        let mut warnings = warnings;
+        warnings.extend(of_layout(&layout));
         Ok(Built {
             summary: Summary::new(&settings, &layout, &tree),
             settings,
             geometry: layout.geometry,
-            notices,
+            warnings,
         })
     }
 }

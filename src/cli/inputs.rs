@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::location;
 use super::request::Request;
-use crate::options::Host;
+use crate::options::Environment;
 use crate::source::Readable;
 use crate::sys;
 
 /// Says which of the inputs is the output as well, if one is.
-pub(super) fn refuse_output(request: &Request, host: &Host) -> Result<(), String> {
+pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(), String> {
     let output = &host.target.path;
     let refuse = |path: &Path, what: &str| {
         if sys::is_same_file(path, output) {

@@ -8,7 +8,7 @@ use super::make;
 use super::request::Request;
 use super::words;
 use super::{Failed, tell, warn};
-use crate::options::{Host, JournalDeviceError, JournalFault, parse_uuid};
+use crate::options::{Environment, JournalDeviceError, JournalFault, parse_uuid};
 use crate::sink::{self, OpenError, Output};
 use crate::sys;
 
@@ -54,12 +54,16 @@ fn journal_has(path: &Path, wanted: &Tag) -> bool {
 }
 
 /// Looks at the journal that is asked for, if one is, in mke2fs's words.
-pub(super) fn look_at(request: &Request, program: &str, host: &mut Host) -> Result<(), Failed> {
+pub(super) fn look_at(
+    request: &Request,
+    program: &str,
+    host: &mut Environment,
+) -> Result<(), Failed> {
     let Some(path) = &request.journal_device else {
         return Ok(());
     };
     let shown = path.display().to_string();
-    let error = match host.look_at_journal(path) {
+    let error = match host.probe_journal(path) {
         Ok(_) => {
             let journal = host.journal_device.as_ref();
             let bytes = journal.map_or(0, |journal| journal.block_size.bytes());

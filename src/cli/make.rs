@@ -12,13 +12,13 @@ use super::location::{self, Location, Start};
 use super::request::{Manner, Request, SizeWish};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
-use crate::options::{Host, Options, Settings, SettingsError, TargetKind};
+use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
 use crate::sink::{IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
-use crate::{Builder, Built, Error, Fit, Notice, Plan, Ready};
+use crate::{Builder, Built, Error, Fit, Plan, Ready, Warning};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl From<io::Error> for Failure {
 
 /// How large the image shall be by its content: where `--size` says so, or where content and
 /// nothing else is given.
-pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<Fit> {
+pub(super) fn fit(request: &Request, options: &Options, host: &Environment) -> Option<Fit> {
     match request.size {
         Some(SizeWish::Exactly(_)) => None,
         Some(SizeWish::By(fit)) => Some(fit),
@@ -81,9 +81,9 @@ pub(super) fn fit(request: &Request, options: &Options, host: &Host) -> Option<F
     }
 }
 
-/// What is settled whatever size the content asks for, so that faults show before it is read.
-pub(super) fn probe(options: &Options, host: &Host) -> Result<Settings, SettingsError> {
-    Ok(options.of_any_size().settle(host)?.settings)
+/// What is resolved whatever size the content asks for, so that faults show before it is read.
+pub(super) fn probe(options: &Options, host: &Environment) -> Result<Settings, SettingsError> {
+    Ok(options.of_any_size().resolve(host)?.settings)
 }
 
 /// An image about to be written.
@@ -94,19 +94,19 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What a person may want to know by now.
-    pub(super) fn notices(&self) -> Vec<Notice> {
-        let mut notices = self.ready.notices().to_vec();
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.ready.warnings().to_vec();
         if self.ready.plan().is_some() {
-            notices.extend(unmatched(&self.patterns));
+            warnings.extend(unmatched(&self.patterns));
         }
-        notices
+        warnings
     }
 }
 
 /// The patterns that left nothing out.
-fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Notice> {
+fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Warning> {
     let unmatched = patterns.unmatched().map(<[u8]>::to_vec);
-    unmatched.map(|pattern| Notice::Source(source::Notice::PatternUnmatched(pattern)))
+    unmatched.map(|pattern| Warning::Source(source::SourceWarning::PatternUnmatched(pattern)))
 }
 
 /// Reads the sources and decides every block, unless contents are written before all of them are known:
@@ -114,7 +114,7 @@ fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Notice> {
 pub(super) fn prepare(
     request: &Request,
     options: Options,
-    host: &Host,
+    host: &Environment,
     settings: &Settings,
 ) -> Result<Prepared, Failure> {
     let fit = fit(request, &options, host);
@@ -150,7 +150,7 @@ pub(super) fn prepare(
 pub(super) fn without_content(
     request: &Request,
     options: Options,
-    host: &Host,
+    host: &Environment,
 ) -> Result<Plan, Failure> {
     let builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
     Ok(builder.plan()?)
@@ -161,7 +161,7 @@ struct Asked<'a> {
     #[cfg_attr(not(unix), allow(dead_code, reason = "it is about files of Unix"))]
     request: &'a Request,
     patterns: &'a Patterns,
-    host: &'a Host,
+    host: &'a Environment,
     settings: &'a Settings,
 }
 
@@ -525,7 +525,7 @@ fn write_until(
         }
     })?;
     if is_read_now {
-        built.notices.extend(unmatched(&patterns));
+        built.warnings.extend(unmatched(&patterns));
     }
     draft.keep();
     Ok(built)

@@ -21,7 +21,8 @@ use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
 use crate::options::{
-    Host, JournalLength, Notice, Options, Refusal, Remark, Settings, Size, TargetKind,
+    Environment, JournalLength, Options, Refusal, Remark, Settings, SettingsWarning, Size,
+    TargetKind,
 };
 use crate::sink::{self, Output, Undo};
 use crate::sys;
@@ -33,7 +34,7 @@ pub(super) fn run(
     name: &str,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<ExitCode, Failed> {
-    let mut host = Host::detect();
+    let mut host = Environment::detect();
     host.check_conf().map_err(|error| {
         let names = Names {
             program: name,
@@ -164,7 +165,7 @@ impl Command {
         }
     }
 
-    fn run(&self, host: &mut Host) -> Result<(), Failed> {
+    fn run(&self, host: &mut Environment) -> Result<(), Failed> {
         if !self.request.quiet {
             warn(words::BANNER);
         }
@@ -180,7 +181,7 @@ impl Command {
             TargetKind::Other if options.has_size() => None,
             _ => Some(self.open(options.has_size())?),
         };
-        let (mut settings, mut options) = self.settle(options, host)?;
+        let (mut settings, mut options) = self.resolve(options, host)?;
         self.ask_whether_to_overwrite(&settings)?;
         let undo = self.undo_file(&settings)?;
         if undo.is_some() {
@@ -277,8 +278,8 @@ impl Command {
                 return self.fail(&failure.to_string());
             }
         };
-        for notice in &built.notices {
-            warn(&format!("{}: {notice}\n", self.program));
+        for warning in &built.warnings {
+            warn(&format!("{}: {warning}\n", self.program));
         }
         telling.end();
         Ok(())
@@ -332,8 +333,8 @@ impl Command {
         }
     }
 
-    fn look_at(&self, host: &mut Host) -> Result<(), Failed> {
-        match host.look_at(&self.device) {
+    fn look_at(&self, host: &mut Environment) -> Result<(), Failed> {
+        match host.probe(&self.device) {
             Ok(_) => Ok(()),
             Err(error) => self.fail_sizing(&error),
         }
@@ -345,7 +346,7 @@ impl Command {
     }
 
     /// Tells that the output will be created, where it can be.
-    fn check_new(&self, options: &Options, host: &Host) -> Result<(), Failed> {
+    fn check_new(&self, options: &Options, host: &Environment) -> Result<(), Failed> {
         if self.request.dry_run {
             // mke2fs looks at what it does not create then.
             return if options.has_size() {
@@ -390,31 +391,35 @@ impl Command {
         }
     }
 
-    /// Settles the options. What mke2fs asks about is asked, and settled again as answered.
-    fn settle(&self, mut options: Options, host: &Host) -> Result<(Settings, Options), Failed> {
+    /// Settles the options. What mke2fs asks about is asked, and resolved again as answered.
+    fn resolve(
+        &self,
+        mut options: Options,
+        host: &Environment,
+    ) -> Result<(Settings, Options), Failed> {
         let mut said = 0;
-        let mut say_new = |notices: &[Notice]| {
+        let mut say_new = |warnings: &[SettingsWarning]| {
             let names = self.names();
-            for notice in &notices[said.min(notices.len())..] {
-                if !self.request.quiet || !matches!(notice.remark(), Remark::LargeClusters) {
-                    say(words::notice(notice, names, self.request.verbose));
+            for warning in &warnings[said.min(warnings.len())..] {
+                if !self.request.quiet || !matches!(warning.remark(), Remark::LargeClusters) {
+                    say(words::warning(warning, names, self.request.verbose));
                 }
             }
-            said = notices.len();
+            said = warnings.len();
         };
         loop {
-            let settled = match make::fit(&self.request, &options, host) {
+            let resolved = match make::fit(&self.request, &options, host) {
                 Some(_) => make::probe(&options, host),
-                None => options.settle(host).map(|settled| {
-                    say_new(&settled.notices);
-                    settled.settings
+                None => options.resolve(host).map(|resolved| {
+                    say_new(&resolved.warnings);
+                    resolved.settings
                 }),
             };
-            let error = match settled {
+            let error = match resolved {
                 Ok(settings) => return Ok((settings, options)),
                 Err(error) => error,
             };
-            say_new(error.notices());
+            say_new(error.warnings());
             say(words::refusal(error.refusal(), self.names()));
             if !matches!(error.refusal(), Refusal::BlockAbovePage { .. }) {
                 return Err(Failed);
@@ -469,22 +474,22 @@ impl Command {
     fn prepare(
         &self,
         options: Options,
-        host: &Host,
+        host: &Environment,
         settings: &Settings,
     ) -> Result<Prepared, Failed> {
         let fits = make::fit(&self.request, &options, host).is_some();
         let failure = match make::prepare(&self.request, options, host, settings) {
             Ok(prepared) => {
-                for notice in &prepared.notices() {
-                    match notice {
-                        crate::Notice::Options(notice) if fits => {
-                            say(words::notice(notice, self.names(), self.request.verbose));
+                for warning in &prepared.warnings() {
+                    match warning {
+                        crate::Warning::Options(warning) if fits => {
+                            say(words::warning(warning, self.names(), self.request.verbose));
                         }
-                        crate::Notice::TooSmallForJournal if fits => {
+                        crate::Warning::TooSmallForJournal if fits => {
                             warn(words::TOO_SMALL_FOR_JOURNAL);
                         }
-                        crate::Notice::Options(_) | crate::Notice::TooSmallForJournal => {}
-                        notice => warn(&format!("{}: {notice}\n", self.program)),
+                        crate::Warning::Options(_) | crate::Warning::TooSmallForJournal => {}
+                        warning => warn(&format!("{}: {warning}\n", self.program)),
                     }
                 }
                 return Ok(prepared);

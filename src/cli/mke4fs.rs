@@ -21,7 +21,7 @@ use super::{
     Failed, check, existing, inputs, journal, tell, tell_surely, undo, verbs, warn, words,
 };
 use crate::geometry::Geometry;
-use crate::options::{Host, Options, Settings, Size, TargetKind};
+use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::sink::{Output, Undo};
 use crate::source::Readable;
 use crate::sys;
@@ -205,14 +205,14 @@ struct Run {
 
 impl Run {
     fn run(&self) -> Result<(), Failed> {
-        let mut host = Host::detect();
-        if let Err(error) = host.look_at(&self.output) {
+        let mut host = Environment::detect();
+        if let Err(error) = host.probe(&self.output) {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
             return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
         }
         inputs::refuse_output(&self.request, &host).or_else(|text| fail(&text))?;
         if let Some(path) = &self.request.journal_device {
-            host.look_at_journal(path)
+            host.probe_journal(path)
                 .or_else(|error| fail(&error.to_string()))?;
         }
         let options = self.options()?;
@@ -228,14 +228,14 @@ impl Run {
             ),
         };
         let fits = make::fit(&self.request, &options, &host).is_some();
-        let settled = if fits {
+        let resolved = if fits {
             make::probe(&options, &host)
         } else {
-            options.settle(&host).map(|settled| settled.settings)
+            options.resolve(&host).map(|resolved| resolved.settings)
         };
-        let settings = settled.or_else(|error| {
-            for notice in error.notices() {
-                self.remark(&crate::Notice::Options(notice.clone()));
+        let settings = resolved.or_else(|error| {
+            for warning in error.warnings() {
+                self.remark(&crate::Warning::Options(warning.clone()));
             }
             fail(&error.to_string())
         })?;
@@ -271,7 +271,12 @@ impl Run {
     }
 
     /// Says what would be made. What comes as a stream is not read for that.
-    fn describe(&self, prepared: &Prepared, options: Options, host: &Host) -> Result<(), Failure> {
+    fn describe(
+        &self,
+        prepared: &Prepared,
+        options: Options,
+        host: &Environment,
+    ) -> Result<(), Failure> {
         let empty;
         let plan = match prepared.ready.plan() {
             Some(plan) => plan,
@@ -283,8 +288,8 @@ impl Run {
                 &empty
             }
         };
-        for notice in &prepared.notices() {
-            self.remark(notice);
+        for warning in &prepared.warnings() {
+            self.remark(warning);
         }
         let made = Made {
             path: &self.output,
@@ -298,8 +303,8 @@ impl Run {
     }
 
     fn make(&self, prepared: Prepared, opened: Option<Output>) -> Result<(), Failure> {
-        for notice in &prepared.notices() {
-            self.remark(notice);
+        for warning in &prepared.warnings() {
+            self.remark(warning);
         }
         // Whoever is asked may still end it by a signal.
         self.confirm()?;
@@ -315,8 +320,8 @@ impl Run {
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
         let built = written?;
-        for notice in &built.notices {
-            self.remark(notice);
+        for warning in &built.warnings {
+            self.remark(warning);
         }
         let made = Made {
             path: &self.output,
@@ -346,14 +351,14 @@ impl Run {
         Ok(Some(undo))
     }
 
-    fn remark(&self, notice: &crate::Notice) {
-        match notice {
-            crate::Notice::Options(notice) if !notice.is_warning() => {
+    fn remark(&self, warning: &crate::Warning) {
+        match warning {
+            crate::Warning::Options(warning) if !warning.is_warning() => {
                 if self.request.verbose {
-                    warn(&format!("mke4fs: {notice}\n"));
+                    warn(&format!("mke4fs: {warning}\n"));
                 }
             }
-            notice => warn(&format!("mke4fs: warning: {notice}\n")),
+            warning => warn(&format!("mke4fs: warning: {warning}\n")),
         }
     }
 

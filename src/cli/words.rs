@@ -9,7 +9,7 @@ use super::existing::Existing;
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::Owner;
-use crate::options::{Complaint, Notice, Refusal, Remark, SyntaxFault};
+use crate::options::{Complaint, Refusal, Remark, SettingsWarning, SyntaxFault};
 use crate::sink::UndoError;
 use crate::units::Group;
 
@@ -535,10 +535,14 @@ fn complaint(complaint: &Complaint) -> String {
 }
 
 /// What mke2fs says of something remarkable, and where; a choice only where it shall tell more.
-pub(super) fn notice(notice: &Notice, names: Names<'_>, verbose: bool) -> (Stream, String) {
+pub(super) fn warning(
+    warning: &SettingsWarning,
+    names: Names<'_>,
+    verbose: bool,
+) -> (Stream, String) {
     let device = names.device;
     let warn = |text: String| (Stream::Err, text);
-    match notice.remark() {
+    match warning.remark() {
         Remark::TypeUndefined(name) => (Stream::Out, type_undefined(name)),
         Remark::UsageUndefined(name) => warn(format!(
             "\nWarning: the fs_type {name} is not defined in mke2fs.conf\n\n"

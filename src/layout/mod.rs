@@ -35,7 +35,7 @@
 //! use mke4fs::emit::{Writing, emit};
 //! use mke4fs::geometry::Geometry;
 //! use mke4fs::layout::Layout;
-//! use mke4fs::options::{Host, Options, Size};
+//! use mke4fs::options::{Environment, Options, Size};
 //! use mke4fs::sink::Memory;
 //! use mke4fs::tree::{Content, Metadata, NodeId, Tree};
 //!
@@ -47,7 +47,7 @@
 //!         .size(Size::Kibibytes(256 + u64::from(choice[0])))
 //!         .block_size(1024 << (choice[1] % 3))
 //!         .features(["^has_journal", "^has_journal,inline_data", "none"][usize::from(choice[1] / 3 % 3)]);
-//!     let settings = options.settle(&Host::fixed(1_700_000_000))?.settings;
+//!     let settings = options.resolve(&Environment::fixed(1_700_000_000))?.settings;
 //!
 //!     let mut tree = Tree::new(Metadata::default());
 //!     for (number, bytes) in rest.chunks(300).enumerate() {

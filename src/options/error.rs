@@ -12,13 +12,13 @@ use crate::feature::Feature;
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingsError {
     pub(super) refusal: Box<Refusal>,
-    pub(super) notices: Vec<Notice>,
+    pub(super) warnings: Vec<SettingsWarning>,
 }
 
 impl SettingsError {
     /// What was remarkable until then.
-    pub fn notices(&self) -> &[Notice] {
-        &self.notices
+    pub fn warnings(&self) -> &[SettingsWarning] {
+        &self.warnings
     }
 
     #[cfg_attr(
@@ -412,9 +412,9 @@ fn join(f: &mut fmt::Formatter<'_>, complaints: &[Complaint]) -> fmt::Result {
 
 /// Something that a person may want to know and that stops nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notice(pub(super) Remark);
+pub struct SettingsWarning(pub(super) Remark);
 
-impl Notice {
+impl SettingsWarning {
     #[cfg_attr(
         not(feature = "cli"),
         expect(dead_code, reason = "what mke2fs's words need")
@@ -429,13 +429,13 @@ impl Notice {
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for SettingsWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// The kinds of [`Notice`].
+/// The kinds of [`SettingsWarning`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Remark {
     /// The configuration does not define the type, and force says go on.

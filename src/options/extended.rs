@@ -1,7 +1,7 @@
 //! Given text as `-E` takes it, gives the wishes in it, in order; never weighs one against another.
 //!
 //! One row per option, so that a new one is a row here, a variant of [`Extended`] and its arm in
-//! `settle`. The names are those of mke2fs(8).
+//! `resolve`. The names are those of mke2fs(8).
 
 use std::fmt;
 

@@ -1,21 +1,21 @@
 //! Given wishes, gives [`Settings`]; never a count that depends on another count.
 //!
-//! [`Options`] is what somebody asks for, every wish optional. [`Host`] is what the world says: the
-//! clock, randomness, the environment and the output as it is. [`Options::settle`] makes
+//! [`Options`] is what somebody asks for, every wish optional. [`Environment`] is what the world says: the
+//! clock, randomness, the environment and the output as it is. [`Options::resolve`] makes
 //! [`Settings`] of both, by the rules and in the order of mke2fs, and validates them once.
 
+mod environment;
 mod error;
 mod extended;
 mod features;
-mod host;
 mod journal_device;
 mod profile;
+mod resolve;
 mod settings;
-mod settle;
 mod size;
 
-pub use error::{Notice, SettingsError};
-pub use host::{Conf, Device, Host, Target, TargetKind};
+pub use environment::{Conf, Device, Environment, Target, TargetKind};
+pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
     Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, RootOwner,
@@ -41,20 +41,20 @@ const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
 
 /// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
 ///
-/// Setters take any value; [`settle`](Self::settle) says what is wrong with one.
+/// Setters take any value; [`resolve`](Self::resolve) says what is wrong with one.
 ///
 /// ```
 /// use mke4fs::feature::Feature;
-/// use mke4fs::options::{Host, Options, Size};
+/// use mke4fs::options::{Environment, Options, Size};
 ///
 /// let mut options = Options::new();
 /// options
 ///     .size(Size::Bytes(64 << 20))
 ///     .label("boot")
 ///     .without_feature(Feature::HasJournal);
-/// let settled = options.settle(&Host::detect())?;
-/// assert_eq!(settled.settings.blocks_count, 65536);
-/// assert_eq!(settled.settings.label, *b"boot\0\0\0\0\0\0\0\0\0\0\0\0");
+/// let resolved = options.resolve(&Environment::detect())?;
+/// assert_eq!(resolved.settings.blocks_count, 65536);
+/// assert_eq!(resolved.settings.label, *b"boot\0\0\0\0\0\0\0\0\0\0\0\0");
 /// # Ok::<(), mke4fs::options::SettingsError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -137,11 +137,11 @@ impl FeatureWish {
 
 /// Settings, and what was remarkable on the way to them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
+pub struct Resolved {
     /// Every setting.
     pub settings: Settings,
     /// What a person may want to know, in the order of mke2fs.
-    pub notices: Vec<Notice>,
+    pub warnings: Vec<SettingsWarning>,
 }
 
 impl Options {
@@ -155,8 +155,8 @@ impl Options {
     /// # Errors
     ///
     /// Where a wish is out of range, contradicts another or asks for what is not supported.
-    pub fn settle(&self, host: &Host) -> Result<Settled, SettingsError> {
-        settle::settle(self, host)
+    pub fn resolve(&self, host: &Environment) -> Result<Resolved, SettingsError> {
+        resolve::resolve(self, host)
     }
 
     /// The cluster size in bytes, with the bigalloc feature.
@@ -543,7 +543,7 @@ pub(crate) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     (text.len() == 36).then(|| uuid.into_bytes())
 }
 
-impl Host {
+impl Environment {
     /// After how many seconds a question counts as answered by yes, if the configuration says.
     #[cfg(feature = "cli")]
     pub(crate) fn proceed_delay(&self) -> Option<std::num::NonZero<u64>> {
@@ -577,7 +577,7 @@ impl Host {
             Ok(_) => Ok(()),
             Err(refusal) => Err(SettingsError {
                 refusal: Box::new(refusal),
-                notices: Vec::new(),
+                warnings: Vec::new(),
             }),
         }
     }
@@ -604,8 +604,8 @@ mod tests {
     }
 
     fn refusal(options: &Options) -> Option<String> {
-        let settled = options.settle(&Host::detect());
-        settled.err().map(|error| error.to_string())
+        let resolved = options.resolve(&Environment::detect());
+        resolved.err().map(|error| error.to_string())
     }
 
     #[test]

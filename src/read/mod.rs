@@ -10,10 +10,10 @@
 //! use mke4fs::read::Filesystem;
 //!
 //! # fn image() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-//! #     use mke4fs::{Builder, Fit, emit::Writing, options::{Host, Options}, sink::Memory};
+//! #     use mke4fs::{Builder, Fit, emit::Writing, options::{Environment, Options}, sink::Memory};
 //! #     use std::{num::NonZero, sync::atomic::AtomicBool};
 //! #     let source = mke4fs::source::dir::Directory::new("fixtures/read");
-//! #     let builder = Builder::new(Options::new(), Host::detect()).source(source);
+//! #     let builder = Builder::new(Options::new(), Environment::detect()).source(source);
 //! #     let plan = builder.fit(Fit::Auto).plan()?;
 //! #     let memory = Memory::new(plan.size_bytes());
 //! #     let cancel = AtomicBool::new(false);

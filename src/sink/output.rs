@@ -67,12 +67,12 @@ pub enum IfBusy {
 ///
 /// ```
 /// use mke4fs::Builder;
-/// use mke4fs::options::{Host, Options, Size};
+/// use mke4fs::options::{Environment, Options, Size};
 /// use mke4fs::sink::{IfBusy, Output, Sink};
 ///
 /// let mut options = Options::new();
 /// options.size(Size::Kibibytes(1024));
-/// let plan = Builder::new(options, Host::fixed(0)).plan()?;
+/// let plan = Builder::new(options, Environment::fixed(0)).plan()?;
 ///
 /// let directory = tempfile::tempdir()?;
 /// let path = directory.path().join("new.img");

@@ -24,7 +24,7 @@ use super::listed::ListedName;
 use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
 use super::rules::XattrFilter;
-use super::{Declared, EarlyContents, Notice, Source, SourceError, clamped};
+use super::{Declared, EarlyContents, Source, SourceError, SourceWarning, clamped};
 use crate::cancel::Cancel;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
@@ -46,8 +46,8 @@ const MOST_HELPERS: usize = 63;
 /// let declared = Directory::new("rootfs")
 ///     .latest_time(Some(1_700_000_000))
 ///     .declare(&mut tree, NodeId::ROOT)?;
-/// for notice in declared.notices {
-///     eprintln!("{notice}");
+/// for warning in declared.warnings {
+///     eprintln!("{warning}");
 /// }
 /// # Ok::<(), mke4fs::source::SourceError>(())
 /// ```
@@ -86,7 +86,7 @@ impl Directory {
         self
     }
 
-    /// Leaves out, with a notice, every name of the inode `ino` on device `dev`, as `stat` calls them.
+    /// Leaves out, with a warning, every name of the inode `ino` on device `dev`, as `stat` calls them.
     #[must_use]
     pub fn exclude_inode(mut self, dev: u64, ino: u64) -> Self {
         self.excluded.push((dev, ino));
@@ -431,12 +431,14 @@ impl Walk<'_> {
     fn finish(self, root: Metadata) -> Declared {
         self.contents.set(self.files);
         let left_out = self.left_out.into_iter();
-        let mut notices: Vec<Notice> = left_out.map(|path| Notice::LeftOut { path }).collect();
+        let mut warnings: Vec<SourceWarning> = left_out
+            .map(|path| SourceWarning::LeftOut { path })
+            .collect();
         for (name, (path, files)) in self.skipped {
-            notices.push(Notice::AttributeSkipped { name, path, files });
+            warnings.push(SourceWarning::AttributeSkipped { name, path, files });
         }
         for ((name, reason), (path, files)) in self.unread {
-            notices.push(Notice::AttributeUnread {
+            warnings.push(SourceWarning::AttributeUnread {
                 name,
                 path,
                 files,
@@ -445,7 +447,7 @@ impl Walk<'_> {
         }
         Declared {
             root: Some(root),
-            notices,
+            warnings,
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::magic::Ext;
 use super::patterns::{Leaf, Patterns, Way};
 use super::rules::XattrFilter;
-use super::{Declared, Notice, Readable, Source, SourceError, clamped, ext4_names};
+use super::{Declared, Readable, Source, SourceError, SourceWarning, clamped, ext4_names};
 use crate::cancel::Cancel;
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
@@ -382,14 +382,17 @@ impl Declaring<'_> {
     /// What was declared, once everything is.
     fn finish(self, root: Metadata) -> Declared {
         let skipped = self.skipped.into_iter();
-        let skipped =
-            skipped.map(|(name, (path, files))| Notice::AttributeSkipped { name, path, files });
+        let skipped = skipped.map(|(name, (path, files))| SourceWarning::AttributeSkipped {
+            name,
+            path,
+            files,
+        });
         let verity = self
             .verified
-            .map(|(path, files)| Notice::VerityLost { path, files });
+            .map(|(path, files)| SourceWarning::VerityLost { path, files });
         Declared {
             root: Some(root),
-            notices: skipped.chain(verity).collect(),
+            warnings: skipped.chain(verity).collect(),
         }
     }
 }

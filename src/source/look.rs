@@ -98,7 +98,7 @@ impl Room {
 /// What a file is, and what is said of it beside its `stat`.
 #[derive(Debug)]
 pub(super) enum What {
-    /// It shall not be declared, and a notice shall say so.
+    /// It shall not be declared, and a warning shall say so.
     LeftOut,
     /// It shall not be declared.
     Excluded,

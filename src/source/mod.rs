@@ -160,13 +160,13 @@ pub struct Declared {
     /// The mode, owner, times and flags of the source's root, if it has one.
     pub root: Option<Metadata>,
     /// What was left out.
-    pub notices: Vec<Notice>,
+    pub warnings: Vec<SourceWarning>,
 }
 
 /// Something of a source that the tree has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum SourceWarning {
     /// A file that was to be left out, such as the image itself.
     LeftOut {
         /// Where it was found.
@@ -232,7 +232,7 @@ pub enum Notice {
     },
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for SourceWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LeftOut { path } => write!(f, "{} is left out", Readable(path)),

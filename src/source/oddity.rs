@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Notice, Readable};
+use super::{Readable, SourceWarning};
 
 /// What is odd about an archive or an entry of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,13 +116,13 @@ impl Oddities {
     }
 
     /// All of it for people.
-    pub(super) fn notices(self) -> impl Iterator<Item = Notice> {
-        let notice = |(oddity, (path, entries))| Notice::Odd {
+    pub(super) fn warnings(self) -> impl Iterator<Item = SourceWarning> {
+        let warning = |(oddity, (path, entries))| SourceWarning::Odd {
             oddity,
             path,
             entries,
         };
-        self.0.into_iter().map(notice)
+        self.0.into_iter().map(warning)
     }
 }
 
@@ -139,8 +139,8 @@ mod tests {
         more.note(Oddity::LoneZeroBlock, b"a.tar");
         oddities.extend(more);
         let said: Vec<String> = oddities
-            .notices()
-            .map(|notice| notice.to_string())
+            .warnings()
+            .map(|warning| warning.to_string())
             .collect();
         assert_eq!(
             said,

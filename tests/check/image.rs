@@ -76,7 +76,7 @@ impl Image {
     /// The image that `words` ask for.
     pub(crate) fn make(words: &str, large_value: bool, folds: bool) -> Result<Self> {
         let options = making::options(words)?;
-        let settings = options.settle(&making::memory_host())?.settings;
+        let settings = options.resolve(&making::memory_host())?.settings;
         let geometry = Geometry::new(&settings)?;
         let mut tree = tree()?;
         if large_value {

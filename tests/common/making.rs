@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mke4fs::emit::Writing;
-use mke4fs::options::{Errors, Host, Options, Size, Target};
+use mke4fs::options::{Environment, Errors, Options, Size, Target};
 use mke4fs::sink::{IfBusy, Output, Sink};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Plan};
@@ -32,15 +32,15 @@ pub(crate) const SEED_TEXT: &str = "d13b027f-6690-4a1e-a45d-e388102c97b6";
 pub(crate) const CLOCK: i64 = 1_700_000_000;
 
 /// A host that looks the same on every machine, before `output` is written.
-pub(crate) fn host(output: &Path) -> Result<Host> {
+pub(crate) fn host(output: &Path) -> Result<Environment> {
     let mut host = memory_host();
-    host.look_at(output)?;
+    host.probe(output)?;
     Ok(host)
 }
 
 /// The same host, with memory as its output.
-pub(crate) fn memory_host() -> Host {
-    Host {
+pub(crate) fn memory_host() -> Environment {
+    Environment {
         clock: CLOCK,
         latest_time: None,
         real_clock: Duration::from_secs(CLOCK.unsigned_abs()),

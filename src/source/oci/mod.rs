@@ -30,7 +30,7 @@ use super::decompress::{Ignored, Memory};
 use super::patterns::{Leaf, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
 use super::tar::{Entry, EntryKind, Unpack, excludes};
-use super::{Declared, Notice, Source, SourceError, clamped};
+use super::{Declared, Source, SourceError, SourceWarning, clamped};
 use crate::cancel::Cancel;
 use crate::tree::{Metadata, NodeId, Tree};
 use crate::units::Timestamp;
@@ -177,7 +177,7 @@ impl Image {
     }
 
     /// What is in the image's layers, and what was passed over where they are.
-    fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<Notice>), Fault> {
+    fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), Fault> {
         let path = &self.path;
         let ignored = Ignored::default();
         let archive = || Store::archive(path, &self.spool, &ignored);
@@ -193,19 +193,19 @@ impl Image {
             memory: &Memory::default(),
         };
         let contents = layers::read(&layers, reading, self.threads)?;
-        let of = |path: &[u8], bytes| Notice::Ignored {
+        let of = |path: &[u8], bytes| SourceWarning::Ignored {
             path: path.to_vec(),
             bytes,
         };
-        let mut notices = vec![of(path.as_os_str().as_bytes(), ignored.bytes())];
-        notices.extend(contents.iter().map(|it| of(it.path.as_bytes(), it.ignored)));
-        notices.dedup();
-        notices.retain(|notice| !matches!(notice, Notice::Ignored { bytes: 0, .. }));
+        let mut warnings = vec![of(path.as_os_str().as_bytes(), ignored.bytes())];
+        warnings.extend(contents.iter().map(|it| of(it.path.as_bytes(), it.ignored)));
+        warnings.dedup();
+        warnings.retain(|warning| !matches!(warning, SourceWarning::Ignored { bytes: 0, .. }));
         if contents.iter().all(|layer| layer.entries.is_empty()) {
             let path = path.as_os_str().as_bytes().to_vec();
-            notices.push(Notice::NoEntries { path });
+            warnings.push(SourceWarning::NoEntries { path });
         }
-        Ok((contents, notices))
+        Ok((contents, warnings))
     }
 
     /// Lays the layers over one another in the directory `at` of `tree`, which is empty.
@@ -225,9 +225,9 @@ impl Image {
             repeats.laid(layer, &unpack);
         }
         let root = unpack.root_metadata();
-        let notices = unpack.finish()?;
+        let warnings = unpack.finish()?;
         graft::prune(tree, at, &self.excluded)?;
-        Ok(Declared { root, notices })
+        Ok(Declared { root, warnings })
     }
 
     /// Lays one layer over those below it: first it takes away, then it brings.
@@ -318,14 +318,14 @@ impl Source for Image {
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let path = self.path.as_os_str().as_bytes();
-        let (contents, notices) = self.contents().map_err(|fault| {
+        let (contents, warnings) = self.contents().map_err(|fault| {
             let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
             let error = SourceError::other(fault);
             if names_image { error } else { error.of(path) }
         })?;
         let declared = self.declare_contents(&contents, tree, at);
         let mut declared = declared.map_err(|error| error.of(path))?;
-        declared.notices.splice(0..0, notices);
+        declared.warnings.splice(0..0, warnings);
         Ok(declared)
     }
 }

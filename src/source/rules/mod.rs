@@ -22,7 +22,7 @@ pub use manifest::{Manifest, OpenContent};
 pub use owners::OwnerRules;
 pub use xattrs::{Stay, XattrFilter, XattrPattern};
 
-use super::{Notice, Readable, SourceError};
+use super::{Readable, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree, XattrSetId};
 use crate::units::Timestamp;
 
@@ -59,7 +59,11 @@ pub enum Rule {
 ///
 /// # Errors
 /// Where a manifest or table asks for what the tree cannot hold. The tree is then of no use.
-pub fn apply(rules: &[Rule], tree: &mut Tree, now: Timestamp) -> Result<Vec<Notice>, SourceError> {
+pub fn apply(
+    rules: &[Rule],
+    tree: &mut Tree,
+    now: Timestamp,
+) -> Result<Vec<SourceWarning>, SourceError> {
     if rules
         .iter()
         .any(|rule| matches!(rule, Rule::Manifest(_) | Rule::DeviceTable(_)))
@@ -106,7 +110,10 @@ pub fn apply(rules: &[Rule], tree: &mut Tree, now: Timestamp) -> Result<Vec<Noti
         _ => None,
     });
     unmatched.extend(attributes.map(|text| Readable(text).to_string()));
-    Ok(unmatched.into_iter().map(Notice::RuleUnmatched).collect())
+    Ok(unmatched
+        .into_iter()
+        .map(SourceWarning::RuleUnmatched)
+        .collect())
 }
 
 fn ids_of(tree: &Tree) -> Vec<NodeId> {

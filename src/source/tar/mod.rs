@@ -29,7 +29,7 @@ use super::decompress::{self, Ignored};
 use super::oddity::Oddity;
 use super::patterns::{Leaf, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
-use super::{ContentStore, Declared, Notice, Source, SourceError, clamped};
+use super::{ContentStore, Declared, Source, SourceError, SourceWarning, clamped};
 use crate::cancel::{Cancel, Heeding};
 use crate::tree::{Content, Metadata, NodeId, Tree};
 use crate::units::Timestamp;
@@ -217,7 +217,9 @@ impl Tar {
         let bytes = self.ignored.bytes();
         if bytes > 0 {
             let path = self.name.clone();
-            declared.notices.push(Notice::Ignored { path, bytes });
+            declared
+                .warnings
+                .push(SourceWarning::Ignored { path, bytes });
         }
         declared
     }
@@ -295,16 +297,16 @@ impl Tar {
         }
         unpack.note(oddities);
         let root = unpack.root_metadata();
-        let mut notices = unpack.finish().map_err(named)?;
+        let mut warnings = unpack.finish().map_err(named)?;
         if archive.end() == Some(End::Unmarked) {
             let path = self.name.clone();
-            notices.push(Notice::NoEnd { path });
+            warnings.push(SourceWarning::NoEnd { path });
         }
         if is_empty {
             let path = self.name.clone();
-            notices.push(Notice::NoEntries { path });
+            warnings.push(SourceWarning::NoEntries { path });
         }
-        Ok(Declared { root, notices })
+        Ok(Declared { root, warnings })
     }
 }
 

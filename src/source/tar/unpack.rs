@@ -16,7 +16,7 @@ use super::owners::{Owners, Wanted};
 use crate::source::acl::{ACCESS, Acl, DEFAULT, Named};
 use crate::source::oddity::{Oddities, Oddity};
 use crate::source::place::Followed;
-use crate::source::{Notice, Readable, SourceError, ext4_names};
+use crate::source::{Readable, SourceError, SourceWarning, ext4_names};
 use crate::sys;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
 use crate::work;
@@ -253,7 +253,7 @@ impl<'a> Unpack<'a> {
     ///
     /// # Errors
     /// Where a name has no number.
-    pub fn finish(mut self) -> Result<Vec<Notice>, SourceError> {
+    pub fn finish(mut self) -> Result<Vec<SourceWarning>, SourceError> {
         let named = std::mem::take(&mut self.named);
         if !named.is_empty() {
             let wanted = Wanted::of(named.values().flatten().map(|named| &named.acl));
@@ -269,8 +269,11 @@ impl<'a> Unpack<'a> {
             }
         }
         let skipped = self.skipped.into_iter();
-        let notice = |(name, (path, files))| Notice::AttributeSkipped { name, path, files };
-        Ok(skipped.map(notice).chain(self.oddities.notices()).collect())
+        let warning = |(name, (path, files))| SourceWarning::AttributeSkipped { name, path, files };
+        Ok(skipped
+            .map(warning)
+            .chain(self.oddities.warnings())
+            .collect())
     }
 
     fn number(

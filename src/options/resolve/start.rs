@@ -10,7 +10,7 @@ use crate::options::error::Refusal;
 use crate::options::profile::Rules;
 use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
-use crate::options::{Host, Options, UuidWish};
+use crate::options::{Environment, Options, UuidWish};
 use crate::units::BlockSize;
 
 /// Seconds between checks, and mounts between them at least, where a file asks for checks at all:
@@ -152,7 +152,7 @@ fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) ->
     (!text.is_empty()).then(|| size.map_or(0, |size| size.blocks(block_size.log())))
 }
 
-fn uuid(options: &Options, host: &Host) -> [u8; 16] {
+fn uuid(options: &Options, host: &Environment) -> [u8; 16] {
     match options.uuid {
         Some(UuidWish::Exactly(uuid)) => uuid,
         Some(UuidWish::OfTheTime) => uuid_of_the_time(host),
@@ -168,7 +168,7 @@ fn random_uuid(bytes: [u8; 16]) -> [u8; 16] {
 }
 
 /// A UUID of version 1 whose node is random, as libuuid makes it without a network card.
-fn uuid_of_the_time(host: &Host) -> [u8; 16] {
+fn uuid_of_the_time(host: &Environment) -> [u8; 16] {
     // Units of 100 ns since the Gregorian calendar began.
     const GREGORIAN_TO_1970: u128 = 0x01b2_1dd2_1381_4000;
     let ticks = host.real_clock.as_nanos() / 100 + GREGORIAN_TO_1970;

@@ -11,9 +11,9 @@ mod inodes;
 mod kinds;
 mod start;
 
-use super::error::{Notice, Refusal, Remark, SettingsError};
+use super::error::{Refusal, Remark, SettingsError, SettingsWarning};
 use super::settings::Settings;
-use super::{BlockSizeWish, Host, Options, Settled, TargetKind};
+use super::{BlockSizeWish, Environment, Options, Resolved, TargetKind};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 use blocks::{
@@ -28,25 +28,25 @@ use start::start;
 /// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
 const MMP_UPDATE_INTERVAL: u16 = 5;
 
-pub(super) fn settle(options: &Options, host: &Host) -> Result<Settled, SettingsError> {
-    let mut notices = Vec::new();
-    let mut remark = |remark| notices.push(Notice(remark));
-    let settled = match of_journal(options, host) {
+pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved, SettingsError> {
+    let mut warnings = Vec::new();
+    let mut remark = |remark| warnings.push(SettingsWarning(remark));
+    let resolved = match of_journal(options, host) {
         Ok(Some(options)) => settings(&options, host, &mut remark),
         Ok(None) => settings(options, host, &mut remark),
         Err(refusal) => Err(refusal),
     };
-    match settled {
-        Ok(settings) => Ok(Settled { settings, notices }),
+    match resolved {
+        Ok(settings) => Ok(Resolved { settings, warnings }),
         Err(refusal) => Err(SettingsError {
             refusal: Box::new(refusal),
-            notices,
+            warnings,
         }),
     }
 }
 
 /// The options with the block size of the journal's device, unless they say one.
-fn of_journal(options: &Options, host: &Host) -> Result<Option<Options>, Refusal> {
+fn of_journal(options: &Options, host: &Environment) -> Result<Option<Options>, Refusal> {
     let Some(journal) = host.journal_device else {
         return Ok(None);
     };
@@ -67,13 +67,17 @@ fn of_journal(options: &Options, host: &Host) -> Result<Option<Options>, Refusal
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     options: &'a Options,
-    host: &'a Host,
+    host: &'a Environment,
 }
 
 /// Where to note what is remarkable.
 type Remarks<'a> = &'a mut dyn FnMut(Remark);
 
-fn settings(options: &Options, host: &Host, remark: Remarks<'_>) -> Result<Settings, Refusal> {
+fn settings(
+    options: &Options,
+    host: &Environment,
+    remark: Remarks<'_>,
+) -> Result<Settings, Refusal> {
     check_wishes(options)?;
     let asked = Asked { options, host };
     let profile = host.profile()?;
@@ -193,7 +197,7 @@ fn is_undoable(settings: &Settings, rules: &Choice) -> bool {
 }
 
 /// What mke2fs finds out later than the rest, and what it takes and this version does not.
-fn finish(mut settings: Settings, rules: &Choice, host: &Host) -> Result<Settings, Refusal> {
+fn finish(mut settings: Settings, rules: &Choice, host: &Environment) -> Result<Settings, Refusal> {
     if settings.assume_storage_prezeroed {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;

@@ -6,14 +6,14 @@ use crate::options::error::Refusal;
 use crate::options::profile::Rules;
 use crate::options::settings::{HugeFilesWish, QuotaTypes, Settings};
 use crate::options::size::Size;
-use crate::options::{Host, TargetKind};
+use crate::options::{Environment, TargetKind};
 
 /// What the rules ask for, with the defaults of `mk_hugefiles`; combinations that are not made yet are
 /// refused.
 pub(super) fn huge_files(
     settings: &Settings,
     rules: &Choice,
-    host: &Host,
+    host: &Environment,
 ) -> Result<Option<HugeFilesWish>, Refusal> {
     let is_journal = settings.features.has(Feature::JournalDev);
     if rules.find(|rules| rules.make_hugefiles) != Some(true) || is_journal {
@@ -62,7 +62,7 @@ pub(super) fn huge_files(
     }))
 }
 
-fn check(settings: &Settings, rules: &Choice, host: &Host) -> Result<(), Refusal> {
+fn check(settings: &Settings, rules: &Choice, host: &Environment) -> Result<(), Refusal> {
     let has = |feature| settings.features.has(feature);
     let has_quota = has(Feature::Quota) && settings.quota_types != QuotaTypes::NONE;
     let is_device = matches!(host.target.kind, TargetKind::Device(_));

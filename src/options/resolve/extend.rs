@@ -7,7 +7,7 @@ use crate::options::error::{Refusal, Remark};
 use crate::options::extended::{self, Complaint, DescSize, Extended};
 use crate::options::settings::{RootOwner, Settings};
 use crate::options::size::Size;
-use crate::options::{ExtendedWish, Host};
+use crate::options::{Environment, ExtendedWish};
 
 /// What names are in, where their case can be folded.
 pub(super) fn encode(settings: &mut Settings, rules: &Choice) -> Result<(), Refusal> {
@@ -33,7 +33,7 @@ pub(super) fn extend(
     remark: Remarks<'_>,
 ) -> Result<(), Refusal> {
     let Asked { options, host } = asked;
-    // A resize wish asks for the blocks per group, which the last check settles.
+    // A resize wish asks for the blocks per group, which the last check resolves.
     settings.blocks_per_group = options.blocks_per_group;
     for name in &rules.types {
         let rules = rules.profile.fs_type(name);
@@ -60,7 +60,7 @@ pub(super) fn extend(
 
 fn extend_by(
     settings: &mut Settings,
-    host: &Host,
+    host: &Environment,
     wishes: Vec<Result<Extended, Complaint>>,
     remark: Remarks<'_>,
 ) -> Result<(), Refusal> {
@@ -154,7 +154,7 @@ fn size_descriptors(settings: &mut Settings, wish: DescSize) -> Result<(), Compl
     Ok(())
 }
 
-fn apply(settings: &mut Settings, host: &Host, option: Extended) -> Result<(), Complaint> {
+fn apply(settings: &mut Settings, host: &Environment, option: Extended) -> Result<(), Complaint> {
     match option {
         Extended::AssumeStoragePrezeroed(truth) => settings.assume_storage_prezeroed = truth,
         Extended::DescSize(wish) => size_descriptors(settings, wish)?,

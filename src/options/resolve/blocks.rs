@@ -6,7 +6,7 @@ use super::{Asked, Remarks};
 use crate::feature::{Feature, FeatureSet};
 use crate::options::error::{Refusal, Remark};
 use crate::options::settings::Settings;
-use crate::options::{BlockSizeWish, Device, Host, Options, TargetKind};
+use crate::options::{BlockSizeWish, Device, Environment, Options, TargetKind};
 use crate::units::BlockSize;
 
 /// How long the filesystem shall be, in units of the block size asked for, or of 1 KiB.
@@ -20,7 +20,7 @@ pub(super) struct Length {
 }
 
 impl Length {
-    pub(super) fn new(options: &Options, host: &Host) -> Result<Self, Refusal> {
+    pub(super) fn new(options: &Options, host: &Environment) -> Result<Self, Refusal> {
         let log_unit = match options.block_size {
             Some(BlockSizeWish::Exactly(bytes)) => log_block_size(bytes),
             Some(BlockSizeWish::AtLeast(_)) | None => 0,
@@ -139,7 +139,7 @@ impl Blocks {
 }
 
 /// The output's logical and physical sector sizes in bytes; 0 for unknown.
-pub(super) fn sector_sizes(host: &Host) -> (u32, u32) {
+pub(super) fn sector_sizes(host: &Environment) -> (u32, u32) {
     let device = device(host).unwrap_or_default();
     let logical = host.sector_size.unwrap_or(device.sector_size);
     let physical = host
@@ -148,7 +148,7 @@ pub(super) fn sector_sizes(host: &Host) -> (u32, u32) {
     (logical, if physical == 0 { logical } else { physical })
 }
 
-pub(super) fn device(host: &Host) -> Option<Device> {
+pub(super) fn device(host: &Environment) -> Option<Device> {
     match host.target.kind {
         TargetKind::Device(device) => Some(device),
         TargetKind::Missing | TargetKind::File { .. } | TargetKind::Other => None,
@@ -156,7 +156,7 @@ pub(super) fn device(host: &Host) -> Option<Device> {
 }
 
 /// Takes stride and stripe from what the device likes, as libblkid tells mke2fs.
-pub(super) fn topology(settings: &mut Settings, host: &Host, remark: Remarks<'_>) {
+pub(super) fn topology(settings: &mut Settings, host: &Environment, remark: Remarks<'_>) {
     let Some(device) = device(host) else {
         if host.target.kind == TargetKind::Other {
             remark(Remark::NoTopology);

@@ -1,7 +1,7 @@
 //! Given the process and the output's path, gives what they say about the world; never a setting.
 //!
 //! This is the one place where the clock, randomness and the environment are read. Everything
-//! after is a pure function of [`Host`], so that a test or a reproducible build states one.
+//! after is a pure function of [`Environment`], so that a test or a reproducible build states one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub use crate::sys::{Device, TargetKind};
 
 /// What the world is like where a filesystem is made.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Host {
+pub struct Environment {
     /// The time that the new filesystem bears, in seconds since 1970.
     pub clock: i64,
     /// Times of the source later than this are set to it, in seconds since 1970.
@@ -69,7 +69,7 @@ pub struct Target {
     pub kind: TargetKind,
 }
 
-impl Host {
+impl Environment {
     /// Reads the clock, randomness and the environment.
     ///
     /// `SOURCE_DATE_EPOCH`, or else `E2FSPROGS_FAKE_TIME` unless it is 0, replaces the clock; only
@@ -134,7 +134,7 @@ impl Host {
     /// # Errors
     ///
     /// Where it is there and cannot be looked at.
-    pub fn look_at(&mut self, output: &Path) -> io::Result<&mut Self> {
+    pub fn probe(&mut self, output: &Path) -> io::Result<&mut Self> {
         self.target = Target {
             path: output.to_owned(),
             kind: sys::look_at(output)?,
@@ -143,13 +143,13 @@ impl Host {
     }
 }
 
-impl Host {
+impl Environment {
     /// Takes note of the journal at `path`, a device of its own that is to be the filesystem's.
     ///
     /// # Errors
     ///
     /// Where there is none.
-    pub fn look_at_journal(&mut self, path: &Path) -> Result<&mut Self, JournalDeviceError> {
+    pub fn probe_journal(&mut self, path: &Path) -> Result<&mut Self, JournalDeviceError> {
         self.journal_device = Some(journal_device::look_at(path)?);
         Ok(self)
     }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn no_two_sets_of_random_bytes_are_alike() {
         assert_ne!(random_bytes(), random_bytes());
-        let host = Host::detect();
+        let host = Environment::detect();
         assert_ne!(host.random_uuid, host.random_hash_seed);
     }
 
@@ -250,9 +250,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("file");
         fs::write(&file, [0; 5]).expect("it can be written");
-        let mut host = Host::detect();
+        let mut host = Environment::detect();
         let mut kind = |path: &Path| {
-            let host = host.look_at(path).expect("it can be looked at");
+            let host = host.probe(path).expect("it can be looked at");
             host.target.kind
         };
         assert_eq!(kind(&file), TargetKind::File { size_bytes: 5 });
