@@ -57,6 +57,8 @@
 //! An output that is dropped before [`keep`](sink::Draft::keep) leaves no file that was not there
 //! before, and nothing that mounts.
 //!
+//! [`read`] opens images that anybody made, and [`check`] says what is wrong in them.
+//!
 //! The library reads the clock, randomness and the environment in [`options::Environment::detect`] alone,
 //! and prints nothing. Names are bytes. Without the feature `cli`, which is on unless told otherwise,
 //! it does without what only the command needs.

@@ -7,7 +7,8 @@ use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,7 +18,8 @@ use common::making::{CLOCK, workplace};
 use common::mount::{Mount, Scratch, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
-use mke4fs::read::{Filesystem, ImageFile};
+use mke4fs::read::{ErrorKind, Filesystem, ImageFile};
+use mke4fs::units::Ino;
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -144,7 +146,7 @@ fn damaged_metadata_is_an_error_or_what_was_written() -> Result<()> {
         fs::write(&file, vec![b'd'; number * 50])?;
         xattr::set(&file, "trusted.name", &vec![b'x'; number])?;
     }
-    std::os::unix::fs::symlink("target", tree.join("link"))?;
+    symlink("target", tree.join("link"))?;
     let rounds = if common::is_wide() { 20_000 } else { 400 };
     let mut random = 1_u64;
     let (mut told, mut kept) = (0, 0);
@@ -300,6 +302,178 @@ fn a_journal_that_waits_is_read_as_the_kernel_replays_it() -> Result<()> {
         drop(mount);
         fs::remove_file(&image)?;
     }
+    Ok(())
+}
+
+/// The variable that names a directory of images, each of which is compared with the kernel's mount of it.
+const IMAGES: &str = "MKE4FS_READ_IMAGES";
+
+#[test]
+fn images_that_are_given_are_what_the_kernel_shows() -> Result<()> {
+    let Some(dir) = std::env::var_os(IMAGES) else {
+        return Ok(());
+    };
+    let scratch = workplace()?;
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let about = path.display().to_string();
+        let image = scratch.path().join("img");
+        fs::copy(&path, &image)?;
+        if let Err(error) = compare_replayed(&image, &about) {
+            wrong.push(format!("{about}: {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+#[test]
+fn fast_commits_that_wait_are_refused_by_name() -> Result<()> {
+    if !ready(NEEDS) {
+        return Ok(());
+    }
+    let dir = workplace()?;
+    let (image, copy) = (dir.path().join("img"), dir.path().join("copy"));
+    File::create(&image)?.set_len(64 << 20)?;
+    tools::mke2fs(&image, &["-t", "ext4", "-O", "fast_commit"])?;
+    mount_rw(&image, |root| -> Result<()> {
+        fs::write(root.join("first"), b"a whole commit")?;
+        tools::run(Command::new("sync").arg("--file-system").arg(root))?;
+        let mut file = File::create(root.join("second"))?;
+        file.write_all(b"a fast one")?;
+        file.sync_all()?;
+        fs::copy(&image, &copy)?;
+        Ok(())
+    })??;
+    let error = Filesystem::open(ImageFile::open(&copy)?).err();
+    let error = error.ok_or("fast commits are passed over")?;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("fast commits"), "{error}");
+    // Replayed, it is read.
+    mount_rw(&copy, |_| ())?;
+    let data = Filesystem::open(ImageFile::open(&copy)?)?.read("second")?;
+    assert_eq!(data, b"a fast one");
+    Ok(())
+}
+
+/// Bytes of the superblock that are changed, and what is said then.
+const REFUSED: &[(&[(u64, u8)], &str)] = &[
+    (
+        &[(0x38, 0)],
+        "no ext2, ext3 or ext4 filesystem: s_magic is 0xef00, expected 0xef53",
+    ),
+    (
+        &[(0x60, 0x43)],
+        "it has compressed files (feature compression)",
+    ),
+    (
+        &[(0x61, 0x12)],
+        "it has data in directory entries (feature dirdata)",
+    ),
+    (
+        &[(0x63, 0x80)],
+        "unknown features: s_feature_incompat has the bits 0x80000000",
+    ),
+    (
+        &[(0x60, 0x4a)],
+        "it is a journal's device, which holds no files",
+    ),
+    (
+        &[(0x60, 0x46), (0xe0, 0)],
+        "the journal that waits to be replayed is on another device",
+    ),
+    (
+        &[(0x60, 0x46), (0x5c, 0x38)],
+        "a journal waits to be replayed, and there is none",
+    ),
+    (&[(0x18, 7)], "s_log_block_size is 7, expected 0 to 6"),
+    (
+        &[(0x58, 64), (0x59, 0)],
+        "s_inode_size is 64, expected 128 to 1024",
+    ),
+];
+
+#[test]
+fn what_cannot_be_followed_is_refused_by_name() -> Result<()> {
+    let dir = workplace()?;
+    let image = dir.path().join("img");
+    let words = "-b 1024 -O ^metadata_csum,^64bit,^flex_bg 8M";
+    crate::common::making::make(words, None, &image)?;
+    let sound = fs::read(&image)?;
+    Filesystem::open(&sound[..])?;
+    for (changes, said) in REFUSED {
+        let mut bytes = sound.clone();
+        for (at, value) in *changes {
+            bytes[1024 + usize::try_from(*at)?] = *value;
+        }
+        let error = Filesystem::open(&bytes[..]).err();
+        assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(*said));
+    }
+    let error = Filesystem::open(&sound[..1500]).err();
+    let error = error.ok_or("a part of a superblock is none")?;
+    assert_eq!(error.kind(), ErrorKind::Io);
+    // A slice of a disk.
+    let disk = [&[0xd1; 4096][..], &sound].concat();
+    assert_eq!(Filesystem::open_at(disk, 4096)?.root()?.ino(), Ino::ROOT);
+    Ok(())
+}
+
+#[test]
+fn paths_stay_within_the_image() -> Result<()> {
+    let dir = workplace()?;
+    let (tree, image) = (dir.path().join("tree"), dir.path().join("img"));
+    fs::create_dir_all(tree.join("a/b"))?;
+    fs::write(tree.join("a/b/file"), b"here")?;
+    for (target, name) in [
+        ("a/b", "relative"),
+        ("/a/b", "absolute"),
+        ("../../../../a", "out"),
+        ("loop", "loop"),
+        ("relative/../b/file", "file"),
+        ("no/such", "dangling"),
+    ] {
+        symlink(target, tree.join(name))?;
+    }
+    for number in 0..45 {
+        symlink(format!("{}", number + 1), tree.join(number.to_string()))?;
+    }
+    crate::common::making::make("8M", Some(&tree), &image)?;
+    let filesystem = Filesystem::open(ImageFile::open(&image)?)?;
+    for path in [
+        "a/b/file",
+        "/a//b/./file",
+        "relative/file",
+        "absolute/file",
+        "out/b/file",
+        "../../a/b/file",
+        "file",
+        "a/../a/b/../b/file",
+    ] {
+        assert_eq!(filesystem.read(path)?, b"here", "{path}");
+    }
+    for (path, kind) in [
+        ("a/c", ErrorKind::NotFound),
+        ("dangling", ErrorKind::NotFound),
+        ("a/b/file/", ErrorKind::NotADirectory),
+        ("a/b/file/..", ErrorKind::NotADirectory),
+        ("a", ErrorKind::IsADirectory),
+        ("loop", ErrorKind::TooManyLinks),
+        ("0", ErrorKind::TooManyLinks),
+    ] {
+        let error = filesystem.read(path).err();
+        let error = error.ok_or_else(|| format!("{path} can be read"))?;
+        assert_eq!(error.kind(), kind, "{path}: {error}");
+        assert_eq!(error.path(), Some(path.as_bytes()));
+    }
+    assert_eq!(filesystem.read_link("loop")?, b"loop");
+    assert!(filesystem.symlink_metadata("loop")?.is_symlink());
+    assert!(filesystem.metadata("relative/")?.is_dir());
+    let names = filesystem.read_dir("absolute")?;
+    let names: Vec<_> = names
+        .map(|entry| entry.map(|it| it.name().to_vec()))
+        .collect();
+    assert_eq!(names.len(), 1);
     Ok(())
 }
 

@@ -56,7 +56,14 @@ impl Replay {
     /// Where the kernel would not mount the filesystem, or the journal is on another device or has fast
     /// commits.
     pub(crate) fn read(volume: &Volume<'_>) -> Result<Self> {
+        let refuse = |what| Err(Error::new(Fault::Unsupported(what)));
+        if !volume.sb.has(Feature::HasJournal) {
+            return refuse("a journal waits to be replayed, and there is none");
+        }
         let ino = Ino::new(volume.sb.sb.s_journal_inum.get());
+        if ino.get() == 0 {
+            return refuse("the journal that waits to be replayed is on another device");
+        }
         let read = Self::read_log(volume, ino);
         read.map_err(|error| error.in_inode(ino))
     }
@@ -152,13 +159,6 @@ impl<'v> Log<'v> {
     /// The journal in an inode; `None` where nothing waits in it.
     fn open(volume: &'v Volume<'v>, ino: Ino) -> Result<Option<Self>> {
         let sb = &volume.sb;
-        let refuse = |what| Err(Error::new(Fault::Unsupported(what)));
-        if !sb.has(Feature::HasJournal) {
-            return refuse("a journal waits to be replayed, and there is none");
-        }
-        if ino.get() == 0 {
-            return refuse("the journal that waits to be replayed is on another device");
-        }
         let inode = volume.inode(ino)?;
         if !inode.is_file() {
             return Err(Error::rule("the journal is no regular file"));
