@@ -94,6 +94,11 @@ fn read() {
 }
 
 #[test]
+fn budget() {
+    replay("budget", targets::budget::run);
+}
+
+#[test]
 fn oci() {
     replay("oci", targets::oci::run);
 }

@@ -12,6 +12,7 @@
 )]
 
 pub mod acl;
+pub mod budget;
 pub mod check;
 pub mod differential;
 pub mod image;

@@ -32,7 +32,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// `bytes` with a right checksum in every block that has ustar's magic.
-fn sealed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for block in bytes.chunks_exact_mut(BLOCK) {
         if block[257..].starts_with(b"ustar") {

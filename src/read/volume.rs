@@ -105,6 +105,7 @@ impl<'a> Volume<'a> {
         let failed = |error| Error::new(Fault::Io(error)).in_block(Block::new(offset / size));
         let place = self.base.checked_add(offset);
         let place = place.ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into()))?;
+        crate::work::add_bytes(buffer.len());
         self.image.read_exact_at(place, buffer).map_err(failed)
     }
 
