@@ -8,6 +8,7 @@
 #[cfg(target_os = "linux")]
 mod common;
 
+mod again;
 mod attrs;
 mod bounds;
 #[path = "budget/main.rs"]

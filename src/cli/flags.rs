@@ -121,7 +121,7 @@ pub(super) static FLAGS: &[Flag] = &[
     long(
         "size",
         Some("SIZE"),
-        "Make it SIZE long, or as long as SOURCE needs: min, auto, +512M or +20% free",
+        "Make it SIZE long, as long as SOURCE needs (min, auto, +512M or +20% free), or as long as OUTPUT is (keep)",
         size,
     ),
     letter(
@@ -499,6 +499,7 @@ fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let wish = match (value.as_str(), value.strip_prefix('+')) {
         ("min", _) => Some(SizeWish::By(Fit::Minimum)),
         ("auto", _) => Some(SizeWish::By(Fit::Auto)),
+        ("keep", _) => Some(SizeWish::Keep),
         (_, Some(more)) => available(more).map(SizeWish::By),
         _ => Size::parse(&value)
             .filter(|size| size.bytes() > 0)

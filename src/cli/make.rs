@@ -72,7 +72,7 @@ impl From<io::Error> for Failure {
 /// nothing else is given.
 pub(super) fn fit(request: &Request, options: &Options, host: &Environment) -> Option<Fit> {
     match request.size {
-        Some(SizeWish::Exactly(_)) => None,
+        Some(SizeWish::Exactly(_) | SizeWish::Keep) => None,
         Some(SizeWish::By(fit)) => Some(fit),
         None => {
             let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
@@ -173,7 +173,8 @@ impl Asked<'_> {
         let [source] = &request.sources[..] else {
             return false;
         };
-        let is_new = self.host.target.kind == TargetKind::Missing;
+        // What is replaced counts as missing, and keeps what it holds until all is known to fit.
+        let is_new = std::fs::symlink_metadata(&self.host.target.path).is_err();
         let is_ours = request.manner == Manner::Mke4fs && !request.dry_run;
         // An undo file is one more that the source must not see.
         let is_alone = request.undo_file.is_none() && !self.holds_output(Path::new(source));

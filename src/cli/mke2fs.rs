@@ -321,7 +321,7 @@ impl Command {
                 }
             },
             (None, Some(SizeWish::Exactly(size))) => Some(size),
-            (None, Some(SizeWish::By(_)) | None) => None,
+            (None, Some(SizeWish::By(_) | SizeWish::Keep) | None) => None,
         };
         if let Some(size) = size {
             options.size(size);

@@ -215,10 +215,16 @@ impl Run {
             host.probe_journal(path)
                 .or_else(|error| fail(&error.to_string()))?;
         }
-        let options = self.options()?;
+        let options = self.options(&host)?;
+        let existing = host.target.kind;
+        let replaced = self.replaced_bytes(&options, &host);
+        if replaced.is_some() {
+            // What it holds has no say in what it becomes: the same command makes the same image.
+            host.target.kind = TargetKind::Missing;
+        }
         // What cannot be written is refused before the source is read. A new output is created
         // only then: it may lie in the source.
-        let opened = match (host.target.kind, self.request.dry_run) {
+        let mut opened = match (existing, self.request.dry_run) {
             (TargetKind::Missing, _) | (TargetKind::File { .. } | TargetKind::Device(_), true) => {
                 None
             }
@@ -227,6 +233,10 @@ impl Run {
                     .or_else(|error| fail(&error.to_string()))?,
             ),
         };
+        if let (Some(output), Some(_)) = (&mut opened, replaced) {
+            let is_kept = self.request.size == Some(SizeWish::Keep);
+            output.replace(if is_kept { output.size_bytes() } else { 0 });
+        }
         let fits = make::fit(&self.request, &options, &host).is_some();
         let resolved = if fits {
             make::probe(&options, &host)
@@ -244,13 +254,25 @@ impl Run {
             if self.request.dry_run {
                 self.describe(&prepared, options, &host)
             } else {
-                self.make(prepared, opened)
+                self.make(prepared, opened, replaced)
             }
         });
         made.or_else(|failure| fail(&failure.to_string()))
     }
 
-    fn options(&self) -> Result<Options, Failed> {
+    /// How long the file is whose place an image with content takes, whatever it holds. A disk, of which
+    /// the image is a part, and one whose old content an undo file keeps, are filled as they are.
+    fn replaced_bytes(&self, options: &Options, host: &Environment) -> Option<u64> {
+        let TargetKind::File { size_bytes } = host.target.kind else {
+            return None;
+        };
+        let is_alone = self.request.has_content() && self.request.undo_file.is_none();
+        let is_whole = make::probe(options, host)
+            .is_ok_and(|settings| settings.offset_bytes == 0 && !settings.super_only);
+        (is_alone && is_whole).then_some(size_bytes)
+    }
+
+    fn options(&self, host: &Environment) -> Result<Options, Failed> {
         let mut options = self.request.finished();
         let size = match (&self.size, self.request.size) {
             (Some(_), Some(_)) => return fail(words::SIZE_TWICE),
@@ -262,6 +284,15 @@ impl Run {
                 }
             }
             (None, Some(SizeWish::Exactly(size))) => Some(size),
+            (None, Some(SizeWish::Keep)) => match host.target.kind {
+                TargetKind::Missing => return fail(words::NO_SIZE_TO_KEEP),
+                // As of an output whose size nobody gives, a whole number of pages is used.
+                TargetKind::File { size_bytes } => {
+                    let page = u64::from(host.page_size.max(1));
+                    Some(Size::Bytes(size_bytes / page * page)).filter(|size| size.bytes() > 0)
+                }
+                TargetKind::Device(_) | TargetKind::Other => None,
+            },
             (None, Some(SizeWish::By(_)) | None) => None,
         };
         if let Some(size) = size {
@@ -302,9 +333,24 @@ impl Run {
         self.summarise(&made).map_err(Failure::Untold)
     }
 
-    fn make(&self, prepared: Prepared, opened: Option<Output>) -> Result<(), Failure> {
+    fn make(
+        &self,
+        prepared: Prepared,
+        opened: Option<Output>,
+        replaced: Option<u64>,
+    ) -> Result<(), Failure> {
         for warning in &prepared.warnings() {
             self.remark(warning);
+        }
+        let size_bytes = prepared.ready.size_bytes();
+        if let Some(before) = replaced.filter(|before| *before != size_bytes)
+            && !self.request.quiet
+        {
+            let path = Readable(self.output.as_os_str().as_encoded_bytes());
+            let (before, now) = (binary(before), binary(size_bytes));
+            warn(&format!(
+                "mke4fs: replacing {path} of {before} by an image of {now}; --size keep fills it\n"
+            ));
         }
         // Whoever is asked may still end it by a signal.
         self.confirm()?;

@@ -26,6 +26,8 @@ pub(super) enum SizeWish {
     Exactly(Size),
     /// As long as the content needs.
     By(Fit),
+    /// As long as the output is.
+    Keep,
 }
 
 /// What one run of the command is asked for.

@@ -56,6 +56,10 @@ pub(super) fn bad_uuid(value: &str) -> String {
 /// Ours: mke2fs has no second way to give a size.
 pub(super) const SIZE_TWICE: &str = "a size after the output and --size exclude each other";
 
+/// Ours: there is nothing yet.
+pub(super) const NO_SIZE_TO_KEEP: &str =
+    "--size keep needs an output that exists; give a size, or no --size to plan one";
+
 /// Programs parse this line for the version whose options and messages they may count on.
 pub(super) const BANNER: &str = "mke2fs 1.47.2 (1-Jan-2025)\n";
 

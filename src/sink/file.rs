@@ -83,6 +83,15 @@ impl File {
         &self.file
     }
 
+    /// Makes a regular file 0 bytes long: of what it held nothing can show any more.
+    pub(super) fn empty(&mut self) -> io::Result<()> {
+        self.file
+            .set_len(0)
+            .map_err(|error| StorageError::wrap(&self.path, "empty it".to_owned(), error))?;
+        self.size_bytes = 0;
+        Ok(())
+    }
+
     /// Makes a regular file `size_bytes` long; what it grows by is known to read as zeros.
     pub(super) fn grow(&mut self, size_bytes: u64) -> io::Result<()> {
         self.file.set_len(size_bytes).map_err(|error| {

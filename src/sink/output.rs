@@ -96,6 +96,8 @@ pub struct Draft(Guard);
 struct Guard {
     file: File,
     origin: Origin,
+    /// Nothing that a regular file holds is to be left; it shall be at least so long.
+    replaced: Option<u64>,
     /// The bytes of the image, once it was begun.
     image: Option<ImageRange>,
     kept: bool,
@@ -170,13 +172,26 @@ impl Output {
         self.0.file.leave_uncached();
     }
 
-    /// Grows a regular file to the end of `image` if it is shorter. Dropping gives it its length back.
+    /// Lets an image take the place of all that a regular file holds: what it held reads as zeros, as in
+    /// a file that was created, and it will be as long as the image, or `least_bytes` if that is more.
+    /// A device stays as it is.
+    pub fn replace(&mut self, least_bytes: u64) {
+        self.0.replaced = (!self.0.file.is_block_device()).then_some(least_bytes);
+    }
+
+    /// Grows a regular file to the end of `image` if it is shorter, and empties one that is to be
+    /// [replaced](Self::replace) before. Dropping gives it its length back.
     ///
     /// # Errors
     /// Where a device is too small, or the file cannot be grown.
     pub fn make_room(&mut self, image: &ImageRange) -> io::Result<()> {
         let Self(guard) = self;
-        let (size_bytes, end) = (guard.file.size_bytes(), image.0.end);
+        let mut end = image.0.end;
+        if let Some(least_bytes) = guard.replaced.take() {
+            guard.file.empty()?;
+            end = end.max(least_bytes);
+        }
+        let size_bytes = guard.file.size_bytes();
         if end <= size_bytes {
             return Ok(());
         }
@@ -192,8 +207,8 @@ impl Output {
 
     /// Begins to write an image to its bytes, `image`; no other is touched.
     ///
-    /// A regular file that ends before the image is grown to its end, never cut. Then the place of
-    /// the old primary superblock is zeroed.
+    /// A regular file that ends before the image is grown to its end, and never cut unless it is
+    /// [replaced](Self::replace). Then the place of the old primary superblock is zeroed.
     ///
     /// # Errors
     /// Where a device is too small, or the storage fails.
@@ -293,7 +308,7 @@ impl Guard {
             }
             Origin::Existing { size_bytes } => {
                 let _ = self.zero_superblock();
-                if size_bytes < self.file.size_bytes() {
+                if size_bytes != self.file.size_bytes() {
                     let _ = self.file.handle().set_len(size_bytes);
                 }
             }
@@ -320,6 +335,7 @@ fn open(path: PathBuf, if_busy: IfBusy) -> Result<Guard, Cause> {
         return Ok(Guard {
             file,
             origin,
+            replaced: None,
             image: None,
             kept: false,
         });

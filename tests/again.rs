@@ -1,0 +1,126 @@
+//! Given an output that is there, proves that under our own name a tree makes the image that it makes of
+//! a new one, and when the file keeps its length; what mke2fs's names do is golden.rs's.
+
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+use crate::common;
+
+use std::fs;
+
+use common::place::Place;
+use common::tools::{self, Need, Which, ready};
+
+/// Everything that differs between two runs is pinned.
+const PINNED: &str = "export SOURCE_DATE_EPOCH=1700000000
+    make() { mke4fs -U 01234567-89ab-4def-8123-456789abcdef \
+        -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 \"$@\"; }\n";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.file("root/file", "text");
+    fs::write(place.path("root/data"), vec![7; 100_000]).expect("a file");
+    place.shell("touch -d @1 root/file root/data root");
+    place
+}
+
+/// What the lines say on both streams; all of them succeed.
+fn said(place: &Place, lines: &str) -> String {
+    let output = place.shell(&format!("exec 2>&1; {PINNED}{lines}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{lines}: {said}");
+    said
+}
+
+#[test]
+fn the_same_command_twice_makes_the_same_image() {
+    if !ready(&[Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    said(&place, "make -q -d root image; cp image first");
+    let twice = said(&place, "make -d root image; cmp image first");
+    assert!(!twice.contains("replac"), "{twice}");
+    let grown = said(
+        &place,
+        "head -c 40000000 /dev/zero | tr '\\0' x > root/more; make -d root image
+         rm root/more; touch -d @1 root; ls -s image first",
+    );
+    let replacing = "mke4fs: replacing image of 24.00 MiB by an image of ";
+    assert!(grown.contains(replacing), "{grown}");
+    assert!(grown.contains("; --size keep fills it\n"), "{grown}");
+    tools::e2fsck(&place.path("image"), Which::Reference).expect("a sound image");
+    // A longer one is cut.
+    said(&place, "make -q -d root image; cmp image first");
+    // So is what a stream replaces, which is then not written as it comes.
+    said(
+        &place,
+        "tar c --sort=name -C root . > t; cat t | make -q -d - piped
+         cat t | make -q -d - image; cmp image piped",
+    );
+}
+
+#[test]
+fn a_file_that_was_there_gets_the_bytes_of_a_new_one() {
+    if !ready(&[Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    let junk = "tr '\\0' '\\321' < /dev/zero | head -c";
+    for size in ["8M", "32M", "600M"] {
+        said(
+            &place,
+            &format!(
+                "rm -f new old; make -q -d root new {size}; {junk} 50M > old
+                make -q -d root old {size}; cmp new old"
+            ),
+        );
+    }
+    // Filled, it keeps its length; what the image leaves of it reads as zeros.
+    said(
+        &place,
+        &format!(
+            "rm -f new old; make -q -d root new 32M; {junk} 33555432 > old
+            make -q --size keep -d root old; truncate -s 33555432 new; cmp new old"
+        ),
+    );
+    let output = place.shell("mke4fs --size keep -d root missing");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        text,
+        "mke4fs: --size keep needs an output that exists; give a size, or no --size to plan one\n"
+    );
+    assert!(!place.path("missing").exists());
+}
+
+#[test]
+fn a_disk_keeps_its_length_and_what_is_around_the_image() {
+    if !ready(&[Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "tr '\\0' '\\321' < /dev/zero | head -c 64M > disk; cp disk before
+         make -q -d root -E offset=1048576 disk 16M; test $(stat -c %s disk) = 67108864
+         cmp -n 1048576 disk before; cmp -i 17825792 disk before",
+    );
+    // By mke2fs's names a file is filled as mke2fs fills it.
+    said(
+        &place,
+        "ln -s \"$(command -v mke4fs)\" mkfs.ext4; truncate -s 40M image
+         ./mkfs.ext4 -q -F -d root image; test $(stat -c %s image) = 41943040",
+    );
+}
+
+#[test]
+fn what_does_not_fit_leaves_the_old_file_as_it_was() {
+    if !ready(&[Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    let refused = place.shell(
+        "head -c 3M /dev/urandom > old; cp old before; head -c 9M /dev/urandom > root/large
+         ! mke4fs -q -d root old 4M && cmp old before && ! mke4fs -q -d missing old && cmp old before",
+    );
+    assert!(refused.status.success(), "{refused:?}");
+}
