@@ -96,6 +96,8 @@ pub(crate) enum Fault {
     UnknownFeatures { word: &'static str, bits: u32 },
     /// Something this reader cannot follow.
     Unsupported(&'static str),
+    /// No file has the inode.
+    NotInUse,
     /// A question that has no answer.
     Not(ErrorKind),
     /// So many bytes are too many to be held at once.
@@ -109,6 +111,7 @@ impl Fault {
             Self::Magic(_) => ErrorKind::NotExt,
             Self::Checksum { .. } => ErrorKind::Checksum,
             Self::UnknownFeatures { .. } | Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::NotInUse => ErrorKind::NotFound,
             Self::Not(kind) => *kind,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             _ => ErrorKind::Corrupt,
@@ -149,6 +152,7 @@ impl fmt::Display for Fault {
                 write!(f, "unknown features: {word} has the bits {bits:#x}")
             }
             Self::Unsupported(what) => f.write_str(what),
+            Self::NotInUse => f.write_str("not in use"),
             Self::Not(kind) => f.write_str(sentence(*kind)),
             Self::TooLarge { bytes, most } => write!(
                 f,
