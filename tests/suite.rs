@@ -27,6 +27,7 @@ mod features_content;
 mod golden;
 mod huge;
 mod identity;
+mod image_source;
 mod inputs;
 mod kernel;
 mod life;
@@ -47,6 +48,7 @@ mod supply;
 mod tar;
 mod tar_hostile;
 mod undo;
+mod verbs;
 mod worlds;
 
 /// What the test `test` of `module`, a `module_path!()`, is called when this program is asked for it.

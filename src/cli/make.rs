@@ -229,8 +229,7 @@ impl Asked<'_> {
                 bytes
             }
         };
-        let image = Image::open(&location.path)
-            .offset_bytes(offset)
+        let image = Image::open_at(&location.path, offset)
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .exclude(self.patterns.clone());
         Ok(builder.source(image))

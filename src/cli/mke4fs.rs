@@ -48,14 +48,20 @@ Examples:
       All that a tar archive holds, with owners, devices and capabilities, and without root
   mke4fs -d oci:images:debian -d overlay disk.img
       The layers of an image of containers, and what is under overlay over them
+  mke4fs -d base.img -d overlay --size +1G vm.img
+      The files of an ext4 image, those under overlay over them, and 1 GiB free
+  mke4fs -d old.img --size min -O ^has_journal small.img
+      The same files in a smaller image, with other features and defragmented
   SOURCE_DATE_EPOCH=1700000000 mke4fs -d rootfs \\
       -U 01234567-89ab-4def-8123-456789abcdef \\
       -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 disk.img
       The same bytes on every machine
   mke4fs -O ^has_journal,^orphan_file -m 0 -E root_owner=1000:1000 disk.img 64M
       No journal, nothing kept for root, and a root directory of user 1000
-  mke4fs --check disk.img
+  mke4fs check disk.img
       What is wrong in an image, if anything: then it exits with 4; add --json or -q
+  mke4fs tar disk.img etc | tar x
+      Files out of an image, without root
 
 Sizes are numbers of KiB, or of blocks with -b; k, M, G and T, and s for sectors, may follow.
 Called mke2fs or mkfs.ext4, it speaks the words of mke2fs.";

@@ -6,6 +6,7 @@
 //! can be handed on without its key.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -48,13 +49,23 @@ const HEAD_BYTES: usize = 2048;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Image {
-    path: PathBuf,
-    offset_bytes: u64,
+    origin: Origin,
     /// Which extended attributes are kept.
     xattrs: XattrFilter,
     excluded: Patterns,
     latest_time: Option<i64>,
     cancel: Cancel,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    /// A file or device, and where the filesystem begins in it.
+    Path { path: PathBuf, offset_bytes: u64 },
+    /// What the program opened, and what it is called.
+    Open {
+        filesystem: Arc<Filesystem<'static>>,
+        name: String,
+    },
 }
 
 /// Whether the file or device at `path` begins as an image does; a pipe is not looked at.
@@ -70,21 +81,31 @@ pub fn is_image(path: &Path) -> bool {
 impl Image {
     /// The image in the file or device `path`.
     pub fn open(path: impl Into<PathBuf>) -> Self {
+        Self::open_at(path, 0)
+    }
+
+    /// The image in the file or device `path` that begins so many bytes behind the first, such as one in
+    /// a partition.
+    pub fn open_at(path: impl Into<PathBuf>, offset_bytes: u64) -> Self {
+        let path = path.into();
+        Self::new(Origin::Path { path, offset_bytes })
+    }
+
+    /// The image that is open as `filesystem`, called `name` for people. Nobody may write to it before
+    /// the tree is written out.
+    pub fn reading(filesystem: Arc<Filesystem<'static>>, name: &str) -> Self {
+        let name = name.to_owned();
+        Self::new(Origin::Open { filesystem, name })
+    }
+
+    fn new(origin: Origin) -> Self {
         Self {
-            path: path.into(),
-            offset_bytes: 0,
+            origin,
             xattrs: XattrFilter::default(),
             excluded: Patterns::default(),
             latest_time: None,
             cancel: Cancel::new(),
         }
-    }
-
-    /// The filesystem begins so many bytes behind the first, such as one in a partition.
-    #[must_use]
-    pub fn offset_bytes(mut self, bytes: u64) -> Self {
-        self.offset_bytes = bytes;
-        self
     }
 
     /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
@@ -109,8 +130,38 @@ impl Image {
     }
 
     fn name(&self) -> &[u8] {
-        self.path.as_os_str().as_encoded_bytes()
+        match &self.origin {
+            Origin::Path { path, .. } => path.as_os_str().as_encoded_bytes(),
+            Origin::Open { name, .. } => name.as_bytes(),
+        }
     }
+
+    fn contents(&self) -> Result<Contents, SourceError> {
+        let name = self.name().to_vec();
+        match &self.origin {
+            Origin::Path { path, offset_bytes } => {
+                let unread = |error| SourceError::read(&*name, error);
+                let file = Arc::new(ImageFile::open(path).map_err(unread)?);
+                let before = file.metadata().map_err(unread)?;
+                let filesystem = Filesystem::open_at(file.clone(), *offset_bytes);
+                Ok(Contents {
+                    filesystem: Arc::new(filesystem.map_err(|error| named(&name, error))?),
+                    name,
+                    watched: Some((file, before)),
+                })
+            }
+            Origin::Open { filesystem, .. } => Ok(Contents {
+                filesystem: filesystem.clone(),
+                name,
+                watched: None,
+            }),
+        }
+    }
+}
+
+/// The same, of the image `name`.
+fn named(name: &[u8], error: impl Into<Box<dyn Error + Send + Sync>>) -> SourceError {
+    SourceError::other(error).of(name)
 }
 
 impl Source for Image {
@@ -123,9 +174,7 @@ impl Source for Image {
     }
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let named = |error: SourceError| error.of(self.name());
-        let contents = Contents::open(&self.path, self.offset_bytes).map_err(named)?;
-        let contents = Arc::new(contents);
+        let contents = Arc::new(self.contents()?);
         let mut declaring = Declaring {
             options: self,
             tree,
@@ -135,10 +184,10 @@ impl Source for Image {
             verified: None,
             data_bytes: 0,
         };
-        let root = declaring.run(at).map_err(named)?;
+        let root = declaring.run(at).map_err(|error| error.of(self.name()))?;
         let declared = declaring.finish(root);
         let unchanged = contents.unchanged();
-        unchanged.map_err(|error| named(SourceError::other(error)))?;
+        unchanged.map_err(|error| named(self.name(), error))?;
         Ok(declared)
     }
 }
@@ -179,7 +228,7 @@ impl Declaring<'_> {
     /// Declares everything below `at`, and gives the root's own metadata.
     fn run(&mut self, at: NodeId) -> Result<Metadata, SourceError> {
         let contents = self.contents.clone();
-        let filesystem = &contents.filesystem;
+        let filesystem = &*contents.filesystem;
         let root = filesystem.root().map_err(SourceError::other)?;
         self.refuse_encrypted(b"/", &root)?;
         let path = &b"/"[..];
@@ -418,34 +467,23 @@ fn special(inode: &Inode) -> Option<Special> {
 
 /// The file data of an image; a key is the number of an inode.
 struct Contents {
-    filesystem: Filesystem<'static>,
+    filesystem: Arc<Filesystem<'static>>,
     /// For people.
     name: Vec<u8>,
-    file: Arc<ImageFile>,
-    /// What the image's file was at first.
-    before: fs::Metadata,
+    /// The image's file, where there is one, and what it was at first.
+    watched: Option<(Arc<ImageFile>, fs::Metadata)>,
 }
 
 impl Contents {
-    fn open(path: &Path, offset_bytes: u64) -> Result<Self, SourceError> {
-        let unread = |error| SourceError::read(path.as_os_str().as_encoded_bytes(), error);
-        let file = Arc::new(ImageFile::open(path).map_err(unread)?);
-        let before = file.metadata().map_err(unread)?;
-        let filesystem = Filesystem::open_at(file.clone(), offset_bytes);
-        Ok(Self {
-            filesystem: filesystem.map_err(SourceError::other)?,
-            name: path.as_os_str().as_encoded_bytes().to_vec(),
-            file,
-            before,
-        })
-    }
-
     /// Refuses an image to which somebody wrote.
     fn unchanged(&self) -> io::Result<()> {
-        let now = self.file.metadata()?;
-        let times = self.before.modified().ok().zip(now.modified().ok());
+        let Some((file, before)) = &self.watched else {
+            return Ok(());
+        };
+        let now = file.metadata()?;
+        let times = before.modified().ok().zip(now.modified().ok());
         let is_same = times.is_none_or(|(before, now)| before == now);
-        if is_same && self.before.len() == now.len() {
+        if is_same && before.len() == now.len() {
             Ok(())
         } else {
             Err(io::Error::other("the image changed while it was read"))

@@ -42,6 +42,12 @@ const FLAGS: [(u32, &str); 15] = [
     (0x4000_0000, "casefold"),
 ];
 
+/// The flags that a new file takes over from its directory (the kernel's `EXT4_FL_INHERITED`).
+const INHERITED: u32 = 0x6201_c0cf;
+
+/// Those among them that only directories have.
+const DIRECTORY_ONLY: u32 = 0x6001_0000;
+
 /// What an archive has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,11 +111,13 @@ struct Archive<'a> {
 impl Archive<'_> {
     /// Writes what `start` is and all below it; `path` is the name of its member.
     fn below(&mut self, path: Vec<u8>, start: &Inode) -> Result<(), ExportError> {
-        self.member(&path, start)?;
+        self.member(&path, start, 0)?;
         if !start.is_dir() {
             return Ok(());
         }
         let filesystem = self.filesystem;
+        // The flags of the directories on the way.
+        let mut above = vec![start.flags()];
         let mut walk = filesystem.walk(start)?.sorted();
         while let Some(found) = walk.next() {
             let found = found?;
@@ -127,13 +135,18 @@ impl Archive<'_> {
                 name.push(b'/');
             }
             name.extend_from_slice(walk.path());
-            self.member(&name, &found.inode)?;
+            above.truncate(found.depth + 1);
+            let flags = above.last().copied().unwrap_or_default();
+            self.member(&name, &found.inode, flags)?;
+            if found.inode.is_dir() {
+                above.push(found.inode.flags());
+            }
         }
         Ok(())
     }
 
-    /// Writes one member.
-    fn member(&mut self, path: &[u8], inode: &Inode) -> Result<(), ExportError> {
+    /// Writes one member; `above` is the flags of its directory.
+    fn member(&mut self, path: &[u8], inode: &Inode, above: u32) -> Result<(), ExportError> {
         if inode.is_encrypted() {
             let error = read::Error::not(read::ErrorKind::Encrypted);
             let error = error.in_inode(inode.ino()).on_path(path);
@@ -160,7 +173,7 @@ impl Archive<'_> {
             Some(FileType::BlockDevice) => Kind::BlockDevice,
             Some(FileType::Fifo) => Kind::Fifo,
         };
-        let records = self.records(inode)?;
+        let records = self.records(inode, above)?;
         let name = directory_name(path, inode);
         let member = Member::new(kind, &name, inode);
         match kind {
@@ -178,15 +191,14 @@ impl Archive<'_> {
     }
 
     /// What only pax says of an inode: times, flags, extended attributes.
-    fn records(&self, inode: &Inode) -> Result<Records, ExportError> {
+    fn records(&self, inode: &Inode, above: u32) -> Result<Records, ExportError> {
         let mut records = Records::default();
         records.time("mtime", inode.mtime());
         records.time("atime", inode.atime());
         records.time("ctime", inode.ctime());
-        let flags = FLAGS.iter().filter(|(bit, _)| inode.flags() & bit != 0);
-        let flags: Vec<&str> = flags.map(|(_, name)| *name).collect();
+        let flags = flag_names(inode, above);
         if !flags.is_empty() {
-            records.push(b"SCHILY.fflags", flags.join(",").as_bytes());
+            records.push(b"SCHILY.fflags", flags.as_bytes());
         }
         for Xattr { name, value } in self.filesystem.xattrs_of(inode)? {
             match acl::of_attribute(&name, &value) {
@@ -250,6 +262,28 @@ impl Archive<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.out.write_all(bytes).map_err(ExportError::Write)
     }
+}
+
+/// The flags of an inode, apart by commas, and in the negative those that it would take over from its
+/// directory and does not have.
+fn flag_names(inode: &Inode, above: u32) -> String {
+    // Only what a file may have is taken over.
+    let possible = match inode.file_type() {
+        Some(FileType::Directory) => INHERITED,
+        Some(FileType::Regular) => INHERITED & !DIRECTORY_ONLY,
+        _ => 0,
+    };
+    let names = FLAGS.iter().filter_map(|(bit, name)| {
+        if inode.flags() & bit != 0 {
+            return Some((*name).to_owned());
+        }
+        let is_missing = above & possible & bit != 0;
+        is_missing.then(|| match name.strip_prefix("no") {
+            Some(positive @ ("dump" | "atime")) => positive.to_owned(),
+            _ => format!("no{name}"),
+        })
+    });
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// The name of a member: that of a directory ends in a slash.

@@ -1,0 +1,251 @@
+//! Given images that mke2fs and the kernel made, proves that an image of them holds the same files; never
+//! judges the reader alone, which `read` does.
+
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+use crate::common;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use common::attrs::{Options, RootRule, Snapshot};
+use common::awkward;
+use common::mount::{Scratch, mount_ro};
+use common::place::Place;
+use common::tools::{self, Need, Result, Which, ready};
+
+const NEEDS: &[Need] = &[
+    Need::Root,
+    Need::E2fsprogs(Which::System),
+    Need::E2fsprogs(Which::Reference),
+];
+
+/// What mke2fs is asked for, and whether files of a TiB fit.
+const KINDS: &[(&str, bool)] = &[
+    ("-t ext2 -b 4096 -I 128", true),
+    ("-t ext4 -b 4096", true),
+    ("-t ext4 -b 4096 -O bigalloc", true),
+    ("-t ext4 -b 4096 -O inline_data -I 512", false),
+    ("-t ext4 -b 4096 -O ea_inode,^metadata_csum,uninit_bg", true),
+    ("-t ext2 -b 1024", false),
+    ("-t ext3 -b 2048", false),
+    ("-t ext3 -b 1024 -I 128", false),
+    ("-t ext4 -b 2048 -O ^64bit", false),
+    ("-t ext4 -b 1024 -O meta_bg,^resize_inode", false),
+];
+
+/// Makes an image of `image` in `place`, and compares what the kernel shows of both.
+fn remade(place: &Place, image: &Path, about: &str) -> Result<()> {
+    let line = format!(
+        "rm -f image; mke4fs -q --keep-root -N 20000 -d {} image",
+        image.display()
+    );
+    assert_eq!(place.make(&line), "", "{about}");
+    let mut expected = mount_ro(image, Snapshot::take)??;
+    // It is empty, and each filesystem has its own.
+    expected.entries.remove(&b"lost+found"[..]);
+    let options = Options {
+        root: RootRule::Kept,
+        ..Options::default()
+    };
+    let compare = |root: &Path| expected.compare(root, &options);
+    let differences = mount_ro(&place.path("image"), compare)??;
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{about}:\n{}", lines.join("\n"));
+    tools::report(&format!(
+        "-d of {about}: {} files, no difference",
+        expected.entries.len()
+    ));
+    Ok(())
+}
+
+#[test]
+fn what_mke2fs_makes_is_a_source() -> Result<()> {
+    if !ready(NEEDS) {
+        return Ok(());
+    }
+    let source = Scratch::new(1 << 30)?;
+    let tree = source.path().join("tree");
+    let options = awkward::Options {
+        longest_symlink: 1023,
+        ..awkward::Options::default()
+    };
+    awkward::build(&tree, &options)?;
+    let place = Place::new();
+    // The kinds that hold files of a TiB first, the others without those.
+    for holds_all in [true, false] {
+        let kinds = KINDS.iter().enumerate();
+        for (number, (words, _)) in kinds.filter(|(_, (_, all))| *all == holds_all) {
+            for (turn, which) in Which::ALL.into_iter().enumerate() {
+                if !common::is_wide() && number % 2 != turn {
+                    continue;
+                }
+                let image = place.path("base.img");
+                File::create(&image)?.set_len(700 << 20)?;
+                let mut command = tools::command(which, "mke2fs")?;
+                command
+                    .args(["-q", "-F", "-N", "20000"])
+                    .args(words.split(' '));
+                tools::run(command.arg("-d").arg(&tree).arg(&image))?;
+                remade(&place, &image, &format!("{words}, {which:?}"))?;
+            }
+        }
+        if holds_all {
+            // Of the last the kernel does not tell the holes where inline_data is.
+            for name in ["tib", "tib-no-data", "no-data"] {
+                fs::remove_file(tree.join("sparse").join(name))?;
+            }
+        }
+    }
+    awkward::teardown(&tree)?;
+    Ok(())
+}
+
+/// A place with an image of a few files, called `base.img`.
+fn base() -> Place {
+    let place = Place::new();
+    place.file("root/etc/motd", "Welcome.\n");
+    place.file("root/etc/issue", "Issue.\n");
+    place.file("root/var/cache/a", "cached\n");
+    place.file("root/var/cache/b", "cached\n");
+    let line = "setfattr -n user.a -v 1 root/etc/motd; setfattr -n user.b -v 2 root/etc/motd; \
+                touch -d 2030-01-01 root/etc/motd; mke4fs -q -d root base.img 16M; cp base.img image";
+    place.make(line);
+    place
+}
+
+#[test]
+fn what_is_asked_of_sources_is_asked_of_images() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let place = base();
+    for (flags, look, expected) in [
+        ("--exclude=var/cache/*", "ls -R image var", "cache\n"),
+        (
+            "--exclude=var --exclude=etc/issue",
+            "ls -R image",
+            "etc\netc/motd\nlost+found\n",
+        ),
+        (
+            "--owner=7:8",
+            "ls -l image etc | cut -c15-26 | sort -u",
+            "     7     8\n",
+        ),
+        (
+            "--xattr-exclude=user.a",
+            "ls --json image etc/motd | grep -o 'user[.].'",
+            "user.b\n",
+        ),
+        ("--size 32M", "ls image etc", "issue\nmotd\n"),
+    ] {
+        place.make(&format!("rm image; mke4fs -q -d base.img {flags} image"));
+        let output = place.shell(&format!("mke4fs {look}"));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{flags}");
+    }
+    place.make("rm image; SOURCE_DATE_EPOCH=1700000000 mke4fs -q -d base.img image");
+    let output = place.shell("mke4fs ls -l image etc/motd");
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(line.contains(" 2023-11-14T22:13:20.000000000Z "), "{line}");
+    // What is laid over replaces, and what is below stays.
+    place.file("over/etc/motd", "Over.\n");
+    place.make("rm image; mke4fs -q -d base.img -d over image");
+    let output = place.shell("mke4fs cat image etc/motd; mke4fs cat image etc/issue");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Over.\nIssue.\n");
+}
+
+#[test]
+fn what_was_found_is_kept_and_an_empty_directory_for_it_is_not() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let place = base();
+    let numbered = |place: &Place| {
+        let output = place.shell("mke4fs ls -l image | grep lost; mke4fs ls -R image lost+found");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    place.make(
+        "debugfs -w -R 'set_inode_field lost+found mode 040711' base.img 2>/dev/null; \
+                rm image; mke4fs -q -d base.img image",
+    );
+    assert!(
+        numbered(&place).starts_with("drwx------"),
+        "{}",
+        numbered(&place)
+    );
+    place.make(
+        "debugfs -w -R 'write root/etc/motd lost+found/#12' base.img >/dev/null 2>&1; \
+                rm image; mke4fs -q -d base.img image",
+    );
+    let shown = numbered(&place);
+    assert!(
+        shown.starts_with("drwx--x--x") && shown.ends_with("\n#12\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_cannot_be_a_source_is_refused() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let place = base();
+    let line = "rm image; gzip -k base.img; cp base.img secret.img; cp base.img verity.img; \
+                debugfs -w -R 'set_inode_field etc flags 0x80800' secret.img 2>/dev/null; \
+                debugfs -w -R 'feature encrypt' secret.img >/dev/null 2>&1; \
+                debugfs -w -R 'feature verity' verity.img >/dev/null 2>&1; \
+                debugfs -w -R 'set_inode_field etc/motd flags 0x180000' verity.img 2>/dev/null; true";
+    let prepared = place.shell(line);
+    assert!(
+        prepared.status.success(),
+        "{}",
+        String::from_utf8_lossy(&prepared.stderr)
+    );
+    for (line, expected) in [
+        (
+            "mke4fs -d base.img base.img",
+            "base.img is to be read, and is the output as well\n",
+        ),
+        (
+            "mke4fs -d ext4:base.img@0 base.img",
+            "base.img is to be read, and is the output as well\n",
+        ),
+        (
+            "mke4fs -d ext4:base.img@4k image",
+            "base.img: no ext2, ext3 or ext4 filesystem",
+        ),
+        ("mke4fs -d ext4:missing image", "missing"),
+        (
+            "mke4fs -d base.img.gz image",
+            "base.img.gz is compressed with gzip and holds an ext4 image; decompress it to a file first\n",
+        ),
+        (
+            "mke4fs -d - image < base.img",
+            "stdin is an ext4 image, which cannot be read from a stream; name its file or device\n",
+        ),
+        (
+            "mke4fs -d secret.img image",
+            "secret.img: etc is encrypted, and cannot be read without its key",
+        ),
+    ] {
+        let said = place.refusal(line);
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+    place.make("mke4fs -q -d secret.img --exclude=/etc image");
+    let said = place.make("rm image; mke4fs -q -d verity.img image");
+    assert!(said.contains("1 file lost what fs-verity adds"), "{said}");
+    let output = place.shell("mke4fs cat image etc/motd");
+    assert_eq!(output.stdout, b"Welcome.\n");
+}
+
+#[test]
+fn a_prefix_is_no_prefix_of_a_file_that_is_there() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let place = base();
+    place.directory("ext4:root/inside");
+    place.make("rm image; mke4fs -q -d ext4:root image; mke4fs ls image | grep -qx inside");
+    place.make("rm image; mke4fs -q -d ./ext4:root image; mke4fs ls image | grep -qx inside");
+    place.make("rm image; mke4fs -q -d ext4:base.img image; mke4fs ls image | grep -qx etc");
+}
