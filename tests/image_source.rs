@@ -7,12 +7,14 @@ use crate::common;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 
 use common::attrs::{Options, RootRule, Snapshot};
 use common::awkward;
-use common::mount::{Scratch, mount_ro};
+use common::mount::{Scratch, mount_ro, mount_rw};
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
+use mke4fs::read::{Filesystem, ImageFile};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -20,18 +22,31 @@ const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::Reference),
 ];
 
-/// What mke2fs is asked for, and whether files of a TiB fit.
-const KINDS: &[(&str, bool)] = &[
-    ("-t ext2 -b 4096 -I 128", true),
-    ("-t ext4 -b 4096", true),
-    ("-t ext4 -b 4096 -O bigalloc", true),
-    ("-t ext4 -b 4096 -O inline_data -I 512", false),
-    ("-t ext4 -b 4096 -O ea_inode,^metadata_csum,uninit_bg", true),
-    ("-t ext2 -b 1024", false),
-    ("-t ext3 -b 2048", false),
-    ("-t ext3 -b 1024 -I 128", false),
-    ("-t ext4 -b 2048 -O ^64bit", false),
-    ("-t ext4 -b 1024 -O meta_bg,^resize_inode", false),
+/// What a filesystem holds of the torture tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    All,
+    /// No files of a TiB.
+    Short,
+    /// Nothing with holes: the kernel does not tell where they are in an inode.
+    Whole,
+}
+
+/// What mke2fs is asked for, and what it then holds.
+const KINDS: &[(&str, Holds)] = &[
+    ("-t ext2 -b 4096 -I 128", Holds::All),
+    ("-t ext4 -b 4096", Holds::All),
+    ("-t ext4 -b 4096 -O bigalloc", Holds::All),
+    (
+        "-t ext4 -b 4096 -O ea_inode,^metadata_csum,uninit_bg",
+        Holds::All,
+    ),
+    ("-t ext2 -b 1024", Holds::Short),
+    ("-t ext3 -b 2048", Holds::Short),
+    ("-t ext3 -b 1024 -I 128", Holds::Short),
+    ("-t ext4 -b 2048 -O ^64bit", Holds::Short),
+    ("-t ext4 -b 1024 -O meta_bg,^resize_inode", Holds::Short),
+    ("-t ext4 -b 4096 -O inline_data -I 512", Holds::Whole),
 ];
 
 /// Makes an image of `image` in `place`, and compares what the kernel shows of both.
@@ -72,10 +87,18 @@ fn what_mke2fs_makes_is_a_source() -> Result<()> {
     };
     awkward::build(&tree, &options)?;
     let place = Place::new();
-    // The kinds that hold files of a TiB first, the others without those.
-    for holds_all in [true, false] {
+    for holds in [Holds::All, Holds::Short, Holds::Whole] {
+        match holds {
+            Holds::All => {}
+            Holds::Short => {
+                for name in ["tib", "tib-no-data"] {
+                    fs::remove_file(tree.join("sparse").join(name))?;
+                }
+            }
+            Holds::Whole => awkward::teardown_group(&tree, "sparse")?,
+        }
         let kinds = KINDS.iter().enumerate();
-        for (number, (words, _)) in kinds.filter(|(_, (_, all))| *all == holds_all) {
+        for (number, (words, _)) in kinds.filter(|(_, (_, held))| *held == holds) {
             for (turn, which) in Which::ALL.into_iter().enumerate() {
                 if !common::is_wide() && number % 2 != turn {
                     continue;
@@ -88,12 +111,6 @@ fn what_mke2fs_makes_is_a_source() -> Result<()> {
                     .args(words.split(' '));
                 tools::run(command.arg("-d").arg(&tree).arg(&image))?;
                 remade(&place, &image, &format!("{words}, {which:?}"))?;
-            }
-        }
-        if holds_all {
-            // Of the last the kernel does not tell the holes where inline_data is.
-            for name in ["tib", "tib-no-data", "no-data"] {
-                fs::remove_file(tree.join("sparse").join(name))?;
             }
         }
     }
@@ -204,11 +221,11 @@ fn what_cannot_be_a_source_is_refused() {
     for (line, expected) in [
         (
             "mke4fs -d base.img base.img",
-            "base.img is to be read, and is the output as well\n",
+            "base.img is a source and the output as well",
         ),
         (
             "mke4fs -d ext4:base.img@0 base.img",
-            "base.img is to be read, and is the output as well\n",
+            "base.img is a source and the output as well",
         ),
         (
             "mke4fs -d ext4:base.img@4k image",
@@ -248,4 +265,66 @@ fn a_prefix_is_no_prefix_of_a_file_that_is_there() {
     place.make("rm image; mke4fs -q -d ext4:root image; mke4fs ls image | grep -qx inside");
     place.make("rm image; mke4fs -q -d ./ext4:root image; mke4fs ls image | grep -qx inside");
     place.make("rm image; mke4fs -q -d ext4:base.img image; mke4fs ls image | grep -qx etc");
+}
+
+/// Fills a filesystem that is mounted at `root`, changes it, and takes some of it away again.
+fn live(root: &Path) -> Result<()> {
+    for round in 0..3 {
+        let dir = root.join(format!("round-{round}"));
+        fs::create_dir(&dir)?;
+        for number in 0..200 {
+            fs::write(dir.join(format!("file-{number}")), vec![b'l'; 50 * number])?;
+        }
+        let shell = format!(
+            "cd {}; ln file-1 hard; ln -s file-2 soft; setfattr -n user.a -v {round} file-3; \
+             mkfifo fifo; truncate -s 1M file-4; rm file-5?; mv file-6 ../moved-{round}",
+            dir.display()
+        );
+        tools::run(Command::new("sh").args(["-euc", &shell]))?;
+    }
+    fs::remove_dir_all(root.join("round-1"))?;
+    Ok(())
+}
+
+#[test]
+fn what_a_kernel_left_in_its_journal_arrives() -> Result<()> {
+    if !ready(&[NEEDS, &[Need::Program("xfs_io")]].concat()) {
+        return Ok(());
+    }
+    let place = Place::new();
+    let (image, copy) = (place.path("base.img"), place.path("copy.img"));
+    for words in [
+        "-t ext4",
+        "-t ext4 -b 1024 -O ^metadata_csum",
+        "-t ext3 -b 2048",
+    ] {
+        File::create(&image)?.set_len(64 << 20)?;
+        let arguments: Vec<&str> = words.split(' ').collect();
+        tools::mke2fs(&image, &arguments)?;
+        mount_rw(&image, |root| {
+            live(root)?;
+            let mut cut = Command::new("xfs_io");
+            cut.args(["-x", "-c", "shutdown -f"]).arg(root);
+            tools::run(&mut cut)
+        })??;
+        let replayed = Filesystem::open(ImageFile::open(&image)?)?.replayed_blocks();
+        assert!(replayed > 0, "{words}: its journal does not wait");
+        place.make("rm -f image; mke4fs -q --keep-root -d base.img image");
+        fs::copy(&image, &copy)?;
+        let mut expected = mount_rw(&copy, Snapshot::take)??;
+        assert!(expected.entries.len() > 300, "{words}: little was kept");
+        expected.entries.remove(&b"lost+found"[..]);
+        let options = Options {
+            root: RootRule::Kept,
+            ..Options::default()
+        };
+        let compare = |root: &Path| expected.compare(root, &options);
+        let differences = mount_ro(&place.path("image"), compare)??;
+        let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        assert!(lines.is_empty(), "{words}:\n{}", lines.join("\n"));
+        tools::report(&format!(
+            "-d of {words}, cut off: {replayed} blocks replayed, no difference"
+        ));
+    }
+    Ok(())
 }
