@@ -89,6 +89,11 @@ fn check() {
 }
 
 #[test]
+fn image_source() {
+    replay("image_source", targets::image_source::run);
+}
+
+#[test]
 fn read() {
     replay("read", targets::read::run);
 }

@@ -16,6 +16,7 @@ pub mod budget;
 pub mod check;
 pub mod differential;
 pub mod image;
+pub mod image_source;
 pub mod manifest;
 pub mod oci;
 pub mod options;

@@ -68,7 +68,7 @@ fn sound_facts() -> &'static [(Facts, bool)] {
 }
 
 /// The checker's images, and one whose journal waits.
-fn images() -> &'static [Sound] {
+pub fn images() -> &'static [Sound] {
     static IMAGES: OnceLock<Vec<Sound>> = OnceLock::new();
     IMAGES.get_or_init(|| {
         let others = check::images().iter();
