@@ -123,8 +123,14 @@ impl Builder {
     /// Adds what `source` holds, over what the sources before it hold: a directory in the place of one
     /// is merged with it, and all else replaces what has its name.
     #[must_use]
-    pub fn source(mut self, source: impl Source + 'static) -> Self {
-        self.wanted.sources.push(Box::new(source));
+    pub fn source(self, source: impl Source + 'static) -> Self {
+        self.boxed_source(Box::new(source))
+    }
+
+    /// Adds a source as [`source`](Self::source) does.
+    #[must_use]
+    pub(crate) fn boxed_source(mut self, source: Box<dyn Source>) -> Self {
+        self.wanted.sources.push(source);
         self
     }
 

@@ -1,11 +1,11 @@
-//! Given what is asked for, refuses an output that is to be read as well; never reads a byte of it.
+//! Given what is asked for, refuses an output that is to be read as well; never writes a byte of it.
 //!
 //! Whether the output is one of the files in a directory, the walk over that directory sees.
 
 use std::path::Path;
 
-use super::location;
 use super::request::Request;
+use super::sources::Named;
 use crate::options::Environment;
 use crate::source::Readable;
 use crate::sys;
@@ -48,19 +48,20 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
 
 fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
     const WHAT: &str = "a source";
+    let named = Named::of(source);
     #[cfg(all(unix, feature = "oci"))]
-    if let Some((path, _)) = super::images::image(source.as_os_str(), &|path| path.exists()) {
-        if sys::is_same_file(&path, output) || is_part_of_image(&path, output) {
+    if let Named::Container(path, _) = &named {
+        if sys::is_same_file(path, output) || is_part_of_image(path, output) {
             return Err(refusal(output, "a part of a source"));
         }
         return Ok(());
     }
-    let is_output = if source == "-" {
-        let stdin = sys::stdin_identity();
-        stdin.is_some() && stdin == sys::identity_at(output)
-    } else {
-        let image = location::marked(source).map(|location| location.path);
-        sys::is_same_file(image.as_deref().unwrap_or(source), output)
+    let is_output = match named.path() {
+        Some(path) => sys::is_same_file(path, output),
+        None => {
+            let stdin = sys::stdin_identity();
+            stdin.is_some() && stdin == sys::identity_at(output)
+        }
     };
     if is_output {
         return Err(refusal(output, WHAT));

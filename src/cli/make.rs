@@ -3,18 +3,15 @@
 use std::fmt;
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
-#[cfg(all(unix, feature = "oci"))]
-use super::images;
-use super::location::{self, Location, Start};
 use super::request::{Manner, Request, SizeWish};
+use super::sources::{Named, SPOOL_DIRECTORY, Wishes};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
 use crate::sink::{IfBusy, OpenError, Output, Sink, Undo, UndoError};
-use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -193,108 +190,36 @@ impl Asked<'_> {
         }
     }
 
-    /// Adds a source by what it is: `-` is what comes on stdin, a directory is one, an ext4 image begins
-    /// as one, and all else has to be an archive, but for what names a container image, or an ext4 image
-    /// by a prefix.
+    /// Adds a source by what it is.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        #[cfg(all(unix, feature = "oci"))]
-        if let Some((_, image)) = images::image(source.as_os_str(), &|path| path.exists()) {
-            return Ok(builder.source(self.image(image)));
-        }
-        if source == "-" {
-            return self.add_archive(builder, source);
-        }
-        if let Some(location) = location::marked(source) {
-            return self.add_image(builder, &location);
-        }
-        if std::fs::metadata(source).is_ok_and(|found| found.is_dir()) {
-            return self.add_directory(builder, source);
-        }
-        if is_image(source) {
-            return self.add_image(builder, &Location::whole(source));
-        }
-        if source.exists() {
-            self.add_archive(builder, source)
-        } else {
-            self.add_directory(builder, source)
-        }
+        Ok(builder.boxed_source(Named::of(source).open(&self.wishes())?))
     }
 
-    /// Adds an ext2, ext3 or ext4 image.
-    fn add_image(&self, builder: Builder, location: &Location) -> Result<Builder, Failure> {
-        let offset = match location.start {
-            Start::Offset(bytes) => bytes,
-            Start::Partition(_) => {
-                let (_, bytes) = location.open().map_err(io::Error::other)?;
-                bytes
-            }
-        };
-        let image = Image::open_at(&location.path, offset)
-            .keep_xattrs(!self.settings.no_copy_xattrs)
-            .exclude(self.patterns.clone());
-        Ok(builder.source(image))
-    }
-
-    #[cfg(all(unix, feature = "oci"))]
-    fn image(&self, image: source::oci::Image) -> source::oci::Image {
-        image
-            .platform(self.request.platform.clone())
-            .spool_in(self.spool_directory())
-            .threads(threads(self.request))
-            .keep_xattrs(!self.settings.no_copy_xattrs)
-            .exclude(self.patterns.clone())
-            .implied_time(self.settings.clock)
-    }
-
-    #[cfg(feature = "tar")]
-    fn add_archive(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        use crate::source::tar::Tar;
-
-        let archive = if source == "-" {
-            Tar::from_reader(stdin()?, "stdin")
-        } else {
-            Tar::open(source)
-        };
-        Ok(builder.source(
-            archive
-                .spool_in(self.spool_directory())
-                .keep_xattrs(!self.settings.no_copy_xattrs)
-                .exclude(self.patterns.clone())
-                .implied_time(self.settings.clock),
-        ))
+    /// How each source is read.
+    fn wishes(&self) -> Wishes<'_> {
+        Wishes {
+            keep_xattrs: !self.settings.no_copy_xattrs,
+            excluded: self.patterns,
+            one_file_system: self.request.one_file_system,
+            excluded_file: std::fs::metadata(&self.host.target.path).ok(),
+            threads: threads(self.request),
+            spool_directory: self.spool_directory(),
+            implied_time: self.settings.clock,
+            #[cfg(all(unix, feature = "oci"))]
+            platform: self.request.platform.clone(),
+        }
     }
 
     /// Where an archive is kept that cannot be read twice: beside the output, where there must be
     /// room, or with other large temporary files if that is a device, whose directory is in memory.
-    #[cfg(feature = "tar")]
-    fn spool_directory(&self) -> std::path::PathBuf {
+    fn spool_directory(&self) -> PathBuf {
         if let TargetKind::Device(_) = self.host.target.kind {
-            return "/var/tmp".into();
+            return SPOOL_DIRECTORY.into();
         }
         match self.host.target.path.parent() {
             Some(directory) if directory != "" => directory.to_owned(),
             _ => ".".into(),
         }
-    }
-
-    #[cfg(not(feature = "tar"))]
-    fn add_archive(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        unsupported(source)
-    }
-
-    #[cfg(unix)]
-    fn add_directory(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        use std::os::unix::fs::MetadataExt;
-
-        let mut directory = source::dir::Directory::new(source)
-            .keep_xattrs(!self.settings.no_copy_xattrs)
-            .exclude(self.patterns.clone())
-            .one_file_system(self.request.one_file_system)
-            .threads(threads(self.request));
-        if let Ok(output) = std::fs::metadata(&self.host.target.path) {
-            directory = directory.exclude_inode(output.dev(), output.ino());
-        }
-        Ok(builder.source(directory))
     }
 
     #[cfg(unix)]
@@ -319,33 +244,6 @@ impl Asked<'_> {
             format!("cannot copy {path}: --copy needs a Unix system; put it into an archive");
         Err(io::Error::new(io::ErrorKind::Unsupported, text).into())
     }
-
-    #[cfg(not(unix))]
-    fn add_directory(&self, _builder: Builder, source: &Path) -> Result<Builder, Failure> {
-        unsupported(source)
-    }
-}
-
-#[cfg(not(all(unix, feature = "tar")))]
-fn unsupported(source: &Path) -> Result<Builder, Failure> {
-    let path = source.as_os_str().as_encoded_bytes();
-    // What is missing is no matter of the system.
-    let found = std::fs::metadata(source);
-    let unread = found
-        .err()
-        .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
-    Err(Error::from(SourceError::read(path, unread)).into())
-}
-
-/// Standard input, whose reading a signal ends.
-#[cfg(all(unix, feature = "tar"))]
-fn stdin() -> io::Result<impl io::Read> {
-    sys::Stdin::new()
-}
-
-#[cfg(all(not(unix), feature = "tar"))]
-fn stdin() -> io::Result<impl io::Read> {
-    Ok(io::stdin())
 }
 
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.

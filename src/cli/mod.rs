@@ -19,6 +19,7 @@ mod mke4fs;
 mod partitions;
 mod request;
 mod rules;
+mod sources;
 mod telling;
 mod undo;
 mod verbs;

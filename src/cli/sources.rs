@@ -1,0 +1,192 @@
+//! Given what follows `-d`, says what it names, and opens it as a source; never reads a file in it.
+
+use std::io;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+#[cfg(all(unix, feature = "oci"))]
+use super::images;
+use super::location::{self, Location, Start};
+use super::make::Failure;
+use crate::source::image::{Image, is_image};
+use crate::source::patterns::Patterns;
+use crate::source::{self, Source};
+
+/// Where large temporary files go that have no better place.
+pub(super) const SPOOL_DIRECTORY: &str = "/var/tmp";
+
+/// What can hold files, by its name.
+pub(super) enum Named {
+    /// What comes on stdin, an archive.
+    Stdin,
+    Directory(PathBuf),
+    Archive(PathBuf),
+    /// An ext2, ext3 or ext4 image.
+    Image(Location),
+    #[cfg(all(unix, feature = "oci"))]
+    Container(PathBuf, Box<source::oci::Image>),
+}
+
+/// How sources are read.
+pub(super) struct Wishes<'a> {
+    pub(super) keep_xattrs: bool,
+    pub(super) excluded: &'a Patterns,
+    pub(super) one_file_system: bool,
+    /// A file that is no part of any source, such as the output.
+    pub(super) excluded_file: Option<std::fs::Metadata>,
+    pub(super) threads: NonZero<usize>,
+    /// Where an archive is kept that cannot be read twice.
+    pub(super) spool_directory: PathBuf,
+    /// The time of directories that an archive only implies.
+    pub(super) implied_time: i64,
+    #[cfg(all(unix, feature = "oci"))]
+    pub(super) platform: Option<source::oci::Platform>,
+}
+
+impl Named {
+    /// What `name` names: `-` is what comes on stdin, a directory is one, an ext4 image begins as one, and
+    /// all else has to be an archive, but for what names a container image, or an ext4 image by a prefix or
+    /// with the place in its file.
+    pub(super) fn of(name: &Path) -> Self {
+        #[cfg(all(unix, feature = "oci"))]
+        if let Some((path, image)) = images::image(name.as_os_str(), &|path| path.exists()) {
+            return Self::Container(path, Box::new(image));
+        }
+        if name == "-" {
+            return Self::Stdin;
+        }
+        if let Some(location) = location::marked(name) {
+            return Self::Image(location);
+        }
+        if std::fs::metadata(name).is_ok_and(|found| found.is_dir()) {
+            return Self::Directory(name.to_owned());
+        }
+        if is_image(name) {
+            return Self::Image(Location::whole(name));
+        }
+        if name.exists() {
+            return Self::Archive(name.to_owned());
+        }
+        let location = Location::of(name.as_os_str(), &|path| path.exists());
+        if location.path != name && location.path.exists() {
+            return Self::Image(location);
+        }
+        Self::Directory(name.to_owned())
+    }
+
+    /// The file or directory, unless it is stdin.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::Directory(path) | Self::Archive(path) => Some(path),
+            Self::Image(location) => Some(&location.path),
+            #[cfg(all(unix, feature = "oci"))]
+            Self::Container(path, _) => Some(path),
+        }
+    }
+
+    /// Opens it.
+    pub(super) fn open(self, wishes: &Wishes<'_>) -> Result<Box<dyn Source>, Failure> {
+        match self {
+            Self::Stdin => wishes.archive(None),
+            Self::Directory(path) => wishes.directory(&path),
+            Self::Archive(path) => wishes.archive(Some(&path)),
+            Self::Image(location) => wishes.image(&location),
+            #[cfg(all(unix, feature = "oci"))]
+            Self::Container(_, image) => Ok(wishes.container(*image)),
+        }
+    }
+}
+
+impl Wishes<'_> {
+    fn image(&self, location: &Location) -> Result<Box<dyn Source>, Failure> {
+        let offset = match location.start {
+            Start::Offset(bytes) => bytes,
+            Start::Partition(_) => {
+                let (_, bytes) = location.open().map_err(io::Error::other)?;
+                bytes
+            }
+        };
+        let image = Image::open_at(&location.path, offset)
+            .keep_xattrs(self.keep_xattrs)
+            .exclude(self.excluded.clone());
+        Ok(Box::new(image))
+    }
+
+    #[cfg(all(unix, feature = "oci"))]
+    fn container(&self, image: source::oci::Image) -> Box<dyn Source> {
+        let image = image
+            .platform(self.platform.clone())
+            .spool_in(self.spool_directory.clone())
+            .threads(self.threads)
+            .keep_xattrs(self.keep_xattrs)
+            .exclude(self.excluded.clone())
+            .implied_time(self.implied_time);
+        Box::new(image)
+    }
+
+    #[cfg(feature = "tar")]
+    fn archive(&self, path: Option<&Path>) -> Result<Box<dyn Source>, Failure> {
+        use crate::source::tar::Tar;
+
+        let archive = match path {
+            Some(path) => Tar::open(path),
+            None => Tar::from_reader(stdin()?, "stdin"),
+        };
+        let archive = archive
+            .spool_in(self.spool_directory.clone())
+            .keep_xattrs(self.keep_xattrs)
+            .exclude(self.excluded.clone())
+            .implied_time(self.implied_time);
+        Ok(Box::new(archive))
+    }
+
+    #[cfg(not(feature = "tar"))]
+    fn archive(&self, path: Option<&Path>) -> Result<Box<dyn Source>, Failure> {
+        unsupported(path.unwrap_or(Path::new("-")))
+    }
+
+    #[cfg(unix)]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
+    fn directory(&self, path: &Path) -> Result<Box<dyn Source>, Failure> {
+        use std::os::unix::fs::MetadataExt;
+
+        let mut directory = source::dir::Directory::new(path)
+            .keep_xattrs(self.keep_xattrs)
+            .exclude(self.excluded.clone())
+            .one_file_system(self.one_file_system)
+            .threads(self.threads);
+        if let Some(excluded) = &self.excluded_file {
+            directory = directory.exclude_inode(excluded.dev(), excluded.ino());
+        }
+        Ok(Box::new(directory))
+    }
+
+    #[cfg(not(unix))]
+    fn directory(&self, path: &Path) -> Result<Box<dyn Source>, Failure> {
+        unsupported(path)
+    }
+}
+
+#[cfg(not(all(unix, feature = "tar")))]
+fn unsupported(source: &Path) -> Result<Box<dyn Source>, Failure> {
+    let path = source.as_os_str().as_encoded_bytes();
+    // What is missing is no matter of the system.
+    let found = std::fs::metadata(source);
+    let unread = found
+        .err()
+        .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
+    let error = source::SourceError::read(path, unread);
+    Err(crate::Error::from(error).into())
+}
+
+/// Standard input, whose reading a signal ends.
+#[cfg(all(unix, feature = "tar"))]
+fn stdin() -> io::Result<impl io::Read> {
+    crate::sys::Stdin::new()
+}
+
+#[cfg(all(not(unix), feature = "tar"))]
+fn stdin() -> io::Result<impl io::Read> {
+    Ok(io::stdin())
+}
