@@ -69,12 +69,14 @@ pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod diff;
 pub mod emit;
 mod error;
 pub mod export;
 pub mod feature;
 pub mod geometry;
 pub mod layout;
+pub mod map;
 pub mod ondisk;
 pub mod options;
 mod plan;
@@ -89,6 +91,7 @@ pub mod units;
 pub mod work;
 
 pub use builder::{Builder, Built, Plan, Ready, Sparse, Warning};
+pub use diff::diff;
 pub use error::Error;
 pub use plan::Fit;
 pub use summary::{NodeCounts, Summary};

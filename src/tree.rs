@@ -444,6 +444,11 @@ impl Tree {
         self.node(id).entries()
     }
 
+    /// Whether the node called `id` is a directory.
+    pub(crate) fn is_directory(&self, id: NodeId) -> bool {
+        matches!(self.node(id).kind, Kind::Directory(_))
+    }
+
     /// The attributes in the set `id`, in the order of their names' bytes.
     pub fn xattrs(&self, id: XattrSetId) -> &[Xattr] {
         &self.xattr_sets[id.index()]

@@ -107,26 +107,7 @@ impl Volume<'_> {
     ///
     /// Memory: the extents, and the nodes on the way to them.
     pub(crate) fn extents(&self, inode: &Inode, range: Range<u64>) -> Result<Vec<Extent>> {
-        let mut gather = Gather {
-            volume: self,
-            inode,
-            extents: Vec::new(),
-            nodes: HashSet::new(),
-        };
-        if inode.has_inline_data() || range.is_empty() {
-            return Ok(gather.extents);
-        }
-        let root = &inode.stored().i_block;
-        if inode.has_flag(FLAG_EXTENTS) {
-            let tree = extents::Tree {
-                sb: &self.sb,
-                seed: inode.seed(&self.sb),
-                range: range.clone(),
-            };
-            tree.walk(root, &mut gather)?;
-        } else {
-            block_map::walk(&self.sb, root, &range, &mut gather)?;
-        }
+        let gather = self.gather(inode, &range)?;
         let cut = gather.extents.into_iter().filter_map(|extent| {
             let start = extent.logical.max(range.start);
             let end = extent.end().min(range.end);
@@ -138,6 +119,39 @@ impl Volume<'_> {
             })
         });
         Ok(cut.collect())
+    }
+
+    /// All extents, and in ascending order the blocks that hold the map itself.
+    pub(crate) fn extents_and_nodes(&self, inode: &Inode) -> Result<(Vec<Extent>, Vec<Block>)> {
+        let gather = self.gather(inode, &(0..u64::MAX))?;
+        let mut nodes: Vec<Block> = gather.nodes.into_iter().collect();
+        nodes.sort_unstable();
+        Ok((gather.extents, nodes))
+    }
+
+    /// What a map has in `range` and, of an extent that reaches out of it, around it.
+    fn gather<'v>(&'v self, inode: &'v Inode, range: &Range<u64>) -> Result<Gather<'v>> {
+        let mut gather = Gather {
+            volume: self,
+            inode,
+            extents: Vec::new(),
+            nodes: HashSet::new(),
+        };
+        if inode.has_inline_data() || range.is_empty() {
+            return Ok(gather);
+        }
+        let root = &inode.stored().i_block;
+        if inode.has_flag(FLAG_EXTENTS) {
+            let tree = extents::Tree {
+                sb: &self.sb,
+                seed: inode.seed(&self.sb),
+                range: range.clone(),
+            };
+            tree.walk(root, &mut gather)?;
+        } else {
+            block_map::walk(&self.sb, root, range, &mut gather)?;
+        }
+        Ok(gather)
     }
 }
 

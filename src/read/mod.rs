@@ -230,6 +230,20 @@ impl<'a> Filesystem<'a> {
         self.volume.extents(inode, 0..u64::MAX)
     }
 
+    /// Where the blocks of an inode are, and the blocks that hold the map of them: the nodes of its extent
+    /// tree or its indirect blocks.
+    ///
+    /// # Errors
+    /// As [`extents`](Self::extents).
+    pub fn extents_and_nodes(&self, inode: &Inode) -> Result<(Vec<Extent>, Vec<units::Block>)> {
+        self.volume.extents_and_nodes(inode)
+    }
+
+    /// An inode, sound, whether in use or not.
+    pub(crate) fn any_inode(&self, ino: Ino) -> Result<Inode> {
+        self.volume.any_inode(ino)
+    }
+
     /// The inode at a path, symbolic links followed.
     ///
     /// # Errors

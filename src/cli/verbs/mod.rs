@@ -6,8 +6,10 @@
 
 mod cat;
 mod check;
+mod diff;
 mod image;
 mod ls;
+mod map;
 mod tar;
 
 use std::ffi::{OsStr, OsString};
@@ -20,7 +22,14 @@ use super::{Failed, tell, warn};
 use crate::sys;
 
 /// All verbs, in the order of the help.
-pub(super) const VERBS: &[Verb] = &[ls::VERB, cat::VERB, tar::VERB, check::VERB];
+pub(super) const VERBS: &[Verb] = &[
+    ls::VERB,
+    cat::VERB,
+    tar::VERB,
+    check::VERB,
+    diff::VERB,
+    map::VERB,
+];
 
 /// What the command does beside making filesystems.
 pub(super) struct Verb {

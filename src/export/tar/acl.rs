@@ -16,7 +16,7 @@ pub(super) fn of_attribute(name: &[u8], value: &[u8]) -> Option<(&'static [u8], 
 }
 
 /// Entries such as `user:1000:r--`, apart by commas.
-fn text(value: &[u8]) -> Option<String> {
+pub(crate) fn text(value: &[u8]) -> Option<String> {
     let (version, rest) = value.split_first_chunk()?;
     let (entries, []) = rest.as_chunks::<8>() else {
         return None;

@@ -5,7 +5,7 @@
 //! (`SCHILY.fflags`), and files with holes as GNU tar's sparse format 1.0. The same filesystem makes the
 //! same bytes: members stand in the order of their names' bytes, each directory before what it holds.
 
-mod acl;
+pub(crate) mod acl;
 mod header;
 
 use std::collections::HashMap;

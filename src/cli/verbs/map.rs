@@ -1,0 +1,27 @@
+//! Given an image, writes a picture of who owns which of its blocks to standard output; never to a file.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use super::{Trouble, Verb, image, write_out};
+use crate::map::Map;
+
+pub(super) const VERB: Verb = Verb {
+    name: "map",
+    about: "Draw what owns the blocks of an image, as SVG: mke4fs map IMAGE > map.svg",
+    arguments,
+    run,
+    trouble: 1,
+};
+
+fn arguments(command: Command) -> Command {
+    image::arguments(command)
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+    let (filesystem, name) = image::filesystem(matches)?;
+    let map = Map::of(&filesystem).map_err(|error| Trouble::Line(format!("{name}: {error}")))?;
+    write_out(&map.svg())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,277 @@
+//! Given two trees, says in what they differ: names, what each file is and says of itself, hard links,
+//! extended attributes and file data; never where anything lies.
+//!
+//! Two trees are the same where the filesystems made of them would hold the same files. So data is
+//! compared as it is read, and holes are no difference; the order of declaration is none either.
+//!
+//! ```
+//! use mke4fs::diff::{Attribute, Finding};
+//! use mke4fs::tree::{Content, Metadata, NodeId, Tree};
+//!
+//! let tree = |text: &'static [u8]| {
+//!     let mut tree = Tree::new(Metadata::default());
+//!     tree.file(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
+//!     tree.finish()?;
+//!     Ok::<Tree, mke4fs::tree::TreeError>(tree)
+//! };
+//! let (a, b) = (tree(b"Welcome.\n")?, tree(b"Welcome!\n")?);
+//! let found = mke4fs::diff(&a, &b)?;
+//! assert_eq!(found.len(), 1);
+//! assert_eq!(found[0].path, b"motd");
+//! assert_eq!(found[0].finding, Finding::Data { first: 7 });
+//! assert_eq!(found[0].finding.attribute(), Some(Attribute::Data));
+//! assert!(mke4fs::diff(&a, &a)?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod attribute;
+mod compare;
+mod data;
+mod links;
+mod pairs;
+
+use std::fmt;
+use std::io;
+use std::num::NonZero;
+use std::thread;
+
+use crate::tree::{Device, Flags, Kind, Tree};
+use crate::units::Timestamp;
+
+pub use attribute::{Attribute, Attributes};
+use compare::Comparison;
+
+/// In what two trees differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference<'a> {
+    /// The file's path from the root, without a slash in front: empty for the root itself. A file with
+    /// several names is told of by the first that both trees have, except where a name is missing or the
+    /// links themselves differ.
+    pub path: Vec<u8>,
+    /// What is different there.
+    pub finding: Finding<'a>,
+}
+
+/// What differs at a path; pairs are what the first tree has and what the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding<'a> {
+    /// Only the first tree has the name; of a directory, nothing is told of what is below.
+    OnlyInA(FileType),
+    /// Only the second tree has the name; of a directory, nothing is told of what is below.
+    OnlyInB(FileType),
+    /// What kind of file it is. What only one kind has is not compared then.
+    Type(FileType, FileType),
+    /// The permissions, setuid, setgid and sticky bits.
+    Mode(u16, u16),
+    /// The owner.
+    Uid(u32, u32),
+    /// The group.
+    Gid(u32, u32),
+    /// When it was read last.
+    Atime(Timestamp, Timestamp),
+    /// When it was written last.
+    Mtime(Timestamp, Timestamp),
+    /// When it was changed last.
+    Ctime(Timestamp, Timestamp),
+    /// The flags of `chattr`.
+    Flags(Flags, Flags),
+    /// Which names lead to the same file.
+    Links(Links, Links),
+    /// The numbers of a device.
+    Device(Device, Device),
+    /// Where a symbolic link leads.
+    Target(&'a [u8], &'a [u8]),
+    /// An extended attribute, an ACL among them: its name, and its values where there is one.
+    Xattr(&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>),
+    /// The sizes of files, in bytes. The data of such is not read.
+    Size(u64, u64),
+    /// The data of files of one size.
+    Data {
+        /// The first byte that differs, counted from 0.
+        first: u64,
+    },
+}
+
+impl Finding<'_> {
+    /// The attribute that differs; none where one tree lacks the name.
+    pub fn attribute(&self) -> Option<Attribute> {
+        Some(match self {
+            Self::OnlyInA(_) | Self::OnlyInB(_) => return None,
+            Self::Type(..) => Attribute::Type,
+            Self::Mode(..) => Attribute::Mode,
+            Self::Uid(..) => Attribute::Uid,
+            Self::Gid(..) => Attribute::Gid,
+            Self::Atime(..) => Attribute::Atime,
+            Self::Mtime(..) => Attribute::Mtime,
+            Self::Ctime(..) => Attribute::Ctime,
+            Self::Flags(..) => Attribute::Flags,
+            Self::Links(..) => Attribute::Links,
+            Self::Device(..) => Attribute::Device,
+            Self::Target(..) => Attribute::Target,
+            Self::Xattr(..) => Attribute::Xattrs,
+            Self::Size(..) | Self::Data { .. } => Attribute::Data,
+        })
+    }
+}
+
+/// The names of a file that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// How many it has.
+    pub names: u32,
+    /// The first of them, in the order of a walk that takes names by their bytes.
+    pub first: Vec<u8>,
+}
+
+/// What kind of file something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileType {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl FileType {
+    fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::File(_) => Self::File,
+            Kind::Directory(_) => Self::Directory,
+            Kind::Symlink(_) => Self::Symlink,
+            Kind::CharDevice(_) => Self::CharDevice,
+            Kind::BlockDevice(_) => Self::BlockDevice,
+            Kind::Fifo => Self::Fifo,
+            Kind::Socket => Self::Socket,
+        }
+    }
+
+    /// What it is called in one word, such as `symlink` or `char_device`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::CharDevice => "char_device",
+            Self::BlockDevice => "block_device",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+        }
+    }
+}
+
+/// How trees are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiffOptions {
+    ignored: Attributes,
+    threads: Option<NonZero<usize>>,
+}
+
+impl DiffOptions {
+    /// Everything is compared, by as many threads as the program may use.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does not compare these.
+    pub fn ignore(&mut self, attributes: Attributes) -> &mut Self {
+        self.ignored = self.ignored.with(attributes);
+        self
+    }
+
+    /// Reads file data with so many threads. What is found does not depend on it.
+    pub fn threads(&mut self, threads: NonZero<usize>) -> &mut Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    fn threads_used(&self) -> usize {
+        let asked = self
+            .threads
+            .or_else(|| thread::available_parallelism().ok());
+        asked.map_or(1, NonZero::get)
+    }
+}
+
+/// Why trees could not be compared to the end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// File data cannot be read.
+    Read {
+        /// What its source calls it.
+        name: Vec<u8>,
+        /// Why.
+        error: io::Error,
+    },
+    /// Whoever was to be told of a difference failed.
+    Told(io::Error),
+}
+
+impl fmt::Display for DiffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { name, error } => {
+                write!(f, "cannot read {}: {error}", name.escape_ascii())
+            }
+            Self::Told(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DiffError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { error, .. } | Self::Told(error) => Some(error),
+        }
+    }
+}
+
+/// All differences between two finished trees, in the order of a walk that takes names by their bytes.
+///
+/// They are held together; [`diff_each`] gives them one by one, and can leave some out.
+///
+/// # Errors
+/// Where file data cannot be read.
+pub fn diff<'a>(a: &'a Tree, b: &'a Tree) -> Result<Vec<Difference<'a>>, DiffError> {
+    let mut found = Vec::new();
+    diff_each(a, b, &DiffOptions::new(), &mut |difference| {
+        found.push(difference);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Gives to `each` all differences between two finished trees, in the order of a walk that takes names by
+/// their bytes.
+///
+/// Data is read first, in parallel, 256 KiB at a time for each thread, and only of files that are of one size
+/// in both trees; what is a hole in both is not read. Beside the trees it takes some 16 bytes of memory for
+/// each file that has data.
+///
+/// # Errors
+/// Where file data cannot be read, or `each` fails.
+pub fn diff_each<'a>(
+    a: &'a Tree,
+    b: &'a Tree,
+    options: &DiffOptions,
+    each: &mut dyn FnMut(Difference<'a>) -> io::Result<()>,
+) -> Result<(), DiffError> {
+    let comparison = Comparison::new([a, b], options);
+    let data = if options.ignored.has(Attribute::Data) {
+        data::Differing::default()
+    } else {
+        data::compare([a, b], &comparison.files(), options.threads_used())?
+    };
+    comparison.tell(&data, each)
+}
