@@ -4,10 +4,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::partitions::{self, PartitionError};
-use crate::read::ImageFile;
+use crate::read::{ImageFile, ReadAt as _};
 use crate::source::Readable;
 use crate::sys;
 
@@ -95,18 +96,27 @@ impl Location {
     /// # Errors
     /// Where it cannot be opened, or has no such partition.
     pub(super) fn open(&self) -> Result<(ImageFile, u64), LocationError> {
+        self.open_range().map(|(image, range)| (image, range.start))
+    }
+
+    /// Opens the image, and says which of its bytes are the filesystem's: up to the end of its partition, or
+    /// else of the file.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or has no such partition.
+    pub(super) fn open_range(&self) -> Result<(ImageFile, Range<u64>), LocationError> {
         let told = |cause| LocationError {
             path: self.path.clone(),
             cause,
         };
         let image = ImageFile::open(&self.path).map_err(|error| told(Cause::Open(error)))?;
-        let offset = match self.start {
-            Start::Offset(bytes) => bytes,
+        let range = match self.start {
+            Start::Offset(bytes) => bytes..image.size_bytes(),
             Start::Partition(number) => {
-                partitions::start(&image, number).map_err(|error| told(Cause::Partition(error)))?
+                partitions::range(&image, number).map_err(|error| told(Cause::Partition(error)))?
             }
         };
-        Ok((image, offset))
+        Ok((image, range))
     }
 }
 

@@ -1,10 +1,11 @@
-//! Given a disk and the number of a partition, says where that begins; never what is in it.
+//! Given a disk and the number of a partition, says where that begins and ends; never what is in it.
 //!
 //! Tables of both kinds: GPT (UEFI Specification, 5.3), and MBR with its logical partitions, which are
 //! numbered from 5 on as the kernel does (`block/partitions/msdos.c`).
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 use bytemuck::pod_read_unaligned;
 use gpt_disk_types::{GptHeader, GptPartitionEntry, MasterBootRecord, MbrPartitionRecord};
@@ -64,8 +65,8 @@ impl From<io::Error> for PartitionError {
     }
 }
 
-/// Where partition `number` of `disk` begins, in bytes.
-pub(super) fn start(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
+/// The bytes of partition `number` of `disk`.
+pub(super) fn range(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> {
     for sector in GPT_SECTORS {
         let mut bytes = [0; size_of::<GptHeader>()];
         match disk.read_exact_at(sector, &mut bytes) {
@@ -85,7 +86,7 @@ fn in_gpt(
     header: &GptHeader,
     sector: u64,
     number: u32,
-) -> Result<u64, PartitionError> {
+) -> Result<Range<u64>, PartitionError> {
     let size = header.header_size.to_u32();
     let is_plain = usize::try_from(size).is_ok_and(|size| size == size_of::<GptHeader>());
     if is_plain && header.header_crc32 != header.calculate_header_crc32() {
@@ -109,18 +110,21 @@ fn in_gpt(
     if !entry.is_used() {
         return Err(missing);
     }
-    let first = entry.starting_lba.to_u64();
-    first.checked_mul(sector).ok_or(PartitionError::Damaged)
+    let first = entry.starting_lba.to_u64().checked_mul(sector);
+    let behind = entry.ending_lba.to_u64().checked_add(1);
+    let behind = behind.and_then(|behind| behind.checked_mul(sector));
+    let range = first.zip(behind).map(|(first, behind)| first..behind);
+    range.ok_or(PartitionError::Damaged)
 }
 
-fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
+fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> {
     let record = boot_record(disk, 0)?.ok_or(PartitionError::NoTable)?;
     let missing = PartitionError::Missing { number };
     if number < FIRST_LOGICAL {
         let primary = usize::try_from(number - 1).ok();
         let found = primary.and_then(|at| record.partitions.get(at));
         let found = found.filter(|found| is_used(found)).ok_or(missing)?;
-        return Ok(first_sector(found) * MBR_SECTOR);
+        return Ok(bytes_of(found, 0));
     }
     let extended = record.partitions.iter().find(|found| is_extended(found));
     let extended = first_sector(extended.ok_or(PartitionError::Missing { number })?);
@@ -131,7 +135,7 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
             return Err(missing);
         };
         let [own, next, ..] = &table.partitions;
-        last = Some(at + first_sector(own)).filter(|_| is_used(own));
+        last = is_used(own).then(|| bytes_of(own, at));
         // Without a next one, it is the same again, which has no more.
         at = if is_extended(next) {
             extended + first_sector(next)
@@ -140,7 +144,14 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<u64, PartitionError> {
         };
     }
     let last = last.filter(|_| number <= MOST_PARTITIONS);
-    last.map(|sector| sector * MBR_SECTOR).ok_or(missing)
+    last.ok_or(missing)
+}
+
+/// The bytes of a partition whose first sector is counted from `base`.
+fn bytes_of(record: &MbrPartitionRecord, base: u64) -> Range<u64> {
+    let first = base + first_sector(record);
+    let behind = first + u64::from(record.size_in_lba.to_u32());
+    first * MBR_SECTOR..behind * MBR_SECTOR
 }
 
 /// The boot record of a sector, if it is one.
