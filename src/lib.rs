@@ -75,6 +75,7 @@ mod error;
 pub mod export;
 pub mod feature;
 pub mod geometry;
+pub mod grow;
 pub mod layout;
 pub mod map;
 pub mod ondisk;

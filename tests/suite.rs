@@ -26,6 +26,7 @@ mod faults;
 mod features;
 mod features_content;
 mod golden;
+mod grow;
 mod huge;
 mod identity;
 mod image_source;

@@ -116,6 +116,14 @@ impl<'a> Filesystem<'a> {
         Ok(Self { volume })
     }
 
+    /// A block as it is after a replay of the journal.
+    ///
+    /// # Errors
+    /// Where it is outside the filesystem or cannot be read.
+    pub(crate) fn block(&self, block: units::Block) -> Result<Vec<u8>> {
+        self.volume.block(block)
+    }
+
     /// The superblock, as it is after a replay of the journal.
     pub fn superblock(&self) -> &Superblock {
         &self.volume.sb

@@ -16,7 +16,7 @@ use crate::units::{Block, BlockSize, Run};
 /// `EXT4_FEATURE_INCOMPAT_RECOVER`: the journal holds what has to be replayed.
 pub(crate) const RECOVER: u32 = 0x4;
 /// `EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT`: the orphan file may hold orphans.
-const ORPHAN_PRESENT: u32 = 0x1_0000;
+pub(crate) const ORPHAN_PRESENT: u32 = 0x1_0000;
 /// `EXT4_FEATURE_COMPAT_DIR_PREALLOC`, which says nothing about the format.
 const DIR_PREALLOC: u32 = 0x1;
 /// The superblock's newest revision: after the original the dynamic one.

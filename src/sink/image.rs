@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Memory, Sink};
+use super::{File, Memory, Sink};
 use crate::sys;
 
 /// Bytes that can be read at any place, by several threads at once.
@@ -71,6 +71,16 @@ impl ReadAt for [u8] {
 }
 
 impl ReadAt for Memory {
+    fn size_bytes(&self) -> u64 {
+        Sink::size_bytes(self)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buffer)
+    }
+}
+
+impl ReadAt for File {
     fn size_bytes(&self) -> u64 {
         Sink::size_bytes(self)
     }

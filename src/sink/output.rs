@@ -205,6 +205,12 @@ impl Output {
         guard.file.grow(end)
     }
 
+    /// Leaves the output as it is now: whoever changed the filesystem in it kept it sound.
+    pub fn keep(self) {
+        let Self(mut guard) = self;
+        guard.kept = true;
+    }
+
     /// Begins to write an image to its bytes, `image`; no other is touched.
     ///
     /// A regular file that ends before the image is grown to its end, and never cut unless it is

@@ -1,12 +1,13 @@
 //! Given the arguments behind our own name, does what the verb says that they begin with; never by a name
 //! of mke2fs's.
 //!
-//! A verb is a file here and a row of [`VERBS`]. It reads images and writes to standard output; a file
-//! that is to be made and is called like a verb is written `./ls`.
+//! A verb is a file here and a row of [`VERBS`]. It reads images and writes to standard output, but for
+//! `grow`, which changes one. A file that is to be made and is called like a verb is written `./ls`.
 
 mod cat;
 mod check;
 mod diff;
+mod grow;
 mod image;
 mod ls;
 mod map;
@@ -29,6 +30,7 @@ pub(super) const VERBS: &[Verb] = &[
     check::VERB,
     diff::VERB,
     map::VERB,
+    grow::VERB,
 ];
 
 /// What the command does beside making filesystems.
