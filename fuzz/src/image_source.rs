@@ -74,7 +74,7 @@ fn made(filesystem: &Arc<Filesystem<'static>>) -> Option<Memory> {
         .block_size(1024);
     let source = Image::reading(filesystem.clone(), "image");
     let builder = Builder::new(options, host()).source(source);
-    let plan = builder.keep_root(true).fit(Fit::Auto).plan().ok()?;
+    let plan = builder.keep_root(true).fit(Fit::Minimum).plan().ok()?;
     let memory = Memory::new(plan.size_bytes());
     let writing = Writing {
         threads: NonZero::<usize>::MIN,
@@ -121,7 +121,9 @@ fn next(filesystem: &Filesystem<'_>, walk: &mut Walk<'_>) -> Option<WalkEntry> {
 
 fn same(old: &Filesystem<'_>, one: &Inode, new: &Filesystem<'_>, other: &Inode) {
     let facts = |inode: &Inode| {
-        let size = if inode.is_dir() { 0 } else { inode.size() };
+        // Of anything else it means nothing, or is the filesystem's own.
+        let has_size = inode.is_file() || inode.is_symlink();
+        let size = has_size.then(|| inode.size());
         let owner = (inode.uid(), inode.gid());
         let times = (inode.atime(), inode.mtime(), inode.ctime());
         (inode.mode(), owner, size, times, inode.device())
