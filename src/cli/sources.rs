@@ -36,8 +36,16 @@ pub(super) struct Wishes<'a> {
     pub(super) excluded_file: Option<std::fs::Metadata>,
     pub(super) threads: NonZero<usize>,
     /// Where an archive is kept that cannot be read twice.
+    #[cfg_attr(
+        not(feature = "tar"),
+        allow(dead_code, reason = "it is about archives")
+    )]
     pub(super) spool_directory: PathBuf,
     /// The time of directories that an archive only implies.
+    #[cfg_attr(
+        not(feature = "tar"),
+        allow(dead_code, reason = "it is about archives")
+    )]
     pub(super) implied_time: i64,
     #[cfg(all(unix, feature = "oci"))]
     pub(super) platform: Option<source::oci::Platform>,

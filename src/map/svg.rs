@@ -158,7 +158,7 @@ fn legend(text: &mut String, map: &Map, shown: &[BlockOwner]) {
                  stroke=\"#5b6670\" stroke-width=\"0.5\"/><text x=\"22\" y=\"11\">{name}</text>\
                  <text class=\"n\" x=\"232\" y=\"11\">{}</text>\
                  <text class=\"n\" x=\"306\" y=\"11\">{}</text>\
-                 <text class=\"n\" x=\"358\" y=\"11\">{share}</text></g>",
+                 <text class=\"n\" x=\"366\" y=\"11\">{share}</text></g>",
                 Grouped(blocks),
                 Size(bytes),
             ),
