@@ -38,7 +38,7 @@ use std::thread;
 use crate::tree::{Device, Flags, Kind, Tree};
 use crate::units::Timestamp;
 
-pub use attribute::{Attribute, Attributes};
+pub use attribute::{Attribute, Attributes, UnknownAttribute};
 use compare::Comparison;
 
 /// In what two trees differ.
