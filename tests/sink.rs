@@ -634,6 +634,7 @@ mod stopped {
         let Ok(path) = std::env::var("SINK_TEST_OUTPUT") else {
             return;
         };
+        mke4fs::cancel::ignore_file_size_signal().unwrap();
         let cancel = Cancel::by_signals().unwrap();
         let outcome = write_until_stopped(Path::new(&path), &cancel);
         cancel.die_of_signal().unwrap();

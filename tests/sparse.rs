@@ -396,7 +396,8 @@ fn a_directory_that_cannot_fit_is_refused_unread() {
     sized.expect("a file");
     // What a shell has read counts what those that it waited for have (proc_pid_io(5)).
     let read = || {
-        let line = "mke4fs -q -n -b 1024 -d root existing 2>&1 || true; cat /proc/$$/io";
+        let line =
+            "mke4fs -q -n -b 1024 --size keep -d root existing 2>&1 || true; cat /proc/$$/io";
         let said = String::from_utf8(place.shell(line).stdout).expect("it is UTF-8");
         let read = said.split("rchar: ").nth(1);
         let read = read.and_then(|rest| rest.lines().next()?.parse::<u64>().ok());
