@@ -184,6 +184,32 @@ fn one_undo_file_goes_back_over_several_runs() -> Result<()> {
     assert_same(&image, &old, "four runs")
 }
 
+/// An undo file has blocks as long as those of the filesystem that it was begun for: e2undo takes no key
+/// of more than 512 of them.
+#[test]
+fn an_undo_file_of_short_blocks_goes_on() -> Result<()> {
+    if !ready(&NEEDS) {
+        return Ok(());
+    }
+    let dir = making::workplace()?;
+    let image = dir.path().join("img");
+    fs::write(&image, junk(40 << 20))?;
+    let words = "-t ext4 -b 1024 img";
+    tools::run(&mut mke2fs(Whose::Reference, dir.path(), words)?)?;
+    let old = fs::read(&image)?;
+    let mut tune2fs = tools::command(Which::Reference, "tune2fs")?;
+    tune2fs.args(["-z", "undo", "-L", "new", "img"]);
+    tools::run(tune2fs.current_dir(dir.path()))?;
+    let undo = fs::read(dir.path().join("undo"))?;
+    assert_eq!(undo[0x20..0x24], 1024_u32.to_le_bytes(), "its block size");
+    fs::create_dir(dir.path().join("tree"))?;
+    fs::write(dir.path().join("tree/file"), junk(8 << 20))?;
+    let words = "-t ext4 -b 1024 -d tree -z undo img";
+    tools::run(&mut mke2fs(Whose::Ours, dir.path(), words)?)?;
+    e2undo(dir.path(), "undo", "img")?;
+    assert_same(&image, &old, "tune2fs and ours")
+}
+
 #[test]
 fn an_ext_filesystem_is_kept_by_itself() -> Result<()> {
     if !ready(&NEEDS) {

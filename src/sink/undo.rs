@@ -9,8 +9,9 @@
 //! - A key that the header counts is never written again with another value, and a block of keys is one
 //!   page of memory (where the filesystem's blocks are no longer than that): a write that is cut short
 //!   changes it as a whole or not at all.
-//! - e2undo restores nothing where the superblock is not the one that the undo file has a copy of. The
-//!   copy of a new one is written beside that of the old one, and the header chooses between them.
+//! - e2undo restores nothing where the superblock is not the one that the undo file has a copy of, unless
+//!   it is forced to. The copy of a new one is written beside that of the old one, and the header chooses
+//!   between them: only where the process ends between the superblock and the header, `-f` is needed.
 //!
 //! What a file had no bytes of is not kept.
 
@@ -38,7 +39,7 @@ use crate::sys;
 
 /// The least bytes of a new undo file's block. mke2fs takes 32 KiB.
 const LEAST_BLOCK_BYTES: u32 = 4096;
-/// How much one key stands for at most: what `E2UNDO_MAX_EXTENT_BLOCKS` allows with the least block.
+/// How much is read at once at most, and one key stands for, where the blocks allow it.
 const PIECE_BYTES: u64 = 2 << 20;
 /// How much is kept at once at most that nobody asked for.
 const MOST_AHEAD_BYTES: u64 = 16 << 20;
@@ -334,7 +335,7 @@ impl Undo {
         for range in ranges {
             let mut at = range.start;
             while at < range.end {
-                let piece = PIECE_BYTES.min(range.end - at);
+                let piece = index.most_of_key().min(range.end - at);
                 let mut old = vec![0; super::index(piece.min(self.old_end - at))];
                 sink.read_at(self.base + at, &mut old)?;
                 self.append(&mut index, at, &old)?;
@@ -493,6 +494,12 @@ impl State {
 impl Index {
     fn block_bytes(&self) -> u64 {
         self.header.block_size.get().into()
+    }
+
+    /// How many bytes one key stands for at most. The blocks of another program's file may be shorter
+    /// than ours, and e2undo refuses a file with a longer key.
+    fn most_of_key(&self) -> u64 {
+        PIECE_BYTES.min(self.block_bytes() * u64::from(MOST_BLOCKS_OF_KEY))
     }
 
     /// Where the next copy of the superblock goes, and the last of them leads there: beside the one
