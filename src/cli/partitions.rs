@@ -127,24 +127,28 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> 
         return Ok(bytes_of(found, 0));
     }
     let extended = record.partitions.iter().find(|found| is_extended(found));
-    let extended = first_sector(extended.ok_or(PartitionError::Missing { number })?);
-    let (mut at, mut last) = (extended, None);
-    // Each table has the next partition, and where the table after it is.
-    for _ in FIRST_LOGICAL..=number.min(MOST_PARTITIONS) {
+    let Some(extended) = extended.map(first_sector) else {
+        return Err(missing);
+    };
+    let (mut at, mut logical) = (extended, FIRST_LOGICAL);
+    // Each table has a partition, unless that was deleted, and where the table after it is.
+    for _ in 0..MOST_PARTITIONS {
         let Some(table) = boot_record(disk, at)? else {
-            return Err(missing);
+            break;
         };
         let [own, next, ..] = &table.partitions;
-        last = is_used(own).then(|| bytes_of(own, at));
-        // Without a next one, it is the same again, which has no more.
-        at = if is_extended(next) {
-            extended + first_sector(next)
-        } else {
-            0
-        };
+        if is_used(own) {
+            if logical == number {
+                return Ok(bytes_of(own, at));
+            }
+            logical += 1;
+        }
+        if !is_extended(next) {
+            break;
+        }
+        at = extended + first_sector(next);
     }
-    let last = last.filter(|_| number <= MOST_PARTITIONS);
-    last.ok_or(missing)
+    Err(missing)
 }
 
 /// The bytes of a partition whose first sector is counted from `base`.
@@ -175,4 +179,75 @@ fn is_used(record: &MbrPartitionRecord) -> bool {
 
 fn is_extended(record: &MbrPartitionRecord) -> bool {
     is_used(record) && EXTENDED.contains(&record.os_indicator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Partitions of a boot record: the type, the first sector and the number of sectors.
+    type Partitions<'a> = &'a [(u8, u8, u8)];
+
+    /// A disk with boot records at some sectors.
+    fn disk(records: &[(usize, Partitions<'_>)]) -> Vec<u8> {
+        let mut disk = vec![0; 128 * 512];
+        for (sector, partitions) in records {
+            let record = &mut disk[sector * 512..][..512];
+            record[510..].copy_from_slice(&[0x55, 0xaa]);
+            for (at, (kind, first, sectors)) in partitions.iter().enumerate() {
+                let partition = &mut record[446 + 16 * at..][..16];
+                (partition[4], partition[8], partition[12]) = (*kind, *first, *sectors);
+            }
+        }
+        disk
+    }
+
+    /// Where partitions begin, in sectors, by their numbers from 1 on.
+    fn starts(disk: &[u8]) -> Vec<Option<u64>> {
+        let start = |number| match range(&disk, number) {
+            Ok(bytes) => Some(bytes.start / 512),
+            Err(PartitionError::Missing { number: missing }) if missing == number => None,
+            Err(error) => panic!("{number}: {error}"),
+        };
+        (1..=8).map(start).collect()
+    }
+
+    #[test]
+    fn logical_partitions_end_with_the_last_table() {
+        let primary = &[(0x83, 8, 8), (5, 32, 64)][..];
+        let last = &[(0x83, 2, 8)][..];
+        let next = &[(0x83, 1, 8), (5, 16, 16)][..];
+        let deleted = &[(0, 0, 0), (5, 16, 16)][..];
+        for (records, logical) in [
+            (&[(0, primary), (32, last)][..], [Some(34), None]),
+            (
+                &[(0, primary), (32, next), (48, last)],
+                [Some(33), Some(50)],
+            ),
+            // What was deleted has no number.
+            (&[(0, primary), (32, deleted), (48, last)], [Some(50), None]),
+            // A table that is not there ends them as well.
+            (&[(0, primary), (32, next)], [Some(33), None]),
+            (&[(0, primary)], [None; 2]),
+        ] {
+            let expected = [
+                Some(8),
+                Some(32),
+                None,
+                None,
+                logical[0],
+                logical[1],
+                None,
+                None,
+            ];
+            assert_eq!(starts(&disk(records)), expected, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn tables_in_a_circle_come_to_an_end() {
+        let circle = [(0, &[(5, 32, 64)][..]), (32, &[(0, 0, 0), (5, 0, 16)])];
+        let found = range(&disk(&circle), 5);
+        assert!(matches!(found, Err(PartitionError::Missing { number: 5 })));
+    }
 }
