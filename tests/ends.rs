@@ -29,6 +29,7 @@ use mke4fs::emit::Writing;
 use mke4fs::sink::Memory;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::image::Image;
+use mke4fs::source::oci;
 use mke4fs::source::tar::Tar;
 use tempfile::TempDir;
 
@@ -491,6 +492,21 @@ fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
     };
     let written = ready.write(&Memory::new(64 << 20), &writing);
     assert!(written.is_err_and(|error| error.is_cancelled()), "a stream");
+
+    // What comes through a pipe is kept before any of it is used.
+    let cancel = Cancel::new();
+    let button = cancel.clone();
+    let mut endless = EndlessArchive::new(&here, move || button.cancel())?;
+    let pipe = here.at("pipe");
+    let writer = thread::spawn(move || io::copy(&mut endless, &mut File::create(pipe)?));
+    let images = oci::Image::docker_archive(here.at("pipe")).spool_in(here.at(""));
+    let planned = builder()?.source(images).cancel(&cancel).plan();
+    assert!(planned.is_err_and(|error| error.is_cancelled()), "a pipe");
+    let written = writer.join();
+    assert!(
+        written.is_ok_and(|written| written.is_err()),
+        "all was read"
+    );
 
     let cancel = Cancel::new();
     cancel.cancel();

@@ -180,7 +180,7 @@ impl Image {
     fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), Fault> {
         let path = &self.path;
         let ignored = Ignored::default();
-        let archive = || Store::archive(path, &self.spool, &ignored);
+        let archive = || Store::archive(path, &self.spool, &ignored, &self.cancel);
         let layers: Vec<Layer> = match self.form {
             Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
             Form::Archive => choice::choose(&archive()?, &self.wish)?,

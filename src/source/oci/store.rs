@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::document::DOCUMENT_MAX;
 use super::fault::{Fault, FileFault};
 use super::members::Members;
+use crate::cancel::{Cancel, Heeding};
 use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
 use crate::source::magic::NotTar;
 use crate::source::tar::{
@@ -41,7 +42,12 @@ impl Store {
     /// The archive `path`. One that is compressed, or comes through a pipe, is kept in a file without
     /// a name in the directory `spool`.
     /// What follows it compressed is counted in `ignored`.
-    pub(super) fn archive(path: &Path, spool: &Path, ignored: &Ignored) -> Result<Self, Fault> {
+    pub(super) fn archive(
+        path: &Path,
+        spool: &Path,
+        ignored: &Ignored,
+        cancel: &Cancel,
+    ) -> Result<Self, Fault> {
         let opened = File::open(path).and_then(|file| {
             let metadata = file.metadata()?;
             Ok((file, metadata))
@@ -52,9 +58,12 @@ impl Store {
             Some(compression) if !is_tar(&head) => {
                 let reader = uncompressed(rest, compression, ignored);
                 let reader = archived(path, reader, Some(compression))?;
-                Self::spooled(path, reader, spool)
+                Self::spooled(path, Heeding::new(reader, cancel), spool)
             }
-            _ if !metadata.is_file() => Self::spooled(path, archived(path, rest, None)?, spool),
+            _ if !metadata.is_file() => {
+                let reader = archived(path, rest, None)?;
+                Self::spooled(path, Heeding::new(reader, cancel), spool)
+            }
             _ => {
                 archived(path, rest, None)?;
                 let file = Arc::new(file);
