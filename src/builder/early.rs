@@ -117,7 +117,6 @@ impl Early {
             begun.finish(&layout, &tree, in_place)?
         } else {
             // More inodes than was thought move everything.
-
             let begun = Begun::new(&resolved.settings, &layout.geometry, sink, writing)?;
             begun.finish(&layout, &tree, in_place.moved())?;
         }

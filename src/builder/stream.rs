@@ -139,8 +139,8 @@ impl Ready {
         ImageRange::new(self.settings().offset_bytes..self.size_bytes())
     }
 
-    /// How many bytes a sink must hold, those before the image as well; where contents are written early, the image may come out a little
-    /// shorter, as [`Built`] says.
+    /// How many bytes a sink must hold, those before the image as well; where contents are written early,
+    /// the image may come out a little shorter, as [`Built`] says.
     pub fn size_bytes(&self) -> u64 {
         if let Way::Early(early) = &self.0 {
             return early.size_bytes();

@@ -255,11 +255,8 @@ impl fmt::Display for SourceWarning {
             }
             Self::VerityLost { path, files } => {
                 let (count, path) = (Files(*files), Readable(path));
-                write!(
-                    f,
-                    "{count} lost what fs-verity adds to them (first: {path}): "
-                )?;
-                f.write_str("their data is kept without proof")
+                write!(f, "{count} lost fs-verity (first: {path}): ")?;
+                f.write_str("the data is kept, its hash tree is not")
             }
             Self::AttributeUnread {
                 name,

@@ -102,7 +102,10 @@ impl fmt::Display for PlaceError {
                     f,
                     "{path} leads through more than {LINKS_MAX} symbolic links, "
                 )?;
-                write!(f, "or {TARGET_NAMES_MAX} names in their targets")
+                write!(
+                    f,
+                    "or {TARGET_NAMES_MAX} names or {TARGETS_MAX} bytes of their targets"
+                )
             }
             Self::AboveRoot(path) => write!(
                 f,
