@@ -7,9 +7,6 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use bytemuck::pod_read_unaligned;
-use gpt_disk_types::{GptHeader, GptPartitionEntry, MasterBootRecord, MbrPartitionRecord};
-
 use crate::read::ReadAt;
 use crate::sys;
 
@@ -17,6 +14,8 @@ use crate::sys;
 const GPT_SECTORS: [u64; 2] = [512, 4096];
 /// The sectors that an MBR counts in.
 const MBR_SECTOR: u64 = 512;
+/// The bytes of a GPT's header.
+const HEADER_BYTES: usize = 92;
 /// The bytes of a GPT's entry that this reads, and the most that one may take.
 const ENTRY_BYTES: u32 = 128;
 const MOST_ENTRY_BYTES: u32 = 4096;
@@ -68,13 +67,12 @@ impl From<io::Error> for PartitionError {
 /// The bytes of partition `number` of `disk`.
 pub(super) fn range(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> {
     for sector in GPT_SECTORS {
-        let mut bytes = [0; size_of::<GptHeader>()];
-        match disk.read_exact_at(sector, &mut bytes) {
+        let mut header = GptHeader([0; HEADER_BYTES]);
+        match disk.read_exact_at(sector, &mut header.0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             read => read?,
         }
-        let header: GptHeader = pod_read_unaligned(&bytes);
-        if header.is_signature_valid() {
+        if header.0.starts_with(b"EFI PART") {
             return in_gpt(disk, &header, sector, number);
         }
     }
@@ -87,13 +85,12 @@ fn in_gpt(
     sector: u64,
     number: u32,
 ) -> Result<Range<u64>, PartitionError> {
-    let size = header.header_size.to_u32();
-    let is_plain = usize::try_from(size).is_ok_and(|size| size == size_of::<GptHeader>());
-    if is_plain && header.header_crc32 != header.calculate_header_crc32() {
+    let is_plain = usize::try_from(header.size()).is_ok_and(|size| size == HEADER_BYTES);
+    if is_plain && header.checksum() != header.checksum_needed() {
         return Err(PartitionError::Checksum);
     }
-    let entry_bytes = header.size_of_partition_entry.to_u32();
-    let count = header.number_of_partition_entries.to_u32();
+    let entry_bytes = header.entry_bytes();
+    let count = header.entries();
     if !(ENTRY_BYTES..=MOST_ENTRY_BYTES).contains(&entry_bytes) {
         return Err(PartitionError::Damaged);
     }
@@ -101,17 +98,17 @@ fn in_gpt(
     if number > count.min(MOST_PARTITIONS) {
         return Err(missing);
     }
-    let table = header.partition_entry_lba.to_u64().checked_mul(sector);
+    let table = header.first_entry().checked_mul(sector);
     let within = u64::from(number - 1) * u64::from(entry_bytes);
     let place = table.and_then(|table| table.checked_add(within));
-    let mut bytes = [0; size_of::<GptPartitionEntry>()];
-    disk.read_exact_at(place.ok_or(PartitionError::Damaged)?, &mut bytes)?;
-    let entry: GptPartitionEntry = pod_read_unaligned(&bytes);
-    if !entry.is_used() {
+    // Its type, its own GUID, and its first and last sector.
+    let mut entry = [0; 48];
+    disk.read_exact_at(place.ok_or(PartitionError::Damaged)?, &mut entry)?;
+    if entry.starts_with(&[0; 16]) {
         return Err(missing);
     }
-    let first = entry.starting_lba.to_u64().checked_mul(sector);
-    let behind = entry.ending_lba.to_u64().checked_add(1);
+    let first = u64::from_le_bytes(field(&entry, 32)).checked_mul(sector);
+    let behind = u64::from_le_bytes(field(&entry, 40)).checked_add(1);
     let behind = behind.and_then(|behind| behind.checked_mul(sector));
     let range = first.zip(behind).map(|(first, behind)| first..behind);
     range.ok_or(PartitionError::Damaged)
@@ -122,12 +119,12 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> 
     let missing = PartitionError::Missing { number };
     if number < FIRST_LOGICAL {
         let primary = usize::try_from(number - 1).ok();
-        let found = primary.and_then(|at| record.partitions.get(at));
-        let found = found.filter(|found| is_used(found)).ok_or(missing)?;
+        let found = primary.and_then(|at| record.get(at));
+        let found = found.filter(|found| found.is_used()).ok_or(missing)?;
         return Ok(bytes_of(found, 0));
     }
-    let extended = record.partitions.iter().find(|found| is_extended(found));
-    let Some(extended) = extended.map(first_sector) else {
+    let extended = record.iter().find(|found| found.is_extended());
+    let Some(extended) = extended.map(|found| u64::from(found.first)) else {
         return Err(missing);
     };
     let (mut at, mut logical) = (extended, FIRST_LOGICAL);
@@ -136,49 +133,105 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> 
         let Some(table) = boot_record(disk, at)? else {
             break;
         };
-        let [own, next, ..] = &table.partitions;
-        if is_used(own) {
+        let [own, next, ..] = &table;
+        if own.is_used() {
             if logical == number {
                 return Ok(bytes_of(own, at));
             }
             logical += 1;
         }
-        if !is_extended(next) {
+        if !next.is_extended() {
             break;
         }
-        at = extended + first_sector(next);
+        at = extended + u64::from(next.first);
     }
     Err(missing)
 }
 
+/// The header of a GPT, as it is stored.
+struct GptHeader([u8; HEADER_BYTES]);
+
+impl GptHeader {
+    /// How long it says that it is.
+    fn size(&self) -> u32 {
+        u32::from_le_bytes(field(&self.0, 12))
+    }
+
+    fn checksum(&self) -> u32 {
+        u32::from_le_bytes(field(&self.0, 16))
+    }
+
+    /// The sector where the entries begin.
+    fn first_entry(&self) -> u64 {
+        u64::from_le_bytes(field(&self.0, 72))
+    }
+
+    fn entries(&self) -> u32 {
+        u32::from_le_bytes(field(&self.0, 80))
+    }
+
+    fn entry_bytes(&self) -> u32 {
+        u32::from_le_bytes(field(&self.0, 84))
+    }
+
+    /// The CRC-32 (IEEE 802.3) of the header, which counts itself as zeros.
+    fn checksum_needed(&self) -> u32 {
+        let mut bytes = self.0;
+        bytes[16..20].fill(0);
+        let byte = |crc, byte: &u8| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
+                crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
+            })
+        };
+        !bytes.iter().fold(u32::MAX, byte)
+    }
+}
+
+/// A partition of a boot record.
+#[derive(Clone, Copy)]
+struct MbrPartition {
+    kind: u8,
+    /// Its first sector, counted from where its table counts.
+    first: u32,
+    sectors: u32,
+}
+
+impl MbrPartition {
+    fn is_used(self) -> bool {
+        self.kind != 0 && self.sectors != 0
+    }
+
+    fn is_extended(self) -> bool {
+        self.is_used() && EXTENDED.contains(&self.kind)
+    }
+}
+
 /// The bytes of a partition whose first sector is counted from `base`.
-fn bytes_of(record: &MbrPartitionRecord, base: u64) -> Range<u64> {
-    let first = base + first_sector(record);
-    let behind = first + u64::from(record.size_in_lba.to_u32());
+fn bytes_of(partition: &MbrPartition, base: u64) -> Range<u64> {
+    let first = base + u64::from(partition.first);
+    let behind = first + u64::from(partition.sectors);
     first * MBR_SECTOR..behind * MBR_SECTOR
 }
 
-/// The boot record of a sector, if it is one.
-fn boot_record(disk: &dyn ReadAt, sector: u64) -> Result<Option<MasterBootRecord>, io::Error> {
-    let mut bytes = [0; size_of::<MasterBootRecord>()];
+/// The partitions of the boot record in a sector, if it is one.
+fn boot_record(disk: &dyn ReadAt, sector: u64) -> Result<Option<[MbrPartition; 4]>, io::Error> {
+    let mut bytes = [0; 512];
     match disk.read_exact_at(sector * MBR_SECTOR, &mut bytes) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let record: MasterBootRecord = pod_read_unaligned(&bytes);
-    Ok(Some(record).filter(|record| record.signature == [0x55, 0xaa]))
+    let partitions = [446, 462, 478, 494].map(|at| MbrPartition {
+        kind: bytes[at + 4],
+        first: u32::from_le_bytes(field(&bytes, at + 8)),
+        sectors: u32::from_le_bytes(field(&bytes, at + 12)),
+    });
+    Ok(bytes.ends_with(&[0x55, 0xaa]).then_some(partitions))
 }
 
-fn first_sector(record: &MbrPartitionRecord) -> u64 {
-    record.starting_lba.to_u32().into()
-}
-
-fn is_used(record: &MbrPartitionRecord) -> bool {
-    record.os_indicator != 0 && record.size_in_lba.to_u32() != 0
-}
-
-fn is_extended(record: &MbrPartitionRecord) -> bool {
-    is_used(record) && EXTENDED.contains(&record.os_indicator)
+/// The bytes of a field that begins at `at`.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    *bytes.expect("its place is below the length of what was read")
 }
 
 #[cfg(test)]
