@@ -77,14 +77,10 @@ impl Workplace {
     /// The command with `words`, after the program and arguments of `before`.
     fn command(&self, before: &[&str], words: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_mke4fs");
-        let mut command = match before {
-            [] => Command::new(program),
-            [first, rest @ ..] => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-        };
+        // Whoever runs the tests may ignore signals, as a shell's background does, and children
+        // inherit that.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").args(before).arg(program);
         command.arg("-q").args(words).current_dir(self.at(""));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(Stdio::piped());

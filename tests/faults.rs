@@ -108,14 +108,10 @@ impl Workplace {
     /// The command that makes the image of the tree, after `before`.
     fn command(&self, before: &[&str], more: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_mke4fs");
-        let mut command = match before {
-            [] => Command::new(program),
-            [first, rest @ ..] => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-        };
+        // Whoever runs the tests may ignore signals, as a shell's background does, and children
+        // inherit that.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").args(before).arg(program);
         let seed = format!("hash_seed={}", making::SEED_TEXT);
         command.args(["-q", "-U", making::UUID_TEXT, "-E", &seed]);
         command.args(more).arg("-d").arg(self.at("tree"));
