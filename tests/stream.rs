@@ -628,7 +628,7 @@ fn devices_take_streams_and_faults_are_named() {
     let run = |output: &Path, bytes: &[u8]| {
         let input = dir.path().join("input");
         fs::write(&input, bytes).expect("a file");
-        let mut command = command(output, "-b 4096");
+        let mut command = command(output, "-b 4096 --size keep");
         tools::run(
             command
                 .args(["-d", "-"])
