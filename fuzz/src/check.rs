@@ -124,7 +124,7 @@ fn sound(features: &str) -> Sound {
     )
 }
 
-/// A sound image of so many bytes.
+/// A sound image of `size` bytes.
 pub fn image(features: &str, size: u64) -> Vec<u8> {
     let tree = tree();
     let mut options = Options::new();

@@ -23,7 +23,7 @@ pub(super) struct Location {
 /// Where in its file a filesystem begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// So many bytes behind the first.
+    /// An offset in bytes.
     Offset(u64),
     /// With a partition, counted from 1.
     Partition(u32),

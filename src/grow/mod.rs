@@ -155,7 +155,7 @@ fn larger(old: &Superblock, size_bytes: u64) -> Result<Superblock, GrowError> {
     Ok(new)
 }
 
-/// The superblock with so many blocks.
+/// The superblock of a filesystem of `blocks` blocks.
 fn with_blocks(old: &Superblock, blocks: u64) -> Result<Superblock, GrowError> {
     let mut sb = state::unmarked(old.stored());
     let groups = (blocks - old.first_data_block().get()).div_ceil(old.blocks_per_group());

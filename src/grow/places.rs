@@ -108,7 +108,7 @@ struct Gaps {
 }
 
 impl Gaps {
-    /// The next so many blocks that lie side by side, from the first of a cluster on.
+    /// The next run of `len` blocks, from the first of a cluster on.
     fn take(&mut self, len: u64) -> Option<Block> {
         loop {
             self.at = self.at.next_multiple_of(self.cluster.max(1));

@@ -24,7 +24,7 @@ pub(super) fn arguments(command: Command) -> Command {
         .short('E')
         .value_name("offset=BYTES")
         .action(ArgAction::Append)
-        .help("Begin so many bytes behind the image's first");
+        .help("Byte offset of the filesystem in the image");
     command.arg(extended).arg(image)
 }
 

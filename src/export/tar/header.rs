@@ -117,7 +117,7 @@ impl<'a> Member<'a> {
         Self { link, ..self }
     }
 
-    /// The same, with so many bytes of data.
+    /// The same, with the size of its data in bytes.
     pub(super) fn sized(self, size: u64) -> Self {
         Self { size, ..self }
     }
