@@ -1,6 +1,9 @@
 //! Given ARCHITECTURE.md and README.md, holds what they say against the code; never against what
 //! the code does.
 
+mod circles;
+mod functions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
