@@ -25,8 +25,8 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
         let at = (Area::Descriptor, Place::group(group));
         volume.equal(at, "bg_free_blocks_count", (desc.free_blocks.into(), free));
         if desc.has_block_bitmap() || !volume.features.has_group_desc_csum() {
-            check_block_bitmap(volume, (group, desc), &inside);
-        } else if inside != own_tables(volume, (group, desc)) {
+            check_block_bitmap(volume, desc, &inside);
+        } else if inside != own_tables(volume, desc) {
             let rule = "blocks are in use, and the bitmap is not initialised";
             volume.rule(Area::BlockBitmap, Place::group(group), rule);
         }
@@ -44,10 +44,11 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
 
 /// The clusters that a group uses by itself, as offsets in it: what the kernel takes an
 /// uninitialised bitmap for (`ext4_init_block_bitmap`).
-fn own_tables(volume: &Volume<'_>, (group, desc): (u32, &Desc)) -> Vec<(u64, u64)> {
+fn own_tables(volume: &Volume<'_>, desc: &Desc) -> Vec<(u64, u64)> {
+    let group = desc.number;
     let run = volume.group_run(group);
     let ratio = volume.cluster_ratio;
-    let all = groups::copies(volume, group).chain(groups::tables(volume, group, desc));
+    let all = groups::copies(volume, group).chain(groups::tables(volume, desc));
     let inside = all.filter_map(|(own, _)| {
         let start = own.start.get().max(run.start.get());
         let end = own.end().get().min(run.end().get());
@@ -66,10 +67,10 @@ fn own_tables(volume: &Volume<'_>, (group, desc): (u32, &Desc)) -> Vec<(u64, u64
     joined
 }
 
-fn check_block_bitmap(volume: &Volume<'_>, (group, desc): (u32, &Desc), used: &[(u64, u64)]) {
-    let run = volume.group_run(group);
+fn check_block_bitmap(volume: &Volume<'_>, desc: &Desc, used: &[(u64, u64)]) {
+    let run = volume.group_run(desc.number);
     let ratio = volume.cluster_ratio;
-    let at = (Area::BlockBitmap, Place::group(group));
+    let at = (Area::BlockBitmap, Place::group(desc.number));
     if !volume.is_first(at.0, desc.block_bitmap) {
         return;
     }
@@ -78,19 +79,26 @@ fn check_block_bitmap(volume: &Volume<'_>, (group, desc): (u32, &Desc), used: &[
     };
     let clusters = run.len.div_ceil(ratio);
     let covered = volume.blocks_per_group / ratio / 8;
-    check_sum(volume, at, (&found, covered), desc.block_bitmap_csum);
+    let covered = found.get(..index(covered)).unwrap_or(&found);
+    check_sum(volume, at, covered, desc.block_bitmap_csum);
     let mut needed = vec![0; found.len()];
     for (start, end) in used {
         set(&mut needed, *start, *end);
     }
-    // Told in blocks: a cluster is known by its first.
-    let unit = (run.start.get(), ratio);
-    compare(volume, at, (&found, &needed, clusters), unit);
+    Compared {
+        found: &found,
+        needed: &needed,
+        count: clusters,
+        // Told in blocks: a cluster is known by its first.
+        first: run.start.get(),
+        unit: ratio,
+    }
+    .tell(volume, at);
 }
 
 /// Judges a group's inode bitmap by the inodes that are in use: a bit for each, padded.
-pub(super) fn check_inodes(volume: &Volume<'_>, (group, desc): (u32, &Desc), needed: &[u8]) {
-    let at = (Area::InodeBitmap, Place::group(group));
+pub(super) fn check_inodes(volume: &Volume<'_>, desc: &Desc, needed: &[u8]) {
+    let at = (Area::InodeBitmap, Place::group(desc.number));
     if !volume.is_first(at.0, desc.inode_bitmap) {
         return;
     }
@@ -98,16 +106,22 @@ pub(super) fn check_inodes(volume: &Volume<'_>, (group, desc): (u32, &Desc), nee
         return;
     };
     let count = u64::from(volume.inodes_per_group);
-    check_sum(volume, at, (&found, count / 8), desc.inode_bitmap_csum);
-    let first = u64::from(group) * count + 1;
-    compare(volume, at, (&found, needed, count), (first, 1));
+    let covered = found.get(..index(count / 8)).unwrap_or(&found);
+    check_sum(volume, at, covered, desc.inode_bitmap_csum);
+    Compared {
+        found: &found,
+        needed,
+        count,
+        first: u64::from(desc.number) * count + 1,
+        unit: 1,
+    }
+    .tell(volume, at);
 }
 
-fn check_sum(volume: &Volume<'_>, at: (Area, Place), (bitmap, covered): (&[u8], u64), stored: u32) {
+fn check_sum(volume: &Volume<'_>, at: (Area, Place), covered: &[u8], stored: u32) {
     if !volume.has_checksums() {
         return;
     }
-    let covered = bitmap.get(..index(covered)).unwrap_or(bitmap);
     // A short descriptor has room for the low half.
     let mask = if volume.desc_size >= 64 {
         u32::MAX
@@ -127,48 +141,64 @@ pub(super) fn set(bitmap: &mut [u8], start: u64, end: u64) {
     }
 }
 
-/// Notes where two bitmaps of `count` bits differ, bit 0 standing for `unit`'s first and each for
-/// its second; and whether the padding behind is not set.
-fn compare(
-    volume: &Volume<'_>,
-    at: (Area, Place),
-    (found, needed, count): (&[u8], &[u8], u64),
-    unit: (u64, u64),
-) {
-    let is_set = |bitmap: &[u8], bit: u64| {
-        let byte = bitmap.get(index(bit / 8)).copied().unwrap_or(0xff);
-        byte & 1 << (bit % 8) != 0
-    };
-    let mut told = 0;
-    let mut bit = 0;
-    while bit < count && told < MOST_TOLD {
-        let byte = index(bit / 8);
-        if bit.is_multiple_of(8) && bit + 8 <= count && found.get(byte) == needed.get(byte) {
-            bit += 8;
-            continue;
-        }
-        let kind = (is_set(found, bit), is_set(needed, bit));
-        if kind.0 == kind.1 {
-            bit += 1;
-            continue;
-        }
-        let first = bit;
-        while bit < count && (is_set(found, bit), is_set(needed, bit)) == kind {
-            bit += 1;
-        }
-        let (start, many) = (unit.0 + first * unit.1, (bit - first) * unit.1);
-        let fault = if kind.0 {
-            Fault::MarkedUsed(start, many)
-        } else {
-            Fault::MarkedFree(start, many)
+/// Two bitmaps, and what their bits stand for.
+struct Compared<'a> {
+    found: &'a [u8],
+    needed: &'a [u8],
+    /// How many bits count; those behind them are padding.
+    count: u64,
+    /// What bit 0 stands for, and how many of it each bit does.
+    first: u64,
+    unit: u64,
+}
+
+impl Compared<'_> {
+    /// Whether a bit is set in what was found, and whether it should be.
+    fn bits(&self, bit: u64) -> (bool, bool) {
+        let is_set = |bitmap: &[u8]| {
+            let byte = bitmap.get(index(bit / 8)).copied().unwrap_or(0xff);
+            byte & 1 << (bit % 8) != 0
         };
-        volume.note(at.0, at.1, fault);
-        told += 1;
+        (is_set(self.found), is_set(self.needed))
     }
-    let whole = index(count.div_ceil(8));
-    let padding = found.get(whole..).unwrap_or_default();
-    let mut between = count..count.next_multiple_of(8);
-    if padding.iter().any(|byte| *byte != 0xff) || between.any(|bit| !is_set(found, bit)) {
-        volume.rule(at.0, at.1, "the bits behind its end are not set");
+
+    /// Notes where the two differ, and whether the padding behind is not set.
+    fn tell(&self, volume: &Volume<'_>, at: (Area, Place)) {
+        let count = self.count;
+        let mut told = 0;
+        let mut bit = 0;
+        while bit < count && told < MOST_TOLD {
+            let byte = index(bit / 8);
+            let is_whole = bit.is_multiple_of(8) && bit + 8 <= count;
+            if is_whole && self.found.get(byte) == self.needed.get(byte) {
+                bit += 8;
+                continue;
+            }
+            let kind = self.bits(bit);
+            if kind.0 == kind.1 {
+                bit += 1;
+                continue;
+            }
+            let first = bit;
+            while bit < count && self.bits(bit) == kind {
+                bit += 1;
+            }
+            let start = self.first + first * self.unit;
+            let many = (bit - first) * self.unit;
+            let fault = if kind.0 {
+                Fault::MarkedUsed(start, many)
+            } else {
+                Fault::MarkedFree(start, many)
+            };
+            volume.note(at.0, at.1, fault);
+            told += 1;
+        }
+        let whole = index(count.div_ceil(8));
+        let padding = self.found.get(whole..).unwrap_or_default();
+        let mut between = count..count.next_multiple_of(8);
+        let has_clear = between.any(|bit| !self.bits(bit).0);
+        if has_clear || padding.iter().any(|byte| *byte != 0xff) {
+            volume.rule(at.0, at.1, "the bits behind its end are not set");
+        }
     }
 }

@@ -1,66 +1,21 @@
 //! Given an inode in use, judges its type, flags, size and count of blocks, and claims its blocks;
 //! leaves what directories and the filesystem's own files hold to their checks.
 
-use super::directory::{Dir, Place as DirPlace};
 use super::finding::{Area, Place};
-use super::inodes::{OwnFile, Walk, is_own};
+use super::inventory::{Dir, DirData, Inventory, OwnFile, is_own};
 use super::maps::{self, Mapped};
+use super::node::Node;
 use super::volume::{Volume, half, join, length, word};
 use super::xattrs::Held;
 use crate::feature::Feature;
-use crate::ondisk::dir::FileType;
 use crate::ondisk::inode::{
     FLAG_APPEND, FLAG_CASEFOLD, FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_EXTENTS, FLAG_HUGE_FILE,
-    FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA, FLAG_VERITY, Inode,
+    FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA, FLAG_VERITY,
 };
-use crate::read;
 use crate::units::Ino;
 
-/// An inode in use.
-pub(super) struct Node {
-    pub(super) ino: u32,
-    pub(super) it: Inode,
-    /// As `read` finds it.
-    pub(super) inode: read::Inode,
-}
-
-impl Node {
-    pub(super) fn new(inode: read::Inode) -> Self {
-        Self {
-            ino: inode.ino().get(),
-            it: *inode.stored(),
-            inode,
-        }
-    }
-
-    pub(super) fn is_directory(&self) -> bool {
-        self.inode.is_dir()
-    }
-
-    pub(super) fn is_regular(&self) -> bool {
-        self.inode.is_file()
-    }
-
-    fn is_symlink(&self) -> bool {
-        self.inode.is_symlink()
-    }
-
-    /// The file type of entries that lead to it; 0 if it has none.
-    pub(super) fn file_type(&self) -> u8 {
-        self.inode.file_type().map_or(0, FileType::number)
-    }
-
-    pub(super) fn has_flag(&self, flag: u32) -> bool {
-        self.inode.has_flag(flag)
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.inode.size()
-    }
-}
-
 /// Judges an inode's content and claims its blocks.
-pub(super) fn check(volume: &Volume<'_>, node: &Node, walk: &mut Walk) {
+pub(super) fn check(volume: &Volume<'_>, node: &Node, inventory: &mut Inventory) {
     let ino = node.ino;
     let is_blank = node.it.i_links_count.get() == 0 && node.it.i_block == [0; 60];
     if is_own(volume, ino) && is_blank && node.it.i_mode.get() == 0 {
@@ -68,12 +23,12 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, walk: &mut Walk) {
     }
     check_kind(volume, node);
     check_flags(volume, node);
-    let held = walk
+    let held = inventory
         .xattrs
-        .of_inode(volume, node, &mut walk.claiming.claims);
-    let mapped = map(volume, node, walk);
+        .of_inode(volume, node, &mut inventory.claiming.claims);
+    let mapped = map(volume, node, inventory);
     if ino == Ino::BAD_BLOCKS.get() || ino == Ino::RESIZE.get() {
-        walk.own.insert(
+        inventory.own.insert(
             ino,
             OwnFile {
                 mapped,
@@ -87,23 +42,24 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, walk: &mut Walk) {
     check_size(volume, node, &mapped, &held);
     if !is_own(volume, ino) && !node.has_flag(FLAG_EA_INODE) {
         let space = clusters * volume.cluster_ratio * volume.block_size.bytes_u64();
-        walk.usage
-            .add(volume, &node.it, (space, 1 + held.value_inodes));
+        inventory
+            .usage
+            .add(volume, &node.it, space, 1 + held.value_inodes);
     }
     if node.is_directory() {
-        let place = if node.has_flag(FLAG_INLINE_DATA) {
-            DirPlace::Inline(node.it.i_block, held.inline_data.unwrap_or_default())
+        let data = if node.has_flag(FLAG_INLINE_DATA) {
+            DirData::Inline(node.it.i_block, held.inline_data.unwrap_or_default())
         } else {
-            DirPlace::Blocks(mapped.pieces)
+            DirData::Blocks(mapped.pieces)
         };
-        walk.dirs.push(Dir {
+        inventory.dirs.push(Dir {
             ino,
             generation: node.it.i_generation.get(),
             flags: node.it.i_flags.get(),
-            place,
+            data,
         });
     } else if is_own(volume, ino) || node.has_flag(FLAG_EA_INODE) {
-        walk.own.insert(
+        inventory.own.insert(
             ino,
             OwnFile {
                 mapped,
@@ -217,7 +173,7 @@ fn check_flags(volume: &Volume<'_>, node: &Node) {
 }
 
 /// Where an inode's blocks are; none where it has none.
-fn map(volume: &Volume<'_>, node: &Node, walk: &mut Walk) -> Mapped {
+fn map(volume: &Volume<'_>, node: &Node, inventory: &mut Inventory) -> Mapped {
     let is_fast = node.is_symlink() && node.size() < 60;
     let has_blocks = node.is_regular()
         || node.is_directory()
@@ -231,7 +187,7 @@ fn map(volume: &Volume<'_>, node: &Node, walk: &mut Walk) -> Mapped {
     if !has_blocks || node.has_flag(FLAG_INLINE_DATA) || node.ino == Ino::RESIZE.get() {
         return Mapped::default();
     }
-    maps::walk(volume, &mut walk.claiming, node)
+    maps::walk(volume, &mut inventory.claiming, node)
 }
 
 fn check_blocks(volume: &Volume<'_>, node: &Node, clusters: u64) {

@@ -5,12 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::finding::{self, Area, Fault};
+use super::finding::{Area, Fault, Place};
 use super::htree::{self, Bounds, Hashing};
-use super::inodes::{Walk, is_own};
-use super::maps::Piece;
+use super::inventory::{Dir, DirData, Inventory, is_own};
+use super::maps::{self, Piece};
 use super::volume::{Volume, word};
-use super::{links, maps};
 use crate::feature::Feature;
 use crate::ondisk::casefold::fold;
 use crate::ondisk::inode::{FLAG_CASEFOLD, FLAG_ENCRYPT, FLAG_INDEX};
@@ -24,34 +23,6 @@ const MOST_BROKEN: u32 = 16;
 const DIRECTORY: u8 = 2;
 /// `EXT4_ENC_STRICT_MODE_FL`: names that are no UTF-8 are refused.
 const STRICT: u16 = 1;
-
-/// A directory that is to be read.
-#[derive(Debug)]
-pub(super) struct Dir {
-    pub(super) ino: u32,
-    pub(super) generation: u32,
-    pub(super) flags: u32,
-    pub(super) place: Place,
-}
-
-/// Where a directory's entries are.
-#[derive(Debug)]
-pub(super) enum Place {
-    Blocks(Vec<Piece>),
-    /// In `i_block`, and in an attribute's value.
-    Inline([u8; 60], Vec<u8>),
-}
-
-impl Dir {
-    pub(super) fn has_flag(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// Whether entries are followed by the hash of what cannot be read.
-    pub(super) fn has_stored_hashes(&self) -> bool {
-        self.has_flag(FLAG_ENCRYPT) && self.has_flag(FLAG_CASEFOLD)
-    }
-}
 
 /// A directory that is being read.
 struct Reading<'a> {
@@ -69,15 +40,15 @@ struct Reading<'a> {
 #[derive(Clone, Copy)]
 struct Room<'b> {
     bytes: &'b [u8],
-    place: finding::Place,
+    place: Place,
     /// Whether it begins with `.` and `..`.
     has_dots: bool,
     bounds: Option<Bounds>,
 }
 
-/// Reads every directory.
-pub(super) fn walk_all(volume: &Volume<'_>, walk: &mut Walk) {
-    let dirs = std::mem::take(&mut walk.dirs);
+/// Reads every directory, and says where the `..` of each leads.
+pub(super) fn walk_all(volume: &Volume<'_>, inventory: &mut Inventory) -> HashMap<u32, u32> {
+    let dirs = std::mem::take(&mut inventory.dirs);
     let mut visited = HashSet::new();
     let mut parents = HashMap::new();
     for dir in &dirs {
@@ -90,29 +61,29 @@ pub(super) fn walk_all(volume: &Volume<'_>, walk: &mut Walk) {
             broken: 0,
             parent: None,
         };
-        match &dir.place {
-            Place::Blocks(pieces) => reading.blocks(pieces, walk, &mut visited),
-            Place::Inline(first, second) => reading.inline(first, second, walk),
+        match &dir.data {
+            DirData::Blocks(pieces) => reading.blocks(pieces, inventory, &mut visited),
+            DirData::Inline(first, second) => reading.inline(first, second, inventory),
         }
         if let Some(parent) = reading.parent {
             parents.insert(dir.ino, parent);
         }
     }
-    links::check(volume, walk, &parents);
+    parents
 }
 
 impl Reading<'_> {
-    fn rule(&self, place: finding::Place, rule: &'static str) {
+    fn rule(&self, place: Place, rule: &'static str) {
         self.volume.rule(Area::Directory, place, rule);
     }
 
-    fn named(&self, place: finding::Place, name: &[u8], rule: &'static str) {
+    fn named(&self, place: Place, name: &[u8], rule: &'static str) {
         let name = name.to_vec();
         self.volume
             .note(Area::Directory, place, Fault::Named { rule, name });
     }
 
-    fn blocks(&mut self, pieces: &[Piece], walk: &mut Walk, visited: &mut HashSet<u64>) {
+    fn blocks(&mut self, pieces: &[Piece], inventory: &mut Inventory, visited: &mut HashSet<u64>) {
         let root = maps::find(pieces, 0);
         let is_shared = root.is_some_and(|root| visited.contains(&root.get()));
         let tree = if self.dir.has_flag(FLAG_INDEX) && !is_shared {
@@ -121,7 +92,7 @@ impl Reading<'_> {
             None
         };
         let hashing = tree.as_ref().and_then(|tree| tree.hashing);
-        let place = finding::Place::inode(self.dir.ino);
+        let place = Place::inode(self.dir.ino);
         for (logical, block) in maps::blocks(pieces) {
             let index = tree.as_ref().filter(|tree| tree.is_index(logical));
             if self.broken > MOST_BROKEN {
@@ -153,12 +124,12 @@ impl Reading<'_> {
                 has_dots: logical == 0,
                 bounds,
             };
-            self.entries(room, hashing.as_ref(), walk);
+            self.entries(room, hashing.as_ref(), inventory);
         }
     }
 
     /// Judges a block's checksum, and gives what comes before it.
-    fn check_tail<'b>(&mut self, place: finding::Place, bytes: &'b [u8]) -> &'b [u8] {
+    fn check_tail<'b>(&mut self, place: Place, bytes: &'b [u8]) -> &'b [u8] {
         let Some((entries, found, needed)) = checked_entries(bytes, self.seed) else {
             self.broken += 1;
             self.rule(place, "a block of entries has no checksum");
@@ -169,13 +140,13 @@ impl Reading<'_> {
         entries
     }
 
-    fn inline(&mut self, first: &[u8; 60], second: &[u8], walk: &mut Walk) {
-        let place = finding::Place::inode(self.dir.ino);
+    fn inline(&mut self, first: &[u8; 60], second: &[u8], inventory: &mut Inventory) {
+        let place = Place::inode(self.dir.ino);
         let (parent, entries) = first.split_at(4);
         self.parent = Some(word(parent, 0));
         // It has no entry for itself and none for its parent; both count.
-        links::count(walk, self.dir.ino);
-        links::count(walk, word(parent, 0));
+        inventory.count_name(self.dir.ino);
+        inventory.count_name(word(parent, 0));
         for bytes in [entries, second] {
             let room = Room {
                 bytes,
@@ -183,11 +154,11 @@ impl Reading<'_> {
                 has_dots: false,
                 bounds: None,
             };
-            self.entries(room, None, walk);
+            self.entries(room, None, inventory);
         }
     }
 
-    fn entries(&mut self, room: Room<'_>, hashing: Option<&Hashing>, walk: &mut Walk) {
+    fn entries(&mut self, room: Room<'_>, hashing: Option<&Hashing>, inventory: &mut Inventory) {
         let mut at = 0;
         let mut number = 0;
         while at < room.bytes.len() {
@@ -197,10 +168,10 @@ impl Reading<'_> {
                 return;
             };
             match number {
-                0 if room.has_dots => self.dot(room.place, &entry, walk),
-                1 if room.has_dots => self.dot_dot(room.place, &entry, walk),
+                0 if room.has_dots => self.dot(room.place, &entry, inventory),
+                1 if room.has_dots => self.dot_dot(room.place, &entry, inventory),
                 _ if entry.ino != 0 => {
-                    self.entry(room.place, &entry, walk);
+                    self.entry(room.place, &entry, inventory);
                     if let (Some(hashing), Some(bounds)) = (hashing, room.bounds) {
                         let hash = hashing.of(entry.name, entry.stored_hash);
                         if !bounds.hold(hash) {
@@ -223,13 +194,13 @@ impl Reading<'_> {
         }
     }
 
-    fn named_in_tree(&self, place: finding::Place, name: &[u8], rule: &'static str) {
+    fn named_in_tree(&self, place: Place, name: &[u8], rule: &'static str) {
         let name = name.to_vec();
         self.volume
             .note(Area::Htree, place, Fault::Named { rule, name });
     }
 
-    fn dot(&self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
+    fn dot(&self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         if entry.name != b"." || entry.ino == 0 {
             self.rule(place, "its first entry is not '.'");
             return;
@@ -238,20 +209,20 @@ impl Reading<'_> {
             self.rule(place, "'.' leads elsewhere");
         }
         self.check_type(place, entry, DIRECTORY);
-        links::count(walk, entry.ino);
+        inventory.count_name(entry.ino);
     }
 
-    fn dot_dot(&mut self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
+    fn dot_dot(&mut self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         if entry.name != b".." || entry.ino == 0 {
             self.rule(place, "its second entry is not '..'");
             return;
         }
         self.parent = Some(entry.ino);
         self.check_type(place, entry, DIRECTORY);
-        links::count(walk, entry.ino);
+        inventory.count_name(entry.ino);
     }
 
-    fn check_type(&self, place: finding::Place, entry: &StoredEntry<'_>, needed: u8) {
+    fn check_type(&self, place: Place, entry: &StoredEntry<'_>, needed: u8) {
         let needed = if self.volume.has(Feature::Filetype) {
             needed
         } else {
@@ -262,7 +233,7 @@ impl Reading<'_> {
         }
     }
 
-    fn entry(&mut self, place: finding::Place, entry: &StoredEntry<'_>, walk: &mut Walk) {
+    fn entry(&mut self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         work::add(1);
         self.check_name(place, entry.name);
         let root = Ino::ROOT.get();
@@ -272,7 +243,7 @@ impl Reading<'_> {
             self.named(place, entry.name, "leads to no inode of a file");
         }
         let dir = self.dir.ino;
-        let Some(known) = walk.known(entry.ino) else {
+        let Some(known) = inventory.known(entry.ino) else {
             self.named(place, entry.name, "leads to an inode that is not in use");
             return;
         };
@@ -288,7 +259,7 @@ impl Reading<'_> {
         }
         self.check_type(place, entry, needed);
         let ino = entry.ino;
-        if walk.own.contains_key(&ino) {
+        if inventory.own.contains_key(&ino) {
             self.named(
                 place,
                 entry.name,
@@ -297,7 +268,7 @@ impl Reading<'_> {
         }
     }
 
-    fn check_name(&mut self, place: finding::Place, name: &[u8]) {
+    fn check_name(&mut self, place: Place, name: &[u8]) {
         let is_encrypted = self.dir.has_flag(FLAG_ENCRYPT);
         if name.is_empty() {
             self.named(place, name, "is an empty name");

@@ -27,7 +27,7 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
         let end = first.saturating_add(per_block).min(volume.groups);
         for (group, stored) in (first..end).zip(bytes.chunks_exact(volume.desc_size)) {
             let desc = Desc::decode(group, stored);
-            let is_sound = check(volume, (group, stored), &desc);
+            let is_sound = check(volume, stored, &desc);
             broken += u32::from(!is_sound);
             if broken > MOST_BROKEN {
                 let rule = "too many descriptors lead nowhere; nothing else is checked";
@@ -41,14 +41,15 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
 }
 
 /// Judges one descriptor, and says whether its tables are inside the filesystem.
-fn check(volume: &Volume<'_>, (group, stored): (u32, &[u8]), desc: &Desc) -> bool {
+fn check(volume: &Volume<'_>, stored: &[u8], desc: &Desc) -> bool {
+    let group = desc.number;
     let at = (Area::Descriptor, Place::group(group));
     if let Some((found, needed)) = checksums(volume, group, stored) {
         volume.sum(at, "bg_checksum", (found.into(), needed.into()));
     }
     check_lazy(volume, group, desc);
     let mut sound = true;
-    for (run, _) in tables(volume, group, desc) {
+    for (run, _) in tables(volume, desc) {
         let inside = volume.is_inside(run);
         let run_of_group = volume.group_run(group);
         let inside_group = run.start >= run_of_group.start && run.end() <= run_of_group.end();
@@ -92,8 +93,8 @@ fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
 }
 
 /// The blocks of a group's bitmaps and inode table.
-pub(super) fn tables(volume: &Volume<'_>, group: u32, desc: &Desc) -> [(Run, Owner); 3] {
-    let group = Group::new(group);
+pub(super) fn tables(volume: &Volume<'_>, desc: &Desc) -> [(Run, Owner); 3] {
+    let group = Group::new(desc.number);
     let [block_bitmap, inode_bitmap, inode_table] = desc.tables(volume);
     [
         (block_bitmap, Owner::BlockBitmap(group)),
@@ -121,7 +122,7 @@ pub(super) fn copies(volume: &Volume<'_>, group: u32) -> impl Iterator<Item = (R
 /// Claims what every group keeps.
 pub(super) fn claim(volume: &Volume<'_>, descs: &[Desc], claims: &mut Claims) {
     for (group, desc) in (0..).zip(descs) {
-        for (run, owner) in copies(volume, group).chain(tables(volume, group, desc)) {
+        for (run, owner) in copies(volume, group).chain(tables(volume, desc)) {
             claims.add(run, owner);
         }
     }
@@ -147,12 +148,12 @@ pub(super) fn check_backups(volume: &Volume<'_>, descs: &[Desc]) {
             let from = index(u64::from(first) + step * u64::from(per_block));
             let known = descs.get(from..).unwrap_or_default();
             let block = run.start.get() + step;
-            compare_block(volume, (group, block), known);
+            compare_block(volume, group, block, known);
         }
     }
 }
 
-fn compare_block(volume: &Volume<'_>, (group, block): (u32, u64), known: &[Desc]) {
+fn compare_block(volume: &Volume<'_>, group: u32, block: u64, known: &[Desc]) {
     let at = (Area::Backup, Place::group(group));
     let Some(bytes) = volume.block(at, block) else {
         return;

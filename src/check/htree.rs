@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::directory::Dir;
 use super::finding::{Area, Fault, Place};
+use super::inventory::Dir;
 use super::maps::{self, Piece};
 use super::volume::{Volume, half, length, read, word};
 use crate::feature::Feature;
@@ -76,6 +76,17 @@ impl Tree {
     }
 }
 
+/// A block of the index.
+#[derive(Clone, Copy)]
+struct IndexBlock<'b> {
+    bytes: &'b [u8],
+    place: Place,
+    /// How many bytes its records follow.
+    header: usize,
+    /// How many levels are below it.
+    levels: u8,
+}
+
 struct Reading<'a> {
     volume: &'a Volume<'a>,
     dir: &'a Dir,
@@ -124,7 +135,13 @@ pub(super) fn read_tree(
         first: 0,
         last: u32::MAX,
     };
-    reading.node((&bytes, place), (size_of::<DxRoot>(), levels), all);
+    let block = IndexBlock {
+        bytes: &bytes,
+        place,
+        header: size_of::<DxRoot>(),
+        levels,
+    };
+    reading.node(block, all);
     let end = pieces.last().map_or(0, |last| last.logical + last.run.len);
     let found = length(reading.blocks.len());
     let what = "the number of blocks in its index";
@@ -163,13 +180,14 @@ impl Reading<'_> {
         self.volume.rule(Area::Htree, place, rule);
     }
 
-    /// Judges an index block with `levels` below it, whose records follow `header` bytes.
-    fn node(
-        &mut self,
-        (bytes, place): (&[u8], Place),
-        (header, levels): (usize, u8),
-        bounds: Bounds,
-    ) {
+    /// Judges an index block, and what it leads to.
+    fn node(&mut self, block: IndexBlock<'_>, bounds: Bounds) {
+        let IndexBlock {
+            bytes,
+            place,
+            header,
+            ..
+        } = block;
         let has_sums = self.volume.has_checksums();
         let tail = if has_sums { ENTRY_BYTES } else { 0 };
         let room = (bytes.len() - header - tail) / ENTRY_BYTES;
@@ -188,7 +206,7 @@ impl Reading<'_> {
             return;
         }
         if has_sums {
-            self.check_sum((bytes, place), header);
+            self.check_sum(block);
         }
         let mut before = bounds.first;
         for number in 0..count {
@@ -212,12 +230,13 @@ impl Reading<'_> {
             };
             let logical = word(bytes, record + 4) & BLOCK_MASK;
             let below = Bounds { first: hash, last };
-            self.below(place, (logical.into(), levels), below);
+            self.below(block, logical.into(), below);
         }
     }
 
     /// Judges the block that an index record leads to.
-    fn below(&mut self, place: Place, (logical, levels): (u64, u8), bounds: Bounds) {
+    fn below(&mut self, from: IndexBlock<'_>, logical: u64, bounds: Bounds) {
+        let IndexBlock { place, levels, .. } = from;
         let Some(block) = maps::find(self.pieces, logical) else {
             self.rule(
                 place,
@@ -247,17 +266,22 @@ impl Reading<'_> {
         if fake.inode.get() != 0 || fake.name_len != 0 {
             self.rule(place, "an index block begins with an entry");
         }
-        let header = size_of::<DirEntry>();
-        self.node((&bytes, place), (header, levels - 1), bounds);
+        let block = IndexBlock {
+            bytes: &bytes,
+            place,
+            header: size_of::<DirEntry>(),
+            levels: levels - 1,
+        };
+        self.node(block, bounds);
     }
 
-    fn check_sum(&self, (bytes, place): (&[u8], Place), header: usize) {
+    fn check_sum(&self, block: IndexBlock<'_>) {
         let seed = self.volume.inode_seed(self.dir.ino, self.dir.generation);
-        match index_checksums(bytes, header, seed) {
+        match index_checksums(block.bytes, block.header, seed) {
             Some(pair) => self
                 .volume
-                .sum((Area::Htree, place), "a block's checksum", pair),
-            None => self.rule(place, "a block of a hash tree has no checksum"),
+                .sum((Area::Htree, block.place), "a block's checksum", pair),
+            None => self.rule(block.place, "a block of a hash tree has no checksum"),
         }
     }
 }

@@ -3,76 +3,24 @@
 //!
 //! Layout: the kernel's `inodes.rst`; rules as in e2fsck's first pass.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::bitmaps;
-use super::content::{self, Node};
-use super::directory::Dir;
+use super::content;
 use super::finding::{Area, Place};
 use super::groups::Desc;
-use super::maps::{Claiming, Mapped};
-use super::usage::Usage;
+use super::inventory::{Inventory, Known, is_own};
+use super::node::Node;
 use super::volume::{Volume, half, index, join, length};
-use super::xattrs::Xattrs;
 use crate::feature::Feature;
-use crate::ondisk::inode::Inode;
 use crate::read;
 use crate::units::Ino;
 
 /// Bytes of an inode table that are read at once.
 const CHUNK: u64 = 1 << 16;
 
-/// What the check of the whole filesystem knows of an inode in use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    pub(super) ino: u32,
-    /// What a directory entry that leads to it has as its file type.
-    pub(super) file_type: u8,
-    /// `i_links_count`.
-    pub(super) links: u16,
-    pub(super) is_indexed: bool,
-    /// How many names lead to it.
-    pub(super) counted: u32,
-    /// The directory that has it, if it is a directory.
-    pub(super) parent: u32,
-}
-
-/// A file of the filesystem's own, or one with an attribute's value.
-pub(super) struct OwnFile {
-    pub(super) mapped: Mapped,
-    pub(super) node: Inode,
-}
-
-/// What the walk over all inodes gathers.
-#[derive(Default)]
-pub(super) struct Walk {
-    pub(super) claiming: Claiming,
-    /// In the order of numbers.
-    pub(super) known: Vec<Known>,
-    pub(super) dirs: Vec<Dir>,
-    pub(super) own: HashMap<u32, OwnFile>,
-    pub(super) xattrs: Xattrs,
-    pub(super) usage: Usage,
-}
-
-impl Walk {
-    /// What is known of an inode, if it is in use.
-    pub(super) fn known(&mut self, ino: u32) -> Option<&mut Known> {
-        let at = self.known.binary_search_by_key(&ino, |known| known.ino);
-        self.known.get_mut(at.ok()?)
-    }
-}
-
-/// Whether the filesystem keeps an inode for itself.
-pub(super) fn is_own(volume: &Volume<'_>, ino: u32) -> bool {
-    let sb = &volume.sb;
-    ino < volume.first_ino && ino != Ino::ROOT.get()
-        || volume.has(Feature::OrphanFile) && ino == sb.s_orphan_file_inum.get()
-        || volume.has(Feature::Project) && ino == sb.s_prj_quota_inum.get()
-}
-
 /// Walks every inode table.
-pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], walk: &mut Walk) {
+pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], inventory: &mut Inventory) {
     let mut free_total = 0;
     let overlapping = overlapping_tables(volume, descs);
     for (group, desc) in (0..).zip(descs) {
@@ -81,7 +29,7 @@ pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], walk: &mut Walk) {
             volume.rule(Area::Descriptor, Place::group(group), rule);
             continue;
         }
-        let counts = scan_group(volume, (group, desc), walk);
+        let counts = scan_group(volume, desc, inventory);
         let free = u64::from(volume.inodes_per_group.saturating_sub(counts.used));
         free_total += free;
         let at = (Area::Descriptor, Place::group(group));
@@ -118,7 +66,8 @@ struct Counts {
     dirs: u32,
 }
 
-fn scan_group(volume: &Volume<'_>, (group, desc): (u32, &Desc), walk: &mut Walk) -> Counts {
+fn scan_group(volume: &Volume<'_>, desc: &Desc, inventory: &mut Inventory) -> Counts {
+    let group = desc.number;
     let mut counts = Counts::default();
     let has_lazy = volume.features.has_group_desc_csum();
     if has_lazy && !desc.has_inodes() {
@@ -151,11 +100,11 @@ fn scan_group(volume: &Volume<'_>, (group, desc): (u32, &Desc), walk: &mut Walk)
             if is_used(volume, ino, stored) {
                 bitmaps::set(&mut bitmap, bit, bit + 1);
                 counts.used += 1;
-                counts.dirs += u32::from(inode(volume, ino, stored, walk));
+                counts.dirs += u32::from(inode(volume, ino, stored, inventory));
             }
         }
     }
-    bitmaps::check_inodes(volume, (group, desc), &bitmap);
+    bitmaps::check_inodes(volume, desc, &bitmap);
     counts
 }
 
@@ -173,16 +122,16 @@ fn is_used(volume: &Volume<'_>, ino: u32, stored: &[u8]) -> bool {
 }
 
 /// Judges an inode in use; true if it is a directory.
-fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], walk: &mut Walk) -> bool {
+fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], inventory: &mut Inventory) -> bool {
     let inode = read::Inode::decode(volume, Ino::new(ino), stored);
     let node = Node::new(inode);
     let it = node.it;
     check_checksum(volume, &node);
     check_fields(volume, &node);
-    content::check(volume, &node, walk);
+    content::check(volume, &node, inventory);
     // What nothing may lead to is not known to the walk over directories.
     if !is_own(volume, ino) {
-        walk.known.push(Known {
+        inventory.known.push(Known {
             ino,
             file_type: node.file_type(),
             links: it.i_links_count.get(),

@@ -5,7 +5,7 @@
 //! `e2fsck_journal_load`.
 
 use super::finding::{Area, Fault, Place};
-use super::inodes::{OwnFile, Walk};
+use super::inventory::{Inventory, OwnFile};
 use super::usage::size_of_file;
 use super::volume::{Volume, read};
 use crate::feature::Feature;
@@ -14,7 +14,7 @@ use crate::ondisk::jbd2::{
     INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, JournalSuperblock, KNOWN_INCOMPAT, MAGIC, MIN_BLOCKS,
 };
 use crate::read::journal::superblock_checksum;
-use crate::read::maps;
+use crate::read::mapped;
 use crate::read::superblock::RECOVER;
 use crate::units::Ino;
 
@@ -22,11 +22,11 @@ use crate::units::Ino;
 const CHECKSUMS: u32 = INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
 
 /// Judges the journal, where there is one.
-pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
+pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     let sb = &volume.sb;
     let ino = Ino::JOURNAL.get();
     let number = sb.s_journal_inum.get();
-    let file = walk.own.get(&ino);
+    let file = inventory.own.get(&ino);
     let place = Place::inode(ino);
     let say = |rule| volume.rule(Area::Journal, place, rule);
     let is_external = number == 0 && sb.s_journal_uuid != [0; 16];
@@ -91,7 +91,7 @@ fn check_file(volume: &Volume<'_>, file: &OwnFile) {
     if size < u64::from(MIN_BLOCKS) * bytes {
         say("it is too short for a journal");
     }
-    let Some(block) = maps::find(pieces, 0) else {
+    let Some(block) = mapped::find(pieces, 0) else {
         return;
     };
     let Some(bytes) = volume.block((Area::Journal, place), block.get()) else {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::finding::{Area, Place};
-use super::inodes::Walk;
+use super::inventory::Inventory;
 use super::volume::Volume;
 use crate::feature::Feature;
 use crate::units::Ino;
@@ -13,19 +13,11 @@ use crate::units::Ino;
 const MOST_LINKS: u32 = 65_000;
 const DIRECTORY: u8 = 2;
 
-/// Counts a name that leads to an inode.
-pub(super) fn count(walk: &mut Walk, ino: u32) {
-    if let Some(known) = walk.known(ino) {
-        known.counted = known.counted.saturating_add(1);
-    }
-}
-
 /// Judges counts and ways to the root. `parents` says where the `..` of each directory leads.
-pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk, parents: &HashMap<u32, u32>) {
-    super::xattrs::settle(volume, walk);
+pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory, parents: &HashMap<u32, u32>) {
     let root = Ino::ROOT.get();
-    check_counts(volume, walk);
-    let directories: Vec<(u32, u32)> = walk
+    check_counts(volume, inventory);
+    let directories: Vec<(u32, u32)> = inventory
         .known
         .iter()
         .filter(|known| known.file_type == DIRECTORY)
@@ -52,8 +44,8 @@ pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk, parents: &HashMap<u32,
     check_ways(volume, &directories);
 }
 
-fn check_counts(volume: &Volume<'_>, walk: &Walk) {
-    for known in &walk.known {
+fn check_counts(volume: &Volume<'_>, inventory: &Inventory) {
+    for known in &inventory.known {
         let at = (Area::Links, Place::inode(known.ino));
         let links = u32::from(known.links);
         let is_directory = known.file_type == DIRECTORY;

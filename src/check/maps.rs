@@ -5,14 +5,14 @@
 use std::collections::HashSet;
 
 use super::claims::Claims;
-use super::content::Node;
 use super::finding::{Area, Owner, Place};
+use super::node::Node;
 use super::volume::Volume;
 use crate::ondisk::inode::FLAG_EXTENTS;
 use crate::read;
 pub(super) use crate::read::Extent as Piece;
-use crate::read::maps::Visit;
-pub(super) use crate::read::maps::find;
+use crate::read::mapped::Visit;
+pub(super) use crate::read::mapped::find;
 use crate::read::{block_map, extents};
 use crate::units::{Block, Ino, Run};
 

@@ -27,12 +27,15 @@ mod groups;
 mod heeding;
 mod htree;
 mod inodes;
+mod inventory;
 mod journal;
 mod links;
 mod maps;
 mod mmp;
+mod node;
 mod orphans;
 mod quota;
+mod references;
 mod resize;
 mod superblock;
 mod usage;
@@ -45,7 +48,7 @@ pub use finding::{Area, Fault, Finding, Owner, Place, Report};
 use crate::cancel::{Cancel, Cancelled};
 use crate::feature::Feature;
 use heeding::Heeding;
-use inodes::Walk;
+use inventory::Inventory;
 use volume::Storage;
 
 /// How to check.
@@ -109,16 +112,18 @@ fn check_all(image: &dyn ReadAt, options: &CheckOptions) -> Report {
     };
     superblock::check_backups(&volume);
     groups::check_backups(&volume, &descs);
-    let mut walk = Walk::default();
-    groups::claim(&volume, &descs, &mut walk.claiming.claims);
-    mmp::check(&volume, &mut walk.claiming.claims);
-    inodes::scan(&volume, &descs, &mut walk);
-    resize::check(&volume, &mut walk);
-    journal::check(&volume, &walk);
-    orphans::check(&volume, &walk);
-    quota::check(&volume, &walk);
-    let claims = std::mem::take(&mut walk.claiming.claims);
+    let mut inventory = Inventory::default();
+    groups::claim(&volume, &descs, &mut inventory.claiming.claims);
+    mmp::check(&volume, &mut inventory.claiming.claims);
+    inodes::scan(&volume, &descs, &mut inventory);
+    resize::check(&volume, &mut inventory);
+    journal::check(&volume, &inventory);
+    orphans::check(&volume, &inventory);
+    quota::check(&volume, &inventory);
+    let claims = std::mem::take(&mut inventory.claiming.claims);
     bitmaps::check_blocks(&volume, &descs, &claims.settle(&volume));
-    directory::walk_all(&volume, &mut walk);
+    let parents = directory::walk_all(&volume, &mut inventory);
+    references::check(&volume, &mut inventory);
+    links::check(&volume, &inventory, &parents);
     volume.into_report()
 }

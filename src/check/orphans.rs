@@ -3,7 +3,7 @@
 //! Layout: the kernel's `orphan.rst`.
 
 use super::finding::{Area, Place};
-use super::inodes::Walk;
+use super::inventory::Inventory;
 use super::maps;
 use super::volume::{Volume, word};
 use crate::feature::Feature;
@@ -14,7 +14,7 @@ use crate::ondisk::orphan::MAGIC;
 const MOST_BROKEN: u32 = 16;
 
 /// Judges the list of orphans and the orphan file.
-pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
+pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     let sb = &volume.sb;
     if sb.s_last_orphan.get() != 0 {
         volume.rule(
@@ -28,7 +28,7 @@ pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
     }
     let ino = sb.s_orphan_file_inum.get();
     let place = Place::inode(ino);
-    let Some(file) = walk.own.get(&ino) else {
+    let Some(file) = inventory.own.get(&ino) else {
         volume.rule(Area::Orphans, place, "the orphan file is empty");
         return;
     };

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::finding::{Area, Fault, Place};
-use super::inodes::{OwnFile, Walk};
+use super::inventory::{Inventory, OwnFile};
 use super::maps;
 use super::usage::{ById, size_of_file};
 use super::volume::{Volume, length, read, word};
@@ -18,7 +18,7 @@ use crate::ondisk::quota::{
 const MOST_TOLD: usize = 32;
 
 /// Judges the files of users, groups and projects.
-pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
+pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     if !volume.has(Feature::Quota) {
         return;
     }
@@ -33,7 +33,7 @@ pub(super) fn check(volume: &Volume<'_>, walk: &Walk) {
             continue;
         }
         let place = Place::inode(ino);
-        match (walk.own.get(&ino), walk.usage.of(kind)) {
+        match (inventory.own.get(&ino), inventory.usage.of(kind)) {
             (Some(file), Some(usage)) => {
                 let quota = QuotaFile {
                     volume,

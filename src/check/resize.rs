@@ -4,7 +4,7 @@
 //! namesakes in the groups with copies (e2fsck's `check_resize_inode`).
 
 use super::finding::{Area, Fault, Owner, Place};
-use super::inodes::Walk;
+use super::inventory::Inventory;
 use super::usage::size_of_file;
 use super::volume::{Volume, index, join, length, word};
 use crate::feature::Feature;
@@ -14,11 +14,11 @@ use crate::units::{Block, Ino, Run};
 const DOUBLE: usize = 13 * 4;
 
 /// Judges the inode and claims its double indirect block.
-pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk) {
+pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
     let ino = Ino::RESIZE.get();
     let place = Place::inode(ino);
     let say = |rule| volume.rule(Area::Resize, place, rule);
-    let Some(file) = walk.own.get(&ino) else {
+    let Some(file) = inventory.own.get(&ino) else {
         if volume.has(Feature::ResizeInode) {
             say("it is empty");
         }
@@ -40,7 +40,7 @@ pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk) {
         return;
     }
     let owner = Owner::Map(Ino::new(ino));
-    walk.claiming.claims.add(run, owner);
+    inventory.claiming.claims.add(run, owner);
     let backups: Vec<u32> = (1..volume.groups)
         .filter(|group| volume.has_superblock(*group))
         .collect();
@@ -55,13 +55,12 @@ pub(super) fn check(volume: &Volume<'_>, walk: &mut Walk) {
         say("it has no size");
     }
     if let Some(bytes) = volume.block(at, double.into()) {
-        check_kept(volume, (double, &bytes), &backups);
+        check_kept(volume, place.at(double.into()), &bytes, &backups);
     }
 }
 
 /// Judges every pointer to a kept block, and those within.
-fn check_kept(volume: &Volume<'_>, (double, bytes): (u32, &[u8]), backups: &[u32]) {
-    let place = Place::inode(Ino::RESIZE.get()).at(double.into());
+fn check_kept(volume: &Volume<'_>, place: Place, bytes: &[u8], backups: &[u32]) {
     let all = volume.descriptor_run(0);
     let desc_blocks = u64::from(volume.desc_blocks());
     let pointers = volume.block_size.bytes_u64() / 4;

@@ -11,7 +11,6 @@ use crate::ondisk::superblock::{
     CHECKSUM_CRC32C, FLAG_SIGNED_HASH, MAGIC, OFFSET, STATE_VALID, Superblock,
 };
 use crate::read::superblock::{RECOVER, blocks_count, unknown_bits, word_of};
-use crate::units::{Block, Group};
 
 /// `EXT2_ERROR_FS`: the kernel came upon errors.
 const STATE_ERROR: u16 = 0x2;
@@ -211,13 +210,12 @@ pub(super) fn check_backups(volume: &Volume<'_>) {
             continue;
         };
         if let Some(backup) = read::<Superblock>(&bytes, 0) {
-            check_backup(volume, (Group::new(group), block), &backup);
+            check_backup(volume, group, at, &backup);
         }
     }
 }
 
-fn check_backup(volume: &Volume<'_>, (group, block): (Group, Block), backup: &Superblock) {
-    let at = (Area::Backup, Place::group(group.get()).at(block.get()));
+fn check_backup(volume: &Volume<'_>, group: u32, at: (Area, Place), backup: &Superblock) {
     if backup.s_magic.get() != MAGIC {
         volume.equal(at, "s_magic", (backup.s_magic.get().into(), MAGIC.into()));
         return;
@@ -255,7 +253,7 @@ fn check_backup(volume: &Volume<'_>, (group, block): (Group, Block), backup: &Su
         volume.rule(at.0, at.1, "s_uuid is not the primary superblock's");
     }
     // It has 16 bits, and in later groups what is left of the number, or the most they hold.
-    if let Ok(needed) = u16::try_from(group.get()) {
+    if let Ok(needed) = u16::try_from(group) {
         let found = backup.s_block_group_nr.get();
         volume.equal(at, "s_block_group_nr", (found.into(), needed.into()));
     }

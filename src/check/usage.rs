@@ -15,7 +15,7 @@ pub(super) struct Usage(pub(super) [ById; 3]);
 
 impl Usage {
     /// Adds bytes and inodes to the accounts of an inode's owners.
-    pub(super) fn add(&mut self, volume: &Volume<'_>, it: &Inode, (space, inodes): (u64, u64)) {
+    pub(super) fn add(&mut self, volume: &Volume<'_>, it: &Inode, space: u64, inodes: u64) {
         if !volume.has(Feature::Quota) {
             return;
         }

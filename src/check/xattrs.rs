@@ -6,21 +6,17 @@
 use std::collections::HashMap;
 
 use super::claims::Claims;
-use super::content::Node;
 use super::finding::{Area, Fault, Owner, Place};
-use super::inodes::{OwnFile, Walk};
-use super::maps;
-use super::volume::{Volume, join, length};
+use super::node::Node;
+use super::volume::Volume;
 use crate::feature::Feature;
 use crate::ondisk::acl;
-use crate::ondisk::checksum::crc32c;
-use crate::ondisk::inode::{FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_INLINE_DATA};
+use crate::ondisk::inode::{FLAG_ENCRYPT, FLAG_INLINE_DATA};
 use crate::ondisk::xattr::{
-    ParsedBlock, REFCOUNT_MAX, StoredXattr, Value, XattrFault, block_checksum, block_hash,
-    entry_hash, parse_block, parse_ibody,
+    ParsedBlock, StoredXattr, XattrFault, block_checksum, block_hash, parse_block, parse_ibody,
 };
-use crate::read::xattrs::{INLINE_DATA, signed_name_hash};
-use crate::units::{Block, Ino, Run};
+use crate::read::xattrs::INLINE_DATA;
+use crate::units::{Ino, Run};
 
 /// The attribute with an encryption policy, of an index that no program sees.
 const ENCRYPTION: (u8, &[u8]) = (9, b"c");
@@ -47,20 +43,20 @@ impl Held {
 }
 
 /// An attribute whose value is in an inode.
-struct Reference {
-    owner: u32,
-    value_ino: u32,
-    size: u32,
-    hash: u32,
-    name: Box<[u8]>,
+pub(super) struct Reference {
+    pub(super) owner: Place,
+    pub(super) value_ino: u32,
+    pub(super) size: u32,
+    pub(super) hash: u32,
+    pub(super) name: Box<[u8]>,
 }
 
 /// An attribute block that was met.
-struct KnownBlock {
+pub(super) struct KnownBlock {
     /// What its header counts.
-    stored: u32,
-    counted: u32,
-    ino: u32,
+    pub(super) stored: u32,
+    pub(super) counted: u32,
+    pub(super) ino: u32,
     value_clusters: u64,
     value_inodes: u64,
 }
@@ -68,8 +64,8 @@ struct KnownBlock {
 /// What the attributes of all inodes refer to.
 #[derive(Default)]
 pub(super) struct Xattrs {
-    blocks: HashMap<u64, KnownBlock>,
-    references: Vec<Reference>,
+    pub(super) blocks: HashMap<u64, KnownBlock>,
+    pub(super) references: Vec<Reference>,
 }
 
 impl Xattrs {
@@ -86,13 +82,11 @@ impl Xattrs {
         match parse_ibody(node.inode.xattr_area()) {
             Ok(entries) => {
                 is_policy_there |= has_policy(&entries);
-                self.entries(volume, (node.ino, place), &entries, &mut held);
+                self.entries(volume, place, &entries, &mut held);
             }
             Err(fault) => volume.note(Area::Xattrs, place, Fault::Told(fault.to_string())),
         }
-        if let Some(block) = node.inode.xattr_block() {
-            is_policy_there |= self.block(volume, (node.ino, block.get()), claims, &mut held);
-        }
+        is_policy_there |= self.block(volume, node, claims, &mut held);
         if node.has_flag(FLAG_ENCRYPT) && !is_policy_there {
             volume.rule(Area::Xattrs, place, "it is encrypted and has no policy");
         }
@@ -107,12 +101,17 @@ impl Xattrs {
     fn block(
         &mut self,
         volume: &Volume<'_>,
-        (ino, block): (u32, u64),
+        node: &Node,
         claims: &mut Claims,
         held: &mut Held,
     ) -> bool {
+        let Some(block) = node.inode.xattr_block() else {
+            return false;
+        };
+        let ino = node.ino;
         let at = (Area::Xattrs, Place::inode(ino));
-        let run = Run::one(Block::new(block));
+        let run = Run::one(block);
+        let block = block.get();
         if !volume.is_inside(run) {
             volume.note(at.0, at.1, Fault::Outside(run));
             return false;
@@ -144,7 +143,7 @@ impl Xattrs {
                 Ok(parsed) => {
                     known.stored = parsed.header.h_refcount.get();
                     is_policy_there = has_policy(&parsed.entries);
-                    self.entries(volume, (ino, place), &parsed.entries, &mut of_block);
+                    self.entries(volume, place, &parsed.entries, &mut of_block);
                 }
                 Err(fault) => volume.note(at.0, place, Fault::Told(fault.to_string())),
             }
@@ -160,7 +159,7 @@ impl Xattrs {
     fn entries(
         &mut self,
         volume: &Volume<'_>,
-        (ino, place): (u32, Place),
+        place: Place,
         entries: &[StoredXattr<'_>],
         held: &mut Held,
     ) {
@@ -173,7 +172,10 @@ impl Xattrs {
                 held.value_clusters += u64::from(size).div_ceil(cluster);
                 held.value_inodes += 1;
                 self.references.push(Reference {
-                    owner: ino,
+                    owner: Place {
+                        block: None,
+                        ..place
+                    },
                     value_ino,
                     size,
                     hash: stored.entry.e_hash.get(),
@@ -218,91 +220,4 @@ fn check_block<'b>(
         volume.sum(at, "h_hash", (parsed.header.h_hash.get(), needed));
     }
     Ok(parsed)
-}
-
-/// Judges how often blocks and values are referred to, once all inodes are known.
-pub(super) fn settle(volume: &Volume<'_>, walk: &mut Walk) {
-    let xattrs = std::mem::take(&mut walk.xattrs);
-    let mut blocks: Vec<_> = xattrs.blocks.into_iter().collect();
-    blocks.sort_unstable_by_key(|(block, _)| *block);
-    for (block, known) in blocks {
-        let at = (Area::Xattrs, Place::inode(known.ino).at(block));
-        let pair = (known.stored.into(), known.counted.into());
-        volume.equal(at, "h_refcount", pair);
-        if known.counted > REFCOUNT_MAX {
-            volume.rule(at.0, at.1, "more inodes share it than may");
-        }
-    }
-    let mut counted: HashMap<u32, u64> = HashMap::new();
-    for reference in &xattrs.references {
-        check_reference(volume, walk, reference);
-        *counted.entry(reference.value_ino).or_default() += 1;
-    }
-    let mut counted: Vec<(u32, u64)> = counted.into_iter().collect();
-    counted.sort_unstable();
-    // Values that overlap are told already, and reading them all might have no end.
-    let may_read = volume.found() == 0;
-    for (ino, references) in counted {
-        let Some(file) = walk.own.get(&ino) else {
-            continue;
-        };
-        check_value(volume, (ino, file), references, may_read);
-        if let Some(known) = walk.known(ino) {
-            known.counted = known.counted.saturating_add(1);
-        }
-    }
-}
-
-/// Judges an entry whose value is in an inode.
-fn check_reference(volume: &Volume<'_>, walk: &Walk, reference: &Reference) {
-    let place = Place::inode(reference.owner);
-    let say = |rule| volume.rule(Area::Xattrs, place, rule);
-    if !volume.has(Feature::EaInode) {
-        say("a value is in an inode, in a filesystem without ea_inode");
-    }
-    let file = walk.own.get(&reference.value_ino);
-    let Some(file) = file.filter(|file| file.node.i_flags.get() & FLAG_EA_INODE != 0) else {
-        say("a value is in an inode that holds none");
-        return;
-    };
-    let size = join(file.node.i_size_lo.get(), file.node.i_size_hi.get());
-    let at = (Area::Xattrs, place);
-    volume.equal(at, "e_value_size", (reference.size.into(), size));
-    let value = Value::Inode {
-        ino: reference.value_ino,
-        size: reference.size,
-        hash: file.node.i_atime.get(),
-    };
-    let needed = entry_hash(&reference.name, &value);
-    let signed = signed_name_hash(&reference.name).rotate_left(16) ^ file.node.i_atime.get();
-    if reference.hash != signed {
-        volume.sum(at, "e_hash", (reference.hash, needed));
-    }
-}
-
-/// Judges an inode that holds a value: its count of references and its hash.
-fn check_value(volume: &Volume<'_>, (ino, file): (u32, &OwnFile), references: u64, may_read: bool) {
-    let at = (Area::Xattrs, Place::inode(ino));
-    let it = &file.node;
-    let stored = join(it.i_version.get(), it.i_ctime.get());
-    volume.equal(at, "the count of references", (stored, references));
-    let size = join(it.i_size_lo.get(), it.i_size_hi.get());
-    if !may_read || size > 1 << 24 {
-        return;
-    }
-    let mut left = size;
-    let mut register = volume.seed;
-    for (_, block) in maps::blocks(&file.mapped.pieces) {
-        let Some(bytes) = volume.block(at, block) else {
-            return;
-        };
-        let many = left.min(length(bytes.len()));
-        let held = bytes.get(..super::volume::index(many));
-        register = crc32c(register, held.unwrap_or_default());
-        left -= many;
-        if left == 0 {
-            break;
-        }
-    }
-    volume.sum(at, "the hash of its value", (it.i_atime.get(), register));
 }

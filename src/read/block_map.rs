@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::bytes::{index, length, word};
 use super::error::Fault;
-use super::maps::{Extent, Visit};
+use super::mapped::{Extent, Visit};
 use super::superblock::Superblock;
 use crate::units::{Block, Run};
 

@@ -10,7 +10,7 @@ use std::mem;
 use super::bytes::{half, word};
 use super::error::{Error, ErrorKind, Fault, Result};
 use super::inode::Inode;
-use super::maps::Extent;
+use super::mapped::Extent;
 use super::superblock::Superblock;
 use super::volume::Volume;
 use crate::feature::Feature;

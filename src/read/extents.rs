@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::bytes::{pod, word};
 use super::error::Fault;
-use super::maps::{Extent, Visit};
+use super::mapped::{Extent, Visit};
 use super::superblock::Superblock;
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::extent::{

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::bytes::{index, length};
 use super::error::{Error, ErrorKind, Fault, Result};
 use super::inode::Inode;
-use super::maps::Extent;
+use super::mapped::Extent;
 use super::volume::Volume;
 use crate::ondisk::inode::FLAG_EXTENTS;
 

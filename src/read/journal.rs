@@ -5,11 +5,11 @@
 //! `do_one_pass`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 
 use super::bytes::{half, index, length, pod_or_zeros, word};
 use super::error::{Error, Fault, Result};
-use super::maps::{Extent, find};
+use super::mapped::{Extent, find};
+use super::replay::{Copy, Replay};
 use super::volume::Volume;
 use crate::feature::Feature;
 use crate::ondisk::checksum::{INITIAL, crc32_be, crc32c, crc32c_zeros};
@@ -34,66 +34,33 @@ const REVOKE_HEADER_BYTES: usize = 16;
 const FAST_COMMIT_HEAD: u16 = 0x9;
 const FAST_COMMIT_TID_OFFSET: usize = 8;
 
-/// Where a journal has a newer copy of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
-    pub(crate) block: Block,
-    /// Whether its first word was taken out, since it is a journal's magic number.
-    pub(crate) is_escaped: bool,
+/// What the journal of a filesystem holds for it.
+///
+/// # Errors
+/// Where the kernel would not mount the filesystem, or the journal is on another device or has fast
+/// commits.
+pub(super) fn replay(volume: &Volume<'_>) -> Result<Replay> {
+    let refuse = |what| Err(Error::new(Fault::Unsupported(what)));
+    if !volume.sb.has(Feature::HasJournal) {
+        return refuse("a journal waits to be replayed, and there is none");
+    }
+    let ino = Ino::new(volume.sb.sb.s_journal_inum.get());
+    if ino.get() == 0 {
+        return refuse("the journal that waits to be replayed is on another device");
+    }
+    let read = read_log(volume, ino);
+    read.map_err(|error| error.in_inode(ino))
 }
 
-/// The blocks that a journal replaces, each with its newest copy: the journal stays where it is, and so
-/// they need not be in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Replay {
-    copies: BTreeMap<u64, Copy>,
-}
-
-impl Replay {
-    /// What the journal of a filesystem holds for it.
-    ///
-    /// # Errors
-    /// Where the kernel would not mount the filesystem, or the journal is on another device or has fast
-    /// commits.
-    pub(crate) fn read(volume: &Volume<'_>) -> Result<Self> {
-        let refuse = |what| Err(Error::new(Fault::Unsupported(what)));
-        if !volume.sb.has(Feature::HasJournal) {
-            return refuse("a journal waits to be replayed, and there is none");
-        }
-        let ino = Ino::new(volume.sb.sb.s_journal_inum.get());
-        if ino.get() == 0 {
-            return refuse("the journal that waits to be replayed is on another device");
-        }
-        let read = Self::read_log(volume, ino);
-        read.map_err(|error| error.in_inode(ino))
-    }
-
-    fn read_log(volume: &Volume<'_>, ino: Ino) -> Result<Self> {
-        let Some(log) = Log::open(volume, ino)? else {
-            return Ok(Self::default());
-        };
-        let end = log.scan()?;
-        log.refuse_fast_commits(end)?;
-        let revoked = log.revoked(end)?;
-        let copies = log.copies(end, &revoked)?;
-        Ok(Self { copies })
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.copies.is_empty()
-    }
-
-    /// The replaced blocks among `blocks`.
-    pub(crate) fn over(&self, blocks: Range<u64>) -> impl Iterator<Item = (u64, Copy)> {
-        self.copies
-            .range(blocks)
-            .map(|(block, copy)| (*block, *copy))
-    }
-
-    /// How many blocks are replaced.
-    pub(crate) fn len(&self) -> usize {
-        self.copies.len()
-    }
+fn read_log(volume: &Volume<'_>, ino: Ino) -> Result<Replay> {
+    let Some(log) = Log::open(volume, ino)? else {
+        return Ok(Replay::default());
+    };
+    let end = log.scan()?;
+    log.refuse_fast_commits(end)?;
+    let revoked = log.revoked(end)?;
+    let copies = log.copies(end, &revoked)?;
+    Ok(Replay { copies })
 }
 
 /// Which checksums a journal has.

@@ -42,8 +42,10 @@ mod file;
 pub(crate) mod groups;
 mod inode;
 pub(crate) mod journal;
-pub(crate) mod maps;
+pub(crate) mod mapped;
+mod maps;
 mod path;
+mod replay;
 pub(crate) mod superblock;
 mod volume;
 mod walk;
@@ -56,7 +58,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use file::File;
 pub use groups::Group;
 pub use inode::{Device, Inode};
-pub use maps::Extent;
+pub use mapped::Extent;
 pub use superblock::Superblock;
 pub use walk::{Inodes, Walk, WalkEntry};
 pub use xattrs::Xattr;
@@ -65,7 +67,6 @@ use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
 pub(crate) use error::Fault;
-use journal::Replay;
 use path::LastLink;
 use superblock::{RECOVER, unknown_bits, word_of};
 use volume::Volume;
@@ -111,7 +112,7 @@ impl<'a> Filesystem<'a> {
         let sb = read_superblock(&*image, offset_bytes)?;
         let mut volume = Volume::new(image, offset_bytes, sb);
         if word_of(&volume.sb.sb, Word::Incompat) & RECOVER != 0 {
-            volume.set_replay(Replay::read(&volume)?)?;
+            volume.set_replay(journal::replay(&volume)?)?;
         }
         Ok(Self { volume })
     }

@@ -2,7 +2,7 @@
 //! waits among them; never what they mean.
 
 use super::error::{Error, Fault, Result};
-use super::journal::Replay;
+use super::replay::{Copy, Replay};
 use super::superblock::Superblock;
 use crate::ondisk::superblock::{OFFSET, Superblock as Stored};
 use crate::sink::ReadAt;
@@ -89,7 +89,7 @@ impl<'a> Volume<'a> {
         Ok(())
     }
 
-    fn read_replayed(&self, place: super::journal::Copy) -> Result<Vec<u8>> {
+    fn read_replayed(&self, place: Copy) -> Result<Vec<u8>> {
         let mut bytes = self.stored_block(place.block)?;
         if place.is_escaped
             && let Some(first) = bytes.first_chunk_mut()
