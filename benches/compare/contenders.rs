@@ -8,10 +8,11 @@ use crate::Result;
 use crate::workloads::Workload;
 
 pub(crate) const MKE4FS: &str = "mke4fs";
+pub(crate) const MKE4FS_SIZED: &str = "mke4fs, size given";
 pub(crate) const MKE4FS_ALONE: &str = "mke4fs, one thread";
 pub(crate) const MKE4FS_TAR: &str = "mke4fs, of tar";
 pub(crate) const MKE4FS_ZSTD: &str = "mke4fs, of zstd in a pipe";
-pub(crate) const FLOOR: &str = "floor, two threads";
+pub(crate) const FLOOR: &str = "lower bound, two threads";
 pub(crate) const MKEXT4: &str = "mkext4 0.0.3";
 pub(crate) const ARCBOX: &str = "arcbox-ext4 0.1.2, of tar";
 pub(crate) const TAR_XF: &str = "tar xf";
@@ -30,6 +31,12 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
+    /// Whether it reads the tree packed, as an archive or an image.
+    pub(crate) fn reads_packed(&self) -> bool {
+        let packed = ["TAR", "ZSTD", "OCI", "BLOBS"];
+        self.words.iter().any(|word| packed.contains(word))
+    }
+
     /// The command that makes `output` of `workload`, whose tar file is in `dir`.
     pub(crate) fn command(&self, workload: &Workload, dir: &Path, output: &Path) -> Command {
         let mebibytes = (workload.image_bytes() >> 20).to_string();
@@ -68,9 +75,11 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
             Err("it does not read tar".into())
         }
     };
-    let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 15] = [
+    let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 16] = [
+        // As people type it.
+        (MKE4FS, mke4fs(), &["-q", "-d", "TREE", "OUTPUT"]),
         (
-            MKE4FS,
+            MKE4FS_SIZED,
             mke4fs(),
             &["-q", "-d", "TREE", "OUTPUT", "MEBIBYTES"],
         ),
@@ -81,7 +90,7 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
         ),
         (FLOOR, own(), &["floor", "TREE", "OUTPUT", "2"]),
         (
-            "floor, one thread",
+            "lower bound, one thread",
             own(),
             &["floor", "TREE", "OUTPUT", "1"],
         ),

@@ -3,7 +3,11 @@
 //! Never keeps an image.
 //!
 //! `cargo bench --bench compare -- run [--dir DIR] [--work small,flat,big,empty,growth]
-//! [--scale PERCENT] [--files N] [--runs N] [--warm GIB] [--sources DIR,DIR] [--without NAME,NAME]`
+//! [--scale PERCENT] [--files N] [--runs N] [--warm GIB] [--sources DIR,DIR] [--without NAME,NAME]
+//! [--keep FILE]`
+//!
+//! `cargo bench --bench compare -- chart FILE` prints an SVG picture of what `--keep FILE` kept. The README's
+//! is `benches/chart.svg`, of `benches/chart.tsv`.
 //!
 //! The trees are made once below DIR, `target/compare` unless told otherwise, the contenders are
 //! installed below `target/contenders`: mkext4 and arcbox-ext4 from crates.io, mke2fs, genext2fs, zstd
@@ -17,6 +21,7 @@
     reason = "a benchmark prints"
 )]
 
+mod chart;
 mod claims;
 mod contenders;
 mod empty;
@@ -47,6 +52,7 @@ struct Arguments {
     runs: usize,
     warm: usize,
     without: Vec<String>,
+    keep: Option<PathBuf>,
 }
 
 /// All that is measured.
@@ -61,6 +67,11 @@ fn main() -> Result<()> {
         .collect();
     match &words[..] {
         ["run", rest @ ..] => run(&parse(rest)?),
+        // The picture of what --keep kept.
+        ["chart", data] => {
+            print!("{}", chart::draw(&fs::read_to_string(data)?)?);
+            Ok(())
+        }
         ["floor", source, output, threads] => floor::copy(source, output, threads.parse()?),
         // What starting a process costs by itself.
         ["nothing"] => Ok(()),
@@ -83,6 +94,7 @@ fn parse(words: &[&str]) -> Result<Arguments> {
         runs: 7,
         warm: 2,
         without: Vec::new(),
+        keep: None,
     };
     for pair in words.chunks(2) {
         let [name, value] = pair else {
@@ -96,6 +108,7 @@ fn parse(words: &[&str]) -> Result<Arguments> {
             "--files" => arguments.files = value.parse::<u32>()?.max(100),
             "--runs" => arguments.runs = value.parse::<usize>()?.max(1),
             "--without" => arguments.without = value.split(',').map(String::from).collect(),
+            "--keep" => arguments.keep = Some(PathBuf::from(value)),
             "--warm" => arguments.warm = value.parse()?,
             _ => return Err(format!("there is no option {name}").into()),
         }
@@ -121,9 +134,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     contenders.retain(|contender| !is_out(contender.name));
     let mut verdicts = Vec::new();
     for workload in &workloads {
-        workload.pack(&arguments.dir)?;
+        if contenders.iter().any(Contender::reads_packed) {
+            workload.pack(&arguments.dir)?;
+        }
         let times = time_all(&contenders, workload, arguments)?;
         table::print(workload, &times);
+        if let Some(path) = &arguments.keep {
+            let runs = format!("Medians of {} runs", arguments.runs);
+            chart::keep(path, &[table::machine(), runs], workload, &times)?;
+        }
         verdicts.extend(claims::of_times(&workload.name, &times));
     }
     let asked = |name: &str| arguments.work.iter().any(|work| work == name);

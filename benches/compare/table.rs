@@ -21,11 +21,11 @@ impl Times {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    fn least(&self) -> f64 {
+    pub(crate) fn least(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
 
-    fn most(&self) -> f64 {
+    pub(crate) fn most(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
     }
 

@@ -109,7 +109,10 @@ impl Workload {
                 std::io::copy(&mut File::open(packed)?, &mut sink())?;
             }
         }
-        let mut directories = vec![self.path.clone(), self.oci(dir)];
+        let mut directories = vec![self.path.clone()];
+        if self.oci(dir).exists() {
+            directories.push(self.oci(dir));
+        }
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory)? {
                 let entry = entry?;
