@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::mount::Scratch;
+use common::papers::{recipes, text};
 use common::place::{Place, attributes, names, shown};
 use common::tools::{Need, Which, e2fsck, ready};
 
@@ -663,42 +664,8 @@ fn the_image_holds_what_fakeroot_shows() {
     });
 }
 
-/// A recipe of the README: the files that it shows, and the commands that it runs.
-#[derive(Default)]
-struct Recipe {
-    files: Vec<(String, String)>,
-    commands: Vec<String>,
-}
-
-/// The recipes as they stand in the README: what `cat` prints there is what the file holds.
-fn recipes() -> Vec<Recipe> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = fs::read_to_string(readme).expect("the README can be read");
-    let (_, text) = text
-        .split_once("\n## Recipes\n")
-        .expect("there are recipes");
-    let (text, _) = text.split_once("\n## ").expect("something follows");
-    let blocks = text.split("```console\n").skip(1);
-    let recipe = |block: &str| {
-        let (block, _) = block.split_once("```").expect("a block ends");
-        let mut recipe = Recipe::default();
-        for line in block.lines() {
-            match (line.strip_prefix("$ cat "), line.strip_prefix("$ ")) {
-                (Some(file), _) => recipe.files.push((file.to_owned(), String::new())),
-                (None, Some(command)) => recipe.commands.push(command.to_owned()),
-                (None, None) => {
-                    let (_, text) = recipe.files.last_mut().expect("a file is shown");
-                    *text += &format!("{line}\n");
-                }
-            }
-        }
-        recipe
-    };
-    blocks.map(recipe).collect()
-}
-
 #[test]
-fn the_recipes_of_the_readme_work_as_they_stand() {
+fn the_recipes_of_the_document_work_as_they_stand() {
     if !is_ready() {
         return;
     }
@@ -731,7 +698,7 @@ fn the_recipes_of_the_readme_work_as_they_stand() {
         &[su],
     ];
     let mut expected = expected.into_iter();
-    for recipe in recipes() {
+    for recipe in recipes(&text(Path::new("docs/ownership.md"))) {
         let place = recipe_place();
         for (name, text) in &recipe.files {
             place.file(name, text);

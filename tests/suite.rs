@@ -38,6 +38,7 @@ mod oci;
 mod oci_real;
 mod options;
 mod oracles;
+mod papers;
 mod plan;
 mod races;
 mod read;

@@ -309,16 +309,15 @@ fn fenced<'a>(text: &'a str, kind: &str) -> &'a str {
 }
 
 #[test]
-fn the_readme_shows_the_example_and_the_picture_of_the_front_page() {
+fn the_papers_show_the_example_and_the_picture_of_the_front_page() {
     let front = read("src/lib.rs");
     let front = front.lines().map_while(|line| line.strip_prefix("//!"));
     let shown = front.filter(|line| !line.starts_with(" #  "));
     let front: String = shown
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
         .collect();
-    let readme = read("README.md");
-    for kind in ["text", "rust"] {
-        assert_eq!(fenced(&front, kind), fenced(&readme, kind));
+    for (kind, paper) in [("text", "docs/library.md"), ("rust", "README.md")] {
+        assert_eq!(fenced(&front, kind), fenced(&read(paper), kind));
     }
 }
 

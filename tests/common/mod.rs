@@ -17,6 +17,7 @@ pub(crate) mod machine;
 pub(crate) mod making;
 pub(crate) mod mount;
 pub(crate) mod mounted;
+pub(crate) mod papers;
 #[cfg(feature = "cli")]
 pub(crate) mod place;
 pub(crate) mod shown;
