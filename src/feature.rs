@@ -15,11 +15,11 @@ pub enum Word {
 }
 
 macro_rules! features {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $word:ident $bit:literal;)+) => {
+    ($($(#[doc = $about:literal])+ $variant:ident $name:literal $word:ident $bit:literal $kernel:literal;)+) => {
         /// An ext4 feature.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Feature {
-            $($(#[$doc])* $variant,)+
+            $($(#[doc = $about])+ $variant,)+
         }
 
         impl Feature {
@@ -40,91 +40,103 @@ macro_rules! features {
             pub const fn bit(self) -> u32 {
                 match self { $(Self::$variant => $bit,)+ }
             }
+
+            /// One sentence on it.
+            #[cfg(feature = "cli")]
+            pub(crate) const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+).trim_ascii(),)+ }
+            }
+
+            /// The first Linux kernel that supports it.
+            #[cfg(feature = "cli")]
+            pub(crate) const fn kernel(self) -> &'static str {
+                match self { $(Self::$variant => $kernel,)+ }
+            }
         }
     };
 }
 
 features! {
-    /// A journal, inside or on a device of its own.
-    HasJournal "has_journal" Compat 0x4;
+    /// A journal, inside the filesystem or on a device of its own.
+    HasJournal "has_journal" Compat 0x4 "2.4.15";
     /// Extended attributes.
-    ExtAttr "ext_attr" Compat 0x8;
-    /// Descriptor blocks kept for growing, owned by inode 7.
-    ResizeInode "resize_inode" Compat 0x10;
-    /// Hashed directories.
-    DirIndex "dir_index" Compat 0x20;
-    /// At most two backup superblocks, named in `s_backup_bgs`.
-    SparseSuper2 "sparse_super2" Compat 0x200;
+    ExtAttr "ext_attr" Compat 0x8 "2.6.0";
+    /// Reserved GDT blocks, owned by inode 7, for growing while mounted.
+    ResizeInode "resize_inode" Compat 0x10 "2.6.10";
+    /// Hashed directories (htree).
+    DirIndex "dir_index" Compat 0x20 "2.6.0";
+    /// At most two backup superblocks, in the groups that `s_backup_bgs` names.
+    SparseSuper2 "sparse_super2" Compat 0x200 "3.16";
     /// Fast commits in the journal.
-    FastCommit "fast_commit" Compat 0x400;
-    /// Inode numbers never change.
-    StableInodes "stable_inodes" Compat 0x800;
-    /// A file of orphaned inodes instead of a list.
-    OrphanFile "orphan_file" Compat 0x1000;
-    /// File types in directory entries.
-    Filetype "filetype" Incompat 0x2;
-    /// The device holds nothing but a journal.
-    JournalDev "journal_dev" Incompat 0x8;
-    /// Descriptors spread over the filesystem.
-    MetaBg "meta_bg" Incompat 0x10;
+    FastCommit "fast_commit" Compat 0x400 "5.10";
+    /// Inode numbers and the UUID never change, so the filesystem cannot shrink.
+    StableInodes "stable_inodes" Compat 0x800 "5.5";
+    /// Orphaned inodes are listed in a file, not in a linked list.
+    OrphanFile "orphan_file" Compat 0x1000 "5.15";
+    /// Directory entries store the file type.
+    Filetype "filetype" Incompat 0x2 "2.2.0";
+    /// The device holds only a journal, for another filesystem.
+    JournalDev "journal_dev" Incompat 0x8 "2.4.15";
+    /// Group descriptors are spread over the filesystem, in meta groups.
+    MetaBg "meta_bg" Incompat 0x10 "2.6.28";
     /// Extent trees instead of block maps.
-    Extent "extent" Incompat 0x40;
-    /// Block numbers of 64 bits, descriptors of 64 bytes.
-    SixtyFourBit "64bit" Incompat 0x80;
-    /// Protection against two hosts mounting at once.
-    Mmp "mmp" Incompat 0x100;
-    /// Bitmaps and inode tables of several groups side by side.
-    FlexBg "flex_bg" Incompat 0x200;
-    /// Large attribute values in inodes of their own.
-    EaInode "ea_inode" Incompat 0x400;
-    /// The checksum seed is stored, so that the UUID may change.
-    MetadataCsumSeed "metadata_csum_seed" Incompat 0x2000;
-    /// Directories of three index levels.
-    LargeDir "large_dir" Incompat 0x4000;
-    /// Small files and directories inside their inode.
-    InlineData "inline_data" Incompat 0x8000;
-    /// Encrypted directories.
-    Encrypt "encrypt" Incompat 0x1_0000;
-    /// Directories that fold case.
-    Casefold "casefold" Incompat 0x2_0000;
-    /// Backups only in groups 0, 1 and powers of 3, 5 and 7.
-    SparseSuper "sparse_super" RoCompat 0x1;
-    /// Files past 2 GiB.
-    LargeFile "large_file" RoCompat 0x2;
-    /// Files past 2 TiB: `i_blocks` may count filesystem blocks.
-    HugeFile "huge_file" RoCompat 0x8;
-    /// Group descriptors have a CRC-16 and lazy flags.
-    GdtCsum "uninit_bg" RoCompat 0x10;
+    Extent "extent" Incompat 0x40 "2.6.28";
+    /// 64-bit block numbers and group descriptors of 64 bytes.
+    SixtyFourBit "64bit" Incompat 0x80 "2.6.28";
+    /// Multiple mount protection: two hosts cannot mount it at once.
+    Mmp "mmp" Incompat 0x100 "3.0";
+    /// Bitmaps and inode tables of several groups are placed together.
+    FlexBg "flex_bg" Incompat 0x200 "2.6.28";
+    /// Large xattr values are stored in inodes of their own.
+    EaInode "ea_inode" Incompat 0x400 "4.13";
+    /// The checksum seed is stored, so the UUID can change while mounted.
+    MetadataCsumSeed "metadata_csum_seed" Incompat 0x2000 "4.4";
+    /// Directories of three index levels, above 2 GiB.
+    LargeDir "large_dir" Incompat 0x4000 "4.13";
+    /// Small files and directories are stored in their inode.
+    InlineData "inline_data" Incompat 0x8000 "3.8";
+    /// Encrypted directories (fscrypt).
+    Encrypt "encrypt" Incompat 0x1_0000 "4.1";
+    /// Case-insensitive (casefolded) directories.
+    Casefold "casefold" Incompat 0x2_0000 "5.2";
+    /// Backup superblocks only in groups 0, 1 and powers of 3, 5 and 7.
+    SparseSuper "sparse_super" RoCompat 0x1 "2.2.0";
+    /// Files above 2 GiB.
+    LargeFile "large_file" RoCompat 0x2 "2.2.0";
+    /// Files above 2 TiB: `i_blocks` may count filesystem blocks.
+    HugeFile "huge_file" RoCompat 0x8 "2.6.28";
+    /// Group descriptors have a CRC-16, and unused inode tables stay unwritten.
+    GdtCsum "uninit_bg" RoCompat 0x10 "2.6.28";
     /// Directories of more than 65,000 subdirectories.
-    DirNlink "dir_nlink" RoCompat 0x20;
-    /// Inodes promise room for the extra fields.
-    ExtraIsize "extra_isize" RoCompat 0x40;
-    /// Quota files in hidden inodes.
-    Quota "quota" RoCompat 0x100;
-    /// Blocks are allocated in clusters.
-    Bigalloc "bigalloc" RoCompat 0x200;
-    /// CRC-32C over all metadata.
-    MetadataCsum "metadata_csum" RoCompat 0x400;
-    /// Quota by project.
-    Project "project" RoCompat 0x2000;
-    /// Files of verified content.
-    Verity "verity" RoCompat 0x8000;
+    DirNlink "dir_nlink" RoCompat 0x20 "2.6.28";
+    /// Inodes reserve room for the fields past 128 bytes.
+    ExtraIsize "extra_isize" RoCompat 0x40 "2.6.28";
+    /// Quota files in hidden inodes, enabled at mount.
+    Quota "quota" RoCompat 0x100 "3.6";
+    /// Blocks are allocated in clusters of several.
+    Bigalloc "bigalloc" RoCompat 0x200 "3.2";
+    /// CRC-32C checksums over all metadata.
+    MetadataCsum "metadata_csum" RoCompat 0x400 "3.18";
+    /// Project quotas and project IDs.
+    Project "project" RoCompat 0x2000 "4.5";
+    /// Files with fs-verity, whose data is verified on read.
+    Verity "verity" RoCompat 0x8000 "5.4";
 }
+
+/// The second names that mke2fs knows.
+pub(crate) const ALIASES: [(&str, Feature); 3] = [
+    ("extents", Feature::Extent),
+    ("uninit_groups", Feature::GdtCsum),
+    ("fname_encoding", Feature::Casefold),
+];
 
 impl Feature {
     /// The feature `-O` calls `name`, with the second names mke2fs knows.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        match name.as_str() {
-            "extents" => return Some(Self::Extent),
-            "uninit_groups" => return Some(Self::GdtCsum),
-            "fname_encoding" => return Some(Self::Casefold),
-            _ => {}
-        }
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|feature| feature.name() == name)
+        let names = Self::ALL.iter().map(|feature| (feature.name(), *feature));
+        let mut names = names.chain(ALIASES);
+        names.find_map(|(known, feature)| (known == name).then_some(feature))
     }
 }
 

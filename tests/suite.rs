@@ -27,6 +27,7 @@ mod features;
 mod features_content;
 mod golden;
 mod grow;
+mod help;
 mod huge;
 mod identity;
 mod image_source;

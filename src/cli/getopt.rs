@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 
-use super::flags::{FLAGS, Flag};
+use super::flags::{Flag, flags};
 
 /// A flag that was given, and its value, empty where it takes none.
 pub(super) type Given = (&'static Flag, OsString);
@@ -67,7 +67,7 @@ fn short(letters: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Ve
     let mut rest = letters;
     while let [letter, after @ ..] = rest {
         let letter = char::from(*letter);
-        let Some(flag) = FLAGS.iter().find(|flag| flag.letter == Some(letter)) else {
+        let Some(flag) = flags().find(|flag| flag.letter == Some(letter)) else {
             let what = format!("invalid option -- '{letter}'");
             return Err((given, Unreadable(what)));
         };
@@ -97,8 +97,11 @@ fn long(name: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Given,
         Some(at) => (&name[..at], Some(os_string(&name[at + 1..]))),
         None => (name, None),
     };
-    let named = |flag: &&Flag| flag.long.is_some_and(|long| long.as_bytes() == name);
-    let Some(flag) = FLAGS.iter().find(named) else {
+    // A flag of mke2fs's goes by its letter alone.
+    let named = |flag: &&Flag| {
+        flag.letter.is_none() && flag.long.is_some_and(|long| long.as_bytes() == name)
+    };
+    let Some(flag) = flags().find(named) else {
         // To mke2fs, which has no long names, the second hyphen is a letter.
         return Err(stop("invalid option -- '-'".to_owned()));
     };

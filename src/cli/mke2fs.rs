@@ -16,7 +16,7 @@ use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, check, existing, inputs, journal, mke4fs, proceed, say, tell, undo, warn};
+use super::{Failed, check, existing, inputs, journal, proceed, say, tell, undo, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
@@ -47,10 +47,6 @@ pub(super) fn run(
     })?;
     let (mut request, operands) = read(called, name, arguments)?;
     request.proceed_delay = host.proceed_delay();
-    if request.help {
-        tell(&mke4fs::help());
-        return Ok(ExitCode::SUCCESS);
-    }
     if request.version {
         warn(words::BANNER);
         warn(words::USING);

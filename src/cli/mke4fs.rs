@@ -1,7 +1,7 @@
 //! Given arguments, does what they ask in our own words; never prints what mke2fs would.
 //!
 //! clap reads the arguments here: its help and its hints suit people. The flags are those of
-//! [`FLAGS`](super::flags::FLAGS), so that any command line for mke2fs works as well.
+//! [`flags`], so that any command line for mke2fs works as well.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ArgMatches;
 use clap::builder::StyledStr;
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::flags::{FLAGS, Fault, Flag, Help};
+use super::flags::{Fault, flags};
 use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
+use super::stream::painted;
 use super::{
-    Failed, check, existing, inputs, journal, tell, tell_surely, undo, verbs, warn, words,
+    Failed, check, existing, help, inputs, journal, tell_surely, undo, verbs, warn, words,
 };
 use crate::geometry::Geometry;
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
@@ -26,45 +28,6 @@ use crate::sink::{Output, Undo};
 use crate::source::Readable;
 use crate::sys;
 use crate::{Plan, Summary};
-
-const OUTPUT: &str = "OUTPUT";
-const SIZE: &str = "SIZE";
-
-const ABOUT: &str = "\
-Write an ext4 filesystem to a file or a device, and fill it from directories, tar archives and images
-of containers";
-
-const EXAMPLES: &str = "\
-Examples:
-  mke4fs disk.img 512M
-      An empty filesystem of 512 MiB in a new file
-  mke4fs -d rootfs -L root disk.img
-      A filesystem with all that is under rootfs, and some room
-  mke4fs -d rootfs --size min disk.img
-      The same, as small as can be
-  mke4fs -d rootfs --size +512M --keep-root disk.img
-      The same, with 512 MiB free for ordinary users, and rootfs's own owner and mode
-  mke4fs -d rootfs.tar.zst --keep-root disk.img
-      All that a tar archive holds, with owners, devices and capabilities, and without root
-  mke4fs -d oci:images:debian -d overlay disk.img
-      The layers of an image of containers, and what is under overlay over them
-  mke4fs -d base.img -d overlay --size +1G vm.img
-      The files of an ext4 image, those under overlay over them, and 1 GiB free
-  mke4fs -d old.img --size min -O ^has_journal small.img
-      The same files in a smaller image, with other features and defragmented
-  SOURCE_DATE_EPOCH=1700000000 mke4fs -d rootfs \\
-      -U 01234567-89ab-4def-8123-456789abcdef \\
-      -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 disk.img
-      The same bytes on every machine
-  mke4fs -O ^has_journal,^orphan_file -m 0 -E root_owner=1000:1000 disk.img 64M
-      No journal, nothing kept for root, and a root directory of user 1000
-  mke4fs check disk.img
-      What is wrong in an image, if anything: then it exits with 4; add --json or -q
-  mke4fs tar disk.img etc | tar x
-      Files out of an image, without root
-
-Sizes are numbers of KiB, or of blocks with -b; k, M, G and T, and s for sectors, may follow.
-Called mke2fs or mkfs.ext4, it speaks the words of mke2fs.";
 
 /// Does what the arguments after the program's name ask.
 pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failed> {
@@ -74,28 +37,30 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
         return verbs::run(verb, arguments.skip(1));
     }
     let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
-    let matches = command().try_get_matches_from(arguments).map_err(|error| {
-        let text: StyledStr = error.render();
-        if io::stderr().is_terminal() {
-            warn(&text.ansi().to_string())
-        } else {
-            warn(&text.to_string())
+    let matches = match help::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return explain(&help::short());
         }
-        Failed
-    })?;
-    let request = read(&matches)?;
-    if request.help {
-        tell(&help());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if request.version {
-        tell(&format!("mke4fs {}\n", env!("CARGO_PKG_VERSION")));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Some(output) = matches.get_one::<OsString>(OUTPUT) else {
-        return fail("an output is needed, a file or a device; --help tells more");
+        Err(error) => {
+            warn(&painted(&error.render(), io::stderr().is_terminal()));
+            return Err(Failed);
+        }
     };
-    let size = matches.get_one::<OsString>(SIZE).cloned();
+    if let Some(topic) = matches.get_one::<String>(help::HELP) {
+        return explain(&help::topic(topic));
+    }
+    if let Some(what) = matches.get_one::<String>(help::GENERATE) {
+        return tell_or_fail(&help::generate(what).or_else(|error| fail(&sys::reason(&error)))?);
+    }
+    let request = read(&matches)?;
+    if request.version {
+        return tell_or_fail(&format!("mke4fs {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let Some(output) = matches.get_one::<OsString>(help::OUTPUT) else {
+        return fail("missing OUTPUT (a file or block device); see --help");
+    };
+    let size = matches.get_one::<OsString>(help::SIZE).cloned();
     if request.check {
         let operands: Vec<OsString> = [output.clone()].into_iter().chain(size).collect();
         return check::run(&request, &operands);
@@ -109,63 +74,25 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
     run.run().map(|()| ExitCode::SUCCESS)
 }
 
-/// The text of `--help`.
-pub(super) fn help() -> String {
-    let text = command().render_help().to_string();
-    let verbs: String = verbs::VERBS
-        .iter()
-        .map(|verb| format!("  {:<8} {}\n", verb.name, verb.about))
-        .collect();
-    format!(
-        "{text}\nVerbs, as the first argument (a file that is called so is written ./NAME):\n{verbs}"
-    )
+/// Prints what explains the command.
+fn explain(text: &StyledStr) -> Result<ExitCode, Failed> {
+    tell_or_fail(&painted(text, io::stdout().is_terminal()))
 }
 
-fn command() -> clap::Command {
-    let operand = |name: &'static str| Arg::new(name).value_parser(value_parser!(OsString));
-    let command = clap::Command::new("mke4fs")
-        .about(ABOUT)
-        .after_help(EXAMPLES)
-        .override_usage("mke4fs [OPTIONS] OUTPUT [SIZE]")
-        .disable_help_flag(true)
-        .disable_version_flag(true)
-        .args_override_self(true)
-        .arg(operand(OUTPUT).help("The file or device to write; a file may be new"))
-        .arg(operand(SIZE).help("How long the filesystem shall be: 64M, 8G, 2048s"));
-    FLAGS
-        .iter()
-        .fold(command, |command, flag| command.arg(arg(flag)))
-}
-
-fn arg(flag: &'static Flag) -> Arg {
-    let mut arg = Arg::new(flag.name()).action(match flag.letter {
-        // Twice, it forces more.
-        Some('F') => ArgAction::Count,
-        _ => ArgAction::SetTrue,
-    });
-    if let Some(value) = flag.value {
-        // As with getopt, what follows is the value, even if it begins with a hyphen.
-        arg = arg
-            .action(ArgAction::Append)
-            .value_name(value)
-            .value_parser(value_parser!(OsString))
-            .allow_hyphen_values(true);
-    }
-    arg = match (flag.letter, flag.long) {
-        (Some(letter), _) => arg.short(letter),
-        (None, Some(long)) => arg.long(long),
-        (None, None) => arg,
-    };
-    match flag.help {
-        Help::Is(text) => arg.help(text),
-        Help::NotYet => arg.hide(true),
+fn tell_or_fail(text: &str) -> Result<ExitCode, Failed> {
+    match tell_surely(text) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => fail(&format!(
+            "cannot write to standard output: {}",
+            sys::reason(&error)
+        )),
     }
 }
 
 /// Reads the flags in the order in which they were given.
 fn read(matches: &ArgMatches) -> Result<Request, Failed> {
     let mut given = Vec::new();
-    for flag in FLAGS {
+    for flag in flags() {
         let name = flag.name();
         if flag.value.is_none() {
             let times = match flag.letter {

@@ -7,6 +7,7 @@ mod check;
 mod existing;
 mod flags;
 mod getopt;
+mod help;
 #[cfg(all(unix, feature = "oci"))]
 mod images;
 mod inputs;
@@ -20,19 +21,22 @@ mod partitions;
 mod request;
 mod rules;
 mod sources;
+mod stream;
 mod telling;
 mod undo;
 mod verbs;
 mod words;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use stream::{tell, tell_surely, warn};
 
 /// Runs the command: its name first, then its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -60,21 +64,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// What is to be said was said; the status remains.
 #[derive(Debug)]
 struct Failed;
-
-/// Writes to standard output. Nobody listens if that fails, so nothing is done about it.
-fn tell(text: &str) {
-    let _ = tell_surely(text);
-}
-
-/// Writes to standard output what somebody waits for. Whoever closed a pipe does not.
-fn tell_surely(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.or_else(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
-}
 
 /// Writes what stands with its stream.
 fn say((stream, text): (words::Stream, String)) {
@@ -121,22 +110,4 @@ fn answer() -> String {
     // What cannot be read is no answer.
     let _ = io::stdin().read_line(&mut answer);
     answer
-}
-
-/// The longest text that is written to standard error at once, in bytes.
-const WARNING_MAX: usize = 1 << 15;
-
-/// Writes to standard error. Nobody listens if that fails, so nothing is done about it.
-fn warn(text: &str) {
-    let mut out = io::stderr().lock();
-    let front = (0..=WARNING_MAX.min(text.len()))
-        .rev()
-        .find_map(|at| text.get(..at));
-    let front = front.unwrap_or_default();
-    let _ = out.write_all(front.as_bytes());
-    // Nobody reads more, whatever an input has names for.
-    let left_out = text.len() - front.len();
-    if left_out > 0 {
-        let _ = writeln!(out, "… ({left_out} more bytes)");
-    }
 }

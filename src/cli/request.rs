@@ -96,7 +96,6 @@ pub(super) struct Request {
     pub(super) verbose: bool,
     pub(super) json: bool,
     pub(super) version: bool,
-    pub(super) help: bool,
 }
 
 impl Request {
@@ -145,7 +144,6 @@ impl Request {
             verbose: false,
             json: false,
             version: false,
-            help: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Given text as `-E` takes it, gives the wishes in it, in order; never weighs one against another.
 //!
-//! One row per option, so that a new one is a row here, a variant of [`Extended`] and its arm in
-//! `resolve`. The names are those of mke2fs(8).
+//! One row per option, from which its help is made as well: a new one is a row here, a variant of
+//! [`Extended`] and its arm in `resolve`. The names are those of mke2fs(8).
 
 use std::fmt;
 
@@ -76,71 +76,240 @@ enum Takes {
 
 use Takes::{Checked, Maybe, NotYet, Value};
 
+/// One option: what it is called, what it does, and how its value is read.
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "what help says"))]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What its value is called, with `=` before it, and in brackets where it can be left out.
+    pub(crate) value: &'static str,
+    /// What it does.
+    pub(crate) about: &'static str,
+    /// What holds without it.
+    pub(crate) default: &'static str,
+    /// The first Linux kernel that knows what it asks for, where that is not every kernel.
+    pub(crate) kernel: Option<&'static str>,
+    takes: Takes,
+}
+
 /// The options and their second spellings.
-const ROWS: [(&str, Takes); 27] = [
-    ("android_sparse", NotYet),
-    (
-        "assume_storage_prezeroed",
-        Maybe(|value| Some(Extended::AssumeStoragePrezeroed(truth(value)))),
-    ),
-    ("desc-size", Value(|value| desc_size("desc-size", value))),
-    ("desc_size", Value(|value| desc_size("desc_size", value))),
-    ("discard", Maybe(|_| Some(Extended::Discard(true)))),
-    (
-        "encoding",
-        Value(|value| encoding(value).map(Extended::Encoding)),
-    ),
-    ("encoding_flags", Checked(encoding_flags)),
-    ("hash_seed", Value(hash_seed)),
-    (
-        "lazy_itable_init",
-        Maybe(|value| Some(Extended::LazyItableInit(truth(value)))),
-    ),
-    (
-        "lazy_journal_init",
-        Maybe(|value| Some(Extended::LazyJournalInit(truth(value)))),
-    ),
-    (
-        "mmp_update_interval",
-        Value(|value| wrapped_16(value).map(Extended::MmpUpdateInterval)),
-    ),
-    ("no_copy_xattrs", Maybe(|_| Some(Extended::NoCopyXattrs))),
-    ("nodiscard", Maybe(|_| Some(Extended::Discard(false)))),
-    ("num_backup_sb", Value(num_backup_sb)),
-    (
-        "offset",
-        Value(|value| size::number(value).map(Extended::Offset)),
-    ),
-    (
-        "orphan_file_size",
-        Value(|value| Size::parse(value).map(Extended::OrphanFileSize)),
-    ),
-    (
-        "packed_meta_blocks",
-        Maybe(|value| Some(Extended::PackedMetaBlocks(truth(value)))),
-    ),
-    ("quotatype", Checked(quota_types)),
-    (
-        "resize",
-        Value(|value| Size::parse(value).map(Extended::Resize)),
-    ),
-    ("revision", Checked(revision)),
-    ("root_owner", Maybe(root_owner)),
-    ("root_perms", Maybe(root_perms)),
-    (
-        "root_selinux",
-        Value(|value| Some(Extended::RootSelinux(value.to_owned()))),
-    ),
-    ("stride", Value(|value| number(value).map(Extended::Stride))),
-    (
-        "stripe-width",
-        Value(|value| number(value).map(Extended::StripeWidth)),
-    ),
-    (
-        "stripe_width",
-        Value(|value| number(value).map(Extended::StripeWidth)),
-    ),
-    ("test_fs", Maybe(|_| Some(Extended::TestFs))),
+pub(crate) static ROWS: [Row; 27] = [
+    Row {
+        name: "android_sparse",
+        value: "",
+        about: "Write an Android sparse image; not supported",
+        default: "off",
+        kernel: None,
+        takes: NotYet,
+    },
+    Row {
+        name: "assume_storage_prezeroed",
+        value: "[=0|1]",
+        about: "Assume that the output reads as zeros: do not zero inode tables and the journal",
+        default: "0",
+        kernel: None,
+        takes: Maybe(|value| Some(Extended::AssumeStoragePrezeroed(truth(value)))),
+    },
+    Row {
+        name: "desc-size",
+        value: "=BYTES",
+        about: "The same as desc_size",
+        default: "64",
+        kernel: Some("2.6.28"),
+        takes: Value(|value| desc_size("desc-size", value)),
+    },
+    Row {
+        name: "desc_size",
+        value: "=BYTES",
+        about: "Set the group descriptor size with 64bit: a power of two from 64 to 1024",
+        default: "64",
+        kernel: Some("2.6.28"),
+        takes: Value(|value| desc_size("desc_size", value)),
+    },
+    Row {
+        name: "discard",
+        value: "",
+        about: "Discard the output's blocks before writing",
+        default: "on",
+        kernel: None,
+        takes: Maybe(|_| Some(Extended::Discard(true))),
+    },
+    Row {
+        name: "encoding",
+        value: "=NAME",
+        about: "Set the encoding of file names, utf8 or utf8-12.1, and enable casefold",
+        default: "utf8 with casefold",
+        kernel: Some("5.2"),
+        takes: Value(|value| encoding(value).map(Extended::Encoding)),
+    },
+    Row {
+        name: "encoding_flags",
+        value: "=FLAGS",
+        about: "strict refuses file names that are invalid in the encoding, nostrict accepts them",
+        default: "nostrict",
+        kernel: Some("5.2"),
+        takes: Checked(encoding_flags),
+    },
+    Row {
+        name: "hash_seed",
+        value: "=UUID",
+        about: "Set the seed of directory hashes, written as a UUID",
+        default: "random",
+        kernel: None,
+        takes: Value(hash_seed),
+    },
+    Row {
+        name: "lazy_itable_init",
+        value: "[=0|1]",
+        about: "Leave unused inode tables for the kernel to zero in the background",
+        default: "1",
+        kernel: Some("2.6.37"),
+        takes: Maybe(|value| Some(Extended::LazyItableInit(truth(value)))),
+    },
+    Row {
+        name: "lazy_journal_init",
+        value: "[=0|1]",
+        about: "Do not zero the journal",
+        default: "0",
+        kernel: None,
+        takes: Maybe(|value| Some(Extended::LazyJournalInit(truth(value)))),
+    },
+    Row {
+        name: "mmp_update_interval",
+        value: "=SECONDS",
+        about: "Set the seconds between updates of the MMP block, at most 300, with mmp",
+        default: "5",
+        kernel: Some("3.0"),
+        takes: Value(|value| wrapped_16(value).map(Extended::MmpUpdateInterval)),
+    },
+    Row {
+        name: "no_copy_xattrs",
+        value: "",
+        about: "Do not store the extended attributes of the sources",
+        default: "off",
+        kernel: None,
+        takes: Maybe(|_| Some(Extended::NoCopyXattrs)),
+    },
+    Row {
+        name: "nodiscard",
+        value: "",
+        about: "Do not discard the output's blocks",
+        default: "off",
+        kernel: None,
+        takes: Maybe(|_| Some(Extended::Discard(false))),
+    },
+    Row {
+        name: "num_backup_sb",
+        value: "=COUNT",
+        about: "Set the number of backup superblocks with sparse_super2: 0, 1 or 2",
+        default: "2",
+        kernel: Some("3.16"),
+        takes: Value(num_backup_sb),
+    },
+    Row {
+        name: "offset",
+        value: "=BYTES",
+        about: "Place the filesystem at this byte offset in the output",
+        default: "0",
+        kernel: None,
+        takes: Value(|value| size::number(value).map(Extended::Offset)),
+    },
+    Row {
+        name: "orphan_file_size",
+        value: "=SIZE",
+        about: "Set the size of the orphan file, with orphan_file",
+        default: "by filesystem size",
+        kernel: Some("5.15"),
+        takes: Value(|value| Size::parse(value).map(Extended::OrphanFileSize)),
+    },
+    Row {
+        name: "packed_meta_blocks",
+        value: "[=0|1]",
+        about: "Place bitmaps, inode tables and the journal at the start of the filesystem",
+        default: "0",
+        kernel: Some("2.6.28"),
+        takes: Maybe(|value| Some(Extended::PackedMetaBlocks(truth(value)))),
+    },
+    Row {
+        name: "quotatype",
+        value: "=TYPES",
+        about: "Choose the quota files, with quota: usr, grp and prj, separated by colons, with ^ to omit one",
+        default: "usr:grp",
+        kernel: Some("3.6"),
+        takes: Checked(quota_types),
+    },
+    Row {
+        name: "resize",
+        value: "=SIZE",
+        about: "Reserve GDT blocks so that the filesystem can grow to SIZE while mounted",
+        default: "1024 times its size",
+        kernel: Some("2.6.10"),
+        takes: Value(|value| Size::parse(value).map(Extended::Resize)),
+    },
+    Row {
+        name: "revision",
+        value: "=NUMBER",
+        about: "Set the filesystem revision, 0 or 1",
+        default: "1",
+        kernel: None,
+        takes: Checked(revision),
+    },
+    Row {
+        name: "root_owner",
+        value: "[=UID:GID]",
+        about: "Set the owner of the root directory; without a value, the user who runs the command",
+        default: "0:0",
+        kernel: None,
+        takes: Maybe(root_owner),
+    },
+    Row {
+        name: "root_perms",
+        value: "[=OCTAL]",
+        about: "Set the permissions of the root directory",
+        default: "755",
+        kernel: None,
+        takes: Maybe(root_perms),
+    },
+    Row {
+        name: "root_selinux",
+        value: "=CONTEXT",
+        about: "Set the SELinux context of the root directory",
+        default: "none",
+        kernel: None,
+        takes: Value(|value| Some(Extended::RootSelinux(value.to_owned()))),
+    },
+    Row {
+        name: "stride",
+        value: "=BLOCKS",
+        about: "Set the RAID stride: blocks per disk before the next disk",
+        default: "by device",
+        kernel: None,
+        takes: Value(|value| number(value).map(Extended::Stride)),
+    },
+    Row {
+        name: "stripe-width",
+        value: "=BLOCKS",
+        about: "The same as stripe_width",
+        default: "by device",
+        kernel: None,
+        takes: Value(|value| number(value).map(Extended::StripeWidth)),
+    },
+    Row {
+        name: "stripe_width",
+        value: "=BLOCKS",
+        about: "Set the RAID stripe width: the stride times the number of data disks",
+        default: "by device",
+        kernel: None,
+        takes: Value(|value| number(value).map(Extended::StripeWidth)),
+    },
+    Row {
+        name: "test_fs",
+        value: "",
+        about: "Mark the filesystem as one for testing experimental kernels",
+        default: "off",
+        kernel: Some("2.6.28"),
+        takes: Maybe(|_| Some(Extended::TestFs)),
+    },
 ];
 
 /// What is wrong with one extended option.
@@ -239,7 +408,7 @@ fn token(token: &str) -> Result<Extended, Complaint> {
         Some((name, value)) => (name, Some(value)),
         None => (token, None),
     };
-    let Some((name, takes)) = ROWS.iter().find(|(known, _)| *known == name) else {
+    let Some(Row { name, takes, .. }) = ROWS.iter().find(|row| row.name == name) else {
         return Err(Complaint::Unknown(name.to_owned()));
     };
     let invalid = || Complaint::Invalid {

@@ -4,6 +4,8 @@
 //! clock, randomness, the environment and the output as it is. [`Options::resolve`] makes
 //! [`Settings`] of both, by the rules and in the order of mke2fs, and validates them once.
 
+#[cfg(feature = "cli")]
+pub(crate) mod choices;
 mod environment;
 mod error;
 mod extended;

@@ -124,42 +124,83 @@ const DEFAULTS: Rules = Rules {
     ..NOTHING
 };
 
+/// A type that is built in.
+pub(crate) struct BuiltIn {
+    /// Its name, as `-t` or `-T` takes it.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "what help says"))]
+    pub(crate) about: &'static str,
+    rules: Rules,
+}
+
 /// The types built into e2fsprogs 1.47.
-static TYPES: [(&str, Rules); 10] = [
-    (
-        "ext3",
-        Rules {
+pub(crate) static TYPES: [BuiltIn; 10] = [
+    BuiltIn {
+        name: "ext3",
+        about: "A filesystem with a journal and block maps",
+        rules: Rules {
             features: Some(Cow::Borrowed("has_journal")),
             ..NOTHING
         },
-    ),
-    (
-        "ext4",
-        Rules {
+    },
+    BuiltIn {
+        name: "ext4",
+        about: "A filesystem with a journal, extents and checksums",
+        rules: Rules {
             features: Some(Cow::Borrowed(
                 "has_journal,extent,huge_file,flex_bg,metadata_csum,metadata_csum_seed,64bit,\
                  dir_nlink,extra_isize,orphan_file",
             )),
             ..NOTHING
         },
+    },
+    usage(
+        "small",
+        "From 3 MiB to 512 MiB, by itself",
+        ratio_and_block(4096, Some(1024)),
     ),
-    ("small", ratio_and_block(4096, Some(1024))),
-    ("floppy", ratio_and_block(8192, Some(1024))),
-    ("big", ratio_and_block(32768, None)),
-    ("huge", ratio_and_block(65536, None)),
-    ("news", ratio_and_block(4096, None)),
-    ("largefile", ratio_and_block(1_048_576, Some(-1))),
-    ("largefile4", ratio_and_block(4_194_304, Some(-1))),
-    (
-        "hurd",
-        Rules {
+    usage(
+        "floppy",
+        "Below 3 MiB, by itself",
+        ratio_and_block(8192, Some(1024)),
+    ),
+    usage(
+        "big",
+        "From 4 TiB to 16 TiB, by itself",
+        ratio_and_block(32768, None),
+    ),
+    usage(
+        "huge",
+        "From 16 TiB, by itself",
+        ratio_and_block(65536, None),
+    ),
+    usage("news", "Many small files", ratio_and_block(4096, None)),
+    usage(
+        "largefile",
+        "Few files of 1 MiB or more",
+        ratio_and_block(1_048_576, Some(-1)),
+    ),
+    usage(
+        "largefile4",
+        "Few files of 4 MiB or more",
+        ratio_and_block(4_194_304, Some(-1)),
+    ),
+    BuiltIn {
+        name: "hurd",
+        about: "A filesystem for the Hurd",
+        rules: Rules {
             blocksize: Some(4096),
             inode_size: Some(128),
             warn_y2038_dates: Some(false),
             ..NOTHING
         },
-    ),
+    },
 ];
+
+const fn usage(name: &'static str, about: &'static str, rules: Rules) -> BuiltIn {
+    BuiltIn { name, about, rules }
+}
 
 const fn ratio_and_block(inode_ratio: i64, blocksize: Option<i64>) -> Rules {
     Rules {
@@ -225,7 +266,7 @@ impl Profile {
             // on the stack, and threads have little of that.
             types: TYPES
                 .iter()
-                .map(|(name, rules)| (Cow::Borrowed(*name), rules.clone()))
+                .map(|built_in| (Cow::Borrowed(built_in.name), built_in.rules.clone()))
                 .collect(),
             devices: Vec::new(),
         }

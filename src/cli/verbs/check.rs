@@ -10,7 +10,7 @@ use crate::cli::check::{Form, status, told};
 
 pub(super) const VERB: Verb = Verb {
     name: "check",
-    about: "Say what is wrong in an image, if anything: then the status is 4",
+    about: "Check an image; the exit status is 4 if it has errors",
     arguments,
     run,
     trouble: 1,

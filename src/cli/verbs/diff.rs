@@ -25,7 +25,7 @@ use crate::tree::{Device, Metadata, NodeId, Tree};
 
 pub(super) const VERB: Verb = Verb {
     name: "diff",
-    about: "Say in what the files of two directories, archives or images differ: then the status is 1",
+    about: "Compare the files of two directories, archives or images; the exit status is 1 if they differ",
     arguments,
     run,
     trouble: 2,

@@ -9,7 +9,7 @@ use crate::map::Map;
 
 pub(super) const VERB: Verb = Verb {
     name: "map",
-    about: "Draw what owns the blocks of an image, as SVG: mke4fs map IMAGE > map.svg",
+    about: "Draw the blocks of an image by owner, as SVG",
     arguments,
     run,
     trouble: 1,

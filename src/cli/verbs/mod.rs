@@ -14,12 +14,13 @@ mod map;
 mod tar;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use super::{Failed, tell, warn};
+use super::Failed;
+use super::stream::{painted, tell, warn};
 use crate::sys;
 
 /// All verbs, in the order of the help.
@@ -75,6 +76,14 @@ fn write_out(text: &str) -> Result<(), Trouble> {
     written.map_err(Trouble::unwritten)
 }
 
+/// The command that reads the arguments of a verb.
+pub(super) fn command(verb: &Verb) -> Command {
+    let command = Command::new(verb.name)
+        .bin_name(format!("mke4fs {}", verb.name))
+        .about(verb.about);
+    (verb.arguments)(command.args_override_self(true))
+}
+
 /// The verb that `word` is.
 pub(super) fn verb(word: &OsStr) -> Option<&'static Verb> {
     VERBS.iter().find(|verb| word == verb.name)
@@ -86,17 +95,15 @@ pub(super) fn run(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<ExitCode, Failed> {
     let name = format!("mke4fs {}", verb.name);
-    let command = Command::new(name.clone()).about(verb.about);
-    let command = (verb.arguments)(command.args_override_self(true));
     let arguments = std::iter::once(OsString::from(&name)).chain(arguments);
-    let matches = match command.try_get_matches_from(arguments) {
+    let matches = match command(verb).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
-            warn(&error.render().to_string());
+            warn(&painted(&error.render(), io::stderr().is_terminal()));
             return Ok(ExitCode::from(verb.trouble));
         }
         Err(help) => {
-            tell(&help.render().to_string());
+            tell(&painted(&help.render(), io::stdout().is_terminal()));
             return Ok(ExitCode::SUCCESS);
         }
     };

@@ -17,7 +17,7 @@ use crate::source::Readable;
 
 pub(super) const VERB: Verb = Verb {
     name: "tar",
-    about: "Write the files of an image to standard output, as a tar archive",
+    about: "Write files of an image to standard output as a tar archive",
     arguments,
     run,
     trouble: 1,

@@ -1,489 +1,17 @@
-//! Given a flag's value, notes the wish in a [`Request`]; never acts on it.
-//!
-//! One item per flag: its letter or long name, what its value is called, its help and its reader.
-//! Both the mke2fs and the mke4fs way of reading a command line use this table.
+//! Given a flag's value, reads it into a request; never what the flag is called.
 
 use std::ffi::{OsStr, OsString};
 
-use super::request::{Manner, Request, SizeWish};
-use super::rules;
-use super::words;
+use super::flag::Fault;
+use crate::cli::request::{Manner, Request, SizeWish};
+use crate::cli::{journal as journal_device, words};
 use crate::options::{Errors, JournalLength, Size, number, parse_uuid};
 use crate::source::patterns::Patterns;
 use crate::{Fit, Sparse};
 
-/// A flag.
-pub(super) struct Flag {
-    /// Its letter, if it has one.
-    pub(super) letter: Option<char>,
-    /// Its long name, if it has one.
-    pub(super) long: Option<&'static str>,
-    /// What its value is called, if it takes one.
-    pub(super) value: Option<&'static str>,
-    /// One sentence without a full stop.
-    pub(super) help: Help,
-    /// Notes the wish.
-    pub(super) read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
-}
-
-impl Flag {
-    /// The name it goes by in clap.
-    pub(super) fn name(&self) -> String {
-        match self.letter {
-            Some(letter) => letter.to_string(),
-            None => self.long.unwrap_or_default().to_owned(),
-        }
-    }
-}
-
-/// Whether and how a flag is explained.
-#[derive(Clone, Copy)]
-pub(super) enum Help {
-    /// A flag of this version.
-    Is(&'static str),
-    /// A flag of mke2fs that a later version takes.
-    NotYet,
-}
-
-/// Why a flag's value cannot be.
-#[derive(Debug, PartialEq)]
-pub(super) enum Fault {
-    /// A line that follows the program's name.
-    Line(String),
-    /// The same, and how to call the program.
-    LineAndUsage(String),
-    /// Lines that stand alone, in mke2fs's words, and the same in one line of ours.
-    Text { theirs: &'static str, ours: String },
-}
-
 fn line<T>(text: String) -> Result<T, Fault> {
     Err(Fault::Line(text))
 }
-
-const fn letter(
-    letter: char,
-    value: Option<&'static str>,
-    help: &'static str,
-    read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
-) -> Flag {
-    Flag {
-        letter: Some(letter),
-        long: None,
-        value,
-        help: Help::Is(help),
-        read,
-    }
-}
-
-const fn long(
-    name: &'static str,
-    value: Option<&'static str>,
-    help: &'static str,
-    read: fn(&mut Request, &OsStr) -> Result<(), Fault>,
-) -> Flag {
-    Flag {
-        letter: None,
-        long: Some(name),
-        value,
-        help: Help::Is(help),
-        read,
-    }
-}
-
-/// A row for a flag that a later version takes.
-macro_rules! not_yet {
-    ($letter:literal, $value:expr) => {
-        Flag {
-            letter: Some($letter),
-            long: None,
-            value: $value,
-            help: Help::NotYet,
-            read: |_, _| line(words::not_yet(concat!("-", $letter))),
-        }
-    };
-}
-
-/// Every flag, in the order of `--help`.
-pub(super) static FLAGS: &[Flag] = &[
-    letter(
-        'd',
-        Some("SOURCE"),
-        "Fill it from SOURCE: a directory, a tar archive, - for one on stdin, oci:DIR[:REF], oci-archive:FILE or docker-archive:FILE; again, lay others over it",
-        |request, value| {
-            // mke2fs fills from the last alone.
-            if request.manner == Manner::Mke2fs {
-                request.sources.clear();
-            }
-            request.sources.push(value.to_owned());
-            Ok(())
-        },
-    ),
-    long(
-        "size",
-        Some("SIZE"),
-        "Make it SIZE long, as long as SOURCE needs (min, auto, +512M or +20% free), or as long as OUTPUT is (keep)",
-        size,
-    ),
-    letter(
-        'L',
-        Some("LABEL"),
-        "Label the filesystem, with at most 16 bytes",
-        label,
-    ),
-    letter(
-        'U',
-        Some("UUID"),
-        "Give it this UUID, or one that is random, time or clear",
-        uuid,
-    ),
-    letter(
-        't',
-        Some("TYPE"),
-        "Make this type: ext2, ext3 or ext4, the default",
-        fs_type,
-    ),
-    letter(
-        'T',
-        Some("USAGE"),
-        "Follow the rules for this usage, such as largefile",
-        usage,
-    ),
-    letter(
-        'O',
-        Some("[^]FEATURE,..."),
-        "Add features, or leave them out with ^",
-        |request, value| {
-            request.features.push(text(value));
-            Ok(())
-        },
-    ),
-    letter(
-        'E',
-        Some("NAME[=VALUE],..."),
-        "Set extended options, such as root_owner=0:0",
-        extended,
-    ),
-    letter(
-        'b',
-        Some("BYTES"),
-        "Make blocks of this size, 1024 to 65536, or at least -BYTES",
-        block_size,
-    ),
-    letter(
-        'I',
-        Some("BYTES"),
-        "Make inodes of this size, 128 up to a block",
-        inode_size,
-    ),
-    letter(
-        'i',
-        Some("BYTES"),
-        "Make an inode for so many bytes",
-        inode_ratio,
-    ),
-    letter('N', Some("COUNT"), "Make so many inodes", inodes_count),
-    letter(
-        'm',
-        Some("PERCENT"),
-        "Keep this share for root: 5 unless told otherwise",
-        reserved,
-    ),
-    letter(
-        'J',
-        Some("size=MIB,..."),
-        "Make the journal so long; also device=PATH, location=BLOCK and more",
-        journal,
-    ),
-    letter('j', None, "Make a journal", |request, _| {
-        request.journal = request.journal.or(Some(JournalLength::ByFilesystem));
-        Ok(())
-    }),
-    letter(
-        'C',
-        Some("BYTES"),
-        "With -O bigalloc, make clusters of this size",
-        cluster_size,
-    ),
-    letter(
-        'g',
-        Some("BLOCKS"),
-        "Make groups of so many blocks",
-        blocks_per_group,
-    ),
-    letter(
-        'G',
-        Some("GROUPS"),
-        "Keep the tables of so many groups together",
-        groups_per_flex,
-    ),
-    letter(
-        'e',
-        Some("WHAT"),
-        "On errors the kernel shall continue, remount-ro or panic",
-        errors,
-    ),
-    letter(
-        'M',
-        Some("PATH"),
-        "Note where it was mounted last",
-        last_mounted,
-    ),
-    letter(
-        'o',
-        Some("OS"),
-        "Claim it for linux, hurd, freebsd, lites or a number",
-        |request, value| {
-            request.options.creator_os(text(value));
-            Ok(())
-        },
-    ),
-    letter(
-        'r',
-        Some("1"),
-        "Make revision 1, which is what is made anyway",
-        revision,
-    ),
-    long(
-        "keep-root",
-        None,
-        "Keep DIR's own owner, mode and times for the root directory; -E root_owner= and root_perms= go before",
-        |request, _| {
-            request.keep_root = true;
-            Ok(())
-        },
-    ),
-    #[cfg(all(unix, feature = "oci"))]
-    long(
-        "platform",
-        Some("OS/ARCH"),
-        "Of an image for several platforms, take the one for OS/ARCH or OS/ARCH/VARIANT",
-        platform,
-    ),
-    long(
-        "copy",
-        Some("SRC:DEST"),
-        "Put the host's file or directory SRC at /DEST, or into it if that ends in /",
-        rules::copy,
-    ),
-    long(
-        "exclude",
-        Some("GLOB"),
-        "Leave out what GLOB matches: /path/in/image/* or a name; ** crosses slashes",
-        exclude,
-    ),
-    long(
-        "one-file-system",
-        None,
-        "Keep directories empty on which another filesystem is mounted",
-        |request, _| {
-            request.one_file_system = true;
-            Ok(())
-        },
-    ),
-    long(
-        "sparse",
-        Some("WHEN"),
-        "Make holes of blocks of zeros always, never, or only where SIZE is too small without [default: auto]",
-        sparse,
-    ),
-    long(
-        "all-root",
-        None,
-        "Let all files belong to root; this and what follows apply in the order given",
-        rules::all_root,
-    ),
-    long(
-        "owner",
-        Some("UID:GID"),
-        "Let all files belong to this user and group",
-        rules::owner,
-    ),
-    long(
-        "uid-map",
-        Some("IN:OUT:COUNT"),
-        "Change COUNT uids from IN on into those from OUT on; others stay. Flags in a row are one map",
-        rules::uid_map,
-    ),
-    long(
-        "gid-map",
-        Some("IN:OUT:COUNT"),
-        "The same for groups",
-        rules::gid_map,
-    ),
-    long(
-        "manifest",
-        Some("FILE"),
-        "Change and add what this mtree(5) lists; contents= names files of the host",
-        rules::manifest,
-    ),
-    long(
-        "device-table",
-        Some("FILE"),
-        "Change and add what this table of genext2fs or makedevs lists",
-        rules::device_table,
-    ),
-    long(
-        "clamp-times",
-        Some("SECONDS"),
-        "Let no time be later than this, in seconds since 1970",
-        rules::clamp_times,
-    ),
-    long(
-        "times",
-        Some("mtime"),
-        "Let times of access and change equal that of the last writing",
-        rules::times,
-    ),
-    long(
-        "xattr-include",
-        Some("GLOB"),
-        "Keep attributes of such names, as user.*, and no others; the last GLOB that matches decides",
-        rules::xattr_include,
-    ),
-    long(
-        "xattr-exclude",
-        Some("GLOB"),
-        "Leave out attributes of such names",
-        rules::xattr_exclude,
-    ),
-    letter(
-        'n',
-        None,
-        "Write nothing, and tell what would be made",
-        |request, _| {
-            request.dry_run = true;
-            Ok(())
-        },
-    ),
-    letter(
-        'F',
-        None,
-        "Go on where it would be asked whether to",
-        |request, _| {
-            request.force = request.force.saturating_add(1);
-            Ok(())
-        },
-    ),
-    long(
-        "sync",
-        None,
-        "Wait until a file is on the disk; a device always is",
-        |request, _| {
-            request.sync = true;
-            Ok(())
-        },
-    ),
-    long(
-        "threads",
-        Some("N"),
-        "Read and write with so many threads",
-        threads,
-    ),
-    letter(
-        'q',
-        None,
-        "Tell only of warnings and errors",
-        |request, _| {
-            request.quiet = true;
-            Ok(())
-        },
-    ),
-    letter('v', None, "Tell more", |request, _| {
-        request.verbose = true;
-        Ok(())
-    }),
-    long(
-        "check",
-        None,
-        "Write nothing; say what is wrong in OUTPUT, and exit with 4 if anything is",
-        |request, _| {
-            request.check = true;
-            Ok(())
-        },
-    ),
-    long("json", None, "Tell what was made as JSON", |request, _| {
-        request.json = true;
-        Ok(())
-    }),
-    letter('V', None, "Tell the version, and stop", |request, _| {
-        request.version = true;
-        Ok(())
-    }),
-    long(
-        "help",
-        None,
-        "Tell how to use it, and stop",
-        |request, _| {
-            request.help = true;
-            Ok(())
-        },
-    ),
-    letter(
-        'S',
-        None,
-        "Write superblocks and descriptors alone, to rescue what is there",
-        |request, _| {
-            request.options.super_only();
-            if request.manner == Manner::Mke4fs {
-                // mke2fs discards what shall be rescued.
-                request.options.keep_old_data();
-            }
-            Ok(())
-        },
-    ),
-    letter(
-        'z',
-        Some("FILE"),
-        "Keep what is overwritten in FILE, from which e2undo restores it; discard nothing",
-        undo_file,
-    ),
-    letter(
-        'D',
-        None,
-        "Leave nothing that was written in the page cache",
-        |request, _| {
-            request.uncached = true;
-            Ok(())
-        },
-    ),
-    letter(
-        'K',
-        None,
-        "Discard nothing; the same as -E nodiscard",
-        |request, _| {
-            if request.manner == Manner::Mke2fs {
-                request.warnings.push(words::K_IS_DEPRECATED.to_owned());
-            }
-            request.options.keep_old_data();
-            Ok(())
-        },
-    ),
-    letter(
-        'R',
-        Some("NAME[=VALUE],..."),
-        "The same as -E, by its old name",
-        |request, value| {
-            if request.manner == Manner::Mke2fs {
-                let program = &request.program;
-                request.warnings.push(words::r_is_deprecated(program));
-            }
-            extended(request, value)
-        },
-    ),
-    letter(
-        's',
-        Some("FLAG"),
-        "Was for sparse_super, which -O takes now",
-        |request, _| {
-            line(match request.manner {
-                Manner::Mke2fs => words::S_IS_REMOVED.to_owned(),
-                Manner::Mke4fs => words::s_is_removed(),
-            })
-        },
-    ),
-    not_yet!('c', None),
-    not_yet!('l', Some("FILE")),
-];
 
 fn text(value: &OsStr) -> String {
     value.to_string_lossy().into_owned()
@@ -494,7 +22,7 @@ fn bytes(value: &OsStr) -> Vec<u8> {
     OsString::from(value).into_encoded_bytes()
 }
 
-fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let wish = match (value.as_str(), value.strip_prefix('+')) {
         ("min", _) => Some(SizeWish::By(Fit::Minimum)),
@@ -515,7 +43,7 @@ fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
 }
 
 /// In cp's words.
-fn sparse(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     request.sparse = match value.to_str() {
         Some("auto") => Sparse::Auto,
         Some("always") => Sparse::Always,
@@ -538,7 +66,7 @@ fn available(more: &str) -> Option<Fit> {
 }
 
 #[cfg(all(unix, feature = "oci"))]
-fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     match text(value).parse() {
         Ok(platform) => {
             request.platform = Some(platform);
@@ -548,7 +76,7 @@ fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     }
 }
 
-fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let pattern = bytes(value);
     if let Err(error) = Patterns::new([&pattern]) {
         return line(format!("--exclude: {error}"));
@@ -558,7 +86,7 @@ fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
 }
 
 /// mke2fs takes an empty name for its own choice of one.
-fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     if value.is_empty() && request.manner == Manner::Mke4fs {
         return line(words::UNDO_FILE_NEEDED.to_owned());
     }
@@ -566,7 +94,7 @@ fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let mut label = bytes(value);
     if request.manner == Manner::Mke2fs && label.len() > 16 {
         label.truncate(16);
@@ -577,7 +105,7 @@ fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let options = &mut request.options;
     match value.to_ascii_lowercase().as_str() {
@@ -598,7 +126,7 @@ fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let mut path = bytes(value);
     if request.manner == Manner::Mke2fs {
         path.truncate(64);
@@ -607,7 +135,7 @@ fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     if request.fs_type.is_some() {
         return line(words::only_once('t'));
     }
@@ -615,7 +143,7 @@ fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn usage(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn usage(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     if request.usage_types.is_some() {
         return line(words::only_once('T'));
     }
@@ -623,7 +151,7 @@ fn usage(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     if request.manner == Manner::Mke2fs {
         // mke2fs keeps the last -E alone.
         request.extended.clear();
@@ -632,7 +160,7 @@ fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let (least, magnitude) = match value.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
@@ -660,7 +188,7 @@ fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let Some(bytes) = number(&value).and_then(|bytes| u32::try_from(bytes).ok()) else {
         return line(words::invalid_inode_size(&value));
@@ -669,7 +197,7 @@ fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let bytes = Size::parse(&value).and_then(|size| u32::try_from(size.bytes()).ok());
     let Some(bytes) = bytes.filter(|bytes| (1024..=65536 * 1024).contains(bytes)) else {
@@ -679,7 +207,7 @@ fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let Some(count) = number(&value) else {
         return line(words::bad_num_inodes(&value));
@@ -688,7 +216,7 @@ fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let percent = match value.trim_start() {
         "" => Some(0.0),
@@ -701,7 +229,7 @@ fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     for token in value.split(',').take_while(|token| !token.is_empty()) {
         let (name, value) = match token.split_once('=') {
@@ -733,7 +261,7 @@ fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
             "v1_superblock" => request.journal_v1 = true,
             "device" => {
                 let value = value.ok_or_else(fault)?;
-                let Some(device) = super::journal::find(value) else {
+                let Some(device) = journal_device::find(value) else {
                     request.warnings.push(words::no_such_journal(value));
                     return Err(fault());
                 };
@@ -745,7 +273,7 @@ fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     // A number without a unit counts bytes here.
     let bytes = Size::parse(&value).map_or(0, Size::bytes);
@@ -758,7 +286,7 @@ fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     }
 }
 
-fn revision(_: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn revision(_: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     match number(&value).map(u32::try_from) {
         None => line(words::bad_revision(&value)),
@@ -768,7 +296,7 @@ fn revision(_: &mut Request, value: &OsStr) -> Result<(), Fault> {
     }
 }
 
-fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let Some(blocks) = number(&text(value)) else {
         return line(words::ILLEGAL_BLOCKS_PER_GROUP.to_owned());
     };
@@ -779,7 +307,7 @@ fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let Some(groups) = number(&text(value)) else {
         return line(words::ILLEGAL_FLEX_SIZE.to_owned());
     };
@@ -793,7 +321,7 @@ fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn errors(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn errors(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     let errors = match value.as_str() {
         "continue" => Errors::Continue,
@@ -805,7 +333,7 @@ fn errors(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     let value = text(value);
     match value.parse() {
         Ok(threads) => {
@@ -816,14 +344,79 @@ fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     }
 }
 
+pub(super) fn source(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    // mke2fs fills from the last alone.
+    if request.manner == Manner::Mke2fs {
+        request.sources.clear();
+    }
+    request.sources.push(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn features(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.features.push(text(value));
+    Ok(())
+}
+
+pub(super) fn with_journal(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    request.journal = request.journal.or(Some(JournalLength::ByFilesystem));
+    Ok(())
+}
+
+pub(super) fn creator_os(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.options.creator_os(text(value));
+    Ok(())
+}
+
+pub(super) fn super_only(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    request.options.super_only();
+    if request.manner == Manner::Mke4fs {
+        // mke2fs discards what shall be rescued.
+        request.options.keep_old_data();
+    }
+    Ok(())
+}
+
+pub(super) fn no_discard(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    if request.manner == Manner::Mke2fs {
+        request.warnings.push(words::K_IS_DEPRECATED.to_owned());
+    }
+    request.options.keep_old_data();
+    Ok(())
+}
+
+pub(super) fn extended_by_old_name(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    if request.manner == Manner::Mke2fs {
+        let program = &request.program;
+        request.warnings.push(words::r_is_deprecated(program));
+    }
+    extended(request, value)
+}
+
+pub(super) fn sparse_super(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    line(match request.manner {
+        Manner::Mke2fs => words::S_IS_REMOVED.to_owned(),
+        Manner::Mke4fs => words::s_is_removed(),
+    })
+}
+
+pub(super) fn bad_blocks(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    line(words::not_yet("-c"))
+}
+
+pub(super) fn bad_blocks_file(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    line(words::not_yet("-l"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags::{Flag, flags};
     use crate::options::Options;
 
     fn flag(name: &str) -> &'static Flag {
         let named = |flag: &&Flag| flag.name() == name;
-        FLAGS.iter().find(named).expect("there is such a flag")
+        flags().find(named).expect("there is such a flag")
     }
 
     fn given(manner: Manner, flags: &[(&str, &str)]) -> Result<Request, Fault> {
@@ -893,7 +486,6 @@ mod tests {
                 ("q", ""),
                 ("v", ""),
                 ("V", ""),
-                ("help", ""),
                 ("F", ""),
                 ("F", ""),
             ],
@@ -909,7 +501,6 @@ mod tests {
             request.quiet,
             request.verbose,
             request.version,
-            request.help,
         ];
         assert!(noted.iter().all(|noted| *noted));
     }
@@ -1002,13 +593,10 @@ mod tests {
 
     #[test]
     fn what_a_later_version_takes_is_refused_by_name() {
-        for flag in FLAGS {
-            if matches!(flag.help, Help::NotYet) {
-                let mut request = Request::new(Manner::Mke4fs, "mke4fs");
-                let fault = (flag.read)(&mut request, OsStr::new("1")).err();
-                let text = words::not_yet(&format!("-{}", flag.name()));
-                assert_eq!(fault, Some(Fault::Line(text)));
-            }
+        for name in ["c", "l"] {
+            let fault = given(Manner::Mke4fs, &[(name, "1")]).err();
+            let text = words::not_yet(&format!("-{name}"));
+            assert_eq!(fault, Some(Fault::Line(text)));
         }
     }
 

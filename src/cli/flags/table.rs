@@ -1,0 +1,481 @@
+//! Given nothing, lists the flags in the groups and the order of help; never reads a value.
+
+use super::flag::{Flag, Group, Shown};
+use super::readers;
+use crate::cli::rules;
+
+/// Every flag.
+pub(in crate::cli) static GROUPS: &[Group] = &[
+    Group {
+        title: "Content",
+        flags: CONTENT,
+    },
+    Group {
+        title: "Size",
+        flags: SIZE,
+    },
+    Group {
+        title: "Format",
+        flags: FORMAT,
+    },
+    Group {
+        title: "Ownership and metadata",
+        flags: METADATA,
+    },
+    Group {
+        title: "Reproducibility",
+        flags: REPRODUCIBILITY,
+    },
+    Group {
+        title: "Output",
+        flags: OUTPUT,
+    },
+];
+
+const CONTENT: &[Flag] = &[
+    Flag::new(
+        'd',
+        "source",
+        "Add the files of SOURCE: a directory, tar archive, container image or ext4 image; repeat to overlay more [default: none]",
+        readers::source,
+    )
+    .path("SOURCE")
+    .more(
+        "SOURCE is a directory, a tar archive (compressed with gzip, bzip2, xz or zstd, or not), - for an archive on standard input, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF] for a container image, or an ext2, ext3 or ext4 image: FILE, FILE@OFFSET, FILE#PARTITION, or any of them after ext4:. The format is detected from the content, never from the file name; a path that exists is that path, whatever its name begins with. The files of a later SOURCE replace those of earlier ones, and directories are merged.",
+    )
+    .example("-d rootfs.tar.zst -d overlay"),
+    Flag::long(
+        "copy",
+        "Copy the host's file or directory SRC to /DEST, or into it where that ends in / [default: none]",
+        rules::copy,
+    )
+    .path("SRC:/DEST")
+    .example("--copy motd:/etc/motd"),
+    Flag::long(
+        "exclude",
+        "Leave out files that GLOB matches: a name, or a path in the image [default: none]",
+        readers::exclude,
+    )
+    .value("GLOB")
+    .more(
+        "A GLOB with a slash that is not at its end matches whole paths, any other one names in all directories; a slash at the end matches directories only. * and ? do not match slashes, ** does.",
+    )
+    .example("--exclude '*.pyc' --exclude '/var/cache/**'"),
+    Flag::long(
+        "one-file-system",
+        "Keep directories empty on which another filesystem is mounted [default: include it]",
+        |request, _| {
+            request.one_file_system = true;
+            Ok(())
+        },
+    )
+    .shown(Shown::Long),
+    #[cfg(all(unix, feature = "oci"))]
+    Flag::long(
+        "platform",
+        "Select OS/ARCH or OS/ARCH/VARIANT of a multi-platform container image [default: the host's]",
+        readers::platform,
+    )
+    .value("PLATFORM")
+    .example("--platform linux/arm64")
+    .shown(Shown::Long),
+    Flag::long(
+        "sparse",
+        "Store blocks of zeros as holes; auto does so where SIZE is too small otherwise [default: auto]",
+        readers::sparse,
+    )
+    .value("WHEN")
+    .among(&["auto", "always", "never"])
+    .more("Holes that the sources report stay holes with auto and always; with never all data is allocated.")
+    .shown(Shown::Long),
+];
+
+const SIZE: &[Flag] = &[
+    Flag::long(
+        "size",
+        "Set the filesystem size: SIZE, or by the content (min, auto, +512M, +20%), or keep that of OUTPUT [default: auto with content, else the size of OUTPUT]",
+        readers::size,
+    )
+    .value("SIZE")
+    .more(
+        "min is the smallest size that holds the content; auto leaves a tenth of the content and at least 16 MiB free; +512M leaves 512 MiB free for ordinary users, +20% a fifth of the content; keep fills the existing OUTPUT. A number counts KiB, or blocks with -b; k, M, G, T and s (sectors of 512 bytes) may follow it.",
+    )
+    .example("--size +512M"),
+];
+
+const FORMAT: &[Flag] = &[
+    Flag::new(
+        'L',
+        "label",
+        "Set the volume label, at most 16 bytes [default: none]",
+        readers::label,
+    )
+    .value("LABEL")
+    .example("-L rootfs"),
+    Flag::new(
+        't',
+        "type",
+        "Set the filesystem type [default: ext4]",
+        readers::fs_type,
+    )
+    .value("TYPE")
+    .among(&["ext2", "ext3", "ext4"])
+    .more("It decides the default features. MKE2FS_CONFIG can define more types."),
+    Flag::new(
+        'T',
+        "usage-type",
+        "Set the usage types, which decide block size and inode ratio [default: by size]",
+        readers::usage,
+    )
+    .value("TYPES")
+    .more("Several are separated by commas. --help=usage-types lists them.")
+    .example("-T largefile"),
+    Flag::new(
+        'O',
+        "features",
+        "Enable features, or disable them with ^ [default: by type]",
+        readers::features,
+    )
+    .value("FEATURES")
+    .more("They are separated by commas; none clears all that are set so far. --help=features lists them.")
+    .example("-O casefold,^has_journal"),
+    Flag::new(
+        'E',
+        "extended",
+        "Set extended options, NAME or NAME=VALUE [default: none]",
+        readers::extended,
+    )
+    .value("OPTIONS")
+    .more("They are separated by commas. --help=extended lists them.")
+    .example("-E root_owner=1000:1000,stride=16"),
+    Flag::new(
+        'b',
+        "block-size",
+        "Set the block size: a power of two from 1024 to 65536, or -BYTES for at least that [default: by size: 1024 below 512 MiB, else 4096]",
+        readers::block_size,
+    )
+    .value("BYTES")
+    .more("A kernel may refuse to mount blocks larger than its page size.")
+    .example("-b 4096"),
+    Flag::new(
+        'I',
+        "inode-size",
+        "Set the inode size: a power of two from 128 to the block size [default: 256]",
+        readers::inode_size,
+    )
+    .value("BYTES")
+    .shown(Shown::Long),
+    Flag::new(
+        'i',
+        "inode-ratio",
+        "Create one inode per BYTES bytes of space, 1024 to 67108864 [default: by usage type]",
+        readers::inode_ratio,
+    )
+    .value("BYTES")
+    .example("-i 65536"),
+    Flag::new(
+        'N',
+        "inodes",
+        "Set the number of inodes, rounded up to fill inode tables [default: by inode ratio, and at least what the content needs]",
+        readers::inodes_count,
+    )
+    .value("COUNT"),
+    Flag::new(
+        'm',
+        "reserved",
+        "Reserve a percentage of the blocks for root, 0 to 50 [default: 5]",
+        readers::reserved,
+    )
+    .value("PERCENT")
+    .example("-m 0.5"),
+    Flag::new(
+        'J',
+        "journal",
+        "Set journal options: size=MIB, location=BLOCK, fast_commit_size=KIB, device=PATH, v1_superblock [default: size by filesystem size]",
+        readers::journal,
+    )
+    .value("OPTIONS")
+    .more("They are separated by commas. device= also takes LABEL= and UUID= of a device made with -O journal_dev.")
+    .example("-J size=64"),
+    Flag::new(
+        'j',
+        "with-journal",
+        "Create a journal, as -O has_journal does [default: by type]",
+        readers::with_journal,
+    )
+    .shown(Shown::Long),
+    Flag::new(
+        'C',
+        "cluster-size",
+        "Set the cluster size with -O bigalloc: a power of two from 2048 to 536870912 [default: 16 blocks]",
+        readers::cluster_size,
+    )
+    .value("BYTES")
+    .shown(Shown::Long),
+    Flag::new(
+        'g',
+        "blocks-per-group",
+        "Set the blocks per group, a multiple of 8 [default: 8 times the block size]",
+        readers::blocks_per_group,
+    )
+    .value("BLOCKS")
+    .shown(Shown::Long),
+    Flag::new(
+        'G',
+        "groups-per-flex",
+        "Set the groups per flex group, whose bitmaps and inode tables lie together: a power of two [default: 16]",
+        readers::groups_per_flex,
+    )
+    .value("GROUPS")
+    .shown(Shown::Long),
+    Flag::new(
+        'e',
+        "errors",
+        "Set what the kernel does on errors [default: continue]",
+        readers::errors,
+    )
+    .value("BEHAVIOR")
+    .among(&["continue", "remount-ro", "panic"])
+    .shown(Shown::Long),
+    Flag::new(
+        'M',
+        "last-mounted",
+        "Set the directory of the last mount, at most 64 bytes [default: none]",
+        readers::last_mounted,
+    )
+    .value("PATH")
+    .shown(Shown::Long),
+    Flag::new(
+        'o',
+        "creator-os",
+        "Set the creator OS: linux, hurd, freebsd, lites or a number [default: linux]",
+        readers::creator_os,
+    )
+    .value("OS")
+    .shown(Shown::Long),
+    Flag::new(
+        'r',
+        "revision",
+        "Set the filesystem revision, which is 1; -E revision=0 sets the old one [default: 1]",
+        readers::revision,
+    )
+    .value("1")
+    .shown(Shown::Long),
+];
+
+const METADATA: &[Flag] = &[
+    Flag::long(
+        "keep-root",
+        "Give the root directory the owner, mode and times of the source's [default: 0:0, 0755]",
+        |request, _| {
+            request.keep_root = true;
+            Ok(())
+        },
+    )
+    .more("-E root_owner= and root_perms= take precedence."),
+    Flag::long(
+        "all-root",
+        "Set the owner of all files to root [default: kept]",
+        rules::all_root,
+    )
+    .more("This flag and those below, up to --xattr-exclude, apply in the order given."),
+    Flag::long(
+        "owner",
+        "Set the owner and group of all files [default: kept]",
+        rules::owner,
+    )
+    .value("UID:GID")
+    .example("--owner 1000:1000"),
+    Flag::long(
+        "uid-map",
+        "Map COUNT user IDs starting at IN to OUT; others are unchanged [default: none]",
+        rules::uid_map,
+    )
+    .value("IN:OUT:COUNT")
+    .more("Maps given in a row are one map: no ID is mapped twice.")
+    .example("--uid-map 0:100000:65536"),
+    Flag::long(
+        "gid-map",
+        "Map COUNT group IDs starting at IN to OUT; others are unchanged [default: none]",
+        rules::gid_map,
+    )
+    .value("IN:OUT:COUNT")
+    .shown(Shown::Long),
+    Flag::long(
+        "manifest",
+        "Change and add files as an mtree(5) manifest lists them [default: none]",
+        rules::manifest,
+    )
+    .path("FILE")
+    .more("contents= names files of the host.")
+    .example("--manifest files.mtree"),
+    Flag::long(
+        "device-table",
+        "Change and add files as a device table of genext2fs or makedevs lists them [default: none]",
+        rules::device_table,
+    )
+    .path("FILE")
+    .shown(Shown::Long),
+    Flag::long(
+        "xattr-include",
+        "Store xattrs whose names match GLOB, and no others; the last GLOB that matches decides [default: all]",
+        rules::xattr_include,
+    )
+    .value("GLOB")
+    .example("--xattr-include 'user.*'")
+    .shown(Shown::Long),
+    Flag::long(
+        "xattr-exclude",
+        "Do not store xattrs whose names match GLOB [default: none]",
+        rules::xattr_exclude,
+    )
+    .value("GLOB")
+    .example("--xattr-exclude security.selinux")
+    .shown(Shown::Long),
+];
+
+const REPRODUCIBILITY: &[Flag] = &[
+    Flag::new(
+        'U',
+        "uuid",
+        "Set the UUID, or clear, random or time [default: random]",
+        readers::uuid,
+    )
+    .value("UUID")
+    .more("Identical images also need -E hash_seed=UUID, and the clock by SOURCE_DATE_EPOCH.")
+    .example("-U 01234567-89ab-4def-8123-456789abcdef"),
+    Flag::long(
+        "clamp-times",
+        "Limit times of the sources to SECONDS since 1970 [default: SOURCE_DATE_EPOCH, where that is set]",
+        rules::clamp_times,
+    )
+    .value("SECONDS")
+    .example("--clamp-times 1700000000"),
+    Flag::long(
+        "times",
+        "Set atime and ctime to mtime [default: kept]",
+        rules::times,
+    )
+    .value("mtime")
+    .among(&["mtime"])
+    .shown(Shown::Long),
+];
+
+const OUTPUT: &[Flag] = &[
+    Flag::new(
+        'n',
+        "dry-run",
+        "Write nothing; print what would be created [default: off]",
+        |request, _| {
+            request.dry_run = true;
+            Ok(())
+        },
+    ),
+    Flag::new(
+        'F',
+        "force",
+        "Do not ask for confirmation; twice, also overwrite an output that is in use [default: ask]",
+        |request, _| {
+            request.force = request.force.saturating_add(1);
+            Ok(())
+        },
+    ),
+    Flag::long(
+        "sync",
+        "Wait until the data is on disk [default: for devices only]",
+        |request, _| {
+            request.sync = true;
+            Ok(())
+        },
+    )
+    .shown(Shown::Long),
+    Flag::long(
+        "threads",
+        "Read and write with N threads; the image is the same [default: number of CPUs]",
+        readers::threads,
+    )
+    .value("N")
+    .shown(Shown::Long),
+    Flag::new(
+        'q',
+        "quiet",
+        "Print only warnings and errors [default: off]",
+        |request, _| {
+            request.quiet = true;
+            Ok(())
+        },
+    ),
+    Flag::new(
+        'v',
+        "verbose",
+        "Print more about what was created [default: off]",
+        |request, _| {
+            request.verbose = true;
+            Ok(())
+        },
+    ),
+    Flag::long(
+        "json",
+        "Print what was created as a JSON object [default: off]",
+        |request, _| {
+            request.json = true;
+            Ok(())
+        },
+    ),
+    Flag::long(
+        "check",
+        "Write nothing; check OUTPUT, the same as mke4fs check OUTPUT [default: off]",
+        |request, _| {
+            request.check = true;
+            Ok(())
+        },
+    )
+    .shown(Shown::Long),
+    Flag::new(
+        'z',
+        "undo-file",
+        "Save overwritten data in FILE, from which e2undo restores it; discard nothing [default: none]",
+        readers::undo_file,
+    )
+    .path("FILE")
+    .shown(Shown::Long),
+    Flag::new(
+        'D',
+        "direct-io",
+        "Leave none of the written data in the page cache [default: off]",
+        |request, _| {
+            request.uncached = true;
+            Ok(())
+        },
+    )
+    .shown(Shown::Long),
+    Flag::new(
+        'K',
+        "no-discard",
+        "Do not discard the output's blocks first, the same as -E nodiscard [default: discard]",
+        readers::no_discard,
+    )
+    .shown(Shown::Long),
+    Flag::new(
+        'S',
+        "super-only",
+        "Write only superblocks and group descriptors, to rescue a filesystem that lost them [default: off]",
+        readers::super_only,
+    )
+    .more("All other options must be those that the filesystem was created with. Run e2fsck afterwards.")
+    .shown(Shown::Long),
+    Flag::new('V', "version", "Print the version", |request, _| {
+        request.version = true;
+        Ok(())
+    }),
+    Flag::bare('R', "The same as -E", readers::extended_by_old_name)
+        .value("OPTIONS")
+        .shown(Shown::Never),
+    Flag::bare('s', "Removed", readers::sparse_super)
+        .value("FLAG")
+        .shown(Shown::Never),
+    Flag::bare('c', "Not supported", readers::bad_blocks).shown(Shown::Never),
+    Flag::bare('l', "Not supported", readers::bad_blocks_file)
+        .value("FILE")
+        .shown(Shown::Never),
+];

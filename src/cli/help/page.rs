@@ -1,0 +1,76 @@
+//! Given what is asked about, lays it out for a terminal; never for a manual.
+
+use clap::builder::{StyledStr, Styles};
+
+use super::command::described;
+use super::topics::{self, Topic};
+
+/// How wide lines are that clap does not lay out, in columns.
+const COLUMNS: usize = 80;
+
+/// The text of `-h`.
+pub(in crate::cli) fn short() -> StyledStr {
+    described()
+        .after_help("Sizes are in KiB, or in blocks with -b; k, M, G, T or s (sectors) may follow.\nSee mke4fs --help for all options, defaults and examples.")
+        .render_help()
+}
+
+/// The text of `--help`.
+fn long() -> StyledStr {
+    let topics = [
+        topics::examples(),
+        topics::statuses(),
+        topics::environment(),
+    ];
+    let after = topics.iter().map(laid_out).collect::<Vec<_>>().join("\n");
+    let names = "Called mke2fs, mkfs.ext2, mkfs.ext3 or mkfs.ext4, it accepts mke2fs's options and prints its messages.\n";
+    let after = format!("{after}\n{}", wrapped(names, ""));
+    described()
+        .after_long_help(StyledStr::from(after))
+        .render_long_help()
+}
+
+/// The text of `--help=NAME`.
+pub(in crate::cli) fn topic(name: &str) -> StyledStr {
+    let topic = match name {
+        "extended" => topics::extended(),
+        "features" => topics::features(),
+        "usage-types" => topics::usage_types(),
+        _ => return long(),
+    };
+    laid_out(&topic).into()
+}
+
+fn laid_out(topic: &Topic) -> String {
+    let styles = Styles::styled();
+    let (header, literal) = (styles.get_header(), styles.get_literal());
+    let mut text = format!("{header}{}:{header:#}\n", topic.title);
+    if !topic.intro.is_empty() {
+        text += &wrapped(topic.intro, "  ");
+        text += "\n";
+    }
+    for entry in &topic.entries {
+        let term = wrapped(&entry.term, "  ");
+        text += &format!("{literal}{}{literal:#}\n", term.trim_end());
+        text += &wrapped(&entry.about, "      ");
+    }
+    text
+}
+
+/// Lines of words, each after `indent`.
+fn wrapped(words: &str, indent: &str) -> String {
+    let mut text = String::new();
+    let mut column = COLUMNS;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if column + 1 + length > COLUMNS {
+            let end = if text.is_empty() { "" } else { "\n" };
+            text += &format!("{end}{indent}{word}");
+            column = indent.len() + length;
+        } else {
+            text += &format!(" {word}");
+            column += 1 + length;
+        }
+    }
+    text + "\n"
+}

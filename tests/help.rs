@@ -1,0 +1,289 @@
+//! Given the command, proves that its help explains all that it takes, in every form; never what it
+//! writes.
+
+#![cfg(all(unix, feature = "cli"))]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use mke4fs::feature::Feature;
+
+/// The names of mke2fs(8)'s extended options, and of those that later versions added.
+const EXTENDED: [&str; 27] = [
+    "android_sparse",
+    "assume_storage_prezeroed",
+    "desc-size",
+    "desc_size",
+    "discard",
+    "encoding",
+    "encoding_flags",
+    "hash_seed",
+    "lazy_itable_init",
+    "lazy_journal_init",
+    "mmp_update_interval",
+    "no_copy_xattrs",
+    "nodiscard",
+    "num_backup_sb",
+    "offset",
+    "orphan_file_size",
+    "packed_meta_blocks",
+    "quotatype",
+    "resize",
+    "revision",
+    "root_owner",
+    "root_perms",
+    "root_selinux",
+    "stride",
+    "stripe-width",
+    "stripe_width",
+    "test_fs",
+];
+
+/// Long names of our own beside mke2fs's letters.
+const LONG_NAMES: [(&str, &str); 30] = [
+    ("-d", "--source"),
+    ("-L", "--label"),
+    ("-U", "--uuid"),
+    ("-t", "--type"),
+    ("-T", "--usage-type"),
+    ("-O", "--features"),
+    ("-E", "--extended"),
+    ("-b", "--block-size"),
+    ("-I", "--inode-size"),
+    ("-i", "--inode-ratio"),
+    ("-N", "--inodes"),
+    ("-m", "--reserved"),
+    ("-J", "--journal"),
+    ("-j", "--with-journal"),
+    ("-C", "--cluster-size"),
+    ("-g", "--blocks-per-group"),
+    ("-G", "--groups-per-flex"),
+    ("-e", "--errors"),
+    ("-M", "--last-mounted"),
+    ("-o", "--creator-os"),
+    ("-r", "--revision"),
+    ("-n", "--dry-run"),
+    ("-F", "--force"),
+    ("-q", "--quiet"),
+    ("-v", "--verbose"),
+    ("-z", "--undo-file"),
+    ("-D", "--direct-io"),
+    ("-K", "--no-discard"),
+    ("-S", "--super-only"),
+    ("-V", "--version"),
+];
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+    command.arg0(name).env_clear().args(arguments);
+    command.output().expect("the command runs")
+}
+
+/// What the command prints that succeeds.
+fn printed(arguments: &[&str]) -> String {
+    let output = run("mke4fs", arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).expect("help is UTF-8")
+}
+
+/// The manual page without what marks it up.
+fn manual() -> String {
+    let page = printed(&["--generate", "man"]);
+    page.replace("\\-", "-")
+        .replace("\\fB", "")
+        .replace("\\fR", "")
+        .replace("\\fI", "")
+}
+
+/// Whether a line of `text` begins with `name`, and no longer one.
+fn explains(text: &str, name: &str) -> bool {
+    let rest = |line: &str| line.trim_start().strip_prefix(name).map(str::to_owned);
+    let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c));
+    text.lines().filter_map(rest).any(|rest| is_end(&rest))
+}
+
+#[test]
+fn every_extended_option_is_explained() {
+    let (help, manual) = (printed(&["--help=extended"]), manual());
+    for name in EXTENDED {
+        assert!(explains(&help, name), "{name}: {help}");
+        assert!(explains(&manual, name), "{name}: {manual}");
+    }
+    assert_eq!(help.matches("[default: ").count(), EXTENDED.len(), "{help}");
+}
+
+#[test]
+fn every_feature_is_explained() {
+    let (help, manual) = (printed(&["--help=features"]), manual());
+    for feature in Feature::ALL {
+        assert!(explains(&help, feature.name()), "{feature:?}: {help}");
+        assert!(explains(&manual, feature.name()), "{feature:?}: {manual}");
+    }
+    let numbers = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        numbers.matches("kernel: ").count(),
+        Feature::ALL.len(),
+        "{help}"
+    );
+    for said in [
+        "[default: ext3, ext4; kernel: 2.4.15]",
+        "[default: ext2, ext3, ext4; kernel: 2.2.0]",
+        "[default: off; kernel: 5.2; also called fname_encoding]",
+    ] {
+        assert!(numbers.contains(said), "{said}: {help}");
+    }
+}
+
+#[test]
+fn every_usage_type_is_explained() {
+    let help = printed(&["--help=usage-types"]);
+    for name in [
+        "small",
+        "floppy",
+        "big",
+        "huge",
+        "news",
+        "largefile",
+        "largefile4",
+        "hurd",
+    ] {
+        assert!(explains(&help, name), "{name}: {help}");
+    }
+    assert!(help.contains("one inode per 1048576 bytes"), "{help}");
+}
+
+#[test]
+fn every_flag_has_a_long_name_a_default_and_its_place_in_all_help() {
+    let (short, long, manual) = (printed(&["-h"]), printed(&["--help"]), manual());
+    assert!(short.lines().count() < long.lines().count() / 4, "{short}");
+    for (letter, name) in LONG_NAMES {
+        let both = format!("{letter}, {name}");
+        assert!(explains(&long, &both), "{both}: {long}");
+        assert!(explains(&manual, &both), "{both}: {manual}");
+    }
+    for heading in [
+        "Arguments:",
+        "Content:",
+        "Size:",
+        "Format:",
+        "Ownership and metadata:",
+        "Reproducibility:",
+        "Output:",
+        "Help:",
+    ] {
+        assert!(
+            short.lines().any(|line| line == heading),
+            "{heading}: {short}"
+        );
+        assert!(
+            long.lines().any(|line| line == heading),
+            "{heading}: {long}"
+        );
+    }
+    for heading in ["Examples:", "Exit status:", "Environment:"] {
+        assert!(
+            long.lines().any(|line| line == heading),
+            "{heading}: {long}"
+        );
+    }
+    for heading in ["EXAMPLES", "EXIT STATUS", "ENVIRONMENT", "VERBS"] {
+        assert!(manual.contains(heading), "{heading}: {manual}");
+    }
+    let flags = long.lines().filter(|line| {
+        let flag = line.trim_start();
+        flag.starts_with("--") || flag.starts_with('-') && flag.contains(", --")
+    });
+    let about_itself = ["--help", "--generate", "--version"];
+    let without = flags.filter(|line| !about_itself.iter().any(|name| line.contains(name)));
+    let flags = without.count();
+    let defaults = long.split_whitespace().filter(|word| *word == "[default:");
+    // SIZE has one as well.
+    assert_eq!(defaults.count(), flags + 1, "{long}");
+}
+
+#[test]
+fn a_long_name_and_its_letter_are_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let image = directory.path().join("img");
+    let image = image.to_str().expect("its name is UTF-8");
+    let made = |arguments: &[&str]| {
+        let pinned = [
+            "-q",
+            "-U",
+            "clear",
+            "-E",
+            "hash_seed=01234567-89ab-4def-8123-456789abcdef",
+        ];
+        let output = Command::new(env!("CARGO_BIN_EXE_mke4fs"))
+            .env("SOURCE_DATE_EPOCH", "1700000000")
+            .args(pinned)
+            .args(arguments)
+            .args([image, "8M"])
+            .output()
+            .expect("the command runs");
+        assert!(output.status.success(), "{output:?}");
+        let bytes = std::fs::read(image).expect("an image");
+        std::fs::remove_file(image).expect("it can be removed");
+        bytes
+    };
+    let letters = [
+        "-L",
+        "x",
+        "-b",
+        "2048",
+        "-I",
+        "128",
+        "-N",
+        "50",
+        "-O",
+        "^resize_inode",
+        "-m",
+        "1",
+    ];
+    let names = [
+        "--label=x",
+        "--block-size=2048",
+        "--inode-size=128",
+        "--inodes=50",
+        "--features=^resize_inode",
+        "--reserved=1",
+    ];
+    assert!(made(&letters) == made(&names));
+    assert!(made(&letters) != made(&["--label=x"]));
+}
+
+#[test]
+fn completions_name_flags_and_verbs() {
+    for shell in ["complete-bash", "complete-zsh", "complete-fish"] {
+        let text = printed(&["--generate", shell]);
+        for word in ["block-size", "keep-root", "always", "check", "remount-ro"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_one_line() {
+    let line = format!("mke4fs {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(printed(&["--version"]), line);
+    assert_eq!(printed(&["-V"]), line);
+}
+
+#[test]
+fn by_the_names_of_mke2fs_help_is_that_of_mke2fs() {
+    for (arguments, letter) in [
+        (["--help"], '-'),
+        (["--version"], '-'),
+        (["--label=x"], '-'),
+        (["--generate=man"], '-'),
+        (["-h"], 'h'),
+    ] {
+        let output = run("mkfs.ext4", &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let first = format!("mkfs.ext4: invalid option -- '{letter}'\nUsage: mkfs.ext4 [-c|-l");
+        assert!(said.starts_with(&first), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
