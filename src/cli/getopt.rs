@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 
-use super::flags::{Flag, flags};
+use super::flags::{Flag, flags, os_string};
 
 /// A flag that was given, and its value, empty where it takes none.
 pub(super) type Given = (&'static Flag, OsString);
@@ -117,17 +117,6 @@ fn long(name: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Given,
             None => Err(stop(format!("option '--{shown}' requires an argument"))),
         },
     }
-}
-
-#[cfg(unix)]
-pub(super) fn os_string(bytes: &[u8]) -> OsString {
-    use std::os::unix::ffi::OsStrExt;
-    std::ffi::OsStr::from_bytes(bytes).to_owned()
-}
-
-#[cfg(not(unix))]
-pub(super) fn os_string(bytes: &[u8]) -> OsString {
-    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use super::request::Request;
+use super::rules::refusal;
 use super::sources::Named;
 use crate::options::Environment;
-use crate::source::Readable;
 use crate::sys;
 
 /// Says which of the inputs is the output as well, if one is.
@@ -78,10 +78,4 @@ fn is_part_of_image(directory: &Path, output: &Path) -> bool {
     let below = output.strip_prefix(directory).ok();
     let first = below.and_then(|below| below.iter().next());
     first.is_some_and(|first| first == "blobs" || first == "index.json" || first == "oci-layout")
-}
-
-/// Refuses the output as `path`, which is also `what`.
-pub(super) fn refusal(path: &Path, what: &str) -> String {
-    let path = Readable(path.as_os_str().as_encoded_bytes());
-    format!("{path} is {what} and the output as well; name another output")
 }

@@ -1,17 +1,12 @@
-//! Given the flags that rule what sources hold, notes them in their order and makes rules of them;
-//! never follows one.
+//! Given a rule that is asked for, makes it, from its file where it is in one; never follows it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::flags::Fault;
-use super::getopt::os_string;
-use super::request::Request;
-use crate::source::SourceError;
-use crate::source::rules::{DeviceTable, IdMap, IdRange, Manifest, Rule, Stay, XattrPattern};
-use crate::units::Timestamp;
+use crate::source::rules::{DeviceTable, Manifest, Rule};
+use crate::source::{Readable, SourceError};
 
 /// How long a manifest or table may be, in bytes.
 const TEXT_MAX: u64 = 1 << 30;
@@ -24,148 +19,6 @@ pub(super) enum RuleWish {
     /// One in a file that is still to be read.
     Manifest(OsString),
     DeviceTable(OsString),
-}
-
-type Noted = Result<(), Fault>;
-
-fn fault(flag: &str, error: &dyn std::fmt::Display) -> Fault {
-    Fault::Line(format!("{flag}: {error}"))
-}
-
-pub(super) fn all_root(request: &mut Request, _: &OsStr) -> Noted {
-    push(request, Rule::Owner { uid: 0, gid: 0 })
-}
-
-pub(super) fn owner(request: &mut Request, value: &OsStr) -> Noted {
-    let text = value.to_string_lossy();
-    let ids = text.split_once(':');
-    // The last id stands for none.
-    let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
-    let ids = ids.and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
-    match ids {
-        Some((uid, gid)) => push(request, Rule::Owner { uid, gid }),
-        None => {
-            let text = text.escape_debug();
-            Err(fault(
-                "--owner",
-                &format_args!("UID:GID is needed, two numbers up to 4294967294, not \"{text}\""),
-            ))
-        }
-    }
-}
-
-pub(super) fn uid_map(request: &mut Request, value: &OsStr) -> Noted {
-    let range = range("--uid-map", value)?;
-    let map = |rule: &mut RuleWish| match rule {
-        RuleWish::Is(Rule::UidMap(map)) => Some(map.add(range)),
-        _ => None,
-    };
-    let added = last_maps(request).find_map(map);
-    match added {
-        Some(added) => added.map_err(|error| fault("--uid-map", &error)),
-        None => push(request, Rule::UidMap(map_of("--uid-map", range)?)),
-    }
-}
-
-pub(super) fn gid_map(request: &mut Request, value: &OsStr) -> Noted {
-    let range = range("--gid-map", value)?;
-    let map = |rule: &mut RuleWish| match rule {
-        RuleWish::Is(Rule::GidMap(map)) => Some(map.add(range)),
-        _ => None,
-    };
-    let added = last_maps(request).find_map(map);
-    match added {
-        Some(added) => added.map_err(|error| fault("--gid-map", &error)),
-        None => push(request, Rule::GidMap(map_of("--gid-map", range)?)),
-    }
-}
-
-/// The maps in a row that were asked for last: several flags make one map.
-fn last_maps(request: &mut Request) -> impl Iterator<Item = &mut RuleWish> {
-    let is_map =
-        |rule: &&mut RuleWish| matches!(rule, RuleWish::Is(Rule::UidMap(_) | Rule::GidMap(_)));
-    request.rules.iter_mut().rev().take_while(is_map)
-}
-
-fn range(flag: &str, value: &OsStr) -> Result<IdRange, Fault> {
-    value
-        .to_string_lossy()
-        .parse()
-        .map_err(|error| fault(flag, &error))
-}
-
-fn map_of(flag: &str, range: IdRange) -> Result<IdMap, Fault> {
-    let mut map = IdMap::default();
-    map.add(range).map_err(|error| fault(flag, &error))?;
-    Ok(map)
-}
-
-/// The last `:/` is where SRC ends: DEST begins with a slash.
-pub(super) fn copy(request: &mut Request, value: &OsStr) -> Noted {
-    let bytes = value.as_encoded_bytes();
-    let at = bytes.windows(2).rposition(|two| two == b":/");
-    let Some(at) = at.filter(|at| *at > 0) else {
-        let text = value.to_string_lossy();
-        let needed = format_args!("SRC:/DEST is needed, not \"{}\"", text.escape_debug());
-        return Err(fault("--copy", &needed));
-    };
-    let from = os_string(&bytes[..at]);
-    request.copies.push((from, bytes[at + 1..].to_vec()));
-    Ok(())
-}
-
-pub(super) fn manifest(request: &mut Request, value: &OsStr) -> Noted {
-    request.rules.push(RuleWish::Manifest(value.to_owned()));
-    Ok(())
-}
-
-pub(super) fn device_table(request: &mut Request, value: &OsStr) -> Noted {
-    request.rules.push(RuleWish::DeviceTable(value.to_owned()));
-    Ok(())
-}
-
-pub(super) fn clamp_times(request: &mut Request, value: &OsStr) -> Noted {
-    let text = value.to_string_lossy();
-    match text.strip_prefix('@').unwrap_or(&text).parse() {
-        Ok(seconds) => push(request, Rule::LatestTime(Timestamp::from_seconds(seconds))),
-        Err(_) => {
-            let text = text.escape_debug();
-            let needed = format_args!("seconds since 1970 are needed, not \"{text}\"");
-            Err(fault("--clamp-times", &needed))
-        }
-    }
-}
-
-pub(super) fn times(request: &mut Request, value: &OsStr) -> Noted {
-    match value.to_str() {
-        Some("mtime") => push(request, Rule::TimesByMtime),
-        _ => {
-            let text = value.to_string_lossy();
-            let needed = format_args!("mtime is needed, not \"{}\"", text.escape_debug());
-            Err(fault("--times", &needed))
-        }
-    }
-}
-
-pub(super) fn xattr_include(request: &mut Request, value: &OsStr) -> Noted {
-    xattrs(request, value, ("--xattr-include", Stay::Include))
-}
-
-pub(super) fn xattr_exclude(request: &mut Request, value: &OsStr) -> Noted {
-    xattrs(request, value, ("--xattr-exclude", Stay::Exclude))
-}
-
-fn xattrs(request: &mut Request, value: &OsStr, (flag, stay): (&str, Stay)) -> Noted {
-    let pattern = XattrPattern::new(stay, value.as_encoded_bytes());
-    push(
-        request,
-        Rule::Xattrs(pattern.map_err(|error| fault(flag, &error))?),
-    )
-}
-
-fn push(request: &mut Request, rule: Rule) -> Noted {
-    request.rules.push(RuleWish::Is(rule));
-    Ok(())
 }
 
 impl RuleWish {
@@ -198,6 +51,12 @@ impl RuleWish {
     }
 }
 
+/// Refuses the output as `path`, which is also `what`.
+pub(super) fn refusal(path: &Path, what: &str) -> String {
+    let path = Readable(path.as_os_str().as_encoded_bytes());
+    format!("{path} is {what} and the output as well; name another output")
+}
+
 /// Lets `manifest` name files of the host, but not the output.
 #[cfg(unix)]
 fn with_contents(manifest: Manifest, output: &Path) -> Manifest {
@@ -207,7 +66,7 @@ fn with_contents(manifest: Manifest, output: &Path) -> Manifest {
     manifest.contents(std::sync::Arc::new(move |path: &[u8]| {
         let named = Path::new(OsStr::from_bytes(path));
         if crate::sys::is_same_file(named, &output) {
-            let refusal = super::inputs::refusal(named, "named by a manifest");
+            let refusal = refusal(named, "named by a manifest");
             return Err(SourceError::other(refusal));
         }
         crate::source::copy::content_of(path)
@@ -231,92 +90,5 @@ fn read(path: &OsStr) -> Result<Vec<u8>, SourceError> {
             "a file of at most 1 GiB is needed",
         ))),
         _ => Ok(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::request::Manner;
-
-    type Reader = fn(&mut Request, &OsStr) -> Noted;
-
-    fn rules(flags: &[(Reader, &str)]) -> Result<Vec<String>, Fault> {
-        let mut request = Request::new(Manner::Mke4fs, "mke4fs");
-        for (read, value) in flags {
-            read(&mut request, OsStr::new(value))?;
-        }
-        Ok(request
-            .rules
-            .iter()
-            .map(|rule| format!("{rule:?}"))
-            .collect())
-    }
-
-    #[test]
-    fn maps_in_a_row_are_one() {
-        let flags: [(Reader, &str); 6] = [
-            (uid_map, "0:1:1"),
-            (gid_map, "0:5:1"),
-            (uid_map, "1:0:1"),
-            (owner, "7:8"),
-            (uid_map, "7:9:1"),
-            (gid_map, "8:9:1"),
-        ];
-        let rules = rules(&flags).expect("they can be read");
-        assert_eq!(rules.len(), 5, "{rules:#?}");
-        assert!(rules[0].contains("from: 1"), "{}", rules[0]);
-    }
-
-    #[test]
-    fn values_that_cannot_be_are_told() {
-        let flags: [(Reader, &str, &str); 9] = [
-            (
-                owner,
-                "root:root",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"root:root\"",
-            ),
-            (
-                owner,
-                "5",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"5\"",
-            ),
-            (
-                owner,
-                "0:4294967295",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"0:4294967295\"",
-            ),
-            (
-                uid_map,
-                "1:2",
-                "--uid-map: \"1:2\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no \
-                 IN past 4294967295 and no OUT past 4294967294",
-            ),
-            (
-                gid_map,
-                "0:4294967295:2",
-                "--gid-map: \"0:4294967295:2\" is no range: IN:OUT:COUNT is needed, COUNT at least \
-                 1, with no IN past 4294967295 and no OUT past 4294967294",
-            ),
-            (
-                clamp_times,
-                "today",
-                "--clamp-times: seconds since 1970 are needed, not \"today\"",
-            ),
-            (times, "ctime", "--times: mtime is needed, not \"ctime\""),
-            (
-                xattr_include,
-                "",
-                "--xattr-include: \"\" is no pattern: it needs a name",
-            ),
-            (
-                xattr_exclude,
-                "[",
-                "--xattr-exclude: \"[\" is no pattern: a [ needs its ]",
-            ),
-        ];
-        for (read, value, said) in flags {
-            assert_eq!(rules(&[(read, value)]), Err(Fault::Line(said.to_owned())));
-        }
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 #[cfg(all(unix, feature = "oci"))]
 use super::images;
 use super::location::{self, Location, Start};
-use super::make::Failure;
 use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, Source};
@@ -94,7 +93,7 @@ impl Named {
     }
 
     /// Opens it.
-    pub(super) fn open(self, wishes: &Wishes<'_>) -> Result<Box<dyn Source>, Failure> {
+    pub(super) fn open(self, wishes: &Wishes<'_>) -> io::Result<Box<dyn Source>> {
         match self {
             Self::Stdin => wishes.archive(None),
             Self::Directory(path) => wishes.directory(&path),
@@ -107,7 +106,7 @@ impl Named {
 }
 
 impl Wishes<'_> {
-    fn image(&self, location: &Location) -> Result<Box<dyn Source>, Failure> {
+    fn image(&self, location: &Location) -> io::Result<Box<dyn Source>> {
         let offset = match location.start {
             Start::Offset(bytes) => bytes,
             Start::Partition(_) => {
@@ -134,7 +133,7 @@ impl Wishes<'_> {
     }
 
     #[cfg(feature = "tar")]
-    fn archive(&self, path: Option<&Path>) -> Result<Box<dyn Source>, Failure> {
+    fn archive(&self, path: Option<&Path>) -> io::Result<Box<dyn Source>> {
         use crate::source::tar::Tar;
 
         let archive = match path {
@@ -150,13 +149,13 @@ impl Wishes<'_> {
     }
 
     #[cfg(not(feature = "tar"))]
-    fn archive(&self, path: Option<&Path>) -> Result<Box<dyn Source>, Failure> {
+    fn archive(&self, path: Option<&Path>) -> io::Result<Box<dyn Source>> {
         unsupported(path.unwrap_or(Path::new("-")))
     }
 
     #[cfg(unix)]
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
-    fn directory(&self, path: &Path) -> Result<Box<dyn Source>, Failure> {
+    fn directory(&self, path: &Path) -> io::Result<Box<dyn Source>> {
         use std::os::unix::fs::MetadataExt;
 
         let mut directory = source::dir::Directory::new(path)
@@ -171,21 +170,20 @@ impl Wishes<'_> {
     }
 
     #[cfg(not(unix))]
-    fn directory(&self, path: &Path) -> Result<Box<dyn Source>, Failure> {
+    fn directory(&self, path: &Path) -> io::Result<Box<dyn Source>> {
         unsupported(path)
     }
 }
 
 #[cfg(not(all(unix, feature = "tar")))]
-fn unsupported(source: &Path) -> Result<Box<dyn Source>, Failure> {
+fn unsupported(source: &Path) -> io::Result<Box<dyn Source>> {
     let path = source.as_os_str().as_encoded_bytes();
     // What is missing is no matter of the system.
     let found = std::fs::metadata(source);
     let unread = found
         .err()
         .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
-    let error = source::SourceError::read(path, unread);
-    Err(crate::Error::from(error).into())
+    Err(io::Error::other(source::SourceError::read(path, unread)))
 }
 
 /// Standard input, whose reading a signal ends.

@@ -12,18 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Source, sources};
 
 /// The files that are in a circle today, a circle a row. None may be added.
-const LEFT: [&[&str]; 7] = [
+const LEFT: [&[&str]; 6] = [
     &["builder/early.rs", "builder/stream.rs"],
-    &[
-        "cli/flags.rs",
-        "cli/getopt.rs",
-        "cli/inputs.rs",
-        "cli/journal.rs",
-        "cli/make.rs",
-        "cli/request.rs",
-        "cli/rules.rs",
-        "cli/sources.rs",
-    ],
     &[
         "layout/arrivals.rs",
         "layout/content/draft.rs",

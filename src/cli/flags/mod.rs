@@ -5,7 +5,10 @@
 
 mod flag;
 mod readers;
+mod rules;
 mod table;
+
+use std::ffi::OsString;
 
 pub(super) use flag::{Fault, Flag, Shown};
 pub(super) use table::GROUPS;
@@ -13,4 +16,16 @@ pub(super) use table::GROUPS;
 /// Every flag, in the order of help.
 pub(super) fn flags() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|group| group.flags)
+}
+
+/// The value that bytes of an argument are.
+#[cfg(unix)]
+pub(super) fn os_string(bytes: &[u8]) -> OsString {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(bytes).to_owned()
+}
+
+#[cfg(not(unix))]
+pub(super) fn os_string(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }

@@ -1,8 +1,7 @@
 //! Given nothing, lists the flags in the groups and the order of help; never reads a value.
 
 use super::flag::{Flag, Group, Shown};
-use super::readers;
-use crate::cli::rules;
+use super::{readers, rules};
 
 /// Every flag.
 pub(in crate::cli) static GROUPS: &[Group] = &[
