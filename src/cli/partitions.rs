@@ -19,8 +19,10 @@ const HEADER_BYTES: usize = 92;
 /// The bytes of a GPT's entry that this reads, and the most that one may take.
 const ENTRY_BYTES: u32 = 128;
 const MOST_ENTRY_BYTES: u32 = 4096;
-/// The most entries of a GPT, and the most logical partitions.
+/// The most entries of a GPT.
 const MOST_PARTITIONS: u32 = 1024;
+/// The most tables of an extended partition that are followed. The kernel has no more than 256 partitions.
+const MOST_TABLES: u32 = 1024;
 /// The types of an extended partition.
 const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 /// The first number of a logical partition.
@@ -123,29 +125,54 @@ fn in_mbr(disk: &dyn ReadAt, number: u32) -> Result<Range<u64>, PartitionError> 
         let found = found.filter(|found| found.is_used()).ok_or(missing)?;
         return Ok(bytes_of(found, 0));
     }
-    let extended = record.iter().find(|found| found.is_extended());
-    let Some(extended) = extended.map(|found| u64::from(found.first)) else {
-        return Err(missing);
-    };
-    let (mut at, mut logical) = (extended, FIRST_LOGICAL);
-    // Each table has a partition, unless that was deleted, and where the table after it is.
-    for _ in 0..MOST_PARTITIONS {
+    let mut left = number - FIRST_LOGICAL;
+    for extended in record.iter().filter(|found| found.is_extended()) {
+        if let Some(bytes) = in_extended(disk, extended, &mut left)? {
+            return Ok(bytes);
+        }
+    }
+    Err(missing)
+}
+
+/// The logical partition of an extended one that comes after `left` others; takes from `left` those that
+/// are passed over. The kernel takes any slot of a table for a partition, and the first that is extended
+/// for where the next table is.
+fn in_extended(
+    disk: &dyn ReadAt,
+    extended: &MbrPartition,
+    left: &mut u32,
+) -> Result<Option<Range<u64>>, PartitionError> {
+    let first = u64::from(extended.first);
+    let all = first..first + u64::from(extended.sectors);
+    let (mut at, mut sectors) = (first, extended.sectors);
+    for _ in 0..MOST_TABLES {
         let Some(table) = boot_record(disk, at)? else {
             break;
         };
-        let [own, next, ..] = &table;
-        if own.is_used() {
-            if logical == number {
-                return Ok(bytes_of(own, at));
+        let logical = (table.iter().enumerate()).filter(|(slot, found)| {
+            let is_within = || is_within(found, at, sectors, &all);
+            found.is_used() && !found.is_extended() && (*slot < 2 || is_within())
+        });
+        for (_, found) in logical {
+            if *left == 0 {
+                return Ok(Some(bytes_of(found, at)));
             }
-            logical += 1;
+            *left -= 1;
         }
-        if !next.is_extended() {
+        let Some(next) = table.iter().find(|found| found.is_extended()) else {
             break;
-        }
-        at = extended + u64::from(next.first);
+        };
+        (at, sectors) = (first + u64::from(next.first), next.sectors);
     }
-    Err(missing)
+    Ok(None)
+}
+
+/// Whether a partition of a table's last two slots lies in what the table tells of: OS/2 has partitions
+/// there, and others what was left there.
+fn is_within(found: &MbrPartition, at: u64, sectors: u32, all: &Range<u64>) -> bool {
+    let start = at + u64::from(found.first);
+    let end = start + u64::from(found.sectors);
+    end - at <= u64::from(sectors) && all.start <= start && end <= all.end
 }
 
 /// The header of a GPT, as it is stored.
@@ -241,6 +268,8 @@ mod tests {
     /// Partitions of a boot record: the type, the first sector and the number of sectors.
     type Partitions<'a> = &'a [(u8, u8, u8)];
 
+    const NONE: (u8, u8, u8) = (0, 0, 0);
+
     /// A disk with boot records at some sectors.
     fn disk(records: &[(usize, Partitions<'_>)]) -> Vec<u8> {
         let mut disk = vec![0; 128 * 512];
@@ -255,51 +284,66 @@ mod tests {
         disk
     }
 
-    /// Where partitions begin, in sectors, by their numbers from 1 on.
-    fn starts(disk: &[u8]) -> Vec<Option<u64>> {
+    /// Where logical partitions begin, in sectors, as far as there are any.
+    fn logical(disk: &[u8]) -> Vec<u64> {
         let start = |number| match range(&disk, number) {
             Ok(bytes) => Some(bytes.start / 512),
             Err(PartitionError::Missing { number: missing }) if missing == number => None,
             Err(error) => panic!("{number}: {error}"),
         };
-        (1..=8).map(start).collect()
+        assert_eq!(start(1), Some(8));
+        assert_eq!(start(4), None);
+        (5..).map_while(start).collect()
     }
 
     #[test]
-    fn logical_partitions_end_with_the_last_table() {
+    fn logical_partitions_are_those_of_the_kernel() {
         let primary = &[(0x83, 8, 8), (5, 32, 64)][..];
         let last = &[(0x83, 2, 8)][..];
         let next = &[(0x83, 1, 8), (5, 16, 16)][..];
-        let deleted = &[(0, 0, 0), (5, 16, 16)][..];
-        for (records, logical) in [
-            (&[(0, primary), (32, last)][..], [Some(34), None]),
-            (
-                &[(0, primary), (32, next), (48, last)],
-                [Some(33), Some(50)],
-            ),
+        for (records, expected) in [
+            (&[(0, primary), (32, last)][..], &[34][..]),
+            (&[(0, primary), (32, next), (48, last)], &[33, 50]),
             // What was deleted has no number.
-            (&[(0, primary), (32, deleted), (48, last)], [Some(50), None]),
+            (
+                &[(0, primary), (32, &[NONE, (5, 16, 16)]), (48, last)],
+                &[50],
+            ),
+            // DR-DOS has the next table first where there is no partition.
+            (&[(0, primary), (32, &[(5, 16, 16)]), (48, last)], &[50]),
+            (
+                &[(0, primary), (32, &[(5, 16, 16), (0x83, 1, 8)]), (48, last)],
+                &[33, 50],
+            ),
+            // OS/2 has partitions in all four slots; what lies outside is none.
+            (
+                &[
+                    (0, &[(0x83, 8, 8), (5, 32, 32)]),
+                    (32, &[(0x83, 1, 4), (0x83, 5, 4), (0x83, 9, 4), (5, 16, 16)]),
+                    (48, &[NONE, NONE, (0x83, 1, 32), (0x83, 2, 4)]),
+                ],
+                &[33, 37, 41, 50],
+            ),
             // A table that is not there ends them as well.
-            (&[(0, primary), (32, next)], [Some(33), None]),
-            (&[(0, primary)], [None; 2]),
+            (&[(0, primary), (32, next)], &[33]),
+            (&[(0, primary)], &[]),
+            // The kernel follows every extended partition.
+            (
+                &[
+                    (0, &[(0x83, 8, 8), (5, 32, 16), (0xf, 64, 16)]),
+                    (32, last),
+                    (64, last),
+                ],
+                &[34, 66],
+            ),
         ] {
-            let expected = [
-                Some(8),
-                Some(32),
-                None,
-                None,
-                logical[0],
-                logical[1],
-                None,
-                None,
-            ];
-            assert_eq!(starts(&disk(records)), expected, "{records:?}");
+            assert_eq!(logical(&disk(records)), expected, "{records:?}");
         }
     }
 
     #[test]
     fn tables_in_a_circle_come_to_an_end() {
-        let circle = [(0, &[(5, 32, 64)][..]), (32, &[(0, 0, 0), (5, 0, 16)])];
+        let circle = [(0, &[(5, 32, 64)][..]), (32, &[NONE, (5, 0, 16)])];
         let found = range(&disk(&circle), 5);
         assert!(matches!(found, Err(PartitionError::Missing { number: 5 })));
     }
