@@ -18,6 +18,7 @@ mod casefold;
 mod check;
 mod cli;
 mod content;
+mod contexts;
 mod devices;
 mod diff;
 mod early;

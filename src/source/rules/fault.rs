@@ -53,6 +53,15 @@ pub(super) enum Fault {
         nodes: u64,
         most: u64,
     },
+    /// A line that is none of its file's.
+    Line(&'static str),
+    /// A pattern that cannot be matched.
+    Pattern {
+        text: Vec<u8>,
+        reason: &'static str,
+    },
+    /// What libselinux compiles a file_contexts to.
+    CompiledContexts,
     /// A name with nothing to it.
     NoName,
     Place(PlaceError),
@@ -118,6 +127,13 @@ impl fmt::Display for Fault {
                 f,
                 "ranges up to this line make {nodes} nodes, and a table makes at most {most}"
             ),
+            Self::Line(needed) => f.write_str(needed),
+            Self::Pattern { text, reason } => {
+                write!(f, "pattern \"{}\": {reason}", Readable(text))
+            }
+            Self::CompiledContexts => {
+                f.write_str("this is a compiled file_contexts (.bin): its text is needed")
+            }
             Self::NoName => f.write_str("a name is needed"),
             Self::Place(error) => error.fmt(f),
             Self::Content(error) => error.fmt(f),

@@ -6,6 +6,8 @@
 
 mod acl;
 mod change;
+#[cfg(feature = "selinux")]
+mod contexts;
 mod device_table;
 mod fault;
 mod ids;
@@ -15,6 +17,8 @@ mod numbers;
 mod owners;
 mod xattrs;
 
+#[cfg(feature = "selinux")]
+pub use contexts::{FileContexts, FileType};
 pub use device_table::DeviceTable;
 pub use fault::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};
@@ -45,6 +49,9 @@ pub enum Rule {
     Manifest(Manifest),
     /// What the table lists is as it says.
     DeviceTable(DeviceTable),
+    /// Files have the SELinux labels that their paths have.
+    #[cfg(feature = "selinux")]
+    FileContexts(FileContexts),
     /// No time is later than this.
     LatestTime(Timestamp),
     /// Times of access and change are that of the last writing.
@@ -87,6 +94,8 @@ pub fn apply(
                 }
             }
             Rule::DeviceTable(table) => unmatched.extend(table.apply(tree, now)?),
+            #[cfg(feature = "selinux")]
+            Rule::FileContexts(contexts) => unmatched.extend(contexts.apply(tree, now)?),
             Rule::LatestTime(latest) => each(tree, |metadata| Metadata {
                 atime: metadata.atime.min(*latest),
                 mtime: metadata.mtime.min(*latest),
