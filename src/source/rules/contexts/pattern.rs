@@ -97,8 +97,11 @@ fn stem(text: &[u8]) -> Vec<u8> {
     let slash = text.iter().skip(1).position(|byte| *byte == b'/');
     let stem = slash.map_or(&[][..], |at| &text[..at + 2]);
     let is_plain = |byte: &u8| !b".^$?*+|[({".contains(byte);
-    let is_plain = stem.iter().all(is_plain);
-    is_plain.then(|| stem.to_vec()).unwrap_or_default()
+    if stem.iter().all(is_plain) {
+        stem.to_vec()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Where in a group the end of the path was asked for.
