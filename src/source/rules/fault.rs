@@ -54,13 +54,16 @@ pub(super) enum Fault {
         most: u64,
     },
     /// A line that is none of its file's.
+    #[cfg(feature = "selinux")]
     Line(&'static str),
     /// A pattern that cannot be matched.
+    #[cfg(feature = "selinux")]
     Pattern {
         text: Vec<u8>,
         reason: &'static str,
     },
     /// What libselinux compiles a file_contexts to.
+    #[cfg(feature = "selinux")]
     CompiledContexts,
     /// A name with nothing to it.
     NoName,
@@ -127,10 +130,13 @@ impl fmt::Display for Fault {
                 f,
                 "ranges up to this line make {nodes} nodes, and a table makes at most {most}"
             ),
+            #[cfg(feature = "selinux")]
             Self::Line(needed) => f.write_str(needed),
+            #[cfg(feature = "selinux")]
             Self::Pattern { text, reason } => {
                 write!(f, "pattern \"{}\": {reason}", Readable(text))
             }
+            #[cfg(feature = "selinux")]
             Self::CompiledContexts => {
                 f.write_str("this is a compiled file_contexts (.bin): its text is needed")
             }
