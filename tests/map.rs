@@ -10,15 +10,17 @@ use std::path::Path;
 use std::process::Command;
 
 use common::making::{make, workplace};
+use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::map::{BlockOwner, Map};
 use mke4fs::read::{Filesystem, ImageFile};
+use mke4fs::units::Group;
 
 const NEEDS: &[Need] = &[Need::E2fsprogs(Which::Reference), Need::Program("python3")];
 
 fn map_of(image: &Path) -> Result<Map> {
     let filesystem = Filesystem::open(ImageFile::open(image)?)?;
-    Ok(Map::of(&filesystem)?)
+    Ok(Map::of(&filesystem))
 }
 
 /// What dumpe2fs says of an image: the free blocks of each group, and how many groups keep a superblock.
@@ -84,6 +86,7 @@ fn compare(image: &Path, about: &str) -> Result<Map> {
         );
     }
     assert_eq!(seen, groups, "{about}");
+    assert_eq!(map.damage(), None, "{about}");
     Ok(map)
 }
 
@@ -167,4 +170,61 @@ fn a_tebibyte_is_one_picture_of_bounded_size() -> Result<()> {
     let map = compare(&image, "1 TiB")?;
     assert_eq!(map.rows().count(), 64);
     judge(&map, dir.path())
+}
+
+#[test]
+fn what_is_damaged_is_left_out_and_told() -> Result<()> {
+    let place = Place::new();
+    place.file("root/data", &"some text\n".repeat(20_000));
+    place.make("mke4fs -q -b 1024 -d root image 64M");
+    let sound = std::fs::read(place.path("image"))?;
+    let filesystem = Filesystem::open(&sound[..])?;
+    let file = filesystem.metadata("data")?.ino();
+    let sb = filesystem.superblock();
+    let (in_group, table) = (
+        file.get() - 1,
+        filesystem.group(Group::new(0))?.inode_table(),
+    );
+    let inode = table.get() * 1024 + u64::from(in_group) * u64::try_from(sb.inode_size())?;
+    let bitmap = filesystem.group(Group::new(3))?.block_bitmap().get() * 1024;
+    let before = Map::of(&filesystem);
+    assert_eq!(before.damage(), None);
+    let cases = [
+        // The descriptors are behind the superblock, each of 64 bytes.
+        (2048 + 5 * 64, BlockOwner::Unknown, "group 5"),
+        (bitmap, BlockOwner::Unknown, "group 3"),
+        (inode, BlockOwner::Unowned, "inode 13"),
+    ];
+    for (offset, owner, first) in cases {
+        let mut damaged = sound.clone();
+        damaged[usize::try_from(offset)?] ^= 0x10;
+        std::fs::write(place.path("damaged"), &damaged)?;
+        let filesystem = Filesystem::open(&damaged[..])?;
+        let map = Map::of(&filesystem);
+        let damage = map.damage().ok_or(first)?;
+        assert_eq!(damage.places(), 1, "{first}: {}", damage.first());
+        assert!(
+            damage.first().to_string().starts_with(first),
+            "{}",
+            damage.first()
+        );
+        let all = BlockOwner::ALL.iter().map(|owner| map.blocks(*owner));
+        assert_eq!(all.sum::<u64>(), (64 << 10) - 1, "{first}");
+        assert!(map.blocks(owner) > before.blocks(owner), "{first}");
+        assert!(
+            map.blocks(BlockOwner::Free) <= before.blocks(BlockOwner::Free),
+            "{first}"
+        );
+        judge(&map, &place.path("."))?;
+        let output = place.shell("mke4fs map damaged");
+        assert!(output.status.success(), "{first}");
+        assert_eq!(output.stdout, map.svg().into_bytes());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let warning = format!(
+            "mke4fs map: warning: damaged: 1 place is damaged and not in the picture (first: {})\n",
+            damage.first()
+        );
+        assert_eq!(said, warning);
+    }
+    Ok(())
 }

@@ -1,13 +1,14 @@
-//! Given an open filesystem, tells a grid which blocks its groups and inodes have; never what is in them.
+//! Given an open filesystem, tells a grid which blocks its groups and inodes have, and counts what is damaged;
+//! never what is in them.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::BlockOwner;
 use super::grid::Grid;
+use super::{BlockOwner, Damage};
 use crate::feature::Feature;
 use crate::ondisk::inode::FLAG_EA_INODE;
-use crate::read::{Error, Extent, Filesystem, Inode, Result, Superblock};
+use crate::read::{self, Error, Extent, Filesystem, Inode, Result, Superblock};
 use crate::units::{Block, Group, Ino, Run};
 
 /// The feature of images whose files share blocks, which Android makes (kernel doc `super.rst`,
@@ -22,15 +23,21 @@ struct Claiming<'a> {
     sb: &'a Superblock,
     grid: &'a mut Grid,
     claimed: u64,
+    /// Whether files claimed more blocks than there are, which ends their counting.
+    is_full: bool,
     /// Blocks of extended attributes, which inodes share.
     xattr_blocks: HashSet<Block>,
 }
 
 /// Claims everything that has an owner.
-pub(super) fn claim_all(filesystem: &Filesystem<'_>, grid: &mut Grid) -> Result<()> {
+pub(super) fn claim_all(filesystem: &Filesystem<'_>, grid: &mut Grid, damage: &mut Option<Damage>) {
     let sb = filesystem.superblock();
     for number in 0..sb.groups_count() {
-        claim_group(filesystem, number, grid)?;
+        claim_copies(sb, number, grid);
+        match filesystem.group(Group::new(number)) {
+            Ok(group) => claim_tables(sb, &group, grid),
+            Err(error) => Damage::add(damage, error),
+        }
     }
     let mmp = sb.stored().s_mmp_block.get();
     if sb.has(Feature::Mmp) {
@@ -40,24 +47,46 @@ pub(super) fn claim_all(filesystem: &Filesystem<'_>, grid: &mut Grid) -> Result<
         sb,
         grid,
         claimed: 0,
+        is_full: false,
         xattr_blocks: HashSet::new(),
     };
     for inode in filesystem.inodes() {
-        claiming.inode(filesystem, &inode?)?;
+        let claimed = match inode {
+            Ok(inode) => claiming.inode(filesystem, &inode),
+            // Those of damaged groups are told of by the groups.
+            Err(error) if is_of_damaged_group(filesystem, &error) => Ok(()),
+            Err(error) => Err(error),
+        };
+        claimed.unwrap_or_else(|error| Damage::add(damage, error));
+        if claiming.is_full {
+            return;
+        }
     }
     for ino in [Ino::BAD_BLOCKS, Ino::RESIZE] {
-        claiming.nameless(filesystem, ino)?;
+        let claimed = claiming.nameless(filesystem, ino);
+        claimed.unwrap_or_else(|error| Damage::add(damage, error));
     }
-    Ok(())
 }
 
 /// Tells the grid what the block bitmaps have in use.
-pub(super) fn count_used(filesystem: &Filesystem<'_>, grid: &mut Grid) -> Result<()> {
+pub(super) fn count_used(
+    filesystem: &Filesystem<'_>,
+    grid: &mut Grid,
+    damage: &mut Option<Damage>,
+) {
     let sb = filesystem.superblock();
     let ratio = sb.cluster_ratio();
     for number in 0..sb.groups_count() {
         let run = sb.group_run(number);
-        let bitmap = filesystem.block_bitmap(&filesystem.group(Group::new(number))?)?;
+        let group = filesystem.group(Group::new(number));
+        let bitmap = group.ok().and_then(|group| {
+            let bitmap = filesystem.block_bitmap(&group);
+            bitmap.map_err(|error| Damage::add(damage, error)).ok()
+        });
+        let Some(bitmap) = bitmap else {
+            grid.mark_unknown(run);
+            continue;
+        };
         let clusters = run.len.div_ceil(ratio);
         let mut start = next(&bitmap, 0..clusters, Bit::Set);
         while start < clusters {
@@ -68,7 +97,11 @@ pub(super) fn count_used(filesystem: &Filesystem<'_>, grid: &mut Grid) -> Result
             start = next(&bitmap, end..clusters, Bit::Set);
         }
     }
-    Ok(())
+}
+
+fn is_of_damaged_group(filesystem: &Filesystem<'_>, error: &Error) -> bool {
+    let group = error.group().map(|group| filesystem.group(group));
+    group.is_some_and(|group| group.is_err())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,13 +135,15 @@ fn next(bitmap: &[u8], range: Range<u64>, wanted: Bit) -> u64 {
     range.end
 }
 
-fn claim_group(filesystem: &Filesystem<'_>, number: u32, grid: &mut Grid) -> Result<()> {
-    let sb = filesystem.superblock();
-    let group = filesystem.group(Group::new(number))?;
+fn claim_tables(sb: &Superblock, group: &read::Group, grid: &mut Grid) {
     let [block_bitmap, inode_bitmap, table] = group.tables(sb);
     grid.claim(block_bitmap, BlockOwner::Bitmap);
     grid.claim(inode_bitmap, BlockOwner::Bitmap);
     grid.claim(table, BlockOwner::InodeTable);
+}
+
+/// Claims a group's copies of the superblock and of the descriptors, which the geometry alone places.
+fn claim_copies(sb: &Superblock, number: u32, grid: &mut Grid) {
     let kept = sb.descriptor_run(number);
     let first = sb.group_run(number).start;
     if sb.has_superblock(number) {
@@ -121,7 +156,6 @@ fn claim_group(filesystem: &Filesystem<'_>, number: u32, grid: &mut Grid) -> Res
     grid.claim(Run::new(kept.start, descriptors), BlockOwner::Descriptors);
     let reserved = Run::new(kept.start.plus(descriptors), kept.len - descriptors);
     grid.claim(reserved, BlockOwner::ReservedGdt);
-    Ok(())
 }
 
 impl Claiming<'_> {
@@ -195,6 +229,7 @@ impl Claiming<'_> {
         let may_share = self.sb.stored().s_feature_ro_compat.get() & SHARED_BLOCKS != 0;
         let shares = if may_share { MOST_SHARES } else { 1 };
         if self.claimed > self.sb.blocks_count().saturating_mul(shares) {
+            self.is_full = true;
             let rule = "blocks belong to several files, which have more of them than there are";
             return Err(Error::rule(rule).in_inode(inode.ino()));
         }

@@ -28,6 +28,8 @@ pub(super) struct Grid {
 struct Cell {
     counts: Counts,
     used: u64,
+    /// Blocks of groups whose bitmap is not known.
+    unknown: u64,
 }
 
 impl Grid {
@@ -109,7 +111,12 @@ impl Grid {
         self.visit(run, |cell, blocks| cell.used += blocks);
     }
 
-    /// Gives what nobody claimed to nobody, or to the free.
+    /// Counts blocks of which no bitmap says whether they are in use.
+    pub(super) fn mark_unknown(&mut self, run: Run) {
+        self.visit(run, |cell, blocks| cell.unknown += blocks);
+    }
+
+    /// Gives what nobody claimed to nobody, to the unknown, or to the free.
     pub(super) fn settle(&mut self) {
         for row in 0..self.rows() {
             let blocks = self.blocks_of_row(row);
@@ -123,7 +130,9 @@ impl Grid {
                     let used = cell.used.max(owned).min(size);
                     let unowned = used.saturating_sub(owned);
                     cell.counts.add(BlockOwner::Unowned, unowned);
-                    cell.counts.add(BlockOwner::Free, size - used);
+                    let unknown = cell.unknown.min(size - used);
+                    cell.counts.add(BlockOwner::Unknown, unknown);
+                    cell.counts.add(BlockOwner::Free, size - used - unknown);
                 }
             }
         }

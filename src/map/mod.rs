@@ -1,9 +1,10 @@
-//! Given an open filesystem, says who owns which of its blocks, and draws that as one SVG picture; never
-//! reads file data.
+//! Given an open filesystem, sound or damaged, says who owns which of its blocks, and draws that as one SVG
+//! picture; never reads file data.
 //!
 //! The picture has block groups as rows, each cut into cells of equally many blocks. However large the
 //! filesystem is, there are at most 8,192 cells: of a small one a cell is a block, of a large one it is
-//! several groups. What is counted is exact whatever the cells are.
+//! several groups. What is counted is exact whatever the cells are. Of a damaged filesystem what can be read
+//! is counted, and the map says how much could not be.
 //!
 //! ```
 //! use mke4fs::map::{BlockOwner, Map};
@@ -23,7 +24,8 @@
 //! # }
 //! # let image = image()?;
 //! let filesystem = Filesystem::open(image)?;
-//! let map = Map::of(&filesystem)?;
+//! let map = Map::of(&filesystem);
+//! assert_eq!(map.damage(), None);
 //! assert!(map.blocks(BlockOwner::InodeTable) > 0);
 //! assert!(map.svg().starts_with("<svg "));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -34,8 +36,9 @@ mod grid;
 mod svg;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::read::{Filesystem, Result, Superblock};
+use crate::read::{Error, Filesystem, Superblock};
 use grid::Grid;
 
 /// What a block is used for.
@@ -65,13 +68,15 @@ pub enum BlockOwner {
     System,
     /// In use, and of nobody that was found: with bigalloc, the rest of clusters.
     Unowned,
+    /// In a group whose block bitmap cannot be read, and of nobody that was found.
+    Unknown,
     /// In no use.
     Free,
 }
 
 impl BlockOwner {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Superblock,
         Self::Descriptors,
         Self::ReservedGdt,
@@ -84,6 +89,7 @@ impl BlockOwner {
         Self::Xattr,
         Self::System,
         Self::Unowned,
+        Self::Unknown,
         Self::Free,
     ];
 
@@ -102,6 +108,7 @@ impl BlockOwner {
             Self::Xattr => "extended attributes",
             Self::System => "other system files",
             Self::Unowned => "in use without an owner",
+            Self::Unknown => "unknown",
             Self::Free => "free",
         }
     }
@@ -147,6 +154,42 @@ pub struct Map {
     sb: Superblock,
     grid: Grid,
     totals: Counts,
+    damage: Option<Damage>,
+}
+
+/// What could not be read for a map.
+#[derive(Clone, Debug)]
+pub struct Damage {
+    places: u64,
+    first: Arc<Error>,
+}
+
+impl Damage {
+    /// How many inodes, groups and bitmaps.
+    pub fn places(&self) -> u64 {
+        self.places
+    }
+
+    /// Why the first of them could not be.
+    pub fn first(&self) -> &Error {
+        &self.first
+    }
+
+    /// Counts one more.
+    fn add(damage: &mut Option<Self>, error: Error) {
+        let damage = damage.get_or_insert_with(|| Self {
+            places: 0,
+            first: Arc::new(error),
+        });
+        damage.places = damage.places.saturating_add(1);
+    }
+}
+
+impl PartialEq for Damage {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |it: &Self| (it.places, it.first.to_string());
+        said(self) == said(other)
+    }
 }
 
 /// Neighbouring groups that are drawn as one row.
@@ -170,24 +213,29 @@ impl Row {
 
 impl Map {
     /// Looks at all groups, inodes and maps of blocks. It takes a fixed amount of memory, and beside it
-    /// what the largest map of one file takes.
-    ///
-    /// # Errors
-    /// Where something is damaged or cannot be read, and where files claim more blocks than there are.
-    pub fn of(filesystem: &Filesystem<'_>) -> Result<Self> {
+    /// what the largest map of one file takes. What is damaged or cannot be read is left out and counted; and
+    /// so are files that claim more blocks than there are.
+    pub fn of(filesystem: &Filesystem<'_>) -> Self {
         let mut grid = Grid::of(filesystem.superblock());
-        claims::claim_all(filesystem, &mut grid)?;
-        claims::count_used(filesystem, &mut grid)?;
+        let mut damage = None;
+        claims::claim_all(filesystem, &mut grid, &mut damage);
+        claims::count_used(filesystem, &mut grid, &mut damage);
         grid.settle();
         let mut totals = Counts::default();
         for row in 0..grid.rows() {
             totals.add_all(&grid.counts_of_row(row));
         }
-        Ok(Self {
+        Self {
             sb: filesystem.superblock().clone(),
             grid,
             totals,
-        })
+            damage,
+        }
+    }
+
+    /// What is left out, if anything is.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
     }
 
     /// How many blocks `owner` has. All owners together have the blocks of all groups.

@@ -20,6 +20,8 @@ const LEFT: u64 = 150;
 const RIGHT: u64 = 16;
 const WIDTH: u64 = LEFT + COLUMNS * CELL_WIDTH + RIGHT;
 const LEGEND_TOP: u64 = 84;
+/// What is damaged is told above the legend.
+const DAMAGE_LINE: u64 = 17;
 const LEGEND_LINE: u64 = 20;
 const LEGEND_COLUMNS: u64 = 3;
 /// How many owners a tooltip names at most.
@@ -29,7 +31,7 @@ const OWNERS_TOLD: usize = 2;
 /// who see few colours.
 const COLOURS: [&str; BlockOwner::ALL.len()] = [
     "#000000", "#7b1fa2", "#c9a0dc", "#e64a19", "#f9a825", "#5d4037", "#00695c", "#4f8fd6",
-    "#1a3a8f", "#d81b60", "#8bc34a", "#9e9e9e", "#edf0f2",
+    "#1a3a8f", "#d81b60", "#8bc34a", "#9e9e9e", "#ff8a80", "#edf0f2",
 ];
 
 /// Neighbouring cells that look alike.
@@ -64,14 +66,15 @@ pub(super) fn draw(map: &Map) -> String {
         all.filter(|owner| map.blocks(*owner) > 0).collect()
     };
     let lines = length(shown.len()).div_ceil(LEGEND_COLUMNS);
-    let top = LEGEND_TOP + lines * LEGEND_LINE + 12;
+    let legend_top = LEGEND_TOP + map.damage().map_or(0, |_| DAMAGE_LINE);
+    let top = legend_top + lines * LEGEND_LINE + 12;
     let mut rows = String::new();
     let mut y = top;
     for row in 0..map.grid.rows() {
         y = draw_row(&mut rows, map, row, y);
     }
     head(&mut text, map, y + 8);
-    legend(&mut text, map, &shown);
+    legend(&mut text, map, &shown, legend_top);
     text.push_str(&rows);
     text.push_str("</svg>\n");
     text
@@ -125,6 +128,18 @@ fn head(text: &mut String, map: &Map, height: u64) {
              strip below in that of the second. Point at one for its numbers.</text>"
         ),
     );
+    if let Some(damage) = map.damage() {
+        let places = Plural(damage.places(), "place");
+        let first = damage.first().to_string();
+        let first = Escaped(first.as_bytes());
+        line(
+            text,
+            format_args!(
+                "<text x=\"16\" y=\"83\" fill=\"#b00020\">Damaged, and not in the picture: {places} \
+                 (first: {first}).</text>"
+            ),
+        );
+    }
 }
 
 /// What the filesystem is called.
@@ -139,13 +154,13 @@ fn title(sb: &Superblock) -> String {
     format!("Blocks of {}, {}", Escaped(label), Size(bytes))
 }
 
-fn legend(text: &mut String, map: &Map, shown: &[BlockOwner]) {
+fn legend(text: &mut String, map: &Map, shown: &[BlockOwner], top: u64) {
     let all = map.grid.blocks().max(1);
     let lines = length(shown.len()).div_ceil(LEGEND_COLUMNS).max(1);
     let column = (WIDTH - 16 - RIGHT) / LEGEND_COLUMNS;
     for (number, owner) in (0_u64..).zip(shown) {
         let x = 16 + number / lines * column;
-        let y = LEGEND_TOP + number % lines * LEGEND_LINE;
+        let y = top + number % lines * LEGEND_LINE;
         let blocks = map.blocks(*owner);
         let bytes = blocks.saturating_mul(map.sb.block_size().bytes_u64());
         let share = Share(blocks, all);

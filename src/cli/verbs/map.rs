@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 
 use super::{Trouble, Verb, image, write_out};
+use crate::cli::warn;
 use crate::map::Map;
 
 pub(super) const VERB: Verb = Verb {
@@ -21,7 +22,18 @@ fn arguments(command: Command) -> Command {
 
 fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
     let (filesystem, name) = image::filesystem(matches)?;
-    let map = Map::of(&filesystem).map_err(|error| Trouble::Line(format!("{name}: {error}")))?;
+    let map = Map::of(&filesystem);
     write_out(&map.svg())?;
+    if let Some(damage) = map.damage() {
+        let (places, first) = (damage.places(), damage.first());
+        let noun = if places == 1 {
+            "place is"
+        } else {
+            "places are"
+        };
+        warn(&format!(
+            "mke4fs map: warning: {name}: {places} {noun} damaged and not in the picture (first: {first})\n"
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
