@@ -10,12 +10,13 @@ use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::process::Output;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::mount::Scratch;
 use common::place::Place;
 use common::tools::{Need, Which, ready};
+use mke4fs::cancel::Cancel;
 use mke4fs::diff::{Attribute, DiffError, DiffOptions, Difference, Finding, diff_each};
 use mke4fs::tree::{
     Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata, NodeId,
@@ -586,5 +587,94 @@ fn what_cannot_be_read_is_named() {
         };
         assert_eq!(text(&name), "content 51");
         assert_eq!(error.to_string(), "a bad sector");
+    }
+}
+
+#[test]
+fn progress_comes_to_its_total_and_a_wish_to_stop_is_heeded() {
+    let source = counted(u64::MAX);
+    let tree = |key| {
+        let mut tree = Tree::new(Metadata::default());
+        for number in 0..50_u64 {
+            let content = Content {
+                size_bytes: number * 1_000_000,
+                data: DataMap::Whole,
+                source: source.clone(),
+                key,
+            };
+            let name = format!("{number:03}");
+            tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
+                .expect("it fits");
+        }
+        tree.finish().expect("names are distinct");
+        tree
+    };
+    let all = (0..50).sum::<u64>() * 1_000_000;
+    let (a, same, other) = (tree(1), tree(1), tree(2));
+    for (b, threads, expected) in [(&same, 1, 0), (&same, 4, 0), (&other, 2, 49)] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let mut options = DiffOptions::new();
+        options.threads(NonZero::new(threads).expect("it is not zero"));
+        options.progress(move |done, of| heard.lock().expect("no panic").push((done, of)));
+        let mut found = 0;
+        let mut each = |_| {
+            found += 1;
+            Ok(())
+        };
+        diff_each(&a, b, &options, &mut each).expect("it can be read");
+        assert_eq!(found, expected);
+        let told = told.lock().expect("no panic");
+        assert!(told.is_sorted_by(|one, other| one.0 < other.0), "{told:?}");
+        assert!(told.len() > 40, "{told:?}");
+        assert_eq!(told.last(), Some(&(all, all)));
+    }
+    let cancel = Cancel::new();
+    let button = cancel.clone();
+    source.read.store(0, Ordering::Relaxed);
+    let mut options = DiffOptions::new();
+    options.cancel(&cancel).progress(move |done, _| {
+        if done > 0 {
+            button.cancel();
+        }
+    });
+    let stopped = diff_each(&a, &same, &options, &mut |_| Ok(()));
+    assert!(
+        matches!(stopped, Err(DiffError::Cancelled(_))),
+        "{stopped:?}"
+    );
+    let read = source.read.load(Ordering::Relaxed);
+    assert!(read < all / 4, "{read} bytes were read");
+}
+
+#[test]
+fn what_is_excluded_is_left_out_of_both() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("a/keep", "1");
+    place.file("a/sub/one.log", "1");
+    place.file("b/keep", "1");
+    place.file("b/sub/two.log", "2");
+    place.file("b/gone/below", "2");
+    let ignored = "--ignore times";
+    said(&place, "mke4fs -q -d b b.img; tar -cf a.tar -C a .");
+    for pair in ["a b", "a b.img", "a.tar b.img"] {
+        let line = format!("mke4fs diff {ignored} --exclude '*.log' {pair} || echo $?");
+        let (_, out) = said(&place, &line);
+        let (_, b) = pair.split_once(' ').expect("two names");
+        assert_eq!(out, format!("gone: only in {b}: directory\n1\n"), "{pair}");
+        let line = format!("mke4fs diff {ignored} --exclude '*.log' --exclude /gone {pair}");
+        assert_eq!(said(&place, &line), (0, String::new()), "{pair}");
+    }
+    for (flag, told) in [
+        ("--exclude '['", "mke4fs diff: --exclude: "),
+        ("--platform linux", "'linux' for '--platform"),
+    ] {
+        let output = place.shell(&format!("mke4fs diff {flag} a b"));
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        let error = text(&output.stderr);
+        assert!(error.contains(told), "{flag}: {error}");
     }
 }

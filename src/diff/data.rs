@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::DiffError;
+use super::{DiffError, DiffOptions};
 use crate::tree::{Content, ContentReader, Kind, NodeId, Tree};
 
 /// How much of a file a thread takes on at once, and how much of that is read at once.
@@ -32,15 +32,20 @@ impl Differing {
 pub(super) fn compare(
     trees: [&Tree; 2],
     files: &[[NodeId; 2]],
-    threads: usize,
+    options: &DiffOptions,
 ) -> Result<Differing, DiffError> {
+    let sizes = files.iter().map(|pair| size_of_pair(trees, *pair));
+    let bytes = sizes.fold(0, u64::saturating_add);
     let work = Work {
         trees,
         files,
+        options,
+        bytes,
         next: Mutex::default(),
         found: Mutex::default(),
         has_failed: AtomicBool::new(false),
     };
+    let threads = options.threads_used();
     let helpers = threads.min(THREADS_MAX).min(files.len()).saturating_sub(1);
     thread::scope(|scope| {
         for _ in 0..helpers {
@@ -54,6 +59,10 @@ pub(super) fn compare(
     match found.failed {
         Some(failed) => Err(failed.error),
         None => {
+            options.cancel.check().map_err(DiffError::Cancelled)?;
+            if let Some(progress) = &options.progress {
+                progress(bytes, bytes);
+            }
             let nodes = |(file, first): (usize, u64)| Some((*files.get(file)?, first));
             Ok(Differing(
                 found.differing.into_iter().filter_map(nodes).collect(),
@@ -66,6 +75,9 @@ pub(super) fn compare(
 struct Work<'a> {
     trees: [&'a Tree; 2],
     files: &'a [[NodeId; 2]],
+    options: &'a DiffOptions,
+    /// How many bytes all files have.
+    bytes: u64,
     next: Mutex<Next>,
     found: Mutex<Found>,
     has_failed: AtomicBool,
@@ -76,6 +88,10 @@ struct Work<'a> {
 struct Next {
     file: usize,
     offset: u64,
+    /// The bytes of the files before.
+    done: u64,
+    /// Fewer bytes than this were told.
+    told: u64,
 }
 
 /// A part of a pair of files: a range in which at least one of them has data.
@@ -133,14 +149,27 @@ impl Work<'_> {
         found.differing.contains_key(&file)
     }
 
+    /// Says how far pieces are given out, if that is farther than it was and not the end.
+    fn tell(&self, next: &mut Next) {
+        let bytes = next.done.saturating_add(next.offset);
+        if let Some(progress) = &self.options.progress
+            && (next.told..self.bytes).contains(&bytes)
+        {
+            progress(bytes, self.bytes);
+            next.told = bytes + 1;
+        }
+    }
+
     /// The next piece, if there is one.
     fn take(&self) -> Option<Piece<'_>> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if self.has_failed.load(Ordering::Relaxed) {
+            if self.has_failed.load(Ordering::Relaxed) || self.options.cancel.is_cancelled() {
                 return None;
             }
-            let [a, b] = *self.files.get(next.file)?;
+            self.tell(&mut next);
+            let pair = *self.files.get(next.file)?;
+            let [a, b] = pair;
             let [tree_a, tree_b] = self.trees;
             let (Kind::File(a), Kind::File(b)) = (&tree_a.node(a).kind, &tree_b.node(b).kind)
             else {
@@ -156,10 +185,9 @@ impl Work<'_> {
                 .min()
                 .filter(|_| next.offset == 0 || !self.is_different(next.file));
             let Some(start) = start else {
-                *next = Next {
-                    file: next.file + 1,
-                    offset: 0,
-                };
+                next.file += 1;
+                next.offset = 0;
+                next.done = next.done.saturating_add(size_of_pair(self.trees, pair));
                 continue;
             };
             let file = next.file;
@@ -171,6 +199,15 @@ impl Work<'_> {
                 range,
             });
         }
+    }
+}
+
+/// How many bytes two files of one size have.
+fn size_of_pair(trees: [&Tree; 2], [a, b]: [NodeId; 2]) -> u64 {
+    let [tree_a, tree_b] = trees;
+    match (&tree_a.node(a).kind, &tree_b.node(b).kind) {
+        (Kind::File(a), Kind::File(b)) => a.size_bytes.min(b.size_bytes),
+        _ => 0,
     }
 }
 

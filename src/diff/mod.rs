@@ -33,8 +33,10 @@ mod pairs;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::thread;
 
+use crate::cancel::{Cancel, Cancelled};
 use crate::tree::{Device, Flags, Kind, Tree};
 use crate::units::Timestamp;
 
@@ -170,11 +172,26 @@ impl FileType {
     }
 }
 
+/// Who is told how far the reading of file data has come, in bytes, and of how many.
+type Progress = dyn Fn(u64, u64) + Send + Sync;
+
 /// How trees are compared.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct DiffOptions {
     ignored: Attributes,
     threads: Option<NonZero<usize>>,
+    cancel: Cancel,
+    progress: Option<Arc<Progress>>,
+}
+
+impl fmt::Debug for DiffOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiffOptions")
+            .field("ignored", &self.ignored)
+            .field("threads", &self.threads)
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DiffOptions {
@@ -192,6 +209,20 @@ impl DiffOptions {
     /// Reads file data with so many threads. What is found does not depend on it.
     pub fn threads(&mut self, threads: NonZero<usize>) -> &mut Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Stops reading file data once `cancel` asks for it: the comparison fails then.
+    pub fn cancel(&mut self, cancel: &Cancel) -> &mut Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
+    /// Tells `progress` how many bytes of the files whose data is compared are done, and how many there are
+    /// in all. It is called by one thread after the other, with more each time, and last with all; what
+    /// need not be read counts as done.
+    pub fn progress(&mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> &mut Self {
+        self.progress = Some(Arc::new(progress));
         self
     }
 
@@ -216,6 +247,8 @@ pub enum DiffError {
     },
     /// Whoever was to be told of a difference failed.
     Told(io::Error),
+    /// It was asked to stop.
+    Cancelled(Cancelled),
 }
 
 impl fmt::Display for DiffError {
@@ -225,6 +258,7 @@ impl fmt::Display for DiffError {
                 write!(f, "cannot read {}: {error}", name.escape_ascii())
             }
             Self::Told(error) => error.fmt(f),
+            Self::Cancelled(cancelled) => cancelled.fmt(f),
         }
     }
 }
@@ -232,7 +266,10 @@ impl fmt::Display for DiffError {
 impl std::error::Error for DiffError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { error, .. } | Self::Told(error) => Some(error),
+            Self::Read { error, .. } => Some(error),
+            // Their text is told already.
+            Self::Told(error) => error.source(),
+            Self::Cancelled(_) => None,
         }
     }
 }
@@ -271,7 +308,7 @@ pub fn diff_each<'a>(
     let data = if options.ignored.has(Attribute::Data) {
         data::Differing::default()
     } else {
-        data::compare([a, b], &comparison.files(), options.threads_used())?
+        data::compare([a, b], &comparison.files(), options)?
     };
     comparison.tell(&data, each)
 }

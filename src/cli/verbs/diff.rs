@@ -1,5 +1,6 @@
 //! Given two names of what can hold files, says in what the files differ; never which of them is right.
 
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
 use std::num::NonZero;
@@ -19,6 +20,8 @@ use crate::diff::{
 use crate::export::list::Utc;
 use crate::export::tar::acl;
 use crate::source::Readable;
+#[cfg(all(unix, feature = "oci"))]
+use crate::source::oci::Platform;
 use crate::source::patterns::Patterns;
 use crate::sys;
 use crate::tree::{Device, Metadata, NodeId, Tree};
@@ -36,6 +39,9 @@ const JSON: &str = "json";
 const IGNORE: &str = "ignore";
 const ALL: &str = "all";
 const KEEP_ROOT: &str = "keep-root";
+const EXCLUDE: &str = "exclude";
+#[cfg(all(unix, feature = "oci"))]
+const PLATFORM: &str = "platform";
 /// Of a longer value of an extended attribute a line has this many bytes.
 const VALUE_SHOWN: usize = 64;
 
@@ -61,12 +67,27 @@ fn arguments(command: Command) -> Command {
         .long(KEEP_ROOT)
         .action(ArgAction::SetTrue)
         .help("Also compare mode, owner, times and flags of the roots, if both have them");
+    let exclude = Arg::new(EXCLUDE)
+        .long(EXCLUDE)
+        .value_name("PATTERN")
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString))
+        .help("Leave out what matches, of both, as mke4fs --exclude does; may be repeated");
     let side = |name: &'static str, help: &'static str| {
         let side = Arg::new(name).required(true);
         side.value_parser(value_parser!(PathBuf)).help(help)
     };
     let first = "A directory, archive, container image or ext4 image: whatever -d takes";
+    #[cfg(all(unix, feature = "oci"))]
+    let command = command.arg(
+        Arg::new(PLATFORM)
+            .long(PLATFORM)
+            .value_name("OS/ARCH[/VARIANT]")
+            .value_parser(|text: &str| text.parse::<Platform>())
+            .help("Of container images for several platforms, take the one for this"),
+    );
     command
+        .arg(exclude)
         .arg(ignore)
         .arg(all)
         .arg(keep_root)
@@ -87,7 +108,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
         return Err(Trouble::Line(text.to_owned()));
     }
     let options = options(matches, &found);
-    let [a, b] = declare(found, matches.get_flag(KEEP_ROOT))?;
+    let [a, b] = declare(found, matches)?;
     let form = Form {
         is_json: matches.get_flag(JSON),
         names: &names,
@@ -104,6 +125,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
             let reason = sys::reason(&error);
             Trouble::Line(format!("cannot read {}: {reason}", Readable(&name)))
         }
+        cancelled @ DiffError::Cancelled(_) => Trouble::Line(cancelled.to_string()),
     })?;
     out.flush().map_err(Trouble::unwritten)?;
     Ok(status)
@@ -126,11 +148,11 @@ fn options(matches: &ArgMatches, found: &[Named; 2]) -> DiffOptions {
 
 /// Reads what two names name. The roots are alike, unless they are to be compared and both are known: a
 /// filesystem is made with a root of its own, and an archive may have none.
-fn declare(found: [Named; 2], keep_root: bool) -> Result<[Tree; 2], Trouble> {
+fn declare(found: [Named; 2], matches: &ArgMatches) -> Result<[Tree; 2], Trouble> {
     let [a, b] = found;
-    let (mut a, mut b) = (Declared::of(a)?, Declared::of(b)?);
+    let (mut a, mut b) = (Declared::of(a, matches)?, Declared::of(b, matches)?);
     if let (Some(root_a), Some(root_b)) = (a.root, b.root)
-        && keep_root
+        && matches.get_flag(KEEP_ROOT)
     {
         a.tree.set_metadata(NodeId::ROOT, root_a);
         b.tree.set_metadata(NodeId::ROOT, root_b);
@@ -145,18 +167,22 @@ struct Declared {
 }
 
 impl Declared {
-    fn of(named: Named) -> Result<Self, Trouble> {
+    fn of(named: Named, matches: &ArgMatches) -> Result<Self, Trouble> {
         let told = |error: &dyn Display| Trouble::Line(error.to_string());
+        let excluded = matches.get_many::<OsString>(EXCLUDE).unwrap_or_default();
+        let excluded: Vec<&[u8]> = excluded.map(|it| it.as_encoded_bytes()).collect();
+        let excluded = Patterns::new(&excluded);
+        let excluded = excluded.map_err(|error| told(&format_args!("--{EXCLUDE}: {error}")))?;
         let wishes = Wishes {
             keep_xattrs: true,
-            excluded: &Patterns::default(),
+            excluded: &excluded,
             one_file_system: false,
             excluded_file: None,
             threads: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             spool_directory: SPOOL_DIRECTORY.into(),
             implied_time: 0,
             #[cfg(all(unix, feature = "oci"))]
-            platform: None,
+            platform: matches.get_one(PLATFORM).cloned(),
         };
         let opened = named.open(&wishes);
         let mut source = opened.map_err(|error| told(&error))?;
