@@ -14,11 +14,11 @@ use super::block_map;
 use super::content::{block_ranges, content_blocks};
 use super::extents::{ExtentTree, cut};
 use super::space::Space;
-use super::{Front, LayoutError, Ledger, content, logical, system};
+use super::{LayoutError, Ledger, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::Settings;
-use crate::tree::{Content, Metadata, Tree};
+use crate::tree::Content;
 use crate::units::{Block, BlockSize, LogicalBlock, Run};
 
 /// What is set aside for each inode, in bytes: its entry in a directory, which is some 32 bytes long,
@@ -58,6 +58,16 @@ pub struct Arrivals {
     released: Vec<Run>,
 }
 
+/// How many blocks a tree needs.
+pub(super) struct DataDemand {
+    /// For the data of its contents.
+    pub(super) data: u64,
+    /// For the root directory.
+    pub(super) root: u64,
+    /// For all but data, the root directory among it.
+    pub(super) others: u64,
+}
+
 impl Arrivals {
     /// Whether a filesystem of `settings` has the contents of a tree where these places are, taken in
     /// the order of a walk, if there is plenty of room.
@@ -68,44 +78,27 @@ impl Arrivals {
 
     /// Whether the contents that have places may still have them in the layout of a tree.
     pub fn may_be_plenty(&self) -> bool {
-        self.has_plenty(self.used, 0, 0)
+        self.has_plenty(&DataDemand {
+            data: self.used,
+            root: 0,
+            others: 0,
+        })
     }
 
-    /// Whether there is room for `data` blocks of contents, outside of what is set aside, and for
-    /// `others`; among those are the root directory's, which is the first that takes what is set aside
-    /// and shall not go further, since the filesystem's own files need room in one piece.
-    pub(super) fn has_plenty(&self, data: u64, root: u64, others: u64) -> bool {
+    /// Whether there is room for data outside of what is set aside, and for all else. The root directory
+    /// is the first that takes what is set aside and shall not go further, since the filesystem's own
+    /// files need room in one piece.
+    pub(super) fn has_plenty(&self, demand: &DataDemand) -> bool {
+        let DataDemand { data, root, others } = *demand;
         let aside: u64 = self.reserve.iter().map(|run| run.len).sum();
         let room = self.room - self.room / SLACK_SHARE;
         root <= aside && data.saturating_add(aside.max(others)) <= room
     }
 
-    /// The places that a filesystem of `geometry` has.
-    ///
-    /// # Errors
-    /// Where it has none for its own files.
-    pub fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
-        if settings.super_only || geometry.is_journal_device() {
-            return Err(LayoutError::ContentWithoutInodes);
-        }
-        if settings.huge_files.is_some() {
-            return Err(LayoutError::HugeFilesWithContent);
-        }
-        let Front { ledger, .. } = Front::new(settings, geometry)?;
-        Self::behind(settings, geometry, ledger)
-    }
-
-    /// The places that the blocks free in `ledger` are, but for those where the filesystem's own files
-    /// will be.
-    pub(super) fn behind(
-        settings: &Settings,
-        geometry: &Geometry,
-        mut ledger: Ledger,
-    ) -> Result<Self, LayoutError> {
-        let empty = Tree::new(Metadata::default());
-        let draft = content::Draft::new(settings, geometry, &empty, &mut Vec::new())?;
-        system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;
-        let own = ledger.space().clone();
+    /// The places that are free in the ledger of a filesystem without content.
+    pub(super) fn outside(geometry: &Geometry, own: &Ledger) -> Self {
+        let room = own.total_free();
+        let own = own.space().clone();
         let mut arrivals = Self {
             space: own.clone(),
             own,
@@ -114,7 +107,7 @@ impl Arrivals {
             reserve: VecDeque::new(),
             cursor: Block::default(),
             longest_gap: u64::MAX,
-            room: ledger.total_free(),
+            room,
             used: 0,
             contents: 0,
             inodes: (geometry.last_own_ino().get(), geometry.inodes_count),
@@ -123,7 +116,7 @@ impl Arrivals {
         let bytes = u64::from(geometry.inodes_count) * RESERVE_PER_INODE;
         let blocks = geometry.block_size.blocks_for(bytes);
         arrivals.set_aside(blocks.min(arrivals.room / RESERVE_SHARE));
-        Ok(arrivals)
+        arrivals
     }
 
     /// Takes `blocks` blocks, in whole clusters, off what contents can have.

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use super::appended::{AppendedFile, ClaimOwners, Growing, Neighbours, inode_goal, push};
 use super::directory::{DirectoryPlan, DirectoryRules, Entries, Names};
 use super::extents::{AppendedTree, Extent};
 use super::ledger::Ledger;
-use super::system::{AppendedFile, Growing, HUGE_FILE, Neighbours, inode_goal, push};
 use super::{LayoutError, Owner, logical};
 use crate::geometry::Geometry;
 use crate::ondisk::dir::FileType;
@@ -138,8 +138,14 @@ impl HugeFiles {
     }
 }
 
+/// Of a huge file the place says which one it is.
+const HUGE_FILE: ClaimOwners = ClaimOwners {
+    data: Owner::HugeFile,
+    node: Owner::HugeFileNode,
+};
+
 /// What they are placed in.
-pub(super) struct Place<'a> {
+pub(super) struct HugePlace<'a> {
     pub(super) geometry: &'a Geometry,
     pub(super) rules: DirectoryRules,
     /// The free blocks that the superblock states by now.
@@ -163,7 +169,7 @@ struct Numbers {
 /// Places the huge files of `wish` in `ledger`.
 pub(super) fn claim(
     wish: &HugeFilesWish,
-    place: &Place<'_>,
+    place: &HugePlace<'_>,
     ledger: &mut Ledger,
 ) -> Result<HugeFiles, LayoutError> {
     let geometry = place.geometry;
@@ -222,7 +228,7 @@ fn no_room(blocks: u64) -> LayoutError {
 /// The root directory as it is, and the directories in it that the wish names (`create_directory`).
 fn make_directories(
     wish: &HugeFilesWish,
-    place: &Place<'_>,
+    place: &HugePlace<'_>,
     next_ino: &mut u32,
     ledger: &mut Ledger,
 ) -> Result<Vec<HugeDirectory>, LayoutError> {
@@ -255,7 +261,7 @@ fn make_directories(
 const NAME_MAX: usize = 255;
 
 /// Plans the blocks of all directories, now that their entries are known; mke2fs makes no hash trees.
-fn plan(directories: &mut [HugeDirectory], place: &Place<'_>) -> Result<(), LayoutError> {
+fn plan(directories: &mut [HugeDirectory], place: &HugePlace<'_>) -> Result<(), LayoutError> {
     let mut rules = place.rules;
     rules.hasher = None;
     for directory in directories {

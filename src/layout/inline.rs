@@ -7,7 +7,7 @@
 //! Content goes first: it saves a block, and attributes pushed out for it share one.
 
 use super::directory::{Entries, EntryWriter};
-use super::xattrs::{Room, Split, StoredXattr, XattrFault, split};
+use super::xattr_split::{Room, Split, StoredXattr, XattrFault, split};
 use crate::feature::Feature;
 use crate::ondisk::dir::{BlockFormat, entry_bytes};
 use crate::ondisk::xattr::{Value, XattrEntry, ibody_size};
@@ -195,7 +195,7 @@ pub fn render_directory<E: Entries + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::xattrs::tests::{room, xattr};
+    use crate::layout::xattr_split::tests::{room, xattr};
     use crate::tree::{Content, Metadata, NodeId, Special, Tree};
 
     fn file(bytes: usize) -> Node {

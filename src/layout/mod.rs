@@ -81,6 +81,7 @@
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
 
+mod appended;
 mod arrivals;
 pub mod block_map;
 mod casefold;
@@ -92,16 +93,21 @@ mod huge;
 pub mod inline;
 mod ledger;
 mod levels;
+mod lost_found;
+mod placement;
 mod quota;
+mod quota_usage;
 mod scattered;
 mod space;
 mod system;
 mod tables;
+mod xattr_split;
 mod xattrs;
 
 use std::fmt;
 use std::ops::Range;
 
+pub use appended::AppendedFile;
 pub use arrivals::{Arrivals, Place, placed_pieces};
 pub use casefold::CasefoldFault;
 pub use content::{
@@ -112,9 +118,10 @@ pub use ea_inodes::ValueInode;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use quota::{QuotaFile, Usage};
-pub use system::{AppendedFile, SystemFiles, resize_inode_length};
+pub use system::{SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
-pub use xattrs::{StoredXattr, XattrFault, XattrPlans};
+pub use xattr_split::{StoredXattr, XattrFault};
+pub use xattrs::XattrPlans;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
@@ -122,6 +129,9 @@ use crate::options::{QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeId, Tree};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use tables::Placement;
+
+/// The size in bytes from which a file needs large_file.
+const LARGE_FILE: u64 = 1 << 31;
 
 /// Who owns a run of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -526,10 +536,10 @@ impl Layout {
         } = Front::new(settings, &geometry)?;
         let mut warnings = Vec::new();
         let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
-        draft.claim_contents(settings, &mut ledger)?;
+        placement::claim(settings, &geometry, &mut draft, &mut ledger)?;
         let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
         let root = system.root.first().map(|run| run.start);
-        let place = huge::Place {
+        let place = huge::HugePlace {
             geometry: &geometry,
             rules: draft.rules(),
             free: ledger
@@ -549,7 +559,7 @@ impl Layout {
         } else {
             draft.claim(&system.root, &mut ledger)?
         };
-        let counted = quota::Counted {
+        let counted = quota_usage::Counted {
             geometry: &geometry,
             tree,
             content: &content,

@@ -1,5 +1,4 @@
-//! Given the ids that own something, shapes quota files; given a layout, counts what each id owns;
-//! never a limit.
+//! Given the ids that own something, shapes quota files; never counts what they own, nor has a limit.
 //!
 //! The shape is the one that e2fsprogs' `qtree_write_dquot` leaves when it enters ids one by one in
 //! ascending order: a block is numbered when it is first needed, a node of the tree before what is
@@ -7,17 +6,14 @@
 
 use bytemuck::{Zeroable, bytes_of};
 
-use super::content::{Content, Draft};
-use super::system::{AppendedFile, SystemFiles};
-use super::xattrs::XattrPlans;
-use crate::geometry::Geometry;
+use super::appended::AppendedFile;
 use crate::ondisk::int::{Le16, Le32, Le64};
 use crate::ondisk::quota::{
     BLOCK_BYTES, DEPTH, ENTRIES_PER_BLOCK, EntriesHeader, Entry, GRACE, Header, MAGICS, ROOT,
     VERSION,
 };
 use crate::options::QuotaType;
-use crate::tree::{Metadata, NodeId, Tree};
+use crate::tree::Metadata;
 use crate::units::{BlockSize, Ino};
 
 /// The most blocks of 1 KiB: e2fsprogs reads no quota file past 2 GiB.
@@ -118,13 +114,12 @@ impl QuotaShape {
         })
     }
 
-    /// The shape of the file for what `draft` will hold, or else how many ids are too many.
-    pub(super) fn of(quota_type: QuotaType, draft: &Draft<'_>) -> Result<Self, usize> {
-        let ids = if draft.is_written() {
-            ids(quota_type, draft.owners())
-        } else {
-            Vec::new()
-        };
+    /// The shape of the file for what `owners` have, or else how many ids are too many.
+    pub(super) fn of(
+        quota_type: QuotaType,
+        owners: impl Iterator<Item = OwnerIds>,
+    ) -> Result<Self, usize> {
+        let ids = ids(quota_type, owners);
         let count = ids.len();
         Self::new(ids).ok_or(count)
     }
@@ -262,7 +257,7 @@ impl QuotaFile {
     }
 
     /// Adds what one inode has.
-    fn count(&mut self, owner: Owners, more: Usage) {
+    pub(super) fn count(&mut self, owner: OwnerIds, more: Usage) {
         let id = owner.id(self.quota_type);
         if let Ok(place) = self.shape.ids.binary_search(&id) {
             let usage = &mut self.usage[place];
@@ -274,12 +269,12 @@ impl QuotaFile {
 
 /// Whom an inode belongs to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Owners {
+pub(super) struct OwnerIds {
     uid: u32,
     gid: u32,
 }
 
-impl Owners {
+impl OwnerIds {
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             uid: metadata.uid,
@@ -298,63 +293,11 @@ impl Owners {
 }
 
 /// The ids of `owners`, in ascending order.
-fn ids(quota_type: QuotaType, owners: impl Iterator<Item = Owners>) -> Vec<u32> {
+fn ids(quota_type: QuotaType, owners: impl Iterator<Item = OwnerIds>) -> Vec<u32> {
     let mut ids: Vec<u32> = owners.map(|owners| owners.id(quota_type)).collect();
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-/// What the totals are taken of.
-pub(super) struct Counted<'a> {
-    pub(super) geometry: &'a Geometry,
-    pub(super) tree: &'a Tree,
-    pub(super) content: &'a Content,
-    pub(super) xattrs: &'a XattrPlans,
-}
-
-impl Counted<'_> {
-    /// Counts what each id uses, as e2fsck does: the root directory and all inodes that are not the
-    /// filesystem's own, lost+found among them, with the blocks of their maps and attributes. An
-    /// inode that holds an attribute's value is charged to each that names it.
-    pub(super) fn count(&self, system: &mut SystemFiles) {
-        if system.quota_files.is_empty() {
-            return;
-        }
-        let made = system.lost_found.as_ref().map(|file| self.made(file));
-        let nodes = self.content.nodes().map(|id| self.node(id));
-        for (owners, usage) in nodes.chain(made) {
-            for file in &mut system.quota_files {
-                file.count(owners, usage);
-            }
-        }
-    }
-
-    fn node(&self, id: NodeId) -> (Owners, Usage) {
-        let owners = Owners::of(&self.tree.node(id).metadata);
-        let ratio = self.geometry.cluster_ratio();
-        let (values, _) = self.xattrs.charged(id);
-        let usage = Usage {
-            bytes: self.content.all_blocks(id, self.xattrs, ratio) * self.block_bytes(),
-            inodes: 1 + u64::from(values),
-        };
-        (owners, usage)
-    }
-
-    /// The lost+found that the tree does not have.
-    fn made(&self, file: &AppendedFile) -> (Owners, Usage) {
-        let ratio = self.geometry.cluster_ratio();
-        let blocks = file.blocks.next_multiple_of(ratio) + file.node_blocks() * ratio;
-        let usage = Usage {
-            bytes: blocks * self.block_bytes(),
-            inodes: 1,
-        };
-        (Owners::default(), usage)
-    }
-
-    fn block_bytes(&self) -> u64 {
-        self.geometry.block_size.bytes_u64()
-    }
 }
 
 #[cfg(test)]

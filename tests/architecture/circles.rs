@@ -12,17 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Source, sources};
 
 /// The files that are in a circle today, a circle a row. None may be added.
-const LEFT: [&[&str]; 6] = [
+const LEFT: [&[&str]; 4] = [
     &["builder/early.rs", "builder/stream.rs"],
-    &[
-        "layout/arrivals.rs",
-        "layout/content/draft.rs",
-        "layout/content/mod.rs",
-        "layout/huge.rs",
-        "layout/quota.rs",
-        "layout/system.rs",
-    ],
-    &["layout/inline.rs", "layout/xattrs.rs"],
     &["options/resolve/blocks.rs", "options/resolve/kinds.rs"],
     &["source/ahead.rs", "source/dir.rs", "source/look.rs"],
     &["source/oci/digest.rs", "source/oci/fault.rs"],

@@ -1,24 +1,24 @@
 //! Given a tree, numbers its nodes and plans its directories; never a block's place.
 
-use super::names::{NamesIn, lost_found_of};
+use super::names::NamesIn;
 use super::placer::{Placer, block_ranges, data_blocks};
 use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed, span};
 use std::ops::Range;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::layout::arrivals::{Arrivals, placed_pieces};
+use crate::layout::arrivals::{Arrivals, DataDemand, placed_pieces};
 use crate::layout::block_map::{self, Reach};
 use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
 use crate::layout::extents::{ExtentTree, cut};
-use crate::layout::quota::{LEAST_QUOTA_FILE, Owners, QuotaShape};
-use crate::layout::system::{LARGE_FILE, lost_found_blocks, made_lost_found_blocks};
+use crate::layout::lost_found::{lost_found_blocks, lost_found_of, made_lost_found_blocks};
+use crate::layout::quota::{LEAST_QUOTA_FILE, OwnerIds, QuotaShape};
 use crate::layout::xattrs::{self, XattrPlans};
-use crate::layout::{LayoutError, LayoutWarning, Ledger, Owner, casefold};
+use crate::layout::{LARGE_FILE, LayoutError, LayoutWarning, Ledger, Owner, casefold};
 use crate::ondisk::dir::BlockFormat;
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
-use crate::options::Settings;
+use crate::options::{QuotaType, Settings};
 use crate::tree::{self, Kind, Metadata, NodeId, Tree};
 use crate::units::{Block, Ino, Run};
 
@@ -181,14 +181,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Claims the blocks of contents that are in their places already; if there are none, those of all
-    /// contents where extents tell of them and there is plenty of room.
-    ///
-    /// A block map lies among the data it names, and so comes about with them. And where room is short,
-    /// what the filesystem itself needs in one piece goes first.
-    pub(in crate::layout) fn claim_contents(
+    /// Claims the blocks of contents that are in their places already.
+    pub(in crate::layout) fn claim_placed(
         &mut self,
-        settings: &Settings,
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
         let tree = self.tree;
@@ -197,49 +192,57 @@ impl<'a> Draft<'a> {
             if let Kind::File(file) = &tree.node(id).kind
                 && let Some(runs) = file.placed()
             {
-                self.claim_content((id, file), runs, ledger)?;
+                self.claim_content(id, file, runs, ledger)?;
             }
-        }
-        if self.placed_blocks == 0 && self.content.has_extents {
-            self.place_contents(settings, ledger)?;
-        }
-        if self.placed_blocks > 0 {
-            ledger.form_clusters(self.geometry.cluster_ratio())?;
         }
         Ok(())
     }
 
-    /// Gives contents the places that they would get on arrival, if there is plenty of room.
-    fn place_contents(
-        &mut self,
-        settings: &Settings,
-        ledger: &mut Ledger,
-    ) -> Result<(), LayoutError> {
-        let tree = self.tree;
-        let has_data = |draft: &Self, id| draft.content.plan_of(id).data_clusters > 0;
+    /// What contents need, if none is in its place and extents can tell of them all.
+    pub(in crate::layout) fn data_demand(&self) -> Result<Option<DataDemand>, LayoutError> {
+        if self.placed_blocks > 0 || !self.content.has_extents {
+            return Ok(None);
+        }
         let ratio = self.geometry.cluster_ratio();
-        let mut data = 0;
-        let mut nodes = 0;
-        for (id, file) in files(tree).filter(|(id, _)| has_data(self, *id)) {
+        let (mut data, mut nodes) = (0, 0);
+        for (id, file) in files(self.tree).filter(|(id, _)| self.has_data(*id)) {
             data += self.content.plan_of(id).data_blocks(ratio);
             let pieces = block_ranges(file, self.geometry.block_size).count();
             let tree_nodes = ExtentTree::blocks_needed(pieces, self.geometry.block_size);
             nodes += u64::try_from(tree_nodes).unwrap_or(u64::MAX);
         }
         if data == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let root = self.root_blocks().next_multiple_of(ratio);
         let others = self.blocks_needed() - data + root + self.quota_blocks()? + nodes * ratio;
-        let mut arrivals = Arrivals::behind(settings, self.geometry, ledger.clone())?;
-        if !arrivals.has_plenty(data, root, others) {
-            return Ok(());
-        }
-        for (id, file) in files(tree) {
-            if has_data(self, id) {
+        Ok(Some(DataDemand { data, root, others }))
+    }
+
+    /// Gives contents the places that they would get on arrival.
+    pub(in crate::layout) fn place_contents(
+        &mut self,
+        arrivals: &mut Arrivals,
+        ledger: &mut Ledger,
+    ) -> Result<(), LayoutError> {
+        for (id, file) in files(self.tree) {
+            if self.has_data(id) {
                 let place = arrivals.place(file)?;
-                self.claim_content((id, file), place.runs(), ledger)?;
+                self.claim_content(id, file, place.runs(), ledger)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the inode of `id` leads to blocks of data.
+    fn has_data(&self, id: NodeId) -> bool {
+        self.content.plan_of(id).data_clusters > 0
+    }
+
+    /// Gives out whole clusters from now on, if contents have been placed.
+    pub(in crate::layout) fn form_clusters(&self, ledger: &mut Ledger) -> Result<(), LayoutError> {
+        if self.placed_blocks > 0 {
+            ledger.form_clusters(self.geometry.cluster_ratio())?;
         }
         Ok(())
     }
@@ -247,7 +250,8 @@ impl<'a> Draft<'a> {
     /// Claims `runs` for the data of a content, and notes its extents.
     fn claim_content(
         &mut self,
-        (id, file): (NodeId, &tree::Content),
+        id: NodeId,
+        file: &tree::Content,
         runs: &[Run],
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
@@ -263,13 +267,19 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Whom each inode belongs to that is not the filesystem's own.
-    pub(in crate::layout) fn owners(&self) -> impl Iterator<Item = Owners> + '_ {
-        let made = (!self.has_lost_found()).then(Owners::default);
+    /// The shape of a quota file.
+    pub(in crate::layout) fn quota_shape(
+        &self,
+        quota_type: QuotaType,
+    ) -> Result<QuotaShape, LayoutError> {
+        let made = (!self.has_lost_found()).then(OwnerIds::default);
         let nodes = self.content.nodes();
-        nodes
-            .map(|node| Owners::of(&self.tree.node(node).metadata))
+        let owners = nodes
+            .map(|node| OwnerIds::of(&self.tree.node(node).metadata))
             .chain(made)
+            .filter(|_| self.is_written());
+        let shape = QuotaShape::of(quota_type, owners);
+        shape.map_err(|owners| LayoutError::TooManyOwners { owners })
     }
 
     /// How directories are kept.
@@ -529,9 +539,7 @@ impl<'a> Draft<'a> {
         let geometry = self.geometry;
         let mut blocks = 0;
         for quota_type in geometry.quota_types.iter() {
-            let shape = QuotaShape::of(quota_type, self)
-                .map_err(|owners| LayoutError::TooManyOwners { owners })?;
-            let own = shape.blocks_in(geometry.block_size);
+            let own = self.quota_shape(quota_type)?.blocks_in(geometry.block_size);
             blocks += own.next_multiple_of(geometry.cluster_ratio());
         }
         Ok(blocks)

@@ -15,7 +15,6 @@ use std::ops::Range;
 pub use draft::Demand;
 pub(super) use draft::Draft;
 use names::NamesIn;
-pub(super) use names::lost_found_of;
 pub use names::{EntriesIn, NoEntries};
 pub(super) use placer::{block_ranges, content_blocks};
 
@@ -23,6 +22,7 @@ use super::LayoutError;
 use super::block_map::{BlockMap, MapNode};
 use super::directory::{DirectoryPlan, DirectoryRules};
 use super::extents::{Extent, ExtentTree};
+use super::lost_found::lost_found_of;
 use super::xattrs::XattrPlans;
 use crate::feature::Feature;
 use crate::geometry::Geometry;

@@ -3,12 +3,10 @@
 
 use super::Content;
 use crate::layout::directory::{Entries, Names};
+use crate::layout::lost_found::LOST_FOUND;
 use crate::ondisk::dir::FileType;
-use crate::tree::{self, Kind, NodeId, Tree};
+use crate::tree::{self, Kind, Tree};
 use crate::units::Ino;
-
-/// The name of the directory that fsck puts lost files into.
-const LOST_FOUND: &[u8] = b"lost+found";
 
 /// A directory's names in the order of their bytes; the root has lost+found among them, which mke2fs
 /// makes, where the tree has none.
@@ -123,10 +121,4 @@ fn file_type(kind: &Kind) -> FileType {
         Kind::Fifo => FileType::Fifo,
         Kind::Socket => FileType::Socket,
     }
-}
-
-pub(in crate::layout) fn lost_found_of(tree: &Tree) -> Option<NodeId> {
-    let entries = tree.entries(NodeId::ROOT);
-    let place = entries.search(LOST_FOUND).ok()?;
-    Some(entries.at(place).node)
 }

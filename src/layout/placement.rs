@@ -1,0 +1,60 @@
+//! Given a filesystem in which nothing but its tables has a place, gives contents theirs where there is
+//! plenty of room; never those of anything else.
+//!
+//! A block map lies among the data it names, and so comes about with them. And where room is short,
+//! what the filesystem itself needs in one piece goes first.
+
+use super::arrivals::Arrivals;
+use super::content::Draft;
+use super::{Front, LayoutError, Ledger, system};
+use crate::geometry::Geometry;
+use crate::options::Settings;
+use crate::tree::{Metadata, Tree};
+
+impl Arrivals {
+    /// The places that a filesystem of `geometry` has.
+    ///
+    /// # Errors
+    /// Where it has none for its own files.
+    pub fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
+        if settings.super_only || geometry.is_journal_device() {
+            return Err(LayoutError::ContentWithoutInodes);
+        }
+        if settings.huge_files.is_some() {
+            return Err(LayoutError::HugeFilesWithContent);
+        }
+        let Front { ledger, .. } = Front::new(settings, geometry)?;
+        arrivals(settings, geometry, ledger)
+    }
+}
+
+/// The places that the blocks free in `ledger` are, but for those where the filesystem's own files will
+/// be.
+fn arrivals(
+    settings: &Settings,
+    geometry: &Geometry,
+    mut ledger: Ledger,
+) -> Result<Arrivals, LayoutError> {
+    let empty = Tree::new(Metadata::default());
+    let draft = Draft::new(settings, geometry, &empty, &mut Vec::new())?;
+    system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;
+    Ok(Arrivals::outside(geometry, &ledger))
+}
+
+/// Claims the blocks of contents that are in their places already; if there are none, those of all
+/// contents where extents tell of them and there is plenty of room.
+pub(super) fn claim(
+    settings: &Settings,
+    geometry: &Geometry,
+    draft: &mut Draft<'_>,
+    ledger: &mut Ledger,
+) -> Result<(), LayoutError> {
+    draft.claim_placed(ledger)?;
+    if let Some(demand) = draft.data_demand()? {
+        let mut arrivals = arrivals(settings, geometry, ledger.clone())?;
+        if arrivals.has_plenty(&demand) {
+            draft.place_contents(&mut arrivals, ledger)?;
+        }
+    }
+    draft.form_clusters(ledger)
+}
