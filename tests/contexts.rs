@@ -380,3 +380,84 @@ fn paths_begin_at_the_mount_point_and_end_before_a_newline() {
         assert_eq!(found.as_deref(), Some(label.as_bytes()));
     }
 }
+
+#[test]
+#[cfg(feature = "cli")]
+fn the_kernel_shows_the_labels() {
+    use common::place::Place;
+
+    if !ready(&[
+        Need::Root,
+        Need::Program("setfattr"),
+        Need::Program("matchpathcon"),
+    ]) {
+        return;
+    }
+    let place = Place::new();
+    for file in [
+        "etc/shadow",
+        "etc/motd",
+        "usr/lib/x/libx.so.1",
+        "opt/kept",
+        "home/u/.ssh/key",
+    ] {
+        place.file(&format!("root/{file}"), "");
+    }
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/file_contexts/server");
+    for suffix in ["", ".homedirs", ".local", ".subs", ".subs_dist"] {
+        let from = format!("{}{suffix}", fixture.display());
+        fs::copy(from, place.path(&format!("fc{suffix}"))).expect("a copy");
+    }
+    let none = "/opt/kept <<none>>\n";
+    let mut text = fs::read_to_string(place.path("fc")).expect("it is there");
+    text.push_str(none);
+    fs::write(place.path("fc"), text).expect("it is written");
+    assert_eq!(place.make("mke4fs -q -d root --file-contexts fc image"), "");
+    let said = place.look(|mounted| {
+        let mut said = Vec::new();
+        for path in [
+            "",
+            "lost+found",
+            "etc/shadow",
+            "etc/motd",
+            "opt/kept",
+            "home/u/.ssh/key",
+            "usr/lib/x/libx.so.1",
+        ] {
+            let output = Command::new("getfattr")
+                .args([
+                    "--absolute-names",
+                    "--only-values",
+                    "-n",
+                    "security.selinux",
+                ])
+                .arg(mounted.join(path))
+                .output();
+            said.push(String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned());
+        }
+        said
+    });
+    let expected = [
+        "system_u:object_r:root_t:s0\0",
+        "system_u:object_r:lost_found_t:s0\0",
+        "system_u:object_r:shadow_t:s0\0",
+        "system_u:object_r:motd_t:s0\0",
+        "",
+        "unconfined_u:object_r:ssh_home_t:s0\0",
+        "system_u:object_r:lib_so_t:s0\0",
+    ];
+    assert_eq!(said, expected);
+
+    fs::remove_file(place.path("image")).expect("it is there");
+    let said = place.refusal("mke4fs -q -d root --file-contexts fc --mount-point vendor other");
+    assert!(
+        said.contains("--mount-point: an absolute path is needed"),
+        "{said}"
+    );
+    fs::write(place.path("bad"), "/a x\n/b(?=c) y\n").expect("it is written");
+    let said = place.refusal("mke4fs -q -d root --file-contexts bad other");
+    assert!(
+        said.contains("bad:2: pattern \"/b(?=c)\": look-around"),
+        "{said}"
+    );
+}

@@ -133,7 +133,8 @@ pub(super) fn prepare(
         builder = asked.add_copy(builder, (Path::new(from), to))?;
     }
     for rule in &request.rules {
-        builder = builder.rule(rule.rule(&host.target.path).map_err(Error::from)?);
+        let rule = rule.rule(&host.target.path, &request.mount_point);
+        builder = builder.rule(rule.map_err(Error::from)?);
     }
     if let Some(fit) = fit {
         builder = builder.fit(fit);

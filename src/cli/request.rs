@@ -73,6 +73,8 @@ pub(super) struct Request {
     pub(super) copies: Vec<(OsString, Vec<u8>)>,
     /// What holds for the files of all sources, in order.
     pub(super) rules: Vec<RuleWish>,
+    /// Where the filesystem will be mounted, as labels go by that.
+    pub(super) mount_point: Vec<u8>,
     /// For which platform, of an image that is for several.
     #[cfg(all(unix, feature = "oci"))]
     pub(super) platform: Option<Platform>,
@@ -128,6 +130,7 @@ impl Request {
             keep_root: false,
             copies: Vec::new(),
             rules: Vec::new(),
+            mount_point: Vec::new(),
             #[cfg(all(unix, feature = "oci"))]
             platform: None,
             exclude: Vec::new(),

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+#[cfg(feature = "selinux")]
+use crate::source::rules::FileContexts;
 use crate::source::rules::{DeviceTable, Manifest, Rule};
 use crate::source::{Readable, SourceError};
 
@@ -19,12 +21,14 @@ pub(super) enum RuleWish {
     /// One in a file that is still to be read.
     Manifest(OsString),
     DeviceTable(OsString),
+    #[cfg(feature = "selinux")]
+    FileContexts(OsString),
 }
 
 impl RuleWish {
     /// Whether the rule may add files.
     pub(super) fn adds(&self) -> bool {
-        matches!(self, Self::Manifest(_) | Self::DeviceTable(_))
+        !matches!(self, Self::Is(_))
     }
 
     /// The file that the rule is in, if it is in one, and what that is.
@@ -33,11 +37,18 @@ impl RuleWish {
             Self::Is(_) => None,
             Self::Manifest(path) => Some((path, "a manifest")),
             Self::DeviceTable(path) => Some((path, "a device table")),
+            #[cfg(feature = "selinux")]
+            Self::FileContexts(path) => Some((path, "a file_contexts")),
         }
     }
 
-    /// The rule, read where it is in a file, for an image that goes to `output`.
-    pub(super) fn rule(&self, output: &Path) -> Result<Rule, SourceError> {
+    /// The rule, read where it is in a file, for an image that goes to `output` and will be mounted at
+    /// `mount_point`.
+    #[cfg_attr(
+        not(feature = "selinux"),
+        allow(unused_variables, reason = "labels ask for it")
+    )]
+    pub(super) fn rule(&self, output: &Path, mount_point: &[u8]) -> Result<Rule, SourceError> {
         Ok(match self {
             Self::Is(rule) => rule.clone(),
             Self::Manifest(path) => {
@@ -47,8 +58,38 @@ impl RuleWish {
             Self::DeviceTable(path) => {
                 Rule::DeviceTable(DeviceTable::new(path.to_string_lossy(), read(path)?)?)
             }
+            #[cfg(feature = "selinux")]
+            Self::FileContexts(path) => {
+                Rule::FileContexts(file_contexts(path)?.mount_point(mount_point))
+            }
         })
     }
+}
+
+/// The file_contexts at `path`, with what libselinux reads beside it.
+#[cfg(feature = "selinux")]
+fn file_contexts(path: &OsStr) -> Result<FileContexts, SourceError> {
+    let beside = |suffix: &str| -> Result<Option<(String, Vec<u8>)>, SourceError> {
+        let mut name = path.to_owned();
+        name.push(suffix);
+        match Path::new(&name).try_exists() {
+            Ok(true) => Ok(Some((name.to_string_lossy().into_owned(), read(&name)?))),
+            _ => Ok(None),
+        }
+    };
+    let mut contexts = FileContexts::new(path.to_string_lossy(), read(path)?)?;
+    for suffix in [".homedirs", ".local"] {
+        if let Some((name, text)) = beside(suffix)? {
+            contexts = contexts.with(&name, text)?;
+        }
+    }
+    if let Some((name, text)) = beside(".subs")? {
+        contexts = contexts.substitutions(&name, text)?;
+    }
+    if let Some((name, text)) = beside(".subs_dist")? {
+        contexts = contexts.dist_substitutions(&name, text)?;
+    }
+    Ok(contexts)
 }
 
 /// Refuses the output as `path`, which is also `what`.

@@ -109,6 +109,27 @@ pub(super) fn device_table(request: &mut Request, value: &OsStr) -> Noted {
     Ok(())
 }
 
+#[cfg(feature = "selinux")]
+pub(super) fn file_contexts(request: &mut Request, value: &OsStr) -> Noted {
+    request.rules.push(RuleWish::FileContexts(value.to_owned()));
+    Ok(())
+}
+
+#[cfg(feature = "selinux")]
+pub(super) fn mount_point(request: &mut Request, value: &OsStr) -> Noted {
+    let path = value.as_encoded_bytes();
+    if !path.starts_with(b"/") {
+        let text = value.to_string_lossy();
+        let needed = format_args!(
+            "an absolute path is needed, not \"{}\"",
+            text.escape_debug()
+        );
+        return Err(fault("--mount-point", &needed));
+    }
+    request.mount_point = path.to_vec();
+    Ok(())
+}
+
 pub(super) fn clamp_times(request: &mut Request, value: &OsStr) -> Noted {
     let text = value.to_string_lossy();
     match text.strip_prefix('@').unwrap_or(&text).parse() {

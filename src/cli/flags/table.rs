@@ -315,6 +315,26 @@ const METADATA: &[Flag] = &[
     )
     .path("FILE")
     .shown(Shown::Long),
+    #[cfg(feature = "selinux")]
+    Flag::long(
+        "file-contexts",
+        "Set SELinux labels as this file_contexts(5) tells them by path [default: none]",
+        rules::file_contexts,
+    )
+    .path("FILE")
+    .more(
+        "FILE.homedirs, FILE.local, FILE.subs and FILE.subs_dist are read too if they exist. The root directory and lost+found are labelled as well; a file that no line matches, or <<none>>, keeps its label. Patterns with look-around are refused.",
+    )
+    .example("--file-contexts /etc/selinux/targeted/contexts/files/file_contexts"),
+    #[cfg(feature = "selinux")]
+    Flag::long(
+        "mount-point",
+        "Look up labels of --file-contexts below PREFIX, where the filesystem will be mounted [default: /]",
+        rules::mount_point,
+    )
+    .value("PREFIX")
+    .example("--file-contexts file_contexts --mount-point /vendor")
+    .shown(Shown::Long),
     Flag::long(
         "xattr-include",
         "Store xattrs whose names match GLOB, and no others; the last GLOB that matches decides [default: all]",
