@@ -1,6 +1,7 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
 mod early;
+mod known;
 mod sparse;
 mod stream;
 
@@ -21,6 +22,8 @@ use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 
 use early::Early;
+pub use known::NoLargeBlocks;
+use known::{Decided, Known};
 pub use sparse::Sparse;
 pub use stream::{Built, Ready};
 
@@ -73,6 +76,24 @@ pub enum Warning {
         /// How many it has.
         blocks: u64,
     },
+    /// Blocks are smaller than [is wished for](Options::large_blocks).
+    SmallBlocks {
+        /// Their size in bytes.
+        block_size: u32,
+        /// Why.
+        why: NoLargeBlocks,
+    },
+}
+
+impl Warning {
+    /// Whether it warns of something, rather than tell a choice that was made.
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::Options(warning) => warning.is_warning(),
+            Self::SmallBlocks { .. } => false,
+            _ => true,
+        }
+    }
 }
 
 impl fmt::Display for Warning {
@@ -89,6 +110,17 @@ impl fmt::Display for Warning {
                 "the orphan file has {blocks} blocks; Linux from 6.18 on mounts none with more than \
                  {MOST_ORPHAN_BLOCKS}"
             ),
+            Self::SmallBlocks { block_size, why } => {
+                let kibibytes = block_size / 1024;
+                let why = match why {
+                    NoLargeBlocks::Content => "the content does not fit",
+                    NoLargeBlocks::Journal => "there is no room for a journal",
+                };
+                write!(
+                    f,
+                    "block size is {kibibytes} KiB: with blocks of 4 KiB {why}"
+                )
+            }
         }
     }
 }
@@ -241,9 +273,15 @@ impl Builder {
                 (planned.resolved, planned.layout)
             }
             None => {
-                let resolved = plan::resolve(&self.options, &self.host, &tree)?;
-                let layout = sparse::lay_out(self.sparse, &mut tree, &resolved.settings, cancel)?;
-                (resolved, layout)
+                let known = Known {
+                    options: &self.options,
+                    host: &self.host,
+                    sparse: self.sparse,
+                    cancel,
+                };
+                let decided = known.decide(&mut tree)?;
+                warnings.extend(decided.remark);
+                (decided.resolved, decided.layout)
             }
         };
         self.cancel.check().map_err(|_| EmitError::Cancelled)?;
@@ -270,7 +308,8 @@ impl Builder {
 
     /// Decides all that can be decided before the first byte is written: every block, unless the size is
     /// known, a source is a stream and holes are [`Sparse::Auto`], or contents may be written
-    /// [`early`](Self::early). Then what is there is written at once, and the rest decided behind it.
+    /// [`early`](Self::early). Then what is there is written at once, and the rest decided behind it. Where
+    /// blocks are as large as the content [allows](Options::large_blocks), a stream is kept.
     ///
     /// # Errors
     /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
@@ -282,7 +321,8 @@ impl Builder {
                 Err(builder) => builder.plan().map(Ready::planned),
             };
         }
-        if self.fit.is_some() || !streams || self.sparse != Sparse::Auto {
+        let is_open = self.fit.is_some() || self.options.with_large_blocks(&self.host).is_some();
+        if is_open || !streams || self.sparse != Sparse::Auto {
             return self.plan().map(Ready::planned);
         }
         Ready::streaming(self)

@@ -91,7 +91,7 @@ pub mod units;
 #[doc(hidden)]
 pub mod work;
 
-pub use builder::{Builder, Built, Plan, Ready, Sparse, Warning};
+pub use builder::{Builder, Built, NoLargeBlocks, Plan, Ready, Sparse, Warning};
 pub use diff::diff;
 pub use error::Error;
 pub use plan::Fit;

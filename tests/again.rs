@@ -59,6 +59,80 @@ fn the_same_command_twice_makes_the_same_image() {
     );
 }
 
+/// Flags and a size, the block size in bytes that comes of them, and the line that says so.
+const BLOCKS: &[(&str, &str, &str, &str)] = &[
+    ("root", "64K", "1024", CONTENT),
+    ("root", "1M", "4096", ""),
+    ("root", "6M", "1024", JOURNAL),
+    ("root", "-O ^has_journal 6M", "4096", ""),
+    ("root", "8M", "4096", ""),
+    ("root", "511M", "4096", ""),
+    ("root", "-I 128 32M", "4096", ""),
+    ("root", "-t ext2 32M", "4096", ""),
+    ("root", "-O bigalloc 32M", "4096", ""),
+    ("root", "-b 1024 32M", "1024", ""),
+    ("root", "-b -2048 32M", "2048", ""),
+    ("root", "-T small 32M", "1024", ""),
+    ("many", "10M", "1024", CONTENT),
+    ("many", "64M", "4096", ""),
+];
+const CONTENT: &str =
+    "mke4fs: block size is 1 KiB: with blocks of 4 KiB the content does not fit\n";
+const JOURNAL: &str =
+    "mke4fs: block size is 1 KiB: with blocks of 4 KiB there is no room for a journal\n";
+
+/// The block size of `image`, as a line that compares it.
+fn has_blocks_of(bytes: &str) -> String {
+    format!("mke4fs check -q image; test $(od -An -tu4 -j1048 -N4 image) = $(({bytes} / 1024 / 2))")
+}
+
+/// Also below 512 MiB, and however the content comes: into a new file its short files are written early,
+/// into one that is there they are not, a tar archive is read in place and a stream is kept.
+#[test]
+fn blocks_have_4_kib_where_the_content_fits_so() {
+    if !ready(&[Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "mkdir many; seq 3000 | while read n; do echo $n > many/$n; done
+         for tree in root many; do find $tree -exec touch -d @1 {} +
+         tar c --sort=name -C $tree . > $tree.tar
+         find $tree -exec touch -d @1 {} +; done",
+    );
+    for (tree, flags, block, line) in BLOCKS {
+        let heard = said(
+            &place,
+            &format!(
+                "rm -f image; make -q -d {tree} image {flags} > quiet 2>&1; cp image first
+                make -d {tree} image {flags}; cmp image first
+                rm -f image; make -q -d {tree}.tar image {flags}; cmp image first
+                cat {tree}.tar | make -q -d - image {flags}; cmp image first
+                {}; ! grep 'block size' quiet",
+                has_blocks_of(block)
+            ),
+        );
+        let found = heard.lines().find(|line| line.contains("block size"));
+        assert_eq!(found.unwrap_or_default(), line.trim_end(), "{tree} {flags}");
+    }
+    // What says a block size goes before, and nothing changes where there is no content.
+    said(
+        &place,
+        &format!(
+            "echo '[defaults]' > conf; printf '\tblocksize = 1024\n' >> conf
+            rm -f image; MKE2FS_CONFIG=conf make -q -d root image 32M; {0}
+            rm -f image; make -q image 32M; {0}
+            ln -s \"$(command -v mke4fs)\" mkfs.ext4; rm -f image; ./mkfs.ext4 -q -d root image 32M; {0}
+            truncate -s 32M disk; cp disk image; make -q --size keep -d root image; {1}
+            truncate -s 0 image; truncate -s 33M image; make -q -E offset=1048576 -d root image
+            tail -c +1048577 image > part; mv part image; {1}",
+            has_blocks_of("1024"),
+            has_blocks_of("4096"),
+        ),
+    );
+}
+
 #[test]
 fn a_file_that_was_there_gets_the_bytes_of_a_new_one() {
     if !ready(&[Need::E2fsprogs(Which::Reference)]) {
@@ -71,7 +145,7 @@ fn a_file_that_was_there_gets_the_bytes_of_a_new_one() {
             &place,
             &format!(
                 "rm -f new old; make -q -d root new {size}; {junk} 50M > old
-                make -q -d root old {size}; cmp new old"
+                make -q -F -d root old {size}; cmp new old"
             ),
         );
     }
@@ -80,7 +154,7 @@ fn a_file_that_was_there_gets_the_bytes_of_a_new_one() {
         &place,
         &format!(
             "rm -f new old; make -q -d root new 32M; {junk} 33555432 > old
-            make -q --size keep -d root old; truncate -s 33555432 new; cmp new old"
+            make -q -F --size keep -d root old; truncate -s 33555432 new; cmp new old"
         ),
     );
     let output = place.shell("mke4fs --size keep -d root missing");
@@ -101,7 +175,7 @@ fn a_disk_keeps_its_length_and_what_is_around_the_image() {
     said(
         &place,
         "tr '\\0' '\\321' < /dev/zero | head -c 64M > disk; cp disk before
-         make -q -d root -E offset=1048576 disk 16M; test $(stat -c %s disk) = 67108864
+         make -q -F -d root -E offset=1048576 disk 16M; test $(stat -c %s disk) = 67108864
          cmp -n 1048576 disk before; cmp -i 17825792 disk before",
     );
     // By mke2fs's names a file is filled as mke2fs fills it.
@@ -120,7 +194,7 @@ fn what_does_not_fit_leaves_the_old_file_as_it_was() {
     let place = place();
     let refused = place.shell(
         "head -c 3M /dev/urandom > old; cp old before; head -c 9M /dev/urandom > root/large
-         ! mke4fs -q -d root old 4M && cmp old before && ! mke4fs -q -d missing old && cmp old before",
+         ! mke4fs -F -q -d root old 4M && cmp old before && ! mke4fs -F -q -d missing old && cmp old before",
     );
     assert!(refused.status.success(), "{refused:?}");
 }

@@ -10,14 +10,15 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stream::Built;
-use super::{Builder, Contents, Found, Sparse, Wanted, Warning, of_layout, sparse};
+use super::{
+    Builder, Contents, Decided, Found, Known, Sparse, Wanted, Warning, end_bytes, known, of_layout,
+};
 use crate::cancel::Cancel;
 use crate::emit::{self, Begun, EmitError, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::Arrivals;
-use crate::options::{Environment, Options, Settings};
-use crate::plan;
+use crate::options::{Environment, Options, Resolved, Settings};
 use crate::sink::Sink;
 use crate::source::EarlyContents;
 use crate::summary::Summary;
@@ -30,6 +31,8 @@ pub(super) struct Early {
     pub(super) settings: Settings,
     pub(super) geometry: Geometry,
     arrivals: Arrivals,
+    /// How many bytes the sink must hold at most.
+    pub(super) size_bytes: u64,
     pub(super) warnings: Vec<Warning>,
     wanted: Wanted,
     /// What was asked to stop before anything was written.
@@ -59,13 +62,19 @@ impl Early {
 
     /// The image that `builder` makes; the builder again where it cannot be guessed what that is.
     pub(super) fn new(builder: Builder) -> Result<Result<Self, Builder>, Error> {
-        let resolved = builder.options.resolve(&builder.host)?;
-        let settings = &resolved.settings;
-        if !Arrivals::foretell(settings) || settings.journal_device.is_some() {
+        let small = builder.options.resolve(&builder.host)?;
+        if !Arrivals::foretell(&small.settings) || small.settings.journal_device.is_some() {
             return Ok(Err(builder));
         }
-        let geometry = Geometry::new(settings)?;
-        let Ok(arrivals) = Arrivals::new(settings, &geometry) else {
+        let small_geometry = Geometry::new(&small.settings)?;
+        let mut size_bytes = most_bytes(&small.settings, &small_geometry);
+        let mut guess = (small, small_geometry);
+        if let Some(large) = large(&builder) {
+            size_bytes = size_bytes.max(most_bytes(&large.0.settings, &large.1));
+            guess = large;
+        }
+        let (resolved, geometry) = guess;
+        let Ok(arrivals) = Arrivals::new(&resolved.settings, &geometry) else {
             return Ok(Err(builder));
         };
         let warnings = resolved.warnings.into_iter().map(Warning::Options);
@@ -75,17 +84,11 @@ impl Early {
             settings: resolved.settings,
             geometry,
             arrivals,
+            size_bytes,
             warnings: warnings.collect(),
             wanted: builder.wanted,
             cancel: builder.cancel,
         }))
-    }
-
-    /// How many bytes a sink must hold at most: with more inodes than the settings ask for, a group at
-    /// the end may be worth having that was not, or the other way round.
-    pub(super) fn size_bytes(&self) -> u64 {
-        let blocks = self.settings.blocks_count.max(self.geometry.blocks_count);
-        self.settings.offset_bytes + blocks * self.geometry.block_size.bytes_u64()
     }
 
     pub(super) fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
@@ -111,15 +114,30 @@ impl Early {
             mut tree,
             mut warnings,
         } = found?;
-        let resolved = plan::resolve(&self.options, &self.host, &tree)?;
-        let layout = sparse::lay_out(Sparse::Auto, &mut tree, &resolved.settings, writing.cancel)?;
-        if resolved.settings.inodes_count == self.settings.inodes_count {
+        let known = Known {
+            options: &self.options,
+            host: &self.host,
+            sparse: Sparse::Auto,
+            cancel: writing.cancel,
+        };
+        let Decided {
+            resolved,
+            layout,
+            remark,
+        } = known.decide(&mut tree)?;
+        let (was, is) = (&self.settings, &resolved.settings);
+        if (is.inodes_count, is.block_size) == (was.inodes_count, was.block_size) {
             begun.finish(&layout, &tree, in_place)?
         } else {
-            // More inodes than was thought move everything.
-            let begun = Begun::new(&resolved.settings, &layout.geometry, sink, writing)?;
-            begun.finish(&layout, &tree, in_place.moved())?;
+            // More inodes than was thought move everything, and so do other blocks.
+            let begun = Begun::new(is, &layout.geometry, sink, writing)?;
+            begun.finish(
+                &layout,
+                &tree,
+                in_place.moved(was.block_size, is.block_size),
+            )?;
         }
+        warnings.extend(remark);
         warnings.extend(of_layout(&layout));
         Ok(Built {
             summary: Summary::new(&resolved.settings, &layout, &tree),
@@ -128,6 +146,22 @@ impl Early {
             warnings,
         })
     }
+}
+
+/// What large blocks make of the filesystem, where they are wished for and it can have them.
+fn large(builder: &Builder) -> Option<(Resolved, Geometry)> {
+    let options = builder.options.with_large_blocks(&builder.host)?;
+    let resolved = options.resolve(&builder.host).ok()?;
+    let geometry = Geometry::new(&resolved.settings).ok()?;
+    let loses_journal = known::loses_journal(&geometry, &builder.options, &builder.host);
+    (!loses_journal).then_some((resolved, geometry))
+}
+
+/// How many bytes a sink must hold at most: with more inodes than the settings ask for, a group at the end
+/// may be worth having that was not, or the other way round.
+fn most_bytes(settings: &Settings, geometry: &Geometry) -> u64 {
+    let asked = settings.blocks_count * geometry.block_size.bytes_u64();
+    end_bytes(settings, geometry).max(settings.offset_bytes + asked)
 }
 
 /// Writes contents where they would lie if nothing but contents were to come.

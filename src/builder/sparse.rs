@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::emit::{EmitError, unreadable};
 use crate::error::Error;
 use crate::geometry::Geometry;
-use crate::layout::{Layout, LayoutError};
+use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{
     Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Kind, NodeId, Tree,
@@ -61,22 +61,18 @@ pub(super) fn apply(
     }
 }
 
-/// The layout of `tree`, where blocks of zeros are sought if `sparse` lets that help.
-pub(super) fn lay_out(
-    sparse: Sparse,
+/// Makes holes of the blocks of zeros of a `tree` that does not fit, if that can help; says whether it did.
+pub(super) fn make_room(
     tree: &mut Tree,
     settings: &Settings,
+    geometry: &Geometry,
     cancel: &AtomicBool,
-) -> Result<Layout, Error> {
-    let geometry = Geometry::new(settings)?;
-    let layout = Layout::new(settings, geometry.clone(), tree);
-    let is_too_big = matches!(layout, Err(LayoutError::ContentTooBig { .. }));
-    let may_help = sparse == Sparse::Auto && is_too_big;
-    if !may_help || !fits_without_data(tree, settings, &geometry) {
-        return Ok(layout?);
+) -> Result<bool, Error> {
+    let may_help = fits_without_data(tree, settings, geometry);
+    if may_help {
+        find_holes(tree, settings, cancel)?;
     }
-    find_holes(tree, settings, cancel)?;
-    Ok(Layout::new(settings, geometry, tree)?)
+    Ok(may_help)
 }
 
 /// Whether `tree` would fit if its files were nothing but holes. Nothing is read for that.

@@ -143,7 +143,7 @@ impl Ready {
     /// the image may come out a little shorter, as [`Built`] says.
     pub fn size_bytes(&self) -> u64 {
         if let Way::Early(early) = &self.0 {
-            return early.size_bytes();
+            return early.size_bytes;
         }
         end_bytes(self.settings(), self.geometry())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Image;
 use crate::layout::{Claim, Owner};
 use crate::tree::{Content, ContentKey, ContentSource, Kind};
-use crate::units::{Block, Run};
+use crate::units::{Block, BlockSize, Run};
 
 /// How many keys a source may have for each content of which it is noted where it is, and how many more:
 /// what is kept in mind grows with what is written, whatever the keys are.
@@ -79,12 +79,17 @@ impl Early {
         true
     }
 
-    /// The same for a layout that has nothing where it was thought to be.
+    /// The same for a layout that has nothing where it was thought to be, and whose blocks may be smaller
+    /// than those it was thought to have.
     #[must_use]
-    pub fn moved(self) -> Self {
+    pub fn moved(self, was: BlockSize, is: BlockSize) -> Self {
+        let each = was.bytes_u64() / is.bytes_u64();
+        let used = self.used.iter();
+        let used = used.map(|run| Run::new(Block::new(run.start.get() * each), run.len * each));
         Self {
             places: Vec::new(),
             far: HashMap::new(),
+            used: used.collect(),
             ..self
         }
     }

@@ -41,6 +41,9 @@ use features::edit_features;
 /// A size that holds whatever is asked for: 1 TiB.
 const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
 
+/// What [`Options::large_blocks`] wishes for.
+const LARGE_BLOCK_BYTES: u32 = 4096;
+
 /// What is asked of a filesystem. What is not asked for follows mke2fs's rules.
 ///
 /// Setters take any value; [`resolve`](Self::resolve) says what is wrong with one.
@@ -89,6 +92,7 @@ pub struct Options {
     super_only: bool,
     undoable: bool,
     any_size: bool,
+    large_blocks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,6 +174,34 @@ impl Options {
     /// Whether a block size is asked for.
     pub(crate) fn asks_for_block_size(&self) -> bool {
         self.block_size.is_some()
+    }
+
+    /// Wishes for blocks of 4 KiB also below 512 MiB, where mke2fs makes them smaller, if what is put into
+    /// the filesystem fits so and a journal it is to have does. A block size that is asked for, a usage type,
+    /// a configuration file and the block size of a journal's device go before this. Without content it has
+    /// no effect.
+    pub fn large_blocks(&mut self) -> &mut Self {
+        self.large_blocks = true;
+        self
+    }
+
+    /// The same with large blocks, if that is wished for and changes anything.
+    pub(crate) fn with_large_blocks(&self, host: &Environment) -> Option<Self> {
+        let is_told = self.block_size.is_some() || self.usage_types.is_some();
+        let is_decided = is_told || host.conf.is_some() || host.journal_device.is_some();
+        if !self.large_blocks || is_decided {
+            return None;
+        }
+        let before = self.resolve(host).ok()?.settings.block_size;
+        let mut options = self.clone();
+        options.block_size = Some(BlockSizeWish::AtLeast(LARGE_BLOCK_BYTES));
+        (before.bytes() < LARGE_BLOCK_BYTES).then_some(options)
+    }
+
+    /// Whether superblocks and descriptors alone are asked for.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_super_only(&self) -> bool {
+        self.super_only
     }
 
     /// Whether an inode size is asked for.
