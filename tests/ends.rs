@@ -295,11 +295,11 @@ struct Undoing<'a> {
 
 impl Undoing<'_> {
     /// The words of a run, and where its undo file is.
-    fn words(&self) -> [&str; 9] {
+    fn words(&self) -> [&str; 10] {
         let [threads, source] = [self.threads, self.source];
         let words = ["--threads", threads, "-z", "disk/undo", "-E", "nodiscard"];
         let [a, b, c, d, e, f] = words;
-        [a, b, c, d, e, f, "-d", source, "out/image"]
+        [a, b, c, d, e, f, "-F", "-d", source, "out/image"]
     }
 
     /// Runs until `end`, and says what is wrong with what is left, if anything.

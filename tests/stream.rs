@@ -249,7 +249,7 @@ fn command(output: &Path, words: &str) -> Command {
     command
         .env_clear()
         .env("E2FSPROGS_FAKE_TIME", making::CLOCK.to_string())
-        .args(["-q", "-U", making::UUID_TEXT])
+        .args(["-q", "-F", "-U", making::UUID_TEXT])
         .arg(output)
         .args(words.split_whitespace());
     command

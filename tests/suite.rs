@@ -40,6 +40,7 @@ mod oci;
 mod oci_real;
 mod options;
 mod oracles;
+mod overwrite;
 mod papers;
 mod plan;
 mod races;

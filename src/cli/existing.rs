@@ -1,9 +1,14 @@
-//! Given an output, says what it holds already, for a person to confirm; never all that it may hold.
+//! Given an output, says what it holds already; never writes to it.
+//!
+//! [`look`] says what mke2fs would, by a few bytes. [`held`] says whether there is anything at all in the bytes
+//! that an image is to take: the name that it has for it is a guess by the magic, but that it is there is not.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
+use crate::sink::{File, Sink};
 use crate::source::magic::{self, Ext, Partitions};
 
 /// What an output holds already.
@@ -48,17 +53,15 @@ pub(super) fn look_beside_ext(path: &Path) -> io::Result<Option<Existing>> {
 fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let length = u64::try_from(magic::BYTES).unwrap_or(u64::MAX);
-    File::open(path)?.take(length).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn recognise(bytes: &[u8]) -> Option<Existing> {
     if let Some(ext) = Ext::of(bytes) {
-        let label = bytes.get(1024 + 120..1024 + 136)?;
-        let label = label.split(|byte| *byte == 0).next()?;
         return Some(Existing::Filesystem {
             kind: ext.name(),
-            label: String::from_utf8_lossy(label).into_owned(),
+            label: label(bytes),
         });
     }
     if let Some(kind) = magic::storage_kind(bytes) {
@@ -68,6 +71,142 @@ fn recognise(bytes: &[u8]) -> Option<Existing> {
     let partitions = Partitions::of(bytes)?;
     let kind = partitions.name();
     Some(Existing::Partitions { kind })
+}
+
+/// What the bytes hold that an image is to take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Zeros, if any bytes.
+    Nothing,
+    /// A filesystem of the ext family: its name and its label.
+    Ext(&'static str, String),
+    /// What is not ours, with its article.
+    Foreign(String),
+}
+
+/// How much of a device is looked at, at either end, in bytes. What has a name is there; to read all of a
+/// disk would take hours.
+const LOOKED_AT: u64 = 16 << 20;
+/// How much is read at once, in bytes.
+const PIECE: u64 = 1 << 20;
+/// What of the end of a disk tells who owns it, in bytes: md keeps a superblock in the last 128 KiB.
+const END: u64 = 128 << 10;
+/// What there is no name for.
+pub(super) const UNKNOWN: &str = "data of an unknown format";
+
+/// What `file` holds in `bytes`. A regular file is read once at most, up to the first byte that is not zero, and
+/// its holes are not; of a device only both ends of the bytes are.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(super) fn held(file: &File, bytes: Range<u64>) -> io::Result<Held> {
+    let bytes = bytes.start..bytes.end.min(file.size_bytes());
+    let head = read(
+        file,
+        bytes.start..bytes.end.min(bytes.start.saturating_add(HEAD)),
+    )?;
+    let ext = Ext::of(&head).filter(|ext| *ext != Ext::Journal && is_sound(&head));
+    if let Some(ext) = ext {
+        let rest = behind_ext(&head, &bytes);
+        // A file of its own is built again as a whole; in a disk, what follows is another's.
+        return Ok(if bytes.start > 0 && has_data(file, rest)? {
+            Held::Foreign(format!("data behind an {} filesystem", ext.name()))
+        } else {
+            Held::Ext(ext.name(), label(&head))
+        });
+    }
+    if let Some(what) = magic::held(&head) {
+        return Ok(Held::Foreign(what));
+    }
+    if bytes.end == file.size_bytes() {
+        let tail = read(
+            file,
+            bytes.end.saturating_sub(END).max(bytes.start)..bytes.end,
+        )?;
+        if let Some(what) = magic::held_at_end(&tail, file.size_bytes()) {
+            return Ok(Held::Foreign(what));
+        }
+    }
+    let is_some = if file.is_block_device() {
+        let front = bytes.start..bytes.end.min(bytes.start.saturating_add(LOOKED_AT));
+        let back = bytes.end.saturating_sub(LOOKED_AT).max(front.end)..bytes.end;
+        has_data(file, front)? || has_data(file, back)?
+    } else {
+        has_data(file, bytes)?
+    };
+    Ok(if is_some {
+        Held::Foreign(UNKNOWN.to_owned())
+    } else {
+        Held::Nothing
+    })
+}
+
+/// The bytes that hold every magic.
+const HEAD: u64 = 0x1_0048;
+
+fn read(file: &File, bytes: Range<u64>) -> io::Result<Vec<u8>> {
+    let length = bytes.end.saturating_sub(bytes.start);
+    let mut read = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_at(bytes.start, &mut read)?;
+    Ok(read)
+}
+
+/// Whether any of `bytes` is not zero.
+fn has_data(file: &File, bytes: Range<u64>) -> io::Result<bool> {
+    let mut at = bytes.start;
+    while at < bytes.end {
+        at = file.next_data(at).unwrap_or(at).max(at);
+        let end = at.saturating_add(PIECE).min(bytes.end);
+        if at >= end {
+            break;
+        }
+        if read(file, at..end)?.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        at = end;
+    }
+    Ok(false)
+}
+
+/// A word of the superblock (kernel doc `super.rst`) in the first bytes of a filesystem.
+fn word(head: &[u8], at: usize) -> Option<u32> {
+    let bytes = head.get(1024 + at..1024 + at + 4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Whether what has an ext superblock's magic, two bytes that anything may have, has its other fields as well.
+fn is_sound(head: &[u8]) -> bool {
+    let all = || {
+        let (inodes, blocks) = (word(head, 0)?, block_count(head)?);
+        let (first, log, revision) = (word(head, 20)?, word(head, 24)?, word(head, 76)?);
+        Some(inodes > 0 && blocks > 0 && first <= 1 && log <= 6 && revision <= 1)
+    };
+    all().unwrap_or(false)
+}
+
+/// The blocks of the filesystem.
+fn block_count(head: &[u8]) -> Option<u64> {
+    const INCOMPAT_64BIT: u32 = 0x80;
+    let high = match word(head, 96)? & INCOMPAT_64BIT {
+        0 => 0,
+        _ => word(head, 336)?,
+    };
+    Some(u64::from(high) << 32 | u64::from(word(head, 4)?))
+}
+
+/// Those of `bytes` that are behind the filesystem which they begin with.
+fn behind_ext(head: &[u8], bytes: &Range<u64>) -> Range<u64> {
+    let log = word(head, 24).unwrap_or(0).min(6);
+    let blocks = block_count(head).unwrap_or(0);
+    let length = blocks.saturating_mul(1024 << log);
+    bytes.start.saturating_add(length).min(bytes.end)..bytes.end
+}
+
+/// The label in a superblock; empty for none.
+fn label(head: &[u8]) -> String {
+    let label = head.get(1024 + 120..1024 + 136).unwrap_or_default();
+    let label = label.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(label).into_owned()
 }
 
 #[cfg(test)]

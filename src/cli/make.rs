@@ -23,6 +23,8 @@ pub(super) enum Failure {
     /// A person said no.
     Declined,
     Error(Error),
+    /// The output holds what is not overwritten without being told to, as this says.
+    Held(String),
     Io(io::Error),
     /// The output has not even the inode tables of the filesystem to rescue.
     TooShortToRescue {
@@ -39,6 +41,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Declined => f.write_str("nothing was written"),
             Self::Error(error) => error.fmt(f),
+            Self::Held(text) => f.write_str(text),
             Self::Io(error) => error.fmt(f),
             Self::TooShortToRescue { needed } => write!(
                 f,

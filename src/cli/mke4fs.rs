@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::stream::painted;
 use super::{
-    Failed, check, existing, help, inputs, journal, tell_surely, undo, verbs, warn, words,
+    Failed, check, help, inputs, journal, overwrite, tell_surely, undo, verbs, warn, words,
 };
 use crate::geometry::Geometry;
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
@@ -182,12 +183,26 @@ impl Run {
             }
             fail(&error.to_string())
         })?;
+        let mut is_allowed = false;
+        if let Some(output) = &opened
+            && let Some(bytes) = bytes_at_stake(&settings, fits)
+        {
+            // Before what may take long: whoever is asked need not wait.
+            overwrite::allow(&self.request, &self.output, output, bytes)
+                .or_else(|failure| fail(&failure.to_string()))?;
+            is_allowed = true;
+        }
         let prepared = make::prepare(&self.request, options.clone(), &host, &settings);
         let made = prepared.and_then(|prepared| {
             if self.request.dry_run {
                 self.describe(&prepared, options, &host)
             } else {
-                self.make(prepared, opened, replaced)
+                let existing = Existing {
+                    opened,
+                    replaced,
+                    is_allowed,
+                };
+                self.make(prepared, existing)
             }
         });
         made.or_else(|failure| fail(&failure.to_string()))
@@ -207,6 +222,9 @@ impl Run {
 
     fn options(&self, host: &Environment) -> Result<Options, Failed> {
         let mut options = self.request.finished();
+        if self.request.has_content() {
+            options.large_blocks();
+        }
         let size = match (&self.size, self.request.size) {
             (Some(_), Some(_)) => return fail(words::SIZE_TWICE),
             (Some(text), None) => {
@@ -266,17 +284,12 @@ impl Run {
         self.summarise(&made).map_err(Failure::Untold)
     }
 
-    fn make(
-        &self,
-        prepared: Prepared,
-        opened: Option<Output>,
-        replaced: Option<u64>,
-    ) -> Result<(), Failure> {
+    fn make(&self, prepared: Prepared, existing: Existing) -> Result<(), Failure> {
         for warning in &prepared.warnings() {
             self.remark(warning);
         }
         let size_bytes = prepared.ready.size_bytes();
-        if let Some(before) = replaced.filter(|before| *before != size_bytes)
+        if let Some(before) = existing.replaced.filter(|before| *before != size_bytes)
             && !self.request.quiet
         {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
@@ -285,12 +298,23 @@ impl Run {
                 "mke4fs: replacing {path} of {before} by an image of {now}; --size keep fills it\n"
             ));
         }
+        let allow = |output: &Output| {
+            let bytes = bytes_at_stake(prepared.ready.settings(), false);
+            let bytes = bytes.unwrap_or_default();
+            overwrite::allow(&self.request, &self.output, output, bytes)
+        };
         // Whoever is asked may still end it by a signal.
-        self.confirm()?;
+        if let Some(output) = existing.opened.as_ref().filter(|_| !existing.is_allowed) {
+            allow(output)?;
+        }
         let stop = make::Stop::by_signals();
-        let output = match opened {
+        let output = match existing.opened {
             Some(output) => output,
-            None => make::open(&self.request, &self.output).map_err(Failure::Open)?,
+            None => {
+                let output = make::open(&self.request, &self.output).map_err(Failure::Open)?;
+                allow(&output)?;
+                output
+            }
         };
         let bar = self.bar(prepared.ready.plan().map(Plan::summary));
         let journal = journal::open(&self.request).map_err(Failure::Open)?;
@@ -337,25 +361,12 @@ impl Run {
                     warn(&format!("mke4fs: {warning}\n"));
                 }
             }
+            choice if !choice.is_warning() => {
+                if !self.request.quiet {
+                    warn(&format!("mke4fs: {choice}\n"));
+                }
+            }
             warning => warn(&format!("mke4fs: warning: {warning}\n")),
-        }
-    }
-
-    /// At a terminal, asks before what the output holds is overwritten.
-    fn confirm(&self) -> Result<(), Failure> {
-        let at_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-        if !at_terminal || self.request.force > 0 {
-            return Ok(());
-        }
-        let Ok(Some(existing)) = existing::look(&self.output) else {
-            return Ok(());
-        };
-        let (_, text) = words::contains(&self.output.to_string_lossy(), &existing);
-        warn(&format!("{text}Overwrite it? (y/N) "));
-        let mut answer = String::new();
-        match io::stdin().read_line(&mut answer) {
-            Ok(_) if answer.starts_with(['y', 'Y']) => Ok(()),
-            _ => Err(Failure::Declined),
         }
     }
 
@@ -391,6 +402,29 @@ impl Run {
             }
         }
         tell_surely(&text)
+    }
+}
+
+/// The output as it was found.
+struct Existing {
+    opened: Option<Output>,
+    /// How long the file is that is replaced.
+    replaced: Option<u64>,
+    /// Whether what it holds may be overwritten.
+    is_allowed: bool,
+}
+
+/// What of the output is looked at before it is overwritten, if that is known before the content is. One that
+/// is no disk is another's as a whole, however little of it an image takes.
+fn bytes_at_stake(settings: &Settings, fits: bool) -> Option<Range<u64>> {
+    let start = settings.offset_bytes;
+    let length = settings
+        .blocks_count
+        .saturating_mul(settings.block_size.bytes_u64());
+    match start {
+        0 => Some(0..u64::MAX),
+        _ if fits => None,
+        _ => Some(start..start.saturating_add(length)),
     }
 }
 

@@ -17,6 +17,7 @@ mod location;
 mod make;
 mod mke2fs;
 mod mke4fs;
+mod overwrite;
 mod partitions;
 mod request;
 mod rules;

@@ -79,6 +79,14 @@ impl File {
         self.medium != Medium::Regular
     }
 
+    /// Where data begins at or after `offset`, the file's end if none does; `None` where the system does not
+    /// tell.
+    #[cfg(feature = "cli")]
+    pub(crate) fn next_data(&self, offset: u64) -> Option<u64> {
+        let next = sys::seek_data(&self.file, offset).ok()?;
+        Some(next.unwrap_or(self.size_bytes))
+    }
+
     pub(super) fn handle(&self) -> &fs::File {
         &self.file
     }

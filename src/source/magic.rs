@@ -34,9 +34,8 @@ const fn file(at: usize, bytes: &'static [u8], what: &'static str) -> Magic {
     storage(at, bytes, what, "")
 }
 
-/// The first that fits counts.
-const MAGICS: &[Magic] = &[
-    // Filesystems and the like: the kernel's headers unless told otherwise.
+/// Filesystems and the like: the kernel's headers unless told otherwise. The first that fits counts.
+const STORAGE: &[Magic] = &[
     storage(0, b"XFSB", "an XFS image", "xfs"), // XFS_SB_MAGIC
     storage(0, b"hsqs", "a squashfs image", "squashfs"), // SQUASHFS_MAGIC, little-endian
     file(0, b"sqsh", "a squashfs image of a big-endian machine"), // squashfs before 4.0
@@ -56,6 +55,27 @@ const MAGICS: &[Magic] = &[
     file(0, b"-rom1fs-", "a romfs image"),               // romfs.rst
     file(0, b"\x31\x18\x10\x06", "a UBIFS image"),       // UBIFS_NODE_MAGIC
     file(0, b"UBI#", "a UBI image"),                     // UBI_EC_HDR_MAGIC
+    file(0x1_0034, b"ReIsEr", "a reiserfs image"),       // reiserfs_fs.h, of all three versions
+    file(0x8000, b"JFS1", "a JFS image"),                // JFS_MAGIC
+    file(0x1_0000, b"\x01\x16\x19\x70", "a GFS2 image"), // GFS2_MAGIC
+    file(1024, b"H+\0\x04", "an HFS+ image"),            // Apple's TN1150
+    file(1024, b"HX\0\x05", "an HFS+ image"),            // the same: names that differ by case
+    file(32, b"NXSB", "an APFS image"),                  // Apple File System Reference, nx_magic
+    file(3, b"ReFS", "a ReFS image"),                    // the boot sector's OEM ID
+    file(3, b"-FVE-FS-", "a BitLocker volume"),          // the same
+    file(0x4014, b"\0\0\0\x07version", "a ZFS member"),  // OpenZFS's vdev_label, an XDR list
+    file(0x1018, BCACHEFS, "a bcachefs image"),          // BCHFS_MAGIC
+    file(0x1018, BCACHE, "a bcache device"),             // BCACHE_MAGIC
+    file(0, MD, "an md RAID member"),                    // MD_SB_MAGIC, version 1.1
+    file(0x1000, MD, "an md RAID member"),               // version 1.2
+];
+
+const BCACHEFS: &[u8] = b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef";
+const BCACHE: &[u8] = b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81";
+const MD: &[u8] = b"\xfc\x4e\x2b\xa9";
+
+/// All else. The first that fits counts.
+const FILES: &[Magic] = &[
     // Images of disks.
     file(0, b"QFI\xfb", "a qcow2 image"), // QEMU's docs/interop/qcow2.rst
     file(0, b"vhdxfile", "a VHDX image"), // [MS-VHDX], 2.2.1
@@ -190,6 +210,14 @@ impl Partitions {
         }
     }
 
+    #[cfg(feature = "cli")]
+    fn held(self) -> &'static str {
+        match self {
+            Self::Gpt => "a partition table (GPT)",
+            Self::Dos => "a partition table (MBR)",
+        }
+    }
+
     fn what(self) -> &'static str {
         match self {
             Self::Gpt => "a disk image with a GPT",
@@ -201,7 +229,7 @@ impl Partitions {
 /// What libblkid calls the filesystem, or what is in the place of one, that begins with `bytes`; the ext
 /// family is told by [`Ext::of`].
 pub(crate) fn storage_kind(bytes: &[u8]) -> Option<&'static str> {
-    let mut kinds = MAGICS.iter().filter(|magic| !magic.kind.is_empty());
+    let mut kinds = STORAGE.iter().filter(|magic| !magic.kind.is_empty());
     let found = kinds.find(|magic| has(bytes, magic.at, magic.bytes));
     found.map(|magic| magic.kind)
 }
@@ -211,13 +239,51 @@ pub(crate) fn storage_kind(bytes: &[u8]) -> Option<&'static str> {
 fn what(bytes: &[u8]) -> Option<&'static str> {
     let ext = || Ext::of(bytes).map(Ext::what);
     let magic = || {
-        let mut magics = MAGICS.iter();
-        let found = magics.find(|magic| has(bytes, magic.at, magic.bytes));
+        let found = find(STORAGE, bytes).or_else(|| find(FILES, bytes));
         found.map(|magic| magic.what)
     };
     let partitions = || Partitions::of(bytes).map(Partitions::what);
     let lzma = || is_lzma(bytes).then_some("an LZMA stream (.lzma)");
     ext().or_else(magic).or_else(partitions).or_else(lzma)
+}
+
+/// What a file or device that begins with `bytes` holds, with its article, if that is known and no
+/// filesystem of the ext family; [`BYTES`] of them are enough.
+#[cfg(feature = "cli")]
+pub(crate) fn held(bytes: &[u8]) -> Option<String> {
+    let storage = || {
+        let what = find(STORAGE, bytes)?.what;
+        Some(what.replacen(" image", " filesystem", 1))
+    };
+    let file = || find(FILES, bytes).map(|magic| magic.what.to_owned());
+    let partitions = || Partitions::of(bytes).map(|table| table.held().to_owned());
+    let tar = || has(bytes, 257, b"ustar").then(|| "a tar archive".to_owned());
+    let journal = || (Ext::of(bytes) == Some(Ext::Journal)).then(|| Ext::Journal.what().to_owned());
+    let found = storage().or_else(file).or_else(tar);
+    found.or_else(partitions).or_else(journal)
+}
+
+/// The same of a file or device of `size` bytes that ends with `bytes`; 128 KiB of them are enough.
+#[cfg(feature = "cli")]
+pub(crate) fn held_at_end(bytes: &[u8], size: u64) -> Option<String> {
+    let has = |from_end: u64, magic| {
+        let at = usize::try_from(from_end).ok();
+        let at = at.and_then(|from_end| bytes.len().checked_sub(from_end));
+        at.is_some_and(|at| has(bytes, at, magic))
+    };
+    // The copy of a GPT in the last sector (UEFI Specification, 5.3.2).
+    if has(512, b"EFI PART") || has(4096, b"EFI PART") {
+        return Some(Partitions::Gpt.held().to_owned());
+    }
+    // md(4): version 1.0 is 8 KiB before the end, rounded down to 4 KiB; 0.90 the last whole 64 KiB.
+    let of_md = |length: u64, unit: u64| has(length + size % unit, MD);
+    let is_md = of_md(0x2000, 0x1000) || of_md(0x1_0000, 0x1_0000);
+    is_md.then(|| "an md RAID member".to_owned())
+}
+
+fn find(magics: &'static [Magic], bytes: &[u8]) -> Option<&'static Magic> {
+    let mut magics = magics.iter();
+    magics.find(|magic| has(bytes, magic.at, magic.bytes))
 }
 
 fn has(bytes: &[u8], at: usize, magic: &[u8]) -> bool {
@@ -334,7 +400,7 @@ mod tests {
 
     #[test]
     fn every_magic_is_within_the_bytes_and_none_hides_another() {
-        for magic in MAGICS {
+        for magic in STORAGE.iter().chain(FILES) {
             assert!(magic.at + magic.bytes.len() <= BYTES, "{}", magic.what);
             let found = what(&filled(&[(magic.at, magic.bytes)]));
             assert_eq!(found, Some(magic.what));
