@@ -95,7 +95,7 @@ fn an_output_that_is_read_is_refused() {
         ),
         ("-z conf conf 8M", "conf is the undo file", "conf"),
     ] {
-        for program in ["mke4fs", "./mkfs.ext4 -F"] {
+        for program in ["mke4fs -F", "./mkfs.ext4 -F"] {
             let line = format!("{program} -q {line}");
             let before = fs::read(place.path(output)).expect("it is there");
             let refused = place.shell(&line);
@@ -130,8 +130,8 @@ fn an_output_beside_what_is_read_is_not() {
     // A link is copied as one, a file of the source is left out, and a copy is another file.
     symlink("../image", place.path("some/link")).expect("a link");
     for line in [
-        "cp tree.tar image; mke4fs -q -d tree.tar image 8M",
-        "cp tree.tar image; mke4fs -q -d - image 8M < tree.tar",
+        "cp tree.tar image; mke4fs -q -F -d tree.tar image 8M",
+        "cp tree.tar image; mke4fs -q -F -d - image 8M < tree.tar",
         "mke4fs -q -d root --copy some/link:/link image 8M",
         "mke4fs -q -d root --manifest manifest --device-table table image 8M",
         "mke4fs -q -d root --manifest naming image 8M",
@@ -200,7 +200,7 @@ fn an_undo_file_of_another_in_a_shared_directory_is_refused() {
     place.file("shared/ours", "");
     let same = "cmp image before && test ! -s secret && test ! -s shared/theirs";
     for undo in ["shared/theirs", "shared/link"] {
-        for program in ["mke4fs -q", "./mkfs.ext4 -q -F"] {
+        for program in ["mke4fs -q -F", "./mkfs.ext4 -q -F"] {
             let line = format!("{program} -z {undo} image && exit 9; {same}");
             let refused = place.shell(&line);
             let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -214,7 +214,7 @@ fn an_undo_file_of_another_in_a_shared_directory_is_refused() {
     place.owned("shared/theirs", 4321, 4321);
     for undo in ["shared/theirs", "shared/ours", "shared/new", "undo"] {
         place.make(&format!(
-            "cp before image; mke4fs -q -z {undo} image; test -s {undo}"
+            "cp before image; mke4fs -q -F -z {undo} image; test -s {undo}"
         ));
     }
 }

@@ -274,7 +274,7 @@ impl Held<'_> {
         ] {
             let (done, changed, said) = self.run(&line);
             let hears =
-                said.contains(words.trim_end()) && said.contains("holds") == !words.is_empty();
+                said.contains(words.trim_end()) && said.contains("holds") != words.is_empty();
             if done != replaced || changed != replaced || !hears {
                 faults.push(format!(
                     "{}, {how}: done {done}, changed {changed}, said {said:?}",
