@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use mke4fs::emit::{Writing, emit};
-use mke4fs::geometry::Geometry;
-use mke4fs::layout::Layout;
-use mke4fs::layout::directory::{DirectoryPlan, DirectoryRules, Names};
-use mke4fs::ondisk::checksum::crc32c;
-use mke4fs::ondisk::dir::BlockFormat;
-use mke4fs::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use mke4fs::options::{Environment, Options, Settings, Size};
+use mke4fs::raw::emit::{Writing, emit};
+use mke4fs::raw::geometry::Geometry;
+use mke4fs::raw::layout::Layout;
+use mke4fs::raw::layout::directory::{DirectoryPlan, DirectoryRules, Names};
+use mke4fs::raw::ondisk::checksum::crc32c;
+use mke4fs::raw::ondisk::dir::BlockFormat;
+use mke4fs::raw::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
+use mke4fs::raw::units::BlockSize;
 use mke4fs::sink::Sink;
 use mke4fs::tree::{Content, Metadata, NodeId, Tree};
-use mke4fs::units::BlockSize;
 
 /// How often each step runs.
 const RUNS: usize = 5;
@@ -65,16 +65,16 @@ fn main() {
 
 /// Files of 5 KB in directories of a hundred.
 fn spread_tree(nodes: u64) -> Tree {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let content = Content::from_bytes(vec![7; 5000]);
     let mut directory = NodeId::ROOT;
     for number in 0..nodes {
         let name = format!("name_{number:07}.json");
         if number % PER_DIRECTORY == 0 {
-            let made = tree.directory(NodeId::ROOT, name.as_bytes(), Metadata::default());
+            let made = tree.directory_at(NodeId::ROOT, name.as_bytes(), Metadata::default());
             directory = made.expect("it can be declared");
         } else {
-            tree.file(
+            tree.file_at(
                 directory,
                 name.as_bytes(),
                 Metadata::default(),
@@ -89,10 +89,10 @@ fn spread_tree(nodes: u64) -> Tree {
 
 /// The same files in one directory.
 fn flat_tree(nodes: u64) -> Tree {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let content = Content::from_bytes(vec![7; 5000]);
     for name in names_of(nodes) {
-        tree.file(NodeId::ROOT, &name, Metadata::default(), content.clone())
+        tree.file_at(NodeId::ROOT, &name, Metadata::default(), content.clone())
             .expect("it can be declared");
     }
     tree.finish().expect("no name twice");

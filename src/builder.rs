@@ -1,41 +1,60 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
 mod early;
+mod ends;
 mod known;
+mod run;
 mod sparse;
 mod stream;
 
 use std::fmt;
+use std::num::NonZero;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
-use crate::layout::{Layout, LayoutWarning};
-use crate::options::{self, Environment, Options, Settings};
+use crate::layout::Layout;
+use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
 use crate::sink::{ImageRange, Sink};
-use crate::source::rules::{self, OwnerRules, Rule, XattrFilter};
-use crate::source::{self, ContentStore, EarlyContents, Source};
+use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
+use crate::source::{ContentStore, EarlyContents, Source, SourceError};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
+use crate::warning::Warning;
 
 use early::Early;
-pub use known::NoLargeBlocks;
 use known::{Decided, Known};
+pub use run::Progress;
+use run::Run;
 pub use sparse::Sparse;
 pub use stream::{Built, Ready};
 
 /// Collects options and sources for an image.
+///
+/// ```
+/// let image = mke4fs::Builder::new().label("boot").size_bytes(16 << 20).to_vec()?;
+/// assert_eq!(image.len(), 16 << 20);
+/// # Ok::<(), mke4fs::Error>(())
+/// ```
+///
+/// What is not asked for follows mke2fs's rules. Setters take any value; what is wrong with one says
+/// whoever ends the building: [`write_file`](Self::write_file), [`to_vec`](Self::to_vec),
+/// [`write_to`](Self::write_to), [`write_in_order`](Self::write_in_order) or [`plan`](Self::plan).
+#[derive(Debug, Default)]
 pub struct Builder {
     options: Options,
-    host: Environment,
+    environment: Option<Environment>,
     wanted: Wanted,
     fit: Option<Fit>,
     sparse: Sparse,
     early: bool,
-    cancel: Cancel,
+    run: Run,
 }
 
 /// What the tree shall hold.
@@ -44,111 +63,176 @@ struct Wanted {
     sources: Vec<Box<dyn Source>>,
     rules: Vec<Rule>,
     keep_root: bool,
+    /// What is wrong with a map of owners.
+    refused: Option<IdMapError>,
 }
 
-impl fmt::Debug for Builder {
+/// An image decided to the last block, and not yet written. Nothing of it can be changed.
+///
+/// It may be written many times, and each time says so if what a source has is no longer what it was.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) tree: Tree,
+    pub(crate) layout: Layout,
+    pub(crate) warnings: Vec<Warning>,
+    run: Run,
+}
+
+impl fmt::Debug for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("options", &self.options)
-            .field("sources", &self.wanted.sources.len())
+        f.debug_struct("Wanted")
+            .field("sources", &self.sources.len())
             .finish_non_exhaustive()
     }
 }
 
-/// How long an orphan file Linux mounts, in blocks (`EXT4_MAX_ORPHAN_FILE_BLOCKS`): as long as
-/// mke2fs makes it unless it is told otherwise.
-const MOST_ORPHAN_BLOCKS: u64 = 512;
-
-/// Something a person may want to know and that stops nothing.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Warning {
-    /// Of the options.
-    Options(options::SettingsWarning),
-    /// Of a source.
-    Source(source::SourceWarning),
-    /// Of what the format could not keep.
-    Layout(LayoutWarning),
-    /// The filesystem is too small for the journal it was to have.
-    TooSmallForJournal,
-    /// The orphan file has more blocks than Linux takes since 6.18, 512.
-    LongOrphanFile {
-        /// How many it has.
-        blocks: u64,
-    },
-    /// Blocks are smaller than [is wished for](Options::large_blocks).
-    SmallBlocks {
-        /// Their size in bytes.
-        block_size: u32,
-        /// Why.
-        why: NoLargeBlocks,
-    },
-}
-
-impl Warning {
-    /// Whether it warns of something, rather than tell a choice that was made.
-    pub fn is_warning(&self) -> bool {
-        match self {
-            Self::Options(warning) => warning.is_warning(),
-            Self::SmallBlocks { .. } => false,
-            _ => true,
-        }
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Options(warning) => warning.fmt(f),
-            Self::Source(warning) => warning.fmt(f),
-            Self::Layout(warning) => warning.fmt(f),
-            Self::TooSmallForJournal => {
-                f.write_str("the filesystem is too small for a journal and has none")
-            }
-            Self::LongOrphanFile { blocks } => write!(
-                f,
-                "the orphan file has {blocks} blocks; Linux from 6.18 on mounts none with more than \
-                 {MOST_ORPHAN_BLOCKS}"
-            ),
-            Self::SmallBlocks { block_size, why } => {
-                let kibibytes = block_size / 1024;
-                let why = match why {
-                    NoLargeBlocks::Content => "the content does not fit",
-                    NoLargeBlocks::Journal => "there is no room for a journal",
-                };
-                write!(
-                    f,
-                    "block size is {kibibytes} KiB: with blocks of 4 KiB {why}"
-                )
-            }
-        }
-    }
-}
-
-/// An image decided to the last block, and not yet written.
-#[derive(Debug)]
-pub struct Plan {
-    /// What is asked of it.
-    pub settings: Settings,
-    /// What it contains.
-    pub tree: Tree,
-    /// Where everything is.
-    pub layout: Layout,
-    /// What a person may want to know.
-    pub warnings: Vec<Warning>,
-}
-
 impl Builder {
-    /// An image of `options` on `host`.
-    pub fn new(options: Options, host: Environment) -> Self {
+    /// An image of which nothing is asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An image of `options`.
+    pub fn from_options(options: Options) -> Self {
         Self {
             options,
-            host,
-            wanted: Wanted::default(),
-            fit: None,
-            sparse: Sparse::default(),
-            early: false,
-            cancel: Cancel::new(),
+            ..Self::default()
+        }
+    }
+
+    /// Changes any option, those among them that have no method here.
+    ///
+    /// ```
+    /// # use mke4fs::Builder;
+    /// let builder = Builder::new().with(|options| options.stride(16).stripe_width(64));
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Options) -> &mut Options) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// The world in which the image is made: what the clock, chance and the environment say, and what the
+    /// output is before. Unless one is given, it is [detected](Environment::detect).
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// The label: at most 16 bytes.
+    #[must_use]
+    pub fn label(self, label: impl Into<Vec<u8>>) -> Self {
+        self.with(|options| options.label(label))
+    }
+
+    /// The UUID; a random one unless told otherwise.
+    #[must_use]
+    pub fn uuid(self, uuid: [u8; 16]) -> Self {
+        self.with(|options| options.uuid(uuid))
+    }
+
+    /// What names in directories are hashed with; random unless told otherwise. With UUID and
+    /// [`Environment::fixed`] given as well, equal input makes equal images.
+    #[must_use]
+    pub fn hash_seed(self, seed: [u8; 16]) -> Self {
+        self.with(|options| options.hash_seed(seed))
+    }
+
+    /// The size in bytes, rounded down to whole blocks.
+    #[must_use]
+    pub fn size_bytes(self, bytes: u64) -> Self {
+        self.size(Size::Bytes(bytes))
+    }
+
+    /// The size, in any unit.
+    #[must_use]
+    pub fn size(self, size: Size) -> Self {
+        self.with(|options| options.size(size))
+    }
+
+    /// The block size in bytes: a power of two from 1024 to 65536.
+    #[must_use]
+    pub fn block_size(self, bytes: u32) -> Self {
+        self.with(|options| options.block_size(bytes))
+    }
+
+    /// Adds and leaves out features by name: `casefold,^has_journal`.
+    #[must_use]
+    pub fn features(self, text: impl Into<String>) -> Self {
+        self.with(|options| options.features(text))
+    }
+
+    /// The type: `ext2`, `ext3` or `ext4`, or another that mke2fs.conf names.
+    #[must_use]
+    pub fn fs_type(self, name: impl Into<String>) -> Self {
+        self.with(|options| options.fs_type(name))
+    }
+
+    /// The number of inodes.
+    #[must_use]
+    pub fn inodes(self, count: u64) -> Self {
+        self.with(|options| options.inodes_count(count))
+    }
+
+    /// The share of the blocks that only root may fill, in percent: 0 to 50.
+    #[must_use]
+    pub fn reserved_percent(self, percent: f64) -> Self {
+        self.with(|options| options.reserved_percent(percent))
+    }
+
+    /// Who owns the root directory.
+    #[must_use]
+    pub fn root_owner(self, uid: u32, gid: u32) -> Self {
+        self.with(|options| options.root_owner(uid, gid))
+    }
+
+    /// Where in the output the image begins, in bytes, such as the start of a partition. No byte before it
+    /// is touched.
+    #[must_use]
+    pub fn offset(self, bytes: u64) -> Self {
+        self.with(|options| options.offset(bytes))
+    }
+
+    /// How many threads write; as many as there are processors unless told otherwise. The image does not
+    /// depend on it.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZero<usize>) -> Self {
+        self.run.threads = Some(threads);
+        self
+    }
+
+    /// Whether to wait until all is on stable storage. A device is always waited for.
+    #[must_use]
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.run.sync = sync;
+        self
+    }
+
+    /// Tells how far the writing is, from any thread, one at a time; at the end, `bytes` is the total.
+    #[must_use]
+    pub fn progress(mut self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.run.progress = Some(Arc::new(tell));
+        self
+    }
+
+    /// Changes the owners from `ids.start` up to `ids.end` into as many from `to` on, users and groups alike,
+    /// in ACLs and capabilities too.
+    #[must_use]
+    pub fn map_ids(mut self, ids: Range<u32>, to: u32) -> Self {
+        let range = IdRange {
+            from: ids.start,
+            to,
+            count: ids.end.saturating_sub(ids.start),
+        };
+        let mut map = IdMap::default();
+        match map.add(range) {
+            Ok(()) => self.rule(Rule::UidMap(map.clone())).rule(Rule::GidMap(map)),
+            Err(error) => {
+                self.wanted.refused = Some(error);
+                self
+            }
         }
     }
 
@@ -194,24 +278,13 @@ impl Builder {
     /// Says which blocks of zeros become holes; [`Sparse::Auto`] unless told otherwise.
     ///
     /// ```
-    /// use mke4fs::options::{Environment, Options};
-    /// use mke4fs::source::{Declared, Source, SourceError};
-    /// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
-    /// use mke4fs::{Builder, Fit, Sparse};
-    ///
-    /// struct Zeros;
-    ///
-    /// impl Source for Zeros {
-    ///     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-    ///         tree.file(at, b"zeros", Metadata::default(), Content::from_bytes(vec![0; 1 << 20]))?;
-    ///         Ok(Declared::default())
-    ///     }
-    /// }
+    /// use mke4fs::{Builder, Fit, Sparse, Tree};
     ///
     /// let size = |sparse| {
-    ///     let builder = Builder::new(Options::new(), Environment::fixed(0)).source(Zeros);
-    ///     let plan = builder.fit(Fit::Minimum).sparse(sparse).plan()?;
-    ///     Ok::<u64, mke4fs::Error>(plan.size_bytes())
+    ///     let mut tree = Tree::default();
+    ///     tree.file_at("/zeros", vec![0; 1 << 20])?;
+    ///     let builder = Builder::new().source(tree).fit(Fit::Minimum);
+    ///     Ok::<u64, mke4fs::Error>(builder.sparse(sparse).plan()?.size_bytes())
     /// };
     /// assert!(size(Sparse::Always)? < size(Sparse::Auto)?);
     /// # Ok::<(), mke4fs::Error>(())
@@ -231,51 +304,54 @@ impl Builder {
         self
     }
 
-    /// Hears of a wish to stop: once it is there, [`plan`](Self::plan) and [`ready`](Self::ready) soon end
-    /// with an error that [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call
-    /// that waits for somebody else. [`Writing::cancel`] is for what is written then.
+    /// Hears of a wish to stop: once it is there, planning and writing soon end with an error that
+    /// [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call that waits for
+    /// somebody else.
     ///
     /// ```
     /// use mke4fs::Builder;
-    /// use mke4fs::cancel::Cancel;
-    /// use mke4fs::options::{Environment, Options};
-    /// use mke4fs::source::dir::Directory;
+    /// use mke4fs::Cancel;
+    /// use mke4fs::Directory;
     ///
     /// let cancel = Cancel::new();
-    /// let builder = Builder::new(Options::new(), Environment::fixed(0))
-    ///     .source(Directory::new("src"))
-    ///     .fit(mke4fs::Fit::Auto)
-    ///     .cancel(&cancel);
+    /// let builder = Builder::new().source(Directory::new("src")).cancel(&cancel);
     /// cancel.cancel();
     /// assert!(builder.plan().is_err_and(|error| error.is_cancelled()));
     /// ```
     #[must_use]
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
-        self.cancel = cancel.clone();
+        self.run.cancel = cancel.clone();
         self
     }
 
     /// Reads the sources and decides every block. Nothing is written.
     ///
+    /// Unless there is a size or a [fit](Self::fit), and where no environment says that the output is there,
+    /// the image is as large as what the sources hold needs ([`Fit::Auto`]).
+    ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(self) -> Result<Plan, Error> {
-        let settings = self.settings_before_content()?;
+        let environment = self.world();
+        let fit = self.wanted_fit(&environment);
+        let settings = self.settings_before_content(fit, &environment)?;
         let Found {
             mut tree,
             mut warnings,
-        } = self.wanted.find(&settings, Contents::Later, &self.cancel)?;
-        let cancel = self.cancel.flag();
+        } = self
+            .wanted
+            .find(&settings, Contents::Later, &self.run.cancel)?;
+        let cancel = self.run.cancel.flag();
         sparse::apply(self.sparse, &mut tree, &settings, cancel)?;
-        let (resolved, layout) = match self.fit {
+        let (resolved, layout) = match fit {
             Some(fit) => {
-                let planned = plan::fit(&self.options, &self.host, &tree, fit)?;
+                let planned = plan::fit(&self.options, &environment, &tree, fit)?;
                 (planned.resolved, planned.layout)
             }
             None => {
                 let known = Known {
                     options: &self.options,
-                    host: &self.host,
+                    host: &environment,
                     sparse: self.sparse,
                     cancel,
                 };
@@ -284,25 +360,43 @@ impl Builder {
                 (decided.resolved, decided.layout)
             }
         };
-        self.cancel.check().map_err(|_| EmitError::Cancelled)?;
+        self.run.cancel.check().map_err(|_| EmitError::Cancelled)?;
         warnings.extend(resolved.warnings.into_iter().map(Warning::Options));
-        warnings.extend(of_layout(&layout));
+        warnings.extend(Warning::of_layout(&layout));
         Ok(Plan {
             settings: resolved.settings,
             tree,
             layout,
             warnings,
+            run: self.run,
         })
     }
 
+    fn world(&self) -> Environment {
+        let given = self.environment.clone();
+        given.unwrap_or_else(Environment::detect)
+    }
+
+    /// How the size is found, if it is: where it is asked for, or where nothing else says a size.
+    fn wanted_fit(&self, environment: &Environment) -> Option<Fit> {
+        let is_open = !self.options.has_size() && environment.target.kind == TargetKind::Missing;
+        let has_content = !self.wanted.sources.is_empty();
+        self.fit
+            .or_else(|| (is_open && has_content).then_some(Fit::Auto))
+    }
+
     /// The settings as far as no content changes them: no size changes the root directory's owner.
-    fn settings_before_content(&self) -> Result<Settings, Error> {
-        match self.fit {
+    fn settings_before_content(
+        &self,
+        fit: Option<Fit>,
+        environment: &Environment,
+    ) -> Result<Settings, Error> {
+        match fit {
             Some(_) => {
                 let options = plan::fitting(&self.options);
-                plan::probe(&options, &self.host, &Tree::new(Metadata::default()))
+                plan::probe(&options, environment, &Tree::default())
             }
-            None => Ok(self.options.resolve(&self.host)?.settings),
+            None => Ok(self.options.resolve(environment)?.settings),
         }
     }
 
@@ -313,7 +407,11 @@ impl Builder {
     ///
     /// # Errors
     /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
-    pub fn ready(self) -> Result<Ready, Error> {
+    pub fn ready(mut self) -> Result<Ready, Error> {
+        let environment = self.world();
+        self.fit = self.wanted_fit(&environment);
+        let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
+        self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
         if Early::suits(&self) {
             return match Early::new(self)? {
@@ -321,7 +419,6 @@ impl Builder {
                 Err(builder) => builder.plan().map(Ready::planned),
             };
         }
-        let is_open = self.fit.is_some() || self.options.with_large_blocks(&self.host).is_some();
         if is_open || !streams || self.sparse != Sparse::Auto {
             return self.plan().map(Ready::planned);
         }
@@ -354,6 +451,12 @@ enum Contents<'a> {
 }
 
 impl Wanted {
+    fn for_output(&mut self, output: &Path) {
+        for source in &mut self.sources {
+            source.for_output(output);
+        }
+    }
+
     /// Asks every source for what it holds, one over the other, and follows the rules.
     fn find(
         self,
@@ -373,12 +476,15 @@ impl Wanted {
         mut contents: Contents<'_>,
         cancel: &Cancel,
     ) -> Result<Found, Error> {
+        if let Some(refused) = self.refused {
+            return Err(SourceError::other(refused).into());
+        }
         let latest = settings.latest_time.map(Timestamp::from_seconds);
         let latest = latest.map(Rule::LatestTime).into_iter();
         let rules: Vec<Rule> = latest.chain(self.rules).collect();
         let kept_xattrs = XattrFilter::of(&rules);
         let owners = OwnerRules::of(&rules);
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let mut root = None;
         let mut warnings = Vec::new();
         for (number, mut source) in self.sources.into_iter().enumerate() {
@@ -399,7 +505,7 @@ impl Wanted {
             warnings.extend(declared.warnings);
         }
         let kept = root.filter(|_| self.keep_root);
-        tree.set_metadata(NodeId::ROOT, plan::root(settings, kept));
+        tree.replace_metadata(NodeId::ROOT, plan::root(settings, kept));
         let now = Timestamp::from_seconds(settings.clock);
         warnings.extend(rules::apply(&rules, &mut tree, now)?);
         if let Some(context) = &settings.root_selinux {
@@ -418,19 +524,6 @@ fn end_bytes(settings: &Settings, geometry: &Geometry) -> u64 {
     settings.offset_bytes + geometry.blocks_count * geometry.block_size.bytes_u64()
 }
 
-/// What a person may want to know of `layout`.
-fn of_layout(layout: &Layout) -> Vec<Warning> {
-    let no_journal = layout.geometry.too_small_for_journal;
-    let no_journal = no_journal.then_some(Warning::TooSmallForJournal);
-    let orphan_blocks = layout.geometry.orphan_file_blocks;
-    let long_orphan_file = orphan_blocks
-        .filter(|blocks| *blocks > MOST_ORPHAN_BLOCKS)
-        .map(|blocks| Warning::LongOrphanFile { blocks });
-    let warnings = layout.warnings.iter().cloned().map(Warning::Layout);
-    let of_system = no_journal.into_iter().chain(long_orphan_file);
-    of_system.chain(warnings).collect()
-}
-
 /// Gives the root directory the SELinux context, in the form in which the kernel stores one: with a
 /// NUL at its end.
 fn label_root(tree: &mut Tree, context: &str) {
@@ -443,11 +536,31 @@ fn label_root(tree: &mut Tree, context: &str) {
         name: NAME.to_vec(),
         value,
     });
-    let set = tree.xattr_set(xattrs);
-    tree.set_xattrs(NodeId::ROOT, set);
+    let set = tree.intern_xattrs(xattrs);
+    tree.replace_xattrs(NodeId::ROOT, set);
 }
 
 impl Plan {
+    /// What is asked of the image.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it contains.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Where everything is.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What a person may want to know.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// The bytes of an output that are the image's own, for [`Output::begin`](crate::sink::Output::begin).
     pub fn range(&self) -> ImageRange {
         ImageRange::new(self.settings.offset_bytes..self.size_bytes())
@@ -460,10 +573,15 @@ impl Plan {
 
     /// What the image is.
     pub fn summary(&self) -> Summary {
-        Summary::new(&self.settings, &self.layout, &self.tree)
+        let warnings = self.warnings.iter().filter(|it| it.is_warning());
+        let warnings = warnings.cloned().collect();
+        Summary {
+            warnings,
+            ..Summary::new(&self.settings, &self.layout, &self.tree)
+        }
     }
 
-    /// Writes the image to `sink`.
+    /// Writes the image to `sink` as `writing` says.
     ///
     /// # Errors
     /// Where `sink` is too small or fails, content cannot be read or changed since it was declared,
@@ -473,14 +591,14 @@ impl Plan {
             image: sink,
             journal: None,
         };
-        self.write_to(sinks, writing)
+        self.write_sinks(sinks, writing)
     }
 
     /// Writes the image, and lists it on the device of its journal.
     ///
     /// # Errors
     /// As those of [`write`](Self::write); and where the journal is not the one looked at.
-    pub fn write_to(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
+    pub fn write_sinks(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
         emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A wish to stop, shared by whoever may have it and whoever works.
 ///
 /// ```
-/// use mke4fs::cancel::Cancel;
+/// use mke4fs::Cancel;
 ///
 /// let cancel = Cancel::new();
 /// let button = cancel.clone();
@@ -45,7 +45,7 @@ impl Cancel {
         Ok(())
     }
 
-    /// The flag itself, for [`Writing`](crate::emit::Writing).
+    /// The flag itself, for [`Writing`](crate::raw::emit::Writing).
     pub fn flag(&self) -> &AtomicBool {
         &self.0
     }

@@ -1,19 +1,86 @@
 //! Given what a room says is wrong, gives the one error that programs see; never a cure.
 
 use std::fmt;
+use std::io;
 
 use crate::emit::EmitError;
 use crate::geometry::GeometryError;
 use crate::layout::LayoutError;
 use crate::options::SettingsError;
+use crate::sink::OpenError;
 use crate::source::SourceError;
 use crate::tree::TreeError;
 
 /// Why there is no image.
 ///
-/// Its text is one sentence that says what is wrong, where, and what would have been needed.
+/// Its text is one sentence that says what is wrong, where, and what would have been needed; what caused
+/// it, such as an error of the system, is its [`source`](std::error::Error::source) and no part of the
+/// text. `{:#}` says both. A program that acts on errors asks for the [`kind`](Self::kind).
+///
+/// ```
+/// use mke4fs::{Builder, ErrorKind, Tree};
+///
+/// let mut tree = Tree::default();
+/// tree.file("/large", vec![1; 8 << 20])?;
+/// let made = Builder::new().size_bytes(4 << 20).source(tree).to_vec();
+/// match made.expect_err("it does not fit").kind() {
+///     ErrorKind::DoesNotFit { needed, available } => assert!(needed > available),
+///     kind => panic!("{kind:?}"),
+/// }
+/// # Ok::<(), mke4fs::TreeError>(())
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
+
+/// What is wrong, for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The sources hold more than the filesystem has room for, in bytes.
+    DoesNotFit {
+        /// What they need.
+        needed: u64,
+        /// What there is for them.
+        available: u64,
+    },
+    /// The sources hold more than there are inodes.
+    TooFewInodes {
+        /// How many are needed.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+    },
+    /// Something of a source cannot be read.
+    SourceUnreadable {
+        /// What, by the name that the source has for it.
+        path: Vec<u8>,
+    },
+    /// Something of a source is not what it was when it was declared.
+    SourceChanged {
+        /// What, by the name that the source has for it.
+        path: Vec<u8>,
+    },
+    /// The output is smaller than the image, in bytes.
+    OutputTooSmall {
+        /// What the image takes, with what lies before it.
+        needed: u64,
+        /// What the output holds.
+        available: u64,
+    },
+    /// The output cannot be opened or written.
+    OutputFailed,
+    /// It was asked to stop.
+    Cancelled,
+    /// An option is out of range, contradicts another or is not known.
+    InvalidOption {
+        /// The option, as the command or mke2fs.conf calls it; empty where several contradict each other.
+        name: String,
+        /// Its value; empty where it is not the value that is wrong.
+        value: String,
+    },
+    /// What no other kind says.
+    Other,
+}
 
 /// What is wrong, by the room that says so.
 #[derive(Debug)]
@@ -24,8 +91,15 @@ pub(crate) enum Kind {
     Tree(TreeError),
     Layout(LayoutError),
     Emit(EmitError),
+    Open(OpenError),
+    Output(io::Error),
     /// No size up to the largest would do.
     NoSizeFits,
+    /// More is to stay free than is sought for.
+    FitTooLarge {
+        bytes: u64,
+        most: u64,
+    },
 }
 
 impl Error {
@@ -37,33 +111,116 @@ impl Error {
         not(feature = "cli"),
         expect(dead_code, reason = "what the command's words need")
     )]
-    pub(crate) fn kind(&self) -> &Kind {
+    pub(crate) fn room(&self) -> &Kind {
         &self.0
     }
 
     /// Whether the caller itself asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        matches!(*self.0, Kind::Emit(EmitError::Cancelled))
+        self.kind() == ErrorKind::Cancelled
+    }
+
+    /// What is wrong, with the numbers, names and paths that belong to it.
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.0 {
+            Kind::Settings(error) => {
+                let (name, value) = error.option();
+                let name = name.to_owned();
+                ErrorKind::InvalidOption { name, value }
+            }
+            Kind::Geometry(_) => ErrorKind::InvalidOption {
+                name: String::new(),
+                value: String::new(),
+            },
+            Kind::Source(error) => match error.path() {
+                Some(path) if error.is_changed() => ErrorKind::SourceChanged { path: path.into() },
+                Some(path) => ErrorKind::SourceUnreadable { path: path.into() },
+                None => ErrorKind::Other,
+            },
+            Kind::Layout(error) => of_layout(error),
+            Kind::Emit(error) => of_emit(error),
+            Kind::Open(_) | Kind::Output(_) => ErrorKind::OutputFailed,
+            Kind::FitTooLarge { bytes, .. } => ErrorKind::InvalidOption {
+                name: "fit".to_owned(),
+                value: bytes.to_string(),
+            },
+            Kind::Tree(_) | Kind::NoSizeFits => ErrorKind::Other,
+        }
+    }
+
+    /// Says what is wrong, but for its cause.
+    fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Settings(error) => write!(f, "{error}"),
+            Kind::Geometry(error) => write!(f, "{error}"),
+            Kind::Source(error) => error.say(f),
+            Kind::Tree(error) => write!(f, "{error}"),
+            Kind::Layout(error) => write!(f, "{error}"),
+            Kind::Emit(error) => error.say(f),
+            Kind::Open(error) => error.say(f),
+            Kind::Output(_) => f.write_str("the output cannot be written"),
+            Kind::NoSizeFits => f.write_str("no filesystem of any size holds the content"),
+            Kind::FitTooLarge { bytes, most } => write!(
+                f,
+                "{bytes} bytes cannot be kept free by a size that is sought: at most {most}; give the size \
+                 itself instead"
+            ),
+        }
+    }
+}
+
+fn of_layout(error: &LayoutError) -> ErrorKind {
+    match *error {
+        LayoutError::ContentTooBig {
+            needed,
+            free,
+            block_size,
+        } => ErrorKind::DoesNotFit {
+            needed: needed.saturating_mul(block_size.into()),
+            available: free.saturating_mul(block_size.into()),
+        },
+        LayoutError::TooFewInodes { needed, inodes } => ErrorKind::TooFewInodes {
+            needed,
+            available: inodes.into(),
+        },
+        _ => ErrorKind::Other,
+    }
+}
+
+fn of_emit(error: &EmitError) -> ErrorKind {
+    match error {
+        EmitError::SinkTooSmall { size, needed } => ErrorKind::OutputTooSmall {
+            needed: *needed,
+            available: *size,
+        },
+        EmitError::Content { name, error } if error.kind() == io::ErrorKind::InvalidData => {
+            ErrorKind::SourceChanged { path: name.clone() }
+        }
+        EmitError::Content { name, .. } => ErrorKind::SourceUnreadable { path: name.clone() },
+        EmitError::Sink { .. } => ErrorKind::OutputFailed,
+        EmitError::Cancelled => ErrorKind::Cancelled,
+        EmitError::QuotaInUse | EmitError::Journal(_) => ErrorKind::Other,
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return self.say(f);
+        }
         match &*self.0 {
-            Kind::Settings(error) => error.fmt(f),
-            Kind::Geometry(error) => error.fmt(f),
             Kind::Source(error) => error.fmt(f),
-            Kind::Tree(error) => error.fmt(f),
-            Kind::Layout(error) => error.fmt(f),
             Kind::Emit(error) => error.fmt(f),
-            Kind::NoSizeFits => f.write_str("no filesystem of any size holds the content"),
+            Kind::Open(error) => error.fmt(f),
+            Kind::Output(error) => error.fmt(f),
+            _ => self.say(f),
         }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // Each text repeats that of the room's own error; what caused that one comes next.
+        // What is wrong says the room's own error in the text; what caused that one comes next.
         match &*self.0 {
             Kind::Settings(error) => error.source(),
             Kind::Geometry(error) => error.source(),
@@ -71,7 +228,9 @@ impl std::error::Error for Error {
             Kind::Tree(error) => error.source(),
             Kind::Layout(error) => error.source(),
             Kind::Emit(error) => error.source(),
-            Kind::NoSizeFits => None,
+            Kind::Open(error) => error.source(),
+            Kind::Output(error) => Some(error),
+            Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
         }
     }
 }
@@ -92,5 +251,6 @@ from!(
     Source(SourceError),
     Tree(TreeError),
     Layout(LayoutError),
-    Emit(EmitError)
+    Emit(EmitError),
+    Open(OpenError)
 );

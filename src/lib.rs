@@ -9,90 +9,91 @@
 //! Sources ─→ Tree ─────────────────┘
 //! ```
 //!
-//! [`options::Options`] is what is asked for, [`options::Settings`] every wish filled in,
-//! [`geometry::Geometry`] the counts and sizes. A [`source::Source`] declares files into a
-//! [`tree::Tree`]. [`layout::Layout`] decides where every block is, [`emit`] renders them and writes
-//! them to a [`sink::Sink`], and a [`Summary`] tells what was made. [`Builder`] goes that way:
+//! [`Builder`] goes that way:
 //!
 //! ```rust
-//! use std::env;
-//! use std::error::Error;
-//! use std::num::NonZero;
-//! use std::sync::atomic::AtomicBool;
-//!
-//! use mke4fs::emit::Writing;
-//! use mke4fs::options::{Environment, Options};
-//! use mke4fs::sink::{IfBusy, Output};
-//! use mke4fs::source::dir::Directory;
-//! use mke4fs::{Builder, Fit};
-//!
-//! fn main() -> Result<(), Box<dyn Error>> {
-//!     let mut options = Options::new();
-//!     options.label("sources");
-//!     let plan = Builder::new(options, Environment::detect())
-//!         .source(Directory::new("src"))
-//!         .fit(Fit::Auto)
-//!         .plan()?;
-//!     for warning in &plan.warnings {
-//!         eprintln!("{warning}");
-//!     }
-//!
-//!     let path = env::temp_dir().join("sources.img");
-//!     let output = Output::open(&path, IfBusy::Refuse)?;
-//!     let draft = output.begin(&plan.range())?;
-//!     let writing = Writing {
-//!         threads: NonZero::<usize>::MIN,
-//!         progress: &|_bytes| {},
-//!         cancel: &AtomicBool::new(false),
-//!         sync: false,
-//!     };
-//!     plan.write(draft.file(), &writing)?;
-//!     draft.keep();
-//! #   std::fs::remove_file(&path)?;
-//! #   assert!(plan.summary().nodes.files > 10);
-//!     Ok(())
-//! }
+//! let summary = mke4fs::Builder::new()
+//!     .label("sources")
+//!     .source(mke4fs::Directory::new("src"))
+//!     .write_file("sources.img")?;
+//! println!("{}", summary.to_json());
+//! #   std::fs::remove_file("sources.img")?;
+//! #   assert!(summary.nodes.files > 10);
+//! #   Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An output that is dropped before [`keep`](sink::Draft::keep) leaves no file that was not there
-//! before, and nothing that mounts.
+//! [`Options`] is what is asked for, and [`Environment`] what the clock, chance and the output say. A
+//! [`Source`] declares files into a [`Tree`]: a [`Directory`], an archive, a container image, an ext4 image,
+//! a tree that the program built itself, or a type of its own. A [`Plan`] has decided every block, and
+//! writes them to a file, to memory or to any [`Sink`]; a [`Summary`] tells what was made. [`check()`]
+//! finds what is wrong in an image, and [`read`] what is in it.
 //!
-//! [`read`] opens images that anybody made, and [`check`] says what is wrong in them.
+//! An image that is not finished has no superblock, so that nothing mounts it, and a file that was created
+//! for it is gone.
 //!
-//! The library reads the clock, randomness and the environment in [`options::Environment::detect`] alone,
-//! and prints nothing. Names are bytes. Without the feature `cli`, which is on unless told otherwise,
-//! it does without what only the command needs.
+//! The library reads the clock, randomness and the environment in [`Environment::detect`] alone, and prints
+//! nothing. Names are bytes. Without the feature `cli`, which is on unless told otherwise, it does without
+//! what only the command needs.
+//!
+//! What this page and the modules [`options`], [`source`], [`sink`], [`tree`], [`check`](mod@check) and
+//! [`read`] say is what the crate promises; [`raw`] is for the curious, and may change. The bytes of an image may
+//! change from version to version, where files lie above all. Within one they are a function of options,
+//! sources, UUID, hash seed and clock: no thread, machine or output changes them.
 
 mod builder;
-pub mod cancel;
+mod cancel;
 pub mod check;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 pub mod diff;
-pub mod emit;
+mod emit;
 mod error;
 pub mod export;
 pub mod feature;
-pub mod geometry;
+mod geometry;
 pub mod grow;
-pub mod layout;
+mod json;
+mod layout;
 pub mod map;
-pub mod ondisk;
+mod ondisk;
 pub mod options;
 mod plan;
+pub mod raw;
 pub mod read;
 pub mod sink;
 pub mod source;
 mod summary;
 mod sys;
 pub mod tree;
-pub mod units;
+mod units;
+mod warning;
 #[doc(hidden)]
-pub mod work;
+mod work;
 
-pub use builder::{Builder, Built, NoLargeBlocks, Plan, Ready, Sparse, Warning};
+pub use builder::{Builder, Plan, Progress, Sparse};
+pub use cancel::{Cancel, Cancelled};
+#[cfg(all(unix, feature = "cli"))]
+#[doc(hidden)]
+pub use cancel::{fail_on_abort, ignore_file_size_signal};
+pub use check::check;
 pub use diff::diff;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
+pub use options::{Environment, Options, Size};
 pub use plan::Fit;
+pub use sink::{Memory, Piece, Sink};
+#[cfg(unix)]
+pub use source::copy::Copy;
+#[cfg(unix)]
+pub use source::dir::Directory;
+pub use source::image::Image;
+#[cfg(all(unix, feature = "oci"))]
+pub use source::oci::Image as ContainerImage;
+pub use source::rules::Rule;
+#[cfg(feature = "tar")]
+pub use source::tar::Tar;
+pub use source::{Declared, Source, SourceError};
 pub use summary::{NodeCounts, Summary};
+pub use tree::{Content, Metadata, Tree, TreeError};
+pub use units::Timestamp;
+pub use warning::{NoLargeBlocks, Warning};

@@ -52,6 +52,9 @@ const BLOCK_STEPS: [u64; 10] = [
 const GROUPS_TO_LOOK_AT: u64 = 200_000;
 /// How many sizes below a candidate may hold the content after all.
 const DIP: u64 = 1024;
+/// How much may stay free by a size that is sought, in bytes: 16 TiB. Each size that is looked at takes as
+/// long as it has groups.
+const MOST_AVAILABLE: u64 = 16 << 40;
 /// The root directory's permissions unless told otherwise.
 const ROOT_PERMISSIONS: u16 = 0o755;
 /// How many times the number of inodes is rounded up at most.
@@ -172,13 +175,18 @@ impl<'a> Search<'a> {
         };
         let geometry = Geometry::new(&settings)?;
         let demand = Demand::of(&settings, &geometry, tree)?;
+        let bytes = available_bytes(fit, demand.blocks * settings.block_size.bytes_u64());
+        if bytes > MOST_AVAILABLE {
+            let most = MOST_AVAILABLE;
+            return Err(Error::new(Kind::FitTooLarge { bytes, most }));
+        }
         let needs_journal = options.asks_for_journal() || settings.orphan_file_blocks.is_some();
         Ok(Self {
             needs_journal,
             options,
             host,
             tree,
-            empty: Tree::new(Metadata::default()),
+            empty: Tree::with_root(Metadata::default()),
             block_size: settings.block_size,
             inodes,
             demand,
@@ -321,15 +329,18 @@ impl<'a> Search<'a> {
     /// The blocks that shall be available to an ordinary user, if any.
     fn wanted_blocks(&self) -> Option<u64> {
         let content = self.demand.blocks * self.block_size.bytes_u64();
-        let bytes = match self.fit {
-            Fit::Minimum => return None,
-            Fit::Available(bytes) => bytes,
-            Fit::AvailablePercent(percent) => {
-                content.div_ceil(100).saturating_mul(u64::from(percent))
-            }
-            Fit::Auto => (content / 10).max(AUTO_LEAST),
-        };
-        Some(self.block_size.blocks_for(bytes))
+        let bytes = available_bytes(self.fit, content);
+        (self.fit != Fit::Minimum).then(|| self.block_size.blocks_for(bytes))
+    }
+}
+
+/// How many bytes shall be available to an ordinary user beside `content` bytes.
+fn available_bytes(fit: Fit, content: u64) -> u64 {
+    match fit {
+        Fit::Minimum => 0,
+        Fit::Available(bytes) => bytes,
+        Fit::AvailablePercent(percent) => content.div_ceil(100).saturating_mul(u64::from(percent)),
+        Fit::Auto => (content / 10).max(AUTO_LEAST),
     }
 }
 

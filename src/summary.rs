@@ -1,17 +1,22 @@
 //! Given a layout, gives what was made in numbers; never words.
 
 use crate::feature::{Feature, FeatureSet};
+use crate::json::Object;
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{Kind, Tree};
+use crate::warning::Warning;
 
 /// What an image is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// The filesystem's UUID.
     pub uuid: [u8; 16],
     /// Its label, without padding.
     pub label: Vec<u8>,
+    /// Where in its output it begins, in bytes.
+    pub offset_bytes: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// The block size in bytes.
@@ -34,10 +39,13 @@ pub struct Summary {
     pub features: FeatureSet,
     /// The nodes of the tree by kind.
     pub nodes: NodeCounts,
+    /// What a person may want to know of how it was made.
+    pub warnings: Vec<Warning>,
 }
 
 /// How many nodes of each kind a tree has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeCounts {
     /// Directories, the root included.
     pub directories: u64,
@@ -64,6 +72,53 @@ const OF_EXT3: [Feature; 8] = [
 ];
 
 impl Summary {
+    /// The UUID as people write it, such as `01234567-89ab-4def-8123-456789abcdef`.
+    pub fn uuid_text(&self) -> String {
+        uuid::Uuid::from_bytes(self.uuid).to_string()
+    }
+
+    /// The names of the features in force, such as `has_journal`.
+    pub fn feature_names(&self) -> impl Iterator<Item = &'static str> {
+        self.features.iter().map(|feature| feature.name())
+    }
+
+    /// All but the warnings as a JSON object in one line, with the names that `mke4fs --json` gives. A byte
+    /// of the label that is no UTF-8 is a backslash, an `x` and two digits, and a backslash is two.
+    pub fn to_json(&self) -> String {
+        let mut object = Object::new();
+        self.put(&mut object);
+        object.finish()
+    }
+
+    /// Adds it to `object`.
+    pub(crate) fn put(&self, object: &mut Object) {
+        object
+            .text("type", self.fs_type())
+            .text("uuid", &self.uuid_text())
+            .bytes("label", &self.label)
+            .number("size_bytes", self.size_bytes)
+            .number("offset_bytes", self.offset_bytes)
+            .number("block_size", self.block_size.into())
+            .number("inode_size", self.inode_size.into())
+            .number("blocks", self.blocks_count)
+            .number("blocks_used", self.blocks_count - self.free_blocks)
+            .number("blocks_free", self.free_blocks)
+            .number("blocks_reserved", self.reserved_blocks)
+            .number("inodes", self.inodes_count.into())
+            .number(
+                "inodes_used",
+                u64::from(self.inodes_count - self.free_inodes),
+            )
+            .number("inodes_free", self.free_inodes.into())
+            .number("journal_blocks", self.journal_blocks.into())
+            .number("files", self.nodes.files)
+            .number("directories", self.nodes.directories)
+            .number("symlinks", self.nodes.symlinks)
+            .number("special", self.nodes.special)
+            .number("file_bytes", self.nodes.file_bytes)
+            .texts("features", self.feature_names());
+    }
+
     /// Which of ext2, ext3 and ext4 the features make it.
     pub fn fs_type(&self) -> &'static str {
         if !self
@@ -85,6 +140,7 @@ impl Summary {
         Self {
             uuid: settings.uuid,
             label: label.unwrap_or_default().to_vec(),
+            offset_bytes: settings.offset_bytes,
             size_bytes: geometry.blocks_count * geometry.block_size.bytes_u64(),
             block_size: geometry.block_size.bytes(),
             blocks_count: geometry.blocks_count,
@@ -96,6 +152,7 @@ impl Summary {
             journal_blocks: geometry.journal_blocks.unwrap_or(0),
             features: geometry.features,
             nodes: NodeCounts::of(tree),
+            warnings: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod flags;
 mod name_list;
 mod names;
 mod order;
+mod paths;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ use crate::units::Timestamp;
 pub(crate) use name_list::{NameAt, NameList};
 use names::Names;
 
-pub use content::{Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges};
+pub use content::{Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges};
 pub use entries::{Entries, Entry, Iter};
 pub use error::TreeError;
 pub use flags::{DIRECTORY_FLAGS, FILE_FLAGS, Flags, OTHER_FLAGS};
+pub use paths::NodeMut;
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;
@@ -134,7 +136,7 @@ impl Kind {
         };
         let permissions = match self {
             Self::Symlink(_) => 0o777,
-            _ => metadata.permissions,
+            _ => metadata.permissions & 0o7777,
         };
         Metadata {
             permissions,
@@ -178,8 +180,13 @@ enum IfThere {
 }
 
 impl Tree {
+    /// A tree of nothing but its root directory, as [`Tree::default`] has it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// A tree of nothing but its root directory.
-    pub fn new(root: Metadata) -> Self {
+    pub fn with_root(root: Metadata) -> Self {
         let kind = Kind::Directory(Entries::default());
         let node = Node {
             metadata: kind.keep(root),
@@ -205,10 +212,10 @@ impl Tree {
     /// ```
     /// use mke4fs::tree::{Content, Metadata, NodeId, Tree};
     ///
-    /// let mut tree = Tree::new(Metadata::default());
+    /// let mut tree = Tree::with_root(Metadata::default());
     /// tree.overlay()?;
     /// for text in [&b"lower"[..], b"upper"] {
-    ///     tree.file(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
+    ///     tree.file_at(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
     /// }
     /// tree.finish()?;
     /// assert_eq!(tree.entries(NodeId::ROOT).len(), 1);
@@ -229,6 +236,7 @@ impl Tree {
     /// # Errors
     /// Where a directory has a name twice by now.
     pub fn lookup(&mut self, parent: NodeId, name: &[u8]) -> Result<Option<NodeId>, TreeError> {
+        self.check_own(parent)?;
         self.index()?;
         let position = self.position(parent, name);
         Ok(position.map(|position| self.entries(parent).at(position).node))
@@ -240,6 +248,7 @@ impl Tree {
     /// # Errors
     /// Where a directory has a name twice by now.
     pub fn remove(&mut self, parent: NodeId, name: &[u8]) -> Result<bool, TreeError> {
+        self.check_own(parent)?;
         self.index()?;
         let Some(position) = self.position(parent, name) else {
             return Ok(false);
@@ -265,19 +274,20 @@ impl Tree {
     ///
     /// # Errors
     /// Where the name cannot be stored or `parent` is no directory.
-    pub fn directory(
+    pub fn directory_at(
         &mut self,
         parent: NodeId,
         name: &[u8],
         metadata: Metadata,
     ) -> Result<NodeId, TreeError> {
+        self.check_own(parent)?;
         if self.if_there == IfThere::Replace
             && let Some(position) = self.position(parent, name)
         {
             let node = self.entries(parent).at(position).node;
             if matches!(self.node(node).kind, Kind::Directory(_)) {
-                self.set_metadata(node, metadata);
-                self.set_xattrs(node, XattrSetId::EMPTY);
+                self.replace_metadata(node, metadata);
+                self.replace_xattrs(node, XattrSetId::EMPTY);
                 return Ok(node);
             }
         }
@@ -288,7 +298,7 @@ impl Tree {
     ///
     /// # Errors
     /// Where the name cannot be stored, `parent` is no directory, or the content contradicts itself.
-    pub fn file(
+    pub fn file_at(
         &mut self,
         parent: NodeId,
         name: &[u8],
@@ -303,7 +313,7 @@ impl Tree {
     ///
     /// # Errors
     /// Where the name or the target cannot be stored, or `parent` is no directory.
-    pub fn symlink(
+    pub fn symlink_at(
         &mut self,
         parent: NodeId,
         name: &[u8],
@@ -323,7 +333,7 @@ impl Tree {
     ///
     /// # Errors
     /// Where the name cannot be stored or `parent` is no directory.
-    pub fn special(
+    pub fn special_at(
         &mut self,
         parent: NodeId,
         name: &[u8],
@@ -337,7 +347,9 @@ impl Tree {
     ///
     /// # Errors
     /// Where the name cannot be stored, `parent` is no directory, or `node` is one or was removed.
-    pub fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
+    pub fn link_at(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
+        self.check_own(parent)?;
+        self.check_own(node)?;
         if matches!(self.node(node).kind, Kind::Directory(_)) {
             return Err(TreeError::DirectoryLink(name.to_vec()));
         }
@@ -360,8 +372,8 @@ impl Tree {
         entered
     }
 
-    /// The id of the set of `xattrs`, in whatever order they come.
-    pub fn xattr_set(&mut self, mut xattrs: Vec<Xattr>) -> XattrSetId {
+    /// The id of the set of `xattrs`, in whatever order they come; of two of one name one is kept.
+    pub(crate) fn intern_xattrs(&mut self, mut xattrs: Vec<Xattr>) -> XattrSetId {
         xattrs.sort();
         xattrs.dedup_by(|later, earlier| later.name == earlier.name);
         if let Some(id) = self.xattr_ids.get(&xattrs[..]) {
@@ -375,12 +387,12 @@ impl Tree {
     }
 
     /// Gives `node` a set of extended attributes in place of the one it has.
-    pub fn set_xattrs(&mut self, node: NodeId, xattrs: XattrSetId) {
+    pub(crate) fn replace_xattrs(&mut self, node: NodeId, xattrs: XattrSetId) {
         self.nodes[node.index()].xattrs = xattrs;
     }
 
     /// Gives `node` other metadata in place of its own.
-    pub fn set_metadata(&mut self, node: NodeId, metadata: Metadata) {
+    pub(crate) fn replace_metadata(&mut self, node: NodeId, metadata: Metadata) {
         let node = &mut self.nodes[node.index()];
         node.metadata = node.kind.keep(metadata);
     }
@@ -430,6 +442,9 @@ impl Tree {
     }
 
     /// The node called `id`.
+    ///
+    /// # Panics
+    /// Where `id` is of another tree that has more nodes.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
@@ -485,6 +500,7 @@ impl Tree {
         metadata: Metadata,
         kind: Kind,
     ) -> Result<NodeId, TreeError> {
+        self.check_own(parent)?;
         let id = u32::try_from(self.nodes.len())
             .map(NodeId)
             .map_err(|_| TreeError::TooManyNodes)?;
@@ -598,6 +614,19 @@ pub enum Special {
     Fifo,
     /// A socket.
     Socket,
+}
+
+impl Special {
+    /// What `kind` is, if that is something without content.
+    pub(crate) fn of(kind: &Kind) -> Option<Self> {
+        match kind {
+            Kind::CharDevice(device) => Some(Self::CharDevice(*device)),
+            Kind::BlockDevice(device) => Some(Self::BlockDevice(*device)),
+            Kind::Fifo => Some(Self::Fifo),
+            Kind::Socket => Some(Self::Socket),
+            Kind::Directory(_) | Kind::File(_) | Kind::Symlink(_) => None,
+        }
+    }
 }
 
 impl From<Special> for Kind {

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use common::making;
 use common::tools::{self, Need, Result, Which, ready};
-use mke4fs::layout::LayoutWarning;
+use mke4fs::raw::layout::LayoutWarning;
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Flags, Metadata, NodeId, Special, Tree, TreeError};
 use mke4fs::{Builder, Fit, Plan, Warning};
@@ -60,12 +60,12 @@ impl Folders {
         };
         for folder in &self.0 {
             let name = folder.name.as_bytes();
-            let directory = tree.directory(at, name, flags(folder.flags))?;
+            let directory = tree.directory_at(at, name, flags(folder.flags))?;
             for names in folder.files.chunks(60_000) {
                 let (first, rest) = names.split_first().expect("a chunk is not empty");
-                let node = tree.special(directory, first, flags(0), Special::Fifo)?;
+                let node = tree.special_at(directory, first, flags(0), Special::Fifo)?;
                 for name in rest {
-                    tree.link(directory, name, node)?;
+                    tree.link_at(directory, name, node)?;
                 }
             }
         }
@@ -85,7 +85,7 @@ impl Source for Folders {
 }
 
 fn plan(words: &str, folders: &[Folder]) -> Result<Plan> {
-    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let builder = Builder::from_options(making::options(words)?).environment(making::memory_host());
     let builder = builder.source(Folders(folders.to_vec()));
     Ok(builder.fit(Fit::Auto).plan()?)
 }
@@ -130,7 +130,7 @@ fn distinct(names: impl IntoIterator<Item = String>) -> Vec<Vec<u8>> {
     let mut seen = BTreeSet::new();
     names
         .into_iter()
-        .filter(|name| seen.insert(mke4fs::ondisk::casefold::fold(name.as_bytes())))
+        .filter(|name| seen.insert(mke4fs::raw::ondisk::casefold::fold(name.as_bytes())))
         .map(String::into_bytes)
         .collect()
 }
@@ -317,7 +317,7 @@ fn without_the_feature_directories_lose_the_flag_with_a_notice() {
         nodes: 1,
         first: b"/d".to_vec(),
     };
-    assert!(plan.warnings.contains(&Warning::Layout(dropped)));
+    assert!(plan.warnings().contains(&Warning::Layout(dropped)));
 }
 
 #[test]

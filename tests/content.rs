@@ -22,7 +22,7 @@ use common::attrs::{Field, Kind, Options, Snapshot, TimeRule};
 use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{awkward, machine, making};
-use mke4fs::layout::LayoutWarning;
+use mke4fs::raw::layout::LayoutWarning;
 use mke4fs::sink::{IfBusy, Output};
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, SourceError};
@@ -61,7 +61,9 @@ impl Source {
 
 fn plan(words: &str, source: &Path, fit: Fit) -> Result<Plan> {
     let host = making::memory_host();
-    let builder = Builder::new(making::options(words)?, host).source(Directory::new(source));
+    let builder = Builder::from_options(making::options(words)?)
+        .environment(host)
+        .source(Directory::new(source));
     Ok(builder.fit(fit).plan()?)
 }
 
@@ -132,7 +134,7 @@ impl Verdict {
 
 /// An inode of 128 bytes loses parts of times, and only that; both losses are warned of by number.
 fn losses_are_named(plan: &Plan, is_small: bool) -> Result<()> {
-    let layout = plan.warnings.iter().filter_map(|warning| match warning {
+    let layout = plan.warnings().iter().filter_map(|warning| match warning {
         Warning::Layout(warning) => Some(warning.clone()),
         _ => None,
     });
@@ -398,7 +400,7 @@ impl mke4fs::source::Source for MadeUp {
         };
         match *self {
             Self::Names { count, length } => {
-                let directory = tree.directory(
+                let directory = tree.directory_at(
                     at,
                     b"names",
                     Metadata {
@@ -408,7 +410,7 @@ impl mke4fs::source::Source for MadeUp {
                 )?;
                 for number in 0..count {
                     let name = made_up_name(number, length);
-                    tree.file(
+                    tree.file_at(
                         directory,
                         name.as_bytes(),
                         metadata,
@@ -424,7 +426,7 @@ impl mke4fs::source::Source for MadeUp {
                         source: Arc::new(Pieces),
                         key: 0,
                     };
-                    tree.file(at, made_up_name(number, 6).as_bytes(), metadata, content)?;
+                    tree.file_at(at, made_up_name(number, 6).as_bytes(), metadata, content)?;
                 }
             }
             Self::Pieces { count } => {
@@ -436,7 +438,7 @@ impl mke4fs::source::Source for MadeUp {
                     source: Arc::new(Pieces),
                     key: 0,
                 };
-                tree.file(at, b"pieces", metadata, content)?;
+                tree.file_at(at, b"pieces", metadata, content)?;
             }
         }
         Ok(Declared::default())
@@ -480,7 +482,9 @@ impl ContentReader for Pieces {
 
 fn build_made_up(words: &str, made_up: MadeUp, image: &Path) -> Result<Plan> {
     let options = making::options(&format!("-E nodiscard {words}"))?;
-    let builder = Builder::new(options, making::memory_host()).source(made_up);
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(made_up);
     let plan = builder.fit(Fit::Auto).plan()?;
     making::fill_with_junk(image, plan.size_bytes())?;
     making::write(&plan, image)?;
@@ -546,7 +550,7 @@ fn a_directory_too_large_for_an_htree_is_linear_and_said() {
     let plan = build_made_up("-b 1024", MadeUp::Names { count, length }, &image);
     let plan = plan.expect("it is built");
     let linear = Warning::Layout(LayoutWarning::LinearDirectory(b"/names".to_vec()));
-    assert!(plan.warnings.contains(&linear), "{:?}", plan.warnings);
+    assert!(plan.warnings().contains(&linear), "{:?}", plan.warnings());
     contiguous(&image).expect("it is sound");
     look_up(&image, count, length, 3001).expect("names are found");
 }
@@ -714,7 +718,9 @@ fn a_copy_on_another_filesystem_gives_the_same_bytes() {
         (host.clock, host.latest_time) = (epoch, Some(epoch));
         let options = making::options("").expect("options");
         let directory = Directory::new(tree).latest_time(host.latest_time);
-        let builder = Builder::new(options, host).source(directory);
+        let builder = Builder::from_options(options)
+            .environment(host)
+            .source(directory);
         let plan = builder.fit(Fit::Auto).plan().expect("it fits");
         making::write(&plan, &image).expect("it is written");
         image
@@ -922,7 +928,9 @@ fn files_are_whole_across_many_groups() {
         let image = dir.path().join("image");
         let check = || -> Result<()> {
             let options = making::options(words)?;
-            let builder = Builder::new(options, making::memory_host()).source(files);
+            let builder = Builder::from_options(options)
+                .environment(making::memory_host())
+                .source(files);
             making::write(&builder.fit(fit).plan()?, &image)?;
             contiguous(&image)
         };

@@ -342,9 +342,9 @@ fn paths_begin_at_the_mount_point_and_end_before_a_newline() {
     for mount_point in ["/system", "system", "/system//"] {
         let contexts = FileContexts::new("fc", text).expect("it can be read");
         let contexts = contexts.mount_point(mount_point.as_bytes());
-        let mut tree = mke4fs::tree::Tree::new(Default::default());
+        let mut tree = mke4fs::tree::Tree::with_root(Default::default());
         let rules = [mke4fs::source::rules::Rule::FileContexts(contexts)];
-        tree.directory(mke4fs::tree::NodeId::ROOT, b"bin", Default::default())
+        tree.directory_at(mke4fs::tree::NodeId::ROOT, b"bin", Default::default())
             .expect("a name");
         mke4fs::source::rules::apply(&rules, &mut tree, Default::default()).expect("labels");
         tree.finish().expect("a tree");

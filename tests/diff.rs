@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex};
 use common::mount::Scratch;
 use common::place::Place;
 use common::tools::{Need, Which, ready};
-use mke4fs::cancel::Cancel;
+use mke4fs::Cancel;
 use mke4fs::diff::{Attribute, DiffError, DiffOptions, Difference, Finding, diff_each};
+use mke4fs::raw::units::Timestamp;
 use mke4fs::tree::{
     Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata, NodeId,
     Special, Tree, TreeError, Xattr,
 };
-use mke4fs::units::Timestamp;
 
 fn is_ready() -> bool {
     let programs = ["setfattr", "setfacl", "chattr", "setpriv", "unshare"].map(Need::Program);
@@ -341,14 +341,14 @@ fn sketch() -> Sketch {
 
 impl Sketch {
     fn tree(&self) -> Result<Tree, TreeError> {
-        let mut tree = Tree::new(self.metadata);
+        let mut tree = Tree::with_root(self.metadata);
         let plain = Metadata::default();
         let root = NodeId::ROOT;
-        let set = tree.xattr_set(self.xattrs.clone());
-        tree.set_xattrs(root, set);
-        tree.file(root, b"file", plain, Content::from_bytes(self.data))?;
-        tree.special(root, b"dev", plain, Special::BlockDevice(self.device))?;
-        tree.symlink(root, b"link", plain, self.target)?;
+        let set = tree.xattr_set(self.xattrs.clone())?;
+        tree.set_xattrs(root, set)?;
+        tree.file_at(root, b"file", plain, Content::from_bytes(self.data))?;
+        tree.special_at(root, b"dev", plain, Special::BlockDevice(self.device))?;
+        tree.symlink_at(root, b"link", plain, self.target)?;
         tree.finish()?;
         Ok(tree)
     }
@@ -482,14 +482,14 @@ fn counted(fails_from: u64) -> Arc<Counted> {
 fn what_files_hold_is_read_once_and_holes_never() {
     let source = counted(u64::MAX);
     let tree = |data: &[std::ops::Range<u64>], key| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let content = Content {
             size_bytes: 1 << 50,
             data: DataMap::Ranges(data.iter().cloned().collect()),
             source: source.clone(),
             key,
         };
-        tree.file(NodeId::ROOT, b"f", Metadata::default(), content)
+        tree.file_at(NodeId::ROOT, b"f", Metadata::default(), content)
             .expect("it fits");
         tree.finish().expect("names are distinct");
         tree
@@ -525,13 +525,13 @@ fn links_that_cross_ask_for_no_more_than_there_is() {
     let source = counted(u64::MAX);
     // Each of some files has as many names; in the other tree they are shared out otherwise.
     let tree = |file: fn(u64) -> u64| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let mut nodes = std::collections::BTreeMap::new();
         for number in 0..FILES * FILES {
             let name = format!("{number:06}");
             let key = file(number);
             if let Some(node) = nodes.get(&key) {
-                tree.link(NodeId::ROOT, name.as_bytes(), *node)
+                tree.link_at(NodeId::ROOT, name.as_bytes(), *node)
                     .expect("it is a file");
                 continue;
             }
@@ -541,7 +541,7 @@ fn links_that_cross_ask_for_no_more_than_there_is() {
                 source: source.clone(),
                 key: 7,
             };
-            let node = tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content);
+            let node = tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content);
             nodes.insert(key, node.expect("it fits"));
         }
         tree.finish().expect("names are distinct");
@@ -565,7 +565,7 @@ fn links_that_cross_ask_for_no_more_than_there_is() {
 #[test]
 fn what_cannot_be_read_is_named() {
     let tree = |source: Arc<Counted>| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         for key in 0..200 {
             let content = Content {
                 size_bytes: 100 + key,
@@ -574,7 +574,7 @@ fn what_cannot_be_read_is_named() {
                 key,
             };
             let name = format!("{key:03}");
-            tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
+            tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
                 .expect("it fits");
         }
         tree.finish().expect("names are distinct");
@@ -594,7 +594,7 @@ fn what_cannot_be_read_is_named() {
 fn progress_comes_to_its_total_and_a_wish_to_stop_is_heeded() {
     let source = counted(u64::MAX);
     let tree = |key| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         for number in 0..50_u64 {
             let content = Content {
                 size_bytes: number * 1_000_000,
@@ -603,7 +603,7 @@ fn progress_comes_to_its_total_and_a_wish_to_stop_is_heeded() {
                 key,
             };
             let name = format!("{number:03}");
-            tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
+            tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
                 .expect("it fits");
         }
         tree.finish().expect("names are distinct");

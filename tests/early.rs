@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::making;
 use common::tools::{self, Need, Result, Which, ready};
-use mke4fs::emit::Writing;
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, Fault, Memory};
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, EarlyContents, Source, SourceError};
@@ -108,7 +108,7 @@ impl Backwards {
     fn declare(tree: &mut Tree, at: NodeId, contents: Vec<Content>) -> Declaring {
         for (content, number) in contents.into_iter().zip(0_u8..) {
             let name = [b'a' + number / 26, b'a' + number % 26];
-            tree.file(at, &name, Metadata::default(), content)?;
+            tree.file_at(at, &name, Metadata::default(), content)?;
         }
         Ok(Declared::default())
     }
@@ -195,7 +195,7 @@ fn image(
     threads: usize,
 ) -> std::result::Result<Vec<u8>, Error> {
     let options = making::options(words).expect("words that tests use");
-    let builder = Builder::new(options, making::memory_host());
+    let builder = Builder::from_options(options).environment(making::memory_host());
     let ready = builder.source(source).early(early).ready()?;
     let memory = Memory::new(ready.size_bytes());
     ready.write(&memory, &writing(threads, &AtomicBool::new(false)))?;
@@ -351,7 +351,7 @@ fn what_was_guessed_wrongly_is_written_again_and_cleared() {
         let words = format!("{words} -E nodiscard");
         let [planned, early] = [false, true].map(|early| {
             let options = making::options(&words).expect("words that tests use");
-            let builder = Builder::new(options, making::memory_host());
+            let builder = Builder::from_options(options).environment(making::memory_host());
             let ready = builder.source(Backwards).early(early).ready();
             let ready = ready.expect("it is ready");
             let memory = Memory::new(ready.size_bytes()).without_discard();
@@ -378,7 +378,7 @@ fn what_goes_wrong_on_the_way_is_told() {
     }
     let ready = |words: &str| {
         let options = making::options(words).expect("words that tests use");
-        let builder = Builder::new(options, making::memory_host());
+        let builder = Builder::from_options(options).environment(making::memory_host());
         let builder = builder.source(Directory::new(&tree)).early(true);
         builder.ready().expect("nothing is read yet")
     };
@@ -391,7 +391,7 @@ fn what_goes_wrong_on_the_way_is_told() {
         let sink = sink.with_fault(Fault::FailAt(number));
         match ready.write(&sink, &writing(2, &AtomicBool::new(false))) {
             Ok(_) => break,
-            Err(error) => assert!(error.to_string().contains("injected"), "{error}"),
+            Err(error) => assert!(format!("{error:#}").contains("injected"), "{error:#}"),
         }
         number += 1;
     }

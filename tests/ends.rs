@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 use common::tools::{self, Need, Result, ready};
 use common::{awkward, is_wide, making};
 use mke4fs::Builder;
-use mke4fs::cancel::Cancel;
+use mke4fs::Cancel;
 use mke4fs::check::{CheckOptions, ReadAt, check_until};
-use mke4fs::emit::Writing;
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::Memory;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::image::Image;
@@ -461,8 +461,11 @@ impl Read for EndlessArchive {
 #[test]
 fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
     let here = Workplace::new()?;
-    let builder =
-        || Ok::<_, Box<dyn Error>>(Builder::new(making::options("64M")?, making::memory_host()));
+    let builder = || {
+        Ok::<_, Box<dyn Error>>(
+            Builder::from_options(making::options("64M")?).environment(making::memory_host()),
+        )
+    };
     let cancel = Cancel::new();
     let button = cancel.clone();
     let endless = EndlessArchive::new(&here, move || button.cancel())?;

@@ -126,7 +126,7 @@ impl Workplace {
     /// Runs the command on an output that is not there, and judges how it ends. `whole` is what a
     /// run without a fault makes.
     fn judge(&self, mut command: Command, whole: &[u8]) -> Result<Outcome, String> {
-        let output = command.output().map_err(|error| error.to_string())?;
+        let output = command.output().map_err(|error| format!("{error:#}"))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let left = fs::read(self.image()).ok();
         let undo = self.at("undo").exists();
@@ -422,7 +422,7 @@ impl Source for Files {
                 source: self.0.clone(),
                 key,
             };
-            tree.file(
+            tree.file_at(
                 at,
                 format!("{key:03}").as_bytes(),
                 Metadata::default(),
@@ -437,13 +437,15 @@ fn plan_of_files(fails_at: u64) -> (Plan, Arc<Failing>) {
     let accesses = AtomicU64::new(0);
     let failing = Arc::new(Failing { accesses, fails_at });
     let options = making::options("-b 4096 16M -E nodiscard").expect("options");
-    let builder = Builder::new(options, making::memory_host()).source(Files(failing.clone()));
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(Files(failing.clone()));
     (builder.plan().expect("it fits"), failing)
 }
 
 /// Writes `plan`, which must fail with `expected` in the sentence and leave no superblock.
 fn fails<S: Sink>(plan: &Plan, sink: &S, expected: &str) -> Result<Outcome, String> {
-    let written = making::write_to(plan, sink, 1).map_err(|error| error.to_string());
+    let written = making::write_to(plan, sink, 1).map_err(|error| format!("{error:#}"));
     let Err(said) = written else {
         return Err("nothing was said".into());
     };
@@ -559,7 +561,7 @@ fn share(at: &Path) -> io::Result<()> {
 fn run(program: &str, arguments: &[&Path]) -> io::Result<()> {
     tools::run(Command::new(program).args(arguments))
         .map(drop)
-        .map_err(|error| io::Error::other(error.to_string()))
+        .map_err(|error| io::Error::other(format!("{error:#}")))
 }
 
 /// All that lies below a directory: names, what they are, and what regular files contain.

@@ -18,9 +18,9 @@ use common::mount::{mount_ro, mount_rw};
 use common::place::Place;
 use common::shown;
 use common::tools::{self, Need, Result, Which, command, e2fsck, ready, run};
-use mke4fs::check::{CheckOptions, Report, check};
+use mke4fs::check::{CheckOptions, Report, check_with};
 use mke4fs::grow::{GrowErrorKind, Growth};
-use mke4fs::ondisk::group_desc::GroupDesc;
+use mke4fs::raw::ondisk::group_desc::GroupDesc;
 use mke4fs::read::{Filesystem, ImageFile};
 use mke4fs::sink::{IfBusy, Memory, Output, Sink};
 
@@ -84,7 +84,10 @@ fn grow(path: &Path, size_bytes: u64) -> Result<Growth> {
 }
 
 fn judged(path: &Path) -> Result<Report> {
-    Ok(check(&ImageFile::open(path)?, &CheckOptions::default()))
+    Ok(check_with(
+        &ImageFile::open(path)?,
+        &CheckOptions::default(),
+    ))
 }
 
 /// The data of every file, by path.
@@ -250,7 +253,7 @@ fn descriptors(path: &Path) -> Result<Vec<Vec<(&'static str, u64)>>> {
     let groups = 0..sb.groups_count();
     groups
         .map(|number| {
-            let group = filesystem.group(mke4fs::units::Group::new(number))?;
+            let group = filesystem.group(mke4fs::raw::units::Group::new(number))?;
             let stored: GroupDesc = group_bytes(path, sb, number)?;
             let wide = |low: u16, high: u16| u64::from(low) | u64::from(high) << 16;
             Ok(vec![
@@ -565,7 +568,7 @@ fn every_cut_leaves_the_old_the_new_or_an_unfinished_filesystem() -> Result<()> 
 
 /// 0 where a cut left the old filesystem, 1 an unfinished one, 2 the new one.
 fn judge_cut(cut: &Memory, growth: &Growth, about: &str) -> Result<usize> {
-    let report = check(cut, &CheckOptions::default());
+    let report = check_with(cut, &CheckOptions::default());
     let filesystem = Filesystem::open(cut)?;
     let blocks = filesystem.superblock().blocks_count();
     if report.is_clean() {
@@ -600,7 +603,7 @@ fn finish(cut: &Memory, (old, new): (&[u8], &[u8]), about: &str) -> Result<()> {
     let own = sb.blocks_count() * sb.block_size().bytes_u64();
     drop(filesystem);
     grow_memory(&back, own)?;
-    let report = check(&back, &CheckOptions::default());
+    let report = check_with(&back, &CheckOptions::default());
     assert!(report.is_clean(), "{about}: {:?}", report.findings);
     let is_old = own == u64::try_from(old.len())?;
     if is_old {
@@ -829,7 +832,7 @@ fn the_command_says_what_it_did() -> Result<()> {
             offset_bytes: *offset,
             ..CheckOptions::default()
         };
-        let report = check(&file, &options);
+        let report = check_with(&file, &options);
         assert!(report.is_clean(), "{made}: {:?}", report.findings);
     }
     Ok(())
@@ -861,7 +864,7 @@ fn a_filesystem_grows_to_the_end_of_its_partition() -> Result<()> {
         offset_bytes: MIB,
         ..CheckOptions::default()
     };
-    let report = check(&ImageFile::open(&place.path("disk"))?, &options);
+    let report = check_with(&ImageFile::open(&place.path("disk"))?, &options);
     assert!(report.is_clean(), "{:?}", report.findings);
     Ok(())
 }

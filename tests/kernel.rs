@@ -41,11 +41,11 @@ impl Source for Folder {
             flags: Flags::of(self.flags),
             ..metadata
         };
-        let folder = tree.directory(at, b"folder", folding)?;
+        let folder = tree.directory_at(at, b"folder", folding)?;
         for number in 0..NAMES {
             let name = format!("Grüße an {number:04}");
             let content = Content::from_bytes(name.as_bytes());
-            tree.file(folder, name.as_bytes(), metadata, content)?;
+            tree.file_at(folder, name.as_bytes(), metadata, content)?;
         }
         for uid in 1000..1003 {
             let owned = Metadata {
@@ -54,14 +54,14 @@ impl Source for Folder {
                 ..metadata
             };
             let name = format!("of-{uid}");
-            tree.file(at, name.as_bytes(), owned, Content::from_bytes([7; 10_000]))?;
+            tree.file_at(at, name.as_bytes(), owned, Content::from_bytes([7; 10_000]))?;
         }
         Ok(Declared::default())
     }
 }
 
 fn build(words: &str, flags: u32, image: &Path) -> Result<Plan> {
-    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let builder = Builder::from_options(making::options(words)?).environment(making::memory_host());
     let plan = builder.source(Folder { flags }).plan()?;
     making::write(&plan, image)?;
     tools::e2fsck(image, Which::Reference)?;

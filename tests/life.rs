@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::mount::Mount;
 use common::tools::{self, Need, Result, Which, ready};
 use common::{awkward, making};
-use mke4fs::emit::Writing;
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, Fault, IfBusy, Memory, Output, Sink};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Fit, Plan};
@@ -41,7 +41,9 @@ fn tree(dir: &TempDir, sizes: &[usize]) -> PathBuf {
 
 fn plan(words: &str, tree: &Path) -> Result<Plan> {
     let options = making::options(words)?;
-    let builder = Builder::new(options, making::memory_host()).source(Directory::new(tree));
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(Directory::new(tree));
     Ok(builder.fit(Fit::Auto).plan()?)
 }
 
@@ -93,9 +95,9 @@ fn content_that_does_not_fit_is_refused_before_a_byte_is_written() {
     ];
     for (words, message) in rows {
         let options = making::options(words).expect("options");
-        let builder = Builder::new(options, making::memory_host());
+        let builder = Builder::from_options(options).environment(making::memory_host());
         let refused = builder.source(Directory::new(&tree)).plan();
-        let refused = refused.map(drop).map_err(|error| error.to_string());
+        let refused = refused.map(drop).map_err(|error| format!("{error:#}"));
         assert_eq!(refused, Err(message.to_owned()), "{words}");
     }
 }
@@ -147,7 +149,8 @@ fn a_source_that_changes_after_the_plan_is_named() {
         let (new, old) = (dir.path().join("new"), dir.path().join("old"));
         old_filesystem(&old, plan.size_bytes());
         for image in [&new, &old] {
-            let error = making::write(&plan, image).expect_err(change).to_string();
+            let error = making::write(&plan, image).expect_err(change);
+            let error = format!("{error:#}");
             assert!(error.contains("below/001"), "{change}: {error}");
         }
         assert!(!new.exists(), "{change}: a new file is left");
@@ -174,7 +177,7 @@ fn a_full_disk_is_told_and_left_as_it_was() {
             .arg(&disk),
     )
     .expect("tmpfs");
-    let error = making::write(&plan, &disk.join("image")).map_err(|error| error.to_string());
+    let error = making::write(&plan, &disk.join("image")).map_err(|error| format!("{error:#}"));
     let left: Vec<_> = fs::read_dir(&disk).expect("it is listed").collect();
     tools::run(Command::new("umount").arg(&disk)).expect("it unmounts");
     let error = error.expect_err("the disk is full");
@@ -291,7 +294,7 @@ fn a_fault_at_any_operation_leaves_no_superblock() {
             if let Some(fault) = fault {
                 sink = sink.with_fault(fault);
             }
-            let outcome = making::write_to(&plan, &sink, 1).map_err(|error| error.to_string());
+            let outcome = making::write_to(&plan, &sink, 1).map_err(|error| format!("{error:#}"));
             (outcome, sink)
         };
         let (outcome, sink) = run(None);

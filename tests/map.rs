@@ -13,8 +13,8 @@ use common::making::{make, workplace};
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::map::{BlockOwner, Map};
+use mke4fs::raw::units::Group;
 use mke4fs::read::{Filesystem, ImageFile};
-use mke4fs::units::Group;
 
 const NEEDS: &[Need] = &[Need::E2fsprogs(Which::Reference), Need::Program("python3")];
 

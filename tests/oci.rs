@@ -22,11 +22,11 @@ use sha2::{Digest as _, Sha512};
 
 /// The tree of an image, or the sentence with which it is refused.
 fn tree_of(image: Image) -> std::result::Result<Tree, String> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let mut image = image.threads(2.try_into().expect("two are some"));
     image
         .declare(&mut tree, NodeId::ROOT)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("{error:#}"))?;
     tree.finish().expect("no name is there twice");
     Ok(tree)
 }
@@ -819,11 +819,11 @@ fn an_image_lies_over_another_source_as_its_files_would() {
         layer(&[".wh.gone", "./"]),
     ];
     let layout = Layout::of(&layers).expect("a layout");
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let metadata = Metadata::default();
     for name in [&b"gone"[..], b"below", b"b"] {
         let content = Content::from_bytes(*b"below");
-        tree.file(NodeId::ROOT, name, metadata, content)
+        tree.file_at(NodeId::ROOT, name, metadata, content)
             .expect("a file");
     }
     tree.overlay().expect("no name is there twice");
@@ -909,7 +909,7 @@ fn layout_of_blob(blob: &[u8], bytes: &[u8]) -> Layout {
 
 /// What a source says of `image`, which is taken.
 fn said_of(image: Image) -> Vec<String> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let mut image = image;
     let declared = image.declare(&mut tree, NodeId::ROOT).expect("it is taken");
     declared.warnings.iter().map(ToString::to_string).collect()

@@ -523,10 +523,12 @@ fn the_root_has_the_context_asked_for() {
     options
         .size(Size::Bytes(16 << 20))
         .root_selinux("system_u:object_r:root_t:s0");
-    let plan = mke4fs::Builder::new(options, Environment::detect()).plan();
+    let plan = mke4fs::Builder::from_options(options)
+        .environment(Environment::detect())
+        .plan();
     let plan = plan.expect("it can be planned");
-    let root = plan.tree.node(mke4fs::tree::NodeId::ROOT);
-    let [context] = plan.tree.xattrs(root.xattrs) else {
+    let root = plan.tree().node(mke4fs::tree::NodeId::ROOT);
+    let [context] = plan.tree().xattrs(root.xattrs) else {
         panic!("the root has not one attribute");
     };
     assert_eq!(context.name, b"security.selinux");

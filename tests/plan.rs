@@ -29,18 +29,20 @@ const MIB: u64 = 1 << 20;
 
 fn builder(words: &str, tree: &Path) -> Result<Builder> {
     let options = making::options(words)?;
-    Ok(Builder::new(options, making::memory_host()).source(Directory::new(tree)))
+    Ok(Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(Directory::new(tree)))
 }
 
 /// The plan for exactly `blocks` blocks, with the block and inode size of a planned image.
 fn at_size(words: &str, tree: &Path, blocks: u64, planned: &Plan) -> Result<Plan> {
     let mut options = making::options(words)?;
-    let settings = &planned.settings;
+    let settings = &planned.settings();
     options
         .block_size(settings.block_size.bytes())
         .inode_size(settings.inode_size.into())
         .size(Size::Blocks(blocks));
-    let builder = Builder::new(options, making::memory_host());
+    let builder = Builder::from_options(options).environment(making::memory_host());
     Ok(builder.source(Directory::new(tree)).plan()?)
 }
 
@@ -146,7 +148,7 @@ fn what_is_asked_of_the_root_wins_over_what_is_kept() {
             .fit(Fit::Minimum)
             .plan()
             .expect("it fits");
-        let root = plan.tree.node(NodeId::ROOT).metadata;
+        let root = plan.tree().node(NodeId::ROOT).metadata;
         assert_eq!((root.uid, root.gid, root.permissions), expected, "{words}");
         let own = fs::metadata(&tree).expect("it is there").mtime();
         assert_eq!(root.mtime.seconds == own, keep, "{words}");

@@ -115,15 +115,15 @@ impl World {
     /// What comes of an image of the source as it is at the moment.
     fn build(&self) -> Result<Built, String> {
         let options = making::options("-b 4096 -O ^has_journal").expect("options");
-        let builder = Builder::new(options, making::memory_host());
+        let builder = Builder::from_options(options).environment(making::memory_host());
         let source = Directory::new(self.at("tree"));
         let plan = builder.source(source).fit(Fit::Minimum).plan();
-        let plan = plan.map_err(|error| error.to_string())?;
-        let sets = plan.tree.xattr_set_ids().map(|id| plan.tree.xattrs(id));
+        let plan = plan.map_err(|error| format!("{error:#}"))?;
+        let sets = plan.tree().xattr_set_ids().map(|id| plan.tree().xattrs(id));
         let values = sets.flatten().map(|xattr| &*xattr.value);
         let has_attribute = values.into_iter().any(has_secret);
         let memory = Memory::new(plan.size_bytes());
-        let written = making::write_to(&plan, &memory, 2).map_err(|error| error.to_string());
+        let written = making::write_to(&plan, &memory, 2).map_err(|error| format!("{error:#}"));
         let bytes = memory.into_bytes().expect("it fits memory");
         Ok(Built {
             has_secret: has_attribute || has_secret(&bytes),

@@ -18,8 +18,8 @@ use common::making::{CLOCK, workplace};
 use common::mount::{Mount, Scratch, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
+use mke4fs::raw::units::Ino;
 use mke4fs::read::{ErrorKind, Filesystem, ImageFile};
-use mke4fs::units::Ino;
 
 const NEEDS: &[Need] = &[
     Need::Root,

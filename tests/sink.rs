@@ -13,8 +13,8 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use mke4fs::Builder;
-use mke4fs::emit::Writing;
 use mke4fs::options::{Environment, Options, Size};
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, Draft, Fault, IfBusy, ImageRange, Memory, Output, Refusal, Sink};
 use mke4fs::source::dir::Directory;
 use tempfile::TempDir;
@@ -58,7 +58,9 @@ fn image(bytes: Range<u64>) -> ImageRange {
     options
         .size(Size::Kibibytes((bytes.end - bytes.start) >> 10))
         .extended(format!("offset={}", bytes.start));
-    let plan = Builder::new(options, Environment::fixed(0)).plan();
+    let plan = Builder::from_options(options)
+        .environment(Environment::fixed(0))
+        .plan();
     let range = plan.expect("an empty filesystem").range();
     assert_eq!(range.bytes(), bytes);
     range
@@ -457,7 +459,9 @@ fn write_by_library(root: &Path, output: &Path, keep: bool) {
     options
         .size(Size::Kibibytes(8192))
         .extended("offset=1048576");
-    let builder = Builder::new(options, Environment::fixed(0)).source(Directory::new(root));
+    let builder = Builder::from_options(options)
+        .environment(Environment::fixed(0))
+        .source(Directory::new(root));
     let plan = builder.plan().expect("it fits");
     let output = Output::open(output, IfBusy::Refuse).unwrap();
     let draft = output.begin(&plan.range()).unwrap();
@@ -620,7 +624,7 @@ mod stopped {
     use std::path::Path;
     use std::process::{Command, Stdio};
 
-    use mke4fs::cancel::Cancel;
+    use mke4fs::Cancel;
     use mke4fs::sink::{IfBusy, Output, Sink};
 
     use super::{JUNK, MIB, begin, bytes_of, junk_file, run, scratch};
@@ -634,7 +638,7 @@ mod stopped {
         let Ok(path) = std::env::var("SINK_TEST_OUTPUT") else {
             return;
         };
-        mke4fs::cancel::ignore_file_size_signal().unwrap();
+        mke4fs::ignore_file_size_signal().unwrap();
         let cancel = Cancel::by_signals().unwrap();
         let outcome = write_until_stopped(Path::new(&path), &cancel);
         cancel.die_of_signal().unwrap();

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use mke4fs::raw::units::Timestamp;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, Source, SourceError, SourceWarning};
 use mke4fs::tree::{Content, DataMap, DataRanges, Device, Flags, Kind, Metadata, NodeId, Tree};
-use mke4fs::units::Timestamp;
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, IFlags, Mode, OFlags, Timespec, Timestamps, fallocate,
     ioctl_setflags, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
@@ -46,7 +46,7 @@ fn as_root() -> bool {
 }
 
 fn declare_with(mut source: Directory) -> Result<(Tree, Declared), SourceError> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let declared = source.declare(&mut tree, NodeId::ROOT)?;
     tree.finish()?;
     Ok((tree, declared))
@@ -474,9 +474,9 @@ fn the_roots_own_metadata_is_handed_back() {
 fn a_source_can_be_declared_below_the_root() {
     let dir = tempdir();
     fs::write(dir.path().join("file"), "below").unwrap();
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let opt = tree
-        .directory(NodeId::ROOT, b"opt", Metadata::default())
+        .directory_at(NodeId::ROOT, b"opt", Metadata::default())
         .unwrap();
     Directory::new(dir.path()).declare(&mut tree, opt).unwrap();
     tree.finish().unwrap();
@@ -501,7 +501,7 @@ fn a_directory_over_another_replaces_and_merges() {
     fs::create_dir(upper.path().join("plain")).unwrap();
     mode(upper.path().join("both"), 0o711).unwrap();
 
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let mut first = Directory::new(lower.path());
     first.declare(&mut tree, NodeId::ROOT).unwrap();
     tree.overlay().unwrap();

@@ -312,7 +312,9 @@ impl Counted {
         let mut options = making::options("-O ^has_journal,^resize_inode").expect("options");
         let size = Size::Blocks(blocks);
         options.block_size(4096).inodes_count(64).size(size);
-        let builder = Builder::new(options, making::memory_host()).source(self.clone());
+        let builder = Builder::from_options(options)
+            .environment(making::memory_host())
+            .source(self.clone());
         builder.sparse(sparse).plan()
     }
 }
@@ -325,7 +327,7 @@ impl Source for Counted {
             source: Arc::new(self.clone()),
             key: 0,
         };
-        tree.file(at, b"file", Metadata::default(), content)?;
+        tree.file_at(at, b"file", Metadata::default(), content)?;
         Ok(Declared::default())
     }
 }
@@ -424,7 +426,9 @@ fn margins_are_counted_without_the_zeros() {
     let counted = Counted::new(300, 2000);
     let planned = |sparse| {
         let options = making::options("").expect("options");
-        let builder = Builder::new(options, making::memory_host()).source(counted.clone());
+        let builder = Builder::from_options(options)
+            .environment(making::memory_host())
+            .source(counted.clone());
         let builder = builder.fit(Fit::AvailablePercent(50)).sparse(sparse);
         builder.plan().expect("a size is found").size_bytes()
     };

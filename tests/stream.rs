@@ -20,15 +20,16 @@ use common::attrs::{Options, Snapshot};
 use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{awkward, making};
-use mke4fs::emit::Writing;
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, IfBusy, Memory, Output, Sink};
 
+use mke4fs::raw::Built;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{ContentStore, Declared, Source, SourceError};
 use mke4fs::tree::{
     Content, ContentReader, DataMap, Kind, Metadata, NodeId, Special, Tree, TreeError,
 };
-use mke4fs::{Builder, Built, Error, Fit};
+use mke4fs::{Builder, Error, Fit};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -58,18 +59,18 @@ impl Source for Once {
         at: NodeId,
         store: &mut dyn ContentStore,
     ) -> std::result::Result<Declared, SourceError> {
-        let mut whole = Tree::new(Metadata::default());
+        let mut whole = Tree::with_root(Metadata::default());
         let declared = self.0.declare(&mut whole, NodeId::ROOT)?;
         let mut copied = HashMap::from([(NodeId::ROOT, at)]);
         let mut waiting = vec![NodeId::ROOT];
         while let Some(from) = waiting.pop() {
             let parent = copied[&from];
             let attributes = whole.xattrs(whole.node(from).xattrs).to_vec();
-            let attributes = tree.xattr_set(attributes);
-            tree.set_xattrs(parent, attributes);
+            let attributes = tree.xattr_set(attributes)?;
+            tree.set_xattrs(parent, attributes)?;
             for entry in whole.entries(from) {
                 if let Some(known) = copied.get(&entry.node) {
-                    tree.link(parent, entry.name, *known)?;
+                    tree.link_at(parent, entry.name, *known)?;
                     continue;
                 }
                 let node = whole.node(entry.node);
@@ -78,28 +79,28 @@ impl Source for Once {
                 let id = match &node.kind {
                     Kind::Directory(_) => {
                         waiting.push(entry.node);
-                        tree.directory(parent, name, metadata)?
+                        tree.directory_at(parent, name, metadata)?
                     }
                     Kind::File(content) => {
                         let mut bytes = Bytes::of(content).map_err(SourceError::other)?;
                         let kept = store.keep(content.size_bytes, content.data.clone(), &mut bytes);
                         let kept = kept.map_err(|error| SourceError::read(name.to_vec(), error))?;
-                        tree.file(parent, name, metadata, kept)?
+                        tree.file_at(parent, name, metadata, kept)?
                     }
-                    Kind::Symlink(target) => tree.symlink(parent, name, metadata, target)?,
+                    Kind::Symlink(target) => tree.symlink_at(parent, name, metadata, target)?,
                     Kind::CharDevice(device) => {
                         let (kind, metadata) = special(Special::CharDevice(*device));
-                        tree.special(parent, name, metadata, kind)?
+                        tree.special_at(parent, name, metadata, kind)?
                     }
                     Kind::BlockDevice(device) => {
                         let (kind, metadata) = special(Special::BlockDevice(*device));
-                        tree.special(parent, name, metadata, kind)?
+                        tree.special_at(parent, name, metadata, kind)?
                     }
-                    Kind::Fifo => tree.special(parent, name, metadata, Special::Fifo)?,
-                    Kind::Socket => tree.special(parent, name, metadata, Special::Socket)?,
+                    Kind::Fifo => tree.special_at(parent, name, metadata, Special::Fifo)?,
+                    Kind::Socket => tree.special_at(parent, name, metadata, Special::Socket)?,
                 };
-                let attributes = tree.xattr_set(whole.xattrs(node.xattrs).to_vec());
-                tree.set_xattrs(id, attributes);
+                let attributes = tree.xattr_set(whole.xattrs(node.xattrs).to_vec())?;
+                tree.set_xattrs(id, attributes)?;
                 copied.insert(entry.node, id);
             }
         }
@@ -142,18 +143,18 @@ impl Read for Bytes<'_> {
 
 /// The size and the number of inodes that an image of `words` needs for `source`.
 fn size_for(words: &str, source: &Path) -> Result<String> {
-    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let builder = Builder::from_options(making::options(words)?).environment(making::memory_host());
     let plan = builder
         .source(Directory::new(source))
         .fit(Fit::Auto)
         .plan()?;
     let size = plan.size_bytes() >> 10;
-    let inodes = plan.layout.geometry.inodes_count;
+    let inodes = plan.layout().geometry.inodes_count;
     Ok(format!("{words} -N {inodes} {size}k"))
 }
 
 fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Built> {
-    let builder = Builder::new(making::options(words)?, making::host(image)?);
+    let builder = Builder::from_options(making::options(words)?).environment(making::host(image)?);
     let ready = builder.source(source).ready()?;
     assert!(ready.plan().is_none(), "it is a stream");
     let draft = Output::open(image, IfBusy::Refuse)?.begin(&ready.range())?;
@@ -318,7 +319,7 @@ struct By<F>(F);
 
 impl<F> Source for By<F>
 where
-    F: FnMut(&mut Tree, &mut dyn ContentStore) -> std::result::Result<(), SourceError>,
+    F: FnMut(&mut Tree, &mut dyn ContentStore) -> std::result::Result<(), SourceError> + Send,
 {
     fn declare(&mut self, _: &mut Tree, _: NodeId) -> std::result::Result<Declared, SourceError> {
         Err(SourceError::other("it comes but once"))
@@ -354,7 +355,7 @@ fn file(
         permissions: 0o644,
         ..Metadata::default()
     };
-    tree.file(NodeId::ROOT, name.as_bytes(), metadata, kept)?;
+    tree.file_at(NodeId::ROOT, name.as_bytes(), metadata, kept)?;
     Ok(())
 }
 
@@ -379,7 +380,7 @@ fn overwritten(
             let bytes = round_bytes(round, number);
             let name = format!("file-{number}");
             if round % 4 == 3 && number == 0 {
-                tree.directory(NodeId::ROOT, name.as_bytes(), Metadata::default())?;
+                tree.directory_at(NodeId::ROOT, name.as_bytes(), Metadata::default())?;
                 continue;
             }
             file(tree, store, &name, &bytes)?;
@@ -435,7 +436,7 @@ fn failure(words: &str, source: impl Source + Clone + 'static) -> Result<String>
     assert!(!new.exists(), "a new file is left: {error}");
     let old = Memory::new(64 << 20);
     let checked = Checked::new(&old, 0..64 << 20);
-    let builder = Builder::new(making::options(words)?, making::memory_host());
+    let builder = Builder::from_options(making::options(words)?).environment(making::memory_host());
     let again = builder
         .source(source)
         .build(&checked, &writing(&AtomicBool::new(false)));
@@ -443,7 +444,7 @@ fn failure(words: &str, source: impl Source + Clone + 'static) -> Result<String>
     let mut magic = [0; 2];
     old.read_at(1024 + 56, &mut magic)?;
     assert_ne!(magic, [0x53, 0xef], "a superblock is left: {error}");
-    Ok(error.to_string())
+    Ok(format!("{error:#}"))
 }
 
 impl<F: Clone> Clone for By<F> {
@@ -472,7 +473,7 @@ fn a_stream_that_ends_badly_leaves_nothing() {
         (0..100).try_for_each(|number| -> std::result::Result<(), TreeError> {
             let name = format!("{number}");
             let metadata = Metadata::default();
-            tree.symlink(NodeId::ROOT, name.as_bytes(), metadata, b"x")?;
+            tree.symlink_at(NodeId::ROOT, name.as_bytes(), metadata, b"x")?;
             Ok(())
         })?;
         Ok(())
@@ -520,11 +521,13 @@ fn a_stream_is_cancelled_while_it_arrives() {
     let endless = By(|tree: &mut Tree, store: &mut dyn ContentStore| {
         let kept = store.keep(1 << 30, DataMap::Whole, &mut io::repeat(1));
         let kept = kept.map_err(|error| SourceError::read("endless", error))?;
-        tree.file(NodeId::ROOT, b"endless", Metadata::default(), kept)?;
+        tree.file_at(NodeId::ROOT, b"endless", Metadata::default(), kept)?;
         Ok(())
     });
     let options = making::options("-b 4096 2G").expect("options");
-    let builder = Builder::new(options, making::memory_host()).source(endless);
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(endless);
     let built: std::result::Result<Built, Error> = builder.build(&Memory::new(2 << 30), &writing);
     assert!(built.expect_err("it was cancelled").is_cancelled());
     assert!(written.load(Ordering::Relaxed) < 8 << 20);
@@ -658,7 +661,8 @@ fn devices_take_streams_and_faults_are_named() {
         (&NO_ARCHIVE_GZ[..20], cut_off, true),
         (&archive[..1_000_000], "file", false),
     ] {
-        let error = run(&file, bytes).expect_err("it is refused").to_string();
+        let error = run(&file, bytes).expect_err("it is refused");
+        let error = format!("{error:#}");
         assert!(error.contains(wanted), "{error}");
         let after = fs::read(&file).expect("it is there");
         let has_superblock = after[1024 + 56..1024 + 58] == [0x53, 0xef];

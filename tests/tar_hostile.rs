@@ -1020,7 +1020,9 @@ fn attributes_that_go_are_not_looked_at() {
             let plan = |rules: Vec<Rule>, keep: bool| {
                 let tar = Tar::from_reader(Cursor::new(bytes.clone()), "it").keep_xattrs(keep);
                 let options = making::options("").expect("they are none");
-                let builder = Builder::new(options, making::memory_host()).source(tar);
+                let builder = Builder::from_options(options)
+                    .environment(making::memory_host())
+                    .source(tar);
                 rules
                     .into_iter()
                     .fold(builder, Builder::rule)
@@ -1032,7 +1034,7 @@ fn attributes_that_go_are_not_looked_at() {
             assert!(plan(rules(&["user.other"]), true).is_err(), "{key}");
             assert!(plan(Vec::new(), false).is_ok(), "{key}");
             let plan = plan(rules(&["user.*", "system.*"]), true).expect("none is kept");
-            let unmatched = plan.warnings.iter().filter(|warning| {
+            let unmatched = plan.warnings().iter().filter(|warning| {
                 let warning = warning.to_string();
                 warning.contains("nothing matches")
             });
@@ -1046,10 +1048,12 @@ fn ruled(bytes: &[u8], rules: &[Rule], excluded: &[&str]) -> Result<Plan, String
     let excluded = Patterns::new(excluded).expect("they are patterns");
     let tar = Tar::from_reader(Cursor::new(bytes.to_vec()), "it").exclude(excluded);
     let options = making::options("").expect("they are none");
-    let builder = Builder::new(options, making::memory_host()).source(tar);
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(tar);
     let builder = rules.iter().cloned().fold(builder, Builder::rule);
     let plan = builder.fit(Fit::Minimum).plan();
-    plan.map_err(|error| error.to_string())
+    plan.map_err(|error| format!("{error:#}"))
 }
 
 #[test]
@@ -1098,7 +1102,7 @@ fn owners_that_rules_replace_are_no_fault() {
                 assert!(error.contains(text), "{error}");
             }
             Ok(owner) => {
-                let mut tree = plan.expect("it is taken").tree;
+                let mut tree = plan.expect("it is taken").tree().clone();
                 let node = tree.lookup(NodeId::ROOT, b"a").expect("names").expect("a");
                 let metadata = tree.node(node).metadata;
                 assert_eq!((metadata.uid, metadata.gid), owner, "{rules:?}");
@@ -1131,7 +1135,7 @@ fn what_is_wrong_with_what_is_left_out_is_no_fault() {
         assert!(ruled(&bytes, &[], &[]).is_err());
         assert!(ruled(&bytes, &[], &["b"]).is_err());
         let plan = ruled(&bytes, &[], &["a"]).expect("the other is sound");
-        assert_eq!(plan.tree.entries(NodeId::ROOT).len(), 1);
+        assert_eq!(plan.tree().entries(NodeId::ROOT).len(), 1);
     }
 }
 
@@ -2059,7 +2063,7 @@ fn cases() -> Vec<Case> {
 
 /// The tree of an archive that comes through a pipe, and what the source says of it.
 fn declare(bytes: &[u8], spool: &Path) -> Result<(Tree, Declared), SourceError> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let reader = Cursor::new(bytes.to_vec());
     let mut source = Tar::from_reader(reader, "hostile").spool_in(spool);
     let declared = source.declare(&mut tree, NodeId::ROOT)?;
@@ -2148,7 +2152,9 @@ fn agrees(expected: &[&str], found: &[String]) -> bool {
 fn plan(bytes: &[u8], spool: &Path) -> Result<Plan, Box<dyn std::error::Error>> {
     let source = Tar::from_reader(Cursor::new(bytes.to_vec()), "hostile").spool_in(spool);
     let options = making::options("-b 4096 -O ^has_journal 128M")?;
-    let builder = Builder::new(options, making::memory_host()).source(source);
+    let builder = Builder::from_options(options)
+        .environment(making::memory_host())
+        .source(source);
     Ok(builder.plan()?)
 }
 
@@ -2174,8 +2180,8 @@ fn each_archive_has_one_meaning_or_is_refused() {
     for (name, bytes, outcome) in cases() {
         let declared = declare(&bytes, spool.path());
         let made = match &declared {
-            Ok(_) => make(&bytes, spool.path()).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(_) => make(&bytes, spool.path()).map_err(|error| format!("{error:#}")),
+            Err(error) => Err(format!("{error:#}")),
         };
         match (outcome, made) {
             (Holds(expected), Ok(())) => {
@@ -2305,7 +2311,7 @@ fn a_file_is_what_a_pipe_of_its_bytes_is() {
     for (name, bytes, _) in cases.filter(|(name, ..)| *name != "gzip-bomb") {
         count += 1;
         fs::write(&path, &bytes).expect("a file");
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let mut source = Tar::open(&path).spool_in(spool.path());
         let by_path = source
             .look()

@@ -1,6 +1,6 @@
 //! Given any bytes as an ACL, checks that they are refused or survive the way to disk and back.
 
-use mke4fs::ondisk::acl::{from_disk, mode_of, to_disk};
+use mke4fs::raw::ondisk::acl::{from_disk, mode_of, to_disk};
 
 /// Checks `bytes` as an attribute's value and as what ext4 stores.
 pub fn run(bytes: &[u8]) {

@@ -6,11 +6,11 @@
 use std::io::Read;
 
 use arbitrary::Arbitrary;
-use mke4fs::check::{CheckOptions, ReadAt, check as find_faults};
+use mke4fs::check::{CheckOptions, ReadAt, check_with as find_faults};
+use mke4fs::raw::work;
 use mke4fs::source::patterns::{Leaf, Patterns};
 use mke4fs::source::tar::{Archive, Input, Unpack};
 use mke4fs::tree::{Metadata, NodeId, Tree};
-use mke4fs::work;
 
 use super::check;
 
@@ -98,7 +98,7 @@ fn each_entry(bytes: &[u8], mut use_path: impl FnMut(&[u8])) -> Result<(), Strin
 }
 
 fn unpack(bytes: &[u8]) -> Result<(), String> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let unpack = Unpack::new(&mut tree, NodeId::ROOT, Metadata::default());
     let mut unpack = unpack.map_err(|error| error.to_string())?;
     let mut archive = Archive::new(Bytes(bytes));

@@ -6,10 +6,10 @@ use std::io;
 use std::sync::OnceLock;
 
 use arbitrary::Arbitrary;
-use mke4fs::check::{CheckOptions, ReadAt, check};
-use mke4fs::geometry::Geometry;
-use mke4fs::layout::Layout;
+use mke4fs::check::{CheckOptions, ReadAt, check_with};
 use mke4fs::options::{Options, Size};
+use mke4fs::raw::geometry::Geometry;
+use mke4fs::raw::layout::Layout;
 use mke4fs::tree::{Content, Metadata, NodeId, Special, Tree, Xattr};
 
 use super::image::{self, Storage};
@@ -102,10 +102,10 @@ fn judge(image: &dyn ReadAt) {
         most_findings: MOST_FINDINGS,
         ..CheckOptions::default()
     };
-    let report = check(image, &options);
+    let report = check_with(image, &options);
     let kept = u64::try_from(report.findings.len()).expect("a few");
     assert!(kept <= report.total && report.findings.len() <= MOST_FINDINGS);
-    assert_eq!(report, check(image, &options));
+    assert_eq!(report, check_with(image, &options));
     for finding in &report.findings {
         assert!(!finding.to_string().is_empty());
     }
@@ -144,7 +144,7 @@ pub fn image(features: &str, size: u64) -> Vec<u8> {
 
 impl Sound {
     fn new(bytes: Vec<u8>, features: &str) -> Self {
-        let report = check(&bytes[..], &CheckOptions::default());
+        let report = check_with(&bytes[..], &CheckOptions::default());
         assert!(report.is_clean(), "{features}: {:?}", report.findings);
         Self::of(bytes)
     }
@@ -161,24 +161,26 @@ impl Sound {
 }
 
 fn tree() -> Tree {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let mut plant = || -> Result<(), mke4fs::tree::TreeError> {
         let (root, plain) = (NodeId::ROOT, Metadata::default());
-        let file = tree.file(root, b"file", plain, Content::from_bytes(vec![1; 20_000]))?;
+        let file = tree.file_at(root, b"file", plain, Content::from_bytes(vec![1; 20_000]))?;
         let xattr = |name: &str, length| Xattr {
             name: name.as_bytes().to_vec(),
             value: vec![b'v'; length],
         };
-        let set = tree.xattr_set(vec![xattr("user.a", 30), xattr("user.b", 600)]);
-        tree.set_xattrs(file, set);
-        tree.file(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;
-        tree.symlink(root, b"link", plain, &[b't'; 100])?;
-        let many = tree.directory(root, b"many", plain)?;
+        let set = tree
+            .xattr_set(vec![xattr("user.a", 30), xattr("user.b", 600)])
+            .expect("each has a name of its own");
+        tree.set_xattrs(file, set).expect("it is the tree's own");
+        tree.file_at(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;
+        tree.symlink_at(root, b"link", plain, &[b't'; 100])?;
+        let many = tree.directory_at(root, b"many", plain)?;
         for number in 0..90 {
             let name = format!("a-name-of-some-length-{number}");
-            tree.special(many, name.as_bytes(), plain, Special::Fifo)?;
+            tree.special_at(many, name.as_bytes(), plain, Special::Fifo)?;
         }
-        tree.directory(many, b"below", plain)?;
+        tree.directory_at(many, b"below", plain)?;
         tree.finish()
     };
     plant().expect("its names are fine");

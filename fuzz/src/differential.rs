@@ -13,9 +13,9 @@ use std::sync::atomic::AtomicBool;
 
 use arbitrary::Arbitrary;
 use mke4fs::Builder;
-use mke4fs::emit::Writing;
 use mke4fs::feature::Feature;
 use mke4fs::options::{Environment, Options, Target, TargetKind};
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::Memory;
 
 const CLOCK: i64 = 1_700_000_000;
@@ -215,7 +215,7 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
         },
         ..Environment::fixed(CLOCK)
     };
-    let plan = Builder::new(options, host).plan();
+    let plan = Builder::from_options(options).environment(host).plan();
     let plan = plan.map_err(|error| error.to_string())?;
     let memory = Memory::filled(size_bytes, if junk { JUNK } else { 0 });
     let writing = Writing {

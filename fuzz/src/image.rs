@@ -6,14 +6,14 @@
 use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 
-use mke4fs::emit::{Writing, emit};
 use mke4fs::feature::{Feature, Word};
-use mke4fs::layout::Layout;
-use mke4fs::ondisk::checksum::crc32c;
 use mke4fs::options::Settings;
+use mke4fs::raw::emit::{Writing, emit};
+use mke4fs::raw::layout::Layout;
+use mke4fs::raw::ondisk::checksum::crc32c;
+use mke4fs::raw::units::{Block, Group, Run};
 use mke4fs::sink::{Memory, Sink};
 use mke4fs::tree::Tree;
-use mke4fs::units::{Block, Group, Run};
 
 /// What the storage holds before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mke4fs::check::{CheckOptions, check};
-use mke4fs::emit::Writing;
+use mke4fs::check::{CheckOptions, check_with};
 use mke4fs::export::tar;
 use mke4fs::options::Options;
+use mke4fs::raw::emit::Writing;
 use mke4fs::read::{Filesystem, Inode, ReadAt, Walk, WalkEntry, Xattr};
 use mke4fs::sink::Memory;
 use mke4fs::source::image::Image;
@@ -41,7 +41,7 @@ fn judge(image: Arc<dyn ReadAt>) {
     let filesystem = Arc::new(filesystem);
     let _ = tar::write(&filesystem, &[], &mut Archive { left: MOST_ARCHIVE });
     if let Some(made) = made(&filesystem) {
-        let report = check(&made, &CheckOptions::default());
+        let report = check_with(&made, &CheckOptions::default());
         assert!(report.is_clean(), "{:?}", report.findings);
         let made = Filesystem::open(made).expect("it is sound");
         compare(&filesystem, &made);
@@ -73,7 +73,9 @@ fn made(filesystem: &Arc<Filesystem<'static>>) -> Option<Memory> {
         .features("ea_inode,casefold,^has_journal")
         .block_size(1024);
     let source = Image::reading(filesystem.clone(), "image");
-    let builder = Builder::new(options, host()).source(source);
+    let builder = Builder::from_options(options)
+        .environment(host())
+        .source(source);
     let plan = builder.keep_root(true).fit(Fit::Minimum).plan().ok()?;
     let memory = Memory::new(plan.size_bytes());
     let writing = Writing {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use mke4fs::raw::units::Timestamp;
 use mke4fs::source::rules::{self, DeviceTable, Manifest, Rule};
 use mke4fs::tree::{Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, is_name};
-use mke4fs::units::Timestamp;
 
 /// Ranges of more nodes than this say nothing new.
 const RANGE_NODES_MAX: u64 = 2000;
@@ -85,21 +85,21 @@ fn tree() -> Result<Tree, TreeError> {
         ..Metadata::default()
     };
     let root = NodeId::ROOT;
-    let mut tree = Tree::new(metadata);
-    let a = tree.directory(root, b"a", metadata)?;
-    let b = tree.directory(a, b"b", metadata)?;
-    let file = tree.file(a, b"f", metadata, Content::from_bytes(*b"text"))?;
-    tree.link(b, b"g", file)?;
+    let mut tree = Tree::with_root(metadata);
+    let a = tree.directory_at(root, b"a", metadata)?;
+    let b = tree.directory_at(a, b"b", metadata)?;
+    let file = tree.file_at(a, b"f", metadata, Content::from_bytes(*b"text"))?;
+    tree.link_at(b, b"g", file)?;
     let null = Device { major: 1, minor: 3 };
-    tree.special(b, b"c", metadata, Special::CharDevice(null))?;
-    tree.special(root, b"p", metadata, Special::Fifo)?;
+    tree.special_at(b, b"c", metadata, Special::CharDevice(null))?;
+    tree.special_at(root, b"p", metadata, Special::Fifo)?;
     for (name, target) in [
         (b"l", &b"a/b"[..]),
         (b"u", b"../.."),
         (b"o", b"o"),
         (b"n", b"n1/n2"),
     ] {
-        tree.symlink(root, name, metadata, target)?;
+        tree.symlink_at(root, name, metadata, target)?;
     }
     Ok(tree)
 }

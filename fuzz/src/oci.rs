@@ -188,7 +188,7 @@ fn saved(layers: &[Vec<Piece>]) -> Tar {
 
 /// What a tree holds, or why there is none.
 fn check(mut image: Image) -> Result<Vec<String>, String> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     if let Err(error) = image.declare(&mut tree, NodeId::ROOT) {
         let said = error.to_string();
         assert!(!said.is_empty());

@@ -3,14 +3,14 @@
 
 use arbitrary::Arbitrary;
 use mke4fs::feature::Feature;
-use mke4fs::geometry::Geometry;
-use mke4fs::layout::{Layout, Owner};
 use mke4fs::options::{
     Conf, Device, Environment, Errors, Options, QuotaType, QuotaTypes, Settings, Size, Target,
     TargetKind,
 };
+use mke4fs::raw::geometry::Geometry;
+use mke4fs::raw::layout::{Layout, Owner};
+use mke4fs::raw::units::Group;
 use mke4fs::tree::{Metadata, Tree};
-use mke4fs::units::Group;
 
 use super::image;
 
@@ -307,7 +307,7 @@ pub fn run(bytes: &[u8]) {
     };
     check_layout(&settings, &layout);
     if metadata_bytes(&layout) <= MOST_METADATA {
-        let tree = Tree::new(Metadata::default());
+        let tree = Tree::with_root(Metadata::default());
         let storage = if input.dirty {
             image::Storage::OldData
         } else {
@@ -339,12 +339,12 @@ fn empty_layout(settings: &Settings) -> Option<Layout> {
     if geometry.orphan_file_blocks.unwrap_or(0) > MOST_ORPHAN_BLOCKS {
         return None;
     }
-    let tree = Tree::new(Metadata::default());
+    let tree = Tree::with_root(Metadata::default());
     match Layout::new(settings, geometry, &tree) {
         Ok(layout) => Some(layout),
         Err(error) => {
             assert!(
-                !matches!(error, mke4fs::layout::LayoutError::Claim(_)),
+                !matches!(error, mke4fs::raw::layout::LayoutError::Claim(_)),
                 "{error}"
             );
             assert!(!error.to_string().is_empty());

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use mke4fs::feature::Feature;
-use mke4fs::ondisk::jbd2::{
+use mke4fs::raw::ondisk::jbd2::{
     BLOCK_TYPE_COMMIT, BLOCK_TYPE_DESCRIPTOR, BLOCK_TYPE_REVOKE, MAGIC, TAG_ESCAPED, TAG_LAST,
     TAG_SAME_UUID,
 };
+use mke4fs::raw::units::{Group, Ino};
 use mke4fs::read::{Filesystem, Inode, ReadAt};
-use mke4fs::units::{Group, Ino};
 
 use super::check::{self, Input, Sound};
 

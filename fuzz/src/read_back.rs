@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use mke4fs::layout::Layout;
+use mke4fs::raw::layout::Layout;
+use mke4fs::raw::units::Timestamp;
 use mke4fs::read::{FileType, Filesystem, Inode};
 use mke4fs::sink::Memory;
 use mke4fs::tree::{Content, Kind, Node, NodeId, Tree};
-use mke4fs::units::Timestamp;
 
 use super::tree::expected_byte;
 
@@ -98,12 +98,12 @@ impl Comparison<'_> {
     fn kept(&self, time: Timestamp) -> Timestamp {
         let (seconds, nanoseconds) = (time.seconds, time.nanoseconds);
         let most = if self.has_long_times {
-            mke4fs::ondisk::inode::TIME_MAX
+            mke4fs::raw::ondisk::inode::TIME_MAX
         } else {
             i64::from(i32::MAX)
         };
         Timestamp {
-            seconds: seconds.clamp(mke4fs::ondisk::inode::TIME_MIN, most),
+            seconds: seconds.clamp(mke4fs::raw::ondisk::inode::TIME_MIN, most),
             nanoseconds: if self.has_long_times { nanoseconds } else { 0 },
         }
     }

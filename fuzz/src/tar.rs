@@ -47,7 +47,7 @@ pub(crate) fn sealed(bytes: &[u8]) -> Vec<u8> {
 /// What the tree holds in the end, or why it does not.
 fn unpack(bytes: &[u8]) -> Result<Vec<String>, String> {
     let length = u64::try_from(bytes.len()).expect("a length");
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let root = tree.overlay().map(|()| NodeId::ROOT).expect("a new tree");
     let mut unpack = Unpack::new(&mut tree, root, Metadata::default()).expect("a new tree");
     let mut archive = Archive::new(Bytes(bytes));

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use ext4_view::{Ext4, Ext4Read, FileType, Path, PathBuf};
-use mke4fs::check::{CheckOptions, Fault, Finding, check};
+use mke4fs::check::{CheckOptions, Fault, Finding, check_with};
 use mke4fs::feature::Feature;
-use mke4fs::geometry::Geometry;
-use mke4fs::layout::{Layout, LayoutError};
 use mke4fs::options::{Options, Settings, Size};
+use mke4fs::raw::geometry::Geometry;
+use mke4fs::raw::layout::{Layout, LayoutError};
+use mke4fs::raw::units::{Ino, Timestamp};
 use mke4fs::sink::{Memory, Sink};
 use mke4fs::tree::{
     Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Kind, Metadata,
     Node, NodeId, Special, Tree, Xattr,
 };
-use mke4fs::units::{Ino, Timestamp};
 
 use super::image::{self, Storage};
 use super::options::{check_layout, host};
@@ -191,7 +191,7 @@ fn check_image(image: &Memory) {
     let read = image.read_at(1024 + 0x280, &mut orphan_file);
     read.expect("memory does not fail");
     let orphan_file = Some(Ino::new(u32::from_le_bytes(orphan_file)));
-    let report = check(image, &CheckOptions::default());
+    let report = check_with(image, &CheckOptions::default());
     let is_known = |finding: &Finding| {
         let is_orphan_file = finding.place.inode == orphan_file;
         is_orphan_file
@@ -268,7 +268,7 @@ struct Planter {
 impl Planter {
     fn plant(input: &Input) -> Option<Tree> {
         let mut planter = Self {
-            tree: Tree::new(Metadata::default()),
+            tree: Tree::with_root(Metadata::default()),
             directories: vec![NodeId::ROOT],
             others: Vec::new(),
             names: 0,
@@ -276,7 +276,10 @@ impl Planter {
             odd_times: input.odd_times,
         };
         let metadata = planter.metadata(&input.root);
-        planter.tree.set_metadata(NodeId::ROOT, metadata);
+        planter
+            .tree
+            .set_metadata(NodeId::ROOT, metadata)
+            .expect("it is the tree's own");
         planter.attributes(NodeId::ROOT, &input.root);
         for declaration in &input.declarations {
             planter.declare(declaration)?;
@@ -295,7 +298,7 @@ impl Planter {
         }
         let tree = &mut self.tree;
         let made = match &declaration.what {
-            What::Directory => tree.directory(parent, &name, metadata),
+            What::Directory => tree.directory_at(parent, &name, metadata),
             What::File(file) => {
                 let content = file.content(u64::try_from(self.names).unwrap_or(0));
                 self.data += content
@@ -305,35 +308,35 @@ impl Planter {
                 if self.data > MOST_DATA {
                     return None;
                 }
-                tree.file(parent, &name, metadata, content)
+                tree.file_at(parent, &name, metadata, content)
             }
             What::Symlink(length) => {
                 let target = vec![b't'; usize::from(length % 9000)];
-                tree.symlink(parent, &name, metadata, &target)
+                tree.symlink_at(parent, &name, metadata, &target)
             }
-            What::SymlinkTo(target) => tree.symlink(parent, &name, metadata, target),
+            What::SymlinkTo(target) => tree.symlink_at(parent, &name, metadata, target),
             What::CharDevice(major, minor) => {
                 let device = Device {
                     major: *major,
                     minor: *minor,
                 };
-                tree.special(parent, &name, metadata, Special::CharDevice(device))
+                tree.special_at(parent, &name, metadata, Special::CharDevice(device))
             }
             What::BlockDevice(major, minor) => {
                 let device = Device {
                     major: (*major).into(),
                     minor: *minor,
                 };
-                tree.special(parent, &name, metadata, Special::BlockDevice(device))
+                tree.special_at(parent, &name, metadata, Special::BlockDevice(device))
             }
-            What::Fifo => tree.special(parent, &name, metadata, Special::Fifo),
-            What::Socket => tree.special(parent, &name, metadata, Special::Socket),
+            What::Fifo => tree.special_at(parent, &name, metadata, Special::Fifo),
+            What::Socket => tree.special_at(parent, &name, metadata, Special::Socket),
             What::Link(to) => {
                 let to = self.others.get(usize::from(*to) % self.others.len().max(1));
-                return tree.link(parent, &name, *to?).ok();
+                return tree.link_at(parent, &name, *to?).ok();
             }
             What::Crowd(count, length) => {
-                let directory = tree.directory(parent, &name, metadata).ok()?;
+                let directory = tree.directory_at(parent, &name, metadata).ok()?;
                 return self.crowd(directory, *count, *length);
             }
         };
@@ -356,7 +359,7 @@ impl Planter {
             let name = Name::Long(length, number).get();
             let metadata = Metadata::default();
             let tree = &mut self.tree;
-            tree.special(directory, &name, metadata, Special::Fifo)
+            tree.special_at(directory, &name, metadata, Special::Fifo)
                 .ok()?;
         }
         Some(())
@@ -395,8 +398,13 @@ impl Planter {
                 }
             })
             .collect();
-        let set = self.tree.xattr_set(xattrs);
-        self.tree.set_xattrs(node, set);
+        let set = self
+            .tree
+            .xattr_set(xattrs)
+            .expect("each has a name of its own");
+        self.tree
+            .set_xattrs(node, set)
+            .expect("it is the tree's own");
     }
 }
 

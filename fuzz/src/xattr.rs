@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
-use mke4fs::ondisk::xattr::{
+use mke4fs::raw::ondisk::xattr::{
     StoredXattr, Value, XattrEntry, block_checksum, block_size_needed, ibody_size, parse_block,
     parse_ibody, prefix, render_block, render_ibody, seal_block, split_name,
 };

@@ -10,9 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::stream::Built;
-use super::{
-    Builder, Contents, Decided, Found, Known, Sparse, Wanted, Warning, end_bytes, known, of_layout,
-};
+use super::{Builder, Contents, Decided, Found, Known, Sparse, Wanted, end_bytes, known};
 use crate::cancel::Cancel;
 use crate::emit::{self, Begun, EmitError, Writing};
 use crate::error::Error;
@@ -23,6 +21,7 @@ use crate::sink::Sink;
 use crate::source::EarlyContents;
 use crate::summary::Summary;
 use crate::tree::Content;
+use crate::warning::Warning;
 
 /// An image whose settings are known but for the number of inodes, and whose tree is still to come.
 pub(super) struct Early {
@@ -62,14 +61,15 @@ impl Early {
 
     /// The image that `builder` makes; the builder again where it cannot be guessed what that is.
     pub(super) fn new(builder: Builder) -> Result<Result<Self, Builder>, Error> {
-        let small = builder.options.resolve(&builder.host)?;
+        let environment = builder.world();
+        let small = builder.options.resolve(&environment)?;
         if !Arrivals::foretell(&small.settings) || small.settings.journal_device.is_some() {
             return Ok(Err(builder));
         }
         let small_geometry = Geometry::new(&small.settings)?;
         let mut size_bytes = most_bytes(&small.settings, &small_geometry);
         let mut guess = (small, small_geometry);
-        if let Some(large) = large(&builder) {
+        if let Some(large) = large(&builder, &environment) {
             size_bytes = size_bytes.max(most_bytes(&large.0.settings, &large.1));
             guess = large;
         }
@@ -80,14 +80,14 @@ impl Early {
         let warnings = resolved.warnings.into_iter().map(Warning::Options);
         Ok(Ok(Self {
             options: builder.options,
-            host: builder.host,
+            host: environment,
             settings: resolved.settings,
             geometry,
             arrivals,
             size_bytes,
             warnings: warnings.collect(),
             wanted: builder.wanted,
-            cancel: builder.cancel,
+            cancel: builder.run.cancel,
         }))
     }
 
@@ -138,7 +138,7 @@ impl Early {
             )?;
         }
         warnings.extend(remark);
-        warnings.extend(of_layout(&layout));
+        warnings.extend(Warning::of_layout(&layout));
         Ok(Built {
             summary: Summary::new(&resolved.settings, &layout, &tree),
             settings: resolved.settings,
@@ -149,11 +149,11 @@ impl Early {
 }
 
 /// What large blocks make of the filesystem, where they are wished for and it can have them.
-fn large(builder: &Builder) -> Option<(Resolved, Geometry)> {
-    let options = builder.options.with_large_blocks(&builder.host)?;
-    let resolved = options.resolve(&builder.host).ok()?;
+fn large(builder: &Builder, host: &Environment) -> Option<(Resolved, Geometry)> {
+    let options = builder.options.with_large_blocks(host)?;
+    let resolved = options.resolve(host).ok()?;
     let geometry = Geometry::new(&resolved.settings).ok()?;
-    let loses_journal = known::loses_journal(&geometry, &builder.options, &builder.host);
+    let loses_journal = known::loses_journal(&geometry, &builder.options, host);
     (!loses_journal).then_some((resolved, geometry))
 }
 

@@ -3,22 +3,14 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::{Sparse, Warning, sparse};
+use super::{Sparse, sparse};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutError};
 use crate::options::{Environment, Options, Resolved};
 use crate::plan;
 use crate::tree::Tree;
-
-/// Why blocks are smaller than is wished for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoLargeBlocks {
-    /// The content would not fit.
-    Content,
-    /// The journal would not.
-    Journal,
-}
+use crate::warning::{NoLargeBlocks, Warning};
 
 /// A filesystem of a size that is asked for.
 pub(super) struct Known<'a> {

@@ -16,7 +16,8 @@ use crate::geometry::Geometry;
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{
-    Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Kind, NodeId, Tree,
+    Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Kind, NodeId,
+    Tree,
 };
 
 /// Which blocks of zeros become holes, in the words of cp.
@@ -148,7 +149,8 @@ struct Search<'a> {
 impl Search<'_> {
     /// What of `content` is data once its blocks of zeros are holes, if that is less than before.
     fn data_of(&mut self, content: &Content) -> Result<Option<DataRanges>, EmitError> {
-        if content.data_ranges().next().is_none() {
+        let is_read_once = content.source.access(content.key) == Access::Once;
+        if content.data_ranges().next().is_none() || is_read_once {
             return Ok(None);
         }
         let unread = |error| unreadable(content, error);
@@ -249,6 +251,10 @@ struct FilledReader<'a> {
 }
 
 impl ContentSource for Filled {
+    fn access(&self, _key: ContentKey) -> Access {
+        self.0.source.access(self.0.key)
+    }
+
     fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         Ok(Box::new(FilledReader {
             content: &self.0,

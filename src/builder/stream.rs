@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::early::Early;
-use super::{Builder, Contents, Found, Plan, Wanted, Warning, end_bytes, of_layout};
+use super::{Builder, Contents, Found, Plan, Wanted, end_bytes};
 use crate::cancel::Cancel;
 use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
@@ -21,6 +21,7 @@ use crate::source::ContentStore;
 use crate::summary::Summary;
 use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
 use crate::units::Run;
+use crate::warning::Warning;
 
 /// An image decided as far as that goes before its first byte is written.
 #[derive(Debug)]
@@ -66,6 +67,14 @@ pub struct Built {
 }
 
 impl Built {
+    /// What was made, with all that is to be known of it.
+    pub(super) fn into_summary(self) -> Summary {
+        let mut summary = self.summary;
+        let warnings = self.warnings.into_iter().filter(Warning::is_warning);
+        summary.warnings.extend(warnings);
+        summary
+    }
+
     /// Where the image ends in its sink, in bytes.
     pub fn end_bytes(&self) -> u64 {
         end_bytes(&self.settings, &self.geometry)
@@ -82,7 +91,8 @@ impl Ready {
     }
 
     pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
-        let resolved = builder.options.resolve(&builder.host)?;
+        let environment = builder.world();
+        let resolved = builder.options.resolve(&environment)?;
         let geometry = Geometry::new(&resolved.settings)?;
         let arrivals = Arrivals::new(&resolved.settings, &geometry)?;
         Ok(Self(Way::Streaming(Box::new(Streaming {
@@ -95,7 +105,7 @@ impl Ready {
                 .map(Warning::Options)
                 .collect(),
             wanted: builder.wanted,
-            cancel: builder.cancel,
+            cancel: builder.run.cancel,
         }))))
     }
 
@@ -178,19 +188,19 @@ impl Ready {
             image: sink,
             journal: None,
         };
-        self.write_to(sinks, writing)
+        self.write_sinks(sinks, writing)
     }
 
     /// Writes the image, and lists it on the device of its journal; of a stream, it cannot have one.
     ///
     /// # Errors
     /// As those of [`write`](Self::write); and where the journal is not the one looked at.
-    pub fn write_to(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
+    pub fn write_sinks(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
             Way::Streaming(streaming) => streaming.write(sinks.image, writing),
             Way::Early(early) => early.write(sinks.image, writing),
             Way::Planned(plan) => {
-                plan.write_to(sinks, writing)?;
+                plan.write_sinks(sinks, writing)?;
                 Ok(Built {
                     summary: plan.summary(),
                     settings: plan.settings,
@@ -232,7 +242,7 @@ impl Streaming {
         let layout = Layout::new(&settings, geometry, &tree)?;
         begun.finish(&layout, &tree, emit::Early::told(used))?;
         let mut warnings = warnings;
-        warnings.extend(of_layout(&layout));
+        warnings.extend(Warning::of_layout(&layout));
         Ok(Built {
             summary: Summary::new(&settings, &layout, &tree),
             settings,

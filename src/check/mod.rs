@@ -1,7 +1,7 @@
 //! Given an image, says what is wrong in its filesystem; never writes, and never asks how it was made.
 //!
 //! It judges what [`read`](crate::read) finds in the bytes, and knows nothing of
-//! [`layout`](crate::layout) or [`emit`](crate::emit). What it takes for wrong is what e2fsck would
+//! [`layout`](crate::raw::layout) or [`emit`](crate::raw::emit). What it takes for wrong is what e2fsck would
 //! mend, and more: fields in which copies differ, hash trees whose names would not be found, values
 //! whose hashes are not theirs.
 //!
@@ -69,12 +69,17 @@ impl Default for CheckOptions {
     }
 }
 
-/// Checks the filesystem in `image`.
-pub fn check<I: ReadAt + ?Sized>(image: &I, options: &CheckOptions) -> Report {
+/// Checks the filesystem that `image` begins with.
+pub fn check<I: ReadAt + ?Sized>(image: &I) -> Report {
+    check_with(image, &CheckOptions::default())
+}
+
+/// Checks the filesystem in `image` as `options` say.
+pub fn check_with<I: ReadAt + ?Sized>(image: &I, options: &CheckOptions) -> Report {
     check_all(&image, options)
 }
 
-/// Checks the filesystem in `image`, as [`check`] does, unless somebody asks to stop.
+/// Checks the filesystem in `image`, as [`check_with`] does, unless somebody asks to stop.
 ///
 /// # Errors
 /// Soon after somebody asked to stop.

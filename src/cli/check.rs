@@ -4,10 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::json::Object;
 use super::request::Request;
 use super::{Failed, tell_surely, warn};
-use crate::check::{CheckOptions, Finding, ImageFile, Report, check};
+use crate::check::{CheckOptions, Finding, ImageFile, Report, check_with};
+use crate::json::Object;
 use crate::options::number;
 use crate::source::Readable;
 use crate::sys;
@@ -62,7 +62,7 @@ pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, 
             return fail(request, &text);
         }
     };
-    let report = check(&file, &options);
+    let report = check_with(&file, &options);
     let form = Form::asked(request.json, request.quiet);
     if let Err(error) = tell_surely(&told(image, &report, form)) {
         let text = format!("cannot say what was found: {}", sys::reason(&error));

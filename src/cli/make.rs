@@ -8,6 +8,7 @@ use std::thread;
 
 use super::request::{Manner, Request, SizeWish};
 use super::sources::{Named, SPOOL_DIRECTORY, Wishes};
+use crate::builder::{Builder, Built, Plan, Ready};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
@@ -15,7 +16,7 @@ use crate::sink::{IfBusy, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
-use crate::{Builder, Built, Error, Fit, Plan, Ready, Warning};
+use crate::{Error, Fit, Warning};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declined => f.write_str("nothing was written"),
-            Self::Error(error) => error.fmt(f),
+            Self::Error(error) => write!(f, "{error:#}"),
             Self::Held(text) => f.write_str(text),
             Self::Io(error) => error.fmt(f),
             Self::TooShortToRescue { needed } => write!(
@@ -118,7 +119,8 @@ pub(super) fn prepare(
     settings: &Settings,
 ) -> Result<Prepared, Failure> {
     let fit = fit(request, &options, host);
-    let mut builder = Builder::new(options, host.clone())
+    let mut builder = Builder::from_options(options)
+        .environment(host.clone())
         .keep_root(request.keep_root)
         .sparse(request.sparse);
     let patterns =
@@ -153,7 +155,9 @@ pub(super) fn without_content(
     options: Options,
     host: &Environment,
 ) -> Result<Plan, Failure> {
-    let builder = Builder::new(options, host.clone()).keep_root(request.keep_root);
+    let builder = Builder::from_options(options)
+        .environment(host.clone())
+        .keep_root(request.keep_root);
     Ok(builder.plan()?)
 }
 
@@ -408,7 +412,7 @@ fn write_until(
             sink
         }),
     };
-    let written = ready.write_to(sinks, &writing).map_err(Failure::from);
+    let written = ready.write_sinks(sinks, &writing).map_err(Failure::from);
     let ended = written.and_then(|built| {
         if let Some(undo) = &undo {
             undo.finish(draft.file())?;

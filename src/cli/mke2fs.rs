@@ -495,7 +495,7 @@ impl Command {
         let Failure::Error(error) = &failure else {
             return self.fail(&failure.to_string());
         };
-        match error.kind() {
+        match error.room() {
             Kind::Settings(error) => {
                 say(words::refusal(error.refusal(), self.names()));
                 Err(Failed)

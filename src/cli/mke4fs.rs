@@ -16,7 +16,6 @@ use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{Fault, flags};
-use super::json::Object;
 use super::make::{self, Failure, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::stream::painted;
@@ -24,6 +23,7 @@ use super::{
     Failed, check, help, inputs, journal, overwrite, tell_surely, undo, verbs, warn, words,
 };
 use crate::geometry::Geometry;
+use crate::json::Object;
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::sink::{Output, Undo};
 use crate::source::Readable;
@@ -276,7 +276,6 @@ impl Run {
         let made = Made {
             path: &self.output,
             dry_run: true,
-            settings: &plan.settings,
             geometry: &plan.layout.geometry,
             summary: &plan.summary(),
             took: self.begun.elapsed(),
@@ -329,7 +328,6 @@ impl Run {
         let made = Made {
             path: &self.output,
             dry_run: false,
-            settings: &built.settings,
             geometry: &built.geometry,
             summary: &built.summary,
             took: self.begun.elapsed(),
@@ -432,7 +430,6 @@ fn bytes_at_stake(settings: &Settings, fits: bool) -> Option<Range<u64>> {
 struct Made<'a> {
     path: &'a Path,
     dry_run: bool,
-    settings: &'a Settings,
     geometry: &'a Geometry,
     summary: &'a Summary,
     took: Duration,
@@ -440,7 +437,7 @@ struct Made<'a> {
 
 impl Made<'_> {
     fn uuid(&self) -> String {
-        uuid::Uuid::from_bytes(self.summary.uuid).to_string()
+        self.summary.uuid_text()
     }
 
     fn text(&self) -> String {
@@ -494,36 +491,12 @@ impl Made<'_> {
 
     fn json(&self) -> String {
         let summary = self.summary;
-        let features = summary.features.iter().map(|feature| feature.name());
         let mut object = Object::new();
         object
             .bytes("path", self.path.as_os_str().as_encoded_bytes())
-            .truth("dry_run", self.dry_run)
-            .text("type", summary.fs_type())
-            .text("uuid", &self.uuid())
-            .bytes("label", &summary.label)
-            .number("size_bytes", summary.size_bytes)
-            .number("offset_bytes", self.settings.offset_bytes)
-            .number("block_size", summary.block_size.into())
-            .number("inode_size", summary.inode_size.into())
-            .number("blocks", summary.blocks_count)
-            .number("blocks_used", summary.blocks_count - summary.free_blocks)
-            .number("blocks_free", summary.free_blocks)
-            .number("blocks_reserved", summary.reserved_blocks)
-            .number("inodes", summary.inodes_count.into())
-            .number(
-                "inodes_used",
-                u64::from(summary.inodes_count - summary.free_inodes),
-            )
-            .number("inodes_free", summary.free_inodes.into())
-            .number("journal_blocks", summary.journal_blocks.into())
-            .number("files", summary.nodes.files)
-            .number("directories", summary.nodes.directories)
-            .number("symlinks", summary.nodes.symlinks)
-            .number("special", summary.nodes.special)
-            .number("file_bytes", summary.nodes.file_bytes)
-            .texts("features", features)
-            .seconds("seconds", self.took);
+            .truth("dry_run", self.dry_run);
+        summary.put(&mut object);
+        object.seconds("seconds", self.took);
         object.finish()
     }
 }

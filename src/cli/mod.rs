@@ -12,7 +12,6 @@ mod help;
 mod images;
 mod inputs;
 mod journal;
-mod json;
 mod location;
 mod make;
 mod mke2fs;

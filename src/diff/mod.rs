@@ -9,8 +9,8 @@
 //! use mke4fs::tree::{Content, Metadata, NodeId, Tree};
 //!
 //! let tree = |text: &'static [u8]| {
-//!     let mut tree = Tree::new(Metadata::default());
-//!     tree.file(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
+//!     let mut tree = Tree::with_root(Metadata::default());
+//!     tree.file_at(NodeId::ROOT, b"motd", Metadata::default(), Content::from_bytes(text))?;
 //!     tree.finish()?;
 //!     Ok::<Tree, mke4fs::tree::TreeError>(tree)
 //! };

@@ -1,14 +1,17 @@
 //! Given claims in ascending order, cuts them into batches and renders those; never a superblock.
 
+use super::readers::{Readers, Wanted, unreadable};
 use super::{EmitError, Image, Out};
 use crate::feature::Feature;
 use crate::layout::directory::{Directory, DirectoryPlan};
 use crate::layout::{Claim, HugeDirectory, NoEntries, Owner, StoredXattr};
 use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
-use crate::tree::{Content, ContentReader, Kind, NodeId};
+use crate::tree::{Access, Content, Kind, NodeId};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use bytemuck::bytes_of;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How many bytes a batch holds, about.
 pub(super) const BATCH_BYTES: u64 = 512 << 10;
@@ -21,7 +24,14 @@ const COPIED_BYTES: usize = 64 << 10;
 pub(super) struct Batch {
     /// The batch's place in the image's order.
     pub(super) number: u64,
-    pieces: Vec<Claim>,
+    pieces: Vec<Piece>,
+}
+
+/// A claim, or a part of one.
+struct Piece {
+    claim: Claim,
+    /// Of a file that is read in order, which of its pieces it is.
+    turn: u64,
 }
 
 /// The batches of an image, in ascending order of blocks.
@@ -29,9 +39,13 @@ pub(super) struct Batch {
 pub(super) struct Batches<'a> {
     image: &'a Image<'a>,
     number: u64,
+    /// The claims in the order in which they are dealt, where that is not the ledger's.
+    order: Option<Arc<[usize]>>,
     /// The next claim, and how many of its blocks were dealt already.
     claim: usize,
     dealt: u64,
+    /// How many pieces were dealt of each file that is read in order.
+    turns: HashMap<NodeId, u64>,
 }
 
 impl<'a> Batches<'a> {
@@ -39,15 +53,21 @@ impl<'a> Batches<'a> {
         Self {
             image,
             number: 0,
+            order: image.order_of_claims(),
             claim: 0,
             dealt: 0,
+            turns: HashMap::new(),
         }
     }
 
     /// The next piece of at most `most` blocks that has bytes of its own.
-    fn piece(&mut self, most: u64) -> Option<Claim> {
+    fn piece(&mut self, most: u64) -> Option<Piece> {
         loop {
-            let claim = self.image.layout.ledger.claims().get(self.claim)?;
+            let at = match &self.order {
+                Some(order) => *order.get(self.claim)?,
+                None => self.claim,
+            };
+            let claim = self.image.layout.ledger.claims().get(at)?;
             let blocks = if self.image.is_in_place(claim) {
                 0
             } else {
@@ -64,8 +84,78 @@ impl<'a> Batches<'a> {
             self.dealt += len;
             // None would end the image here, and nobody would say so.
             let piece = Claim::new(run, owner);
-            return Some(piece.expect("a piece is no longer than its claim"));
+            let claim = piece.expect("a piece is no longer than its claim");
+            let turn = self.turn(&claim);
+            return Some(Piece { claim, turn });
         }
+    }
+
+    /// Which of the pieces of its file `piece` is, where they are read in order: those without data count
+    /// for nothing.
+    fn turn(&mut self, piece: &Claim) -> u64 {
+        let Owner::File(node, logical) = piece.owner else {
+            return 0;
+        };
+        let Some(content) = self.image.read_in_order(node) else {
+            return 0;
+        };
+        let range = self.image.bytes_of(logical, piece.run().len);
+        if content.data_in(range).next().is_none() {
+            return 0;
+        }
+        let next = self.turns.entry(node).or_default();
+        *next += 1;
+        *next - 1
+    }
+}
+
+impl Image<'_> {
+    /// What the file `node` holds, if that is read in order.
+    fn read_in_order(&self, node: NodeId) -> Option<&Content> {
+        match &self.tree.node(node).kind {
+            Kind::File(content) => {
+                let access = content.source.access(content.key);
+                (access != Access::Anywhere).then_some(content)
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes of a file in `blocks` blocks from `logical` on.
+    fn bytes_of(&self, logical: LogicalBlock, blocks: u64) -> Range<u64> {
+        let block_bytes = self.layout.geometry.block_size.bytes_u64();
+        let start = u64::from(logical.get()) * block_bytes;
+        start..start.saturating_add(blocks * block_bytes)
+    }
+
+    /// The claims in the order of files that are read in order, where one of them lies in the image in
+    /// another: all of it then comes where its first block is.
+    fn order_of_claims(&self) -> Option<Arc<[usize]>> {
+        let claims = self.layout.ledger.claims();
+        let mut files: HashMap<NodeId, (usize, LogicalBlock)> = HashMap::new();
+        let mut descends = false;
+        for (at, claim) in claims.iter().enumerate() {
+            if let Owner::File(node, logical) = claim.owner
+                && self.read_in_order(node).is_some()
+            {
+                let (_, last) = files.entry(node).or_insert((at, logical));
+                descends |= *last > logical;
+                *last = logical;
+            }
+        }
+        if !descends {
+            return None;
+        }
+        let place = |at: &usize| match claims[*at].owner {
+            Owner::File(node, logical) => match files.get(&node) {
+                Some((first, _)) => (*first, logical),
+                None => (*at, logical),
+            },
+            _ => (*at, LogicalBlock::new(0)),
+        };
+        let mut order: Vec<usize> = (0..claims.len()).collect();
+        order.sort_by_key(place);
+        Some(order.into())
     }
 }
 
@@ -80,7 +170,7 @@ impl Iterator for Batches<'_> {
             let Some(piece) = self.piece(most - blocks) else {
                 break;
             };
-            blocks += piece.run().len;
+            blocks += piece.claim.run().len;
             pieces.push(piece);
         }
         let number = self.number;
@@ -132,10 +222,25 @@ fn further(owner: Owner, count: u64) -> Owner {
 /// Room for the bytes of a batch, kept by a thread from one batch to the next: fresh memory costs the
 /// kernel as much as reading a small file does.
 #[derive(Default)]
-pub(super) struct Buffer {
+struct Buffer {
     /// As long as the longest batch so far; what lies behind `filled` is left over.
     bytes: Vec<u8>,
     filled: usize,
+}
+
+/// What a thread keeps from one batch to the next.
+pub(super) struct Worker<'r, 'a> {
+    buffer: Buffer,
+    readers: &'r Readers<'a>,
+}
+
+impl<'r, 'a> Worker<'r, 'a> {
+    pub(super) fn new(readers: &'r Readers<'a>) -> Self {
+        Self {
+            buffer: Buffer::default(),
+            readers,
+        }
+    }
 }
 
 /// Rendered bytes of neighbouring blocks, and where they go.
@@ -144,42 +249,37 @@ struct Pending<'b> {
     buffer: &'b mut Buffer,
 }
 
-/// The file being read.
-struct OpenFile<'a> {
-    node: NodeId,
-    content: &'a Content,
-    reader: Box<dyn ContentReader + 'a>,
-}
-
 /// A batch while it is rendered: neighbouring blocks gather and are written at once.
-struct Writer<'a> {
+struct Writer<'r, 'a> {
     image: &'a Image<'a>,
-    out: &'a Out<'a>,
-    pending: Pending<'a>,
-    open: Option<OpenFile<'a>>,
+    readers: &'r Readers<'a>,
+    batch: u64,
+    out: &'r Out<'r>,
+    pending: Pending<'r>,
     written: u64,
 }
 
 impl Image<'_> {
-    /// Renders `batch` in `buffer` and writes it, and gives the bytes written.
-    pub(super) fn write_batch(
-        &self,
+    /// Renders `batch` and writes it, and gives the bytes written.
+    pub(super) fn write_batch<'a>(
+        &'a self,
         batch: &Batch,
         out: &Out<'_>,
-        buffer: &mut Buffer,
+        worker: &mut Worker<'_, 'a>,
     ) -> Result<u64, EmitError> {
+        let Worker { buffer, readers } = worker;
         buffer.filled = 0;
         let mut writer = Writer {
             image: self,
+            readers,
+            batch: batch.number,
             out,
             pending: Pending { offset: 0, buffer },
-            open: None,
             written: 0,
         };
         for piece in &batch.pieces {
             writer.piece(piece)?;
         }
-        writer.close()?;
         writer.flush()?;
         Ok(writer.written)
     }
@@ -431,8 +531,8 @@ impl Image<'_> {
     }
 }
 
-impl<'a> Writer<'a> {
-    fn piece(&mut self, piece: &Claim) -> Result<(), EmitError> {
+impl Writer<'_, '_> {
+    fn piece(&mut self, Piece { claim: piece, turn }: &Piece) -> Result<(), EmitError> {
         let offset = self.out.offset(piece.run().start);
         if let Owner::Superblock(group) = piece.owner {
             // Only the structure is written; the rest of its block is left as it was.
@@ -453,7 +553,12 @@ impl<'a> Writer<'a> {
         }
         let bytes = self.room(offset, length)?;
         if let Owner::File(node, logical) = piece.owner {
-            return self.read(node, logical, bytes);
+            return self.read(
+                node,
+                self.image.bytes_of(logical, piece.run().len),
+                *turn,
+                bytes,
+            );
         }
         let block_bytes = usize::try_from(self.out.block_bytes).expect("fits memory");
         let image = self.image;
@@ -506,48 +611,27 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Reads a file's blocks from `logical` on into `bytes` of what is pending.
+    /// Reads `range` of a file into `bytes` of what is pending.
     fn read(
         &mut self,
         node: NodeId,
-        logical: LogicalBlock,
+        range: Range<u64>,
+        turn: u64,
         bytes: Range<usize>,
     ) -> Result<(), EmitError> {
-        if self.open.as_ref().is_none_or(|open| open.node != node) {
-            self.close()?;
-            self.open = self.image.open(node)?;
-        }
-        let wanted = &mut self.pending.buffer.bytes[bytes];
-        let Some(open) = &mut self.open else {
-            wanted.fill(0);
+        let buffer = &mut self.pending.buffer.bytes[bytes];
+        let Kind::File(content) = &self.image.tree.node(node).kind else {
+            buffer.fill(0);
             return Ok(());
         };
-        let start = u64::from(logical.get()) * self.out.block_bytes;
-        let end = start.saturating_add(u64::try_from(wanted.len()).unwrap_or(u64::MAX));
-        let mut done = 0;
-        // The rest of a block that data begins or ends in is a hole: it is zero, whatever the source
-        // has there.
-        for data in open.content.data_in(start..end) {
-            let within = |place: u64| usize::try_from(place - start).expect("within a slice");
-            let (from, to) = (within(data.start), within(data.end));
-            wanted[done..from].fill(0);
-            open.reader
-                .read_exact_at(data.start, &mut wanted[from..to])
-                .map_err(|error| unreadable(open.content, error))?;
-            done = to;
-        }
-        wanted[done..].fill(0);
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), EmitError> {
-        match self.open.take() {
-            Some(mut open) => open
-                .reader
-                .finish()
-                .map_err(|error| unreadable(open.content, error)),
-            None => Ok(()),
-        }
+        let wanted = Wanted {
+            node,
+            content,
+            range,
+            turn,
+            batch: self.batch,
+        };
+        self.readers.read(&wanted, buffer)
     }
 }
 
@@ -568,28 +652,5 @@ impl<'a> Image<'a> {
         }
         reader.finish().map_err(failed)?;
         Ok(bytes)
-    }
-
-    fn open(&self, node: NodeId) -> Result<Option<OpenFile<'a>>, EmitError> {
-        let Kind::File(content) = &self.tree.node(node).kind else {
-            return Ok(None);
-        };
-        let reader = content
-            .source
-            .open(content.key)
-            .map_err(|error| unreadable(content, error))?;
-        Ok(Some(OpenFile {
-            node,
-            content,
-            reader,
-        }))
-    }
-}
-
-/// What could not be read of `content`.
-pub(crate) fn unreadable(content: &Content, error: std::io::Error) -> EmitError {
-    EmitError::Content {
-        name: content.source.describe(content.key),
-        error,
     }
 }

@@ -11,6 +11,7 @@ mod early;
 mod inodes;
 mod journal_device;
 mod metadata;
+mod readers;
 mod stale;
 
 use std::fmt;
@@ -33,10 +34,11 @@ use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Run};
 pub use arriving::{ArrivalError, Arriving};
-pub(crate) use batch::unreadable;
-use batch::{Batch, Batches, Buffer};
+use batch::{Batch, Batches, Worker};
 pub use early::Early;
 use journal_device::Listing;
+use readers::Readers;
+pub(crate) use readers::unreadable;
 
 /// How many batches of nothing but metadata are worth a thread.
 const METADATA_OF_THREAD: usize = 64;
@@ -56,6 +58,21 @@ pub struct Writing<'a> {
     /// written, and all but the new one is there before that is, so that not even a power cut leaves
     /// one that leads to nothing.
     pub sync: bool,
+}
+
+/// Nobody asks to stop.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Default for Writing<'_> {
+    /// By one thread, to the end, without waiting for the storage.
+    fn default() -> Self {
+        Self {
+            threads: NonZero::<usize>::MIN,
+            progress: &|_| {},
+            cancel: &NEVER,
+            sync: false,
+        }
+    }
 }
 
 impl fmt::Debug for Writing<'_> {
@@ -100,26 +117,33 @@ pub enum EmitError {
     Cancelled,
 }
 
-impl fmt::Display for EmitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl EmitError {
+    /// Says what is wrong, but for its cause.
+    pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SinkTooSmall { size, needed } => {
                 write!(f, "the output holds {size} bytes; the image needs {needed}")
             }
-            Self::Sink {
-                doing,
-                offset,
-                error,
-            } => write!(f, "{doing} at byte {offset} of the output failed: {error}"),
-            Self::Content { name, error } => {
-                write!(f, "cannot read {}: {error}", name.escape_ascii())
+            Self::Sink { doing, offset, .. } => {
+                write!(f, "{doing} at byte {offset} of the output failed")
             }
+            Self::Content { name, .. } => write!(f, "cannot read {}", name.escape_ascii()),
             Self::QuotaInUse => f.write_str(
                 "the old filesystem's quota inodes are in use; its superblocks can be made without \
                  the quota feature, and tune2fs can add it once e2fsck is done",
             ),
             Self::Journal(reason) => f.write_str(reason),
             Self::Cancelled => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f)?;
+        match self {
+            Self::Sink { error, .. } | Self::Content { error, .. } => write!(f, ": {error}"),
+            _ => Ok(()),
         }
     }
 }
@@ -152,6 +176,14 @@ pub fn emit(
         journal: None,
     };
     emit_to(settings, layout, tree, sinks, writing)
+}
+
+/// How many bytes writing the image of `layout` takes, about: no fewer than [`Writing::progress`] is told.
+pub(crate) fn bytes_to_write(settings: &Settings, layout: &Layout, tree: &Tree) -> u64 {
+    let image = Image::new((settings, Storage::OldData), layout, tree, Early::default());
+    let claims = layout.ledger.claims().iter();
+    let blocks: u64 = claims.map(|claim| image.blocks_to_write(claim)).sum();
+    blocks * layout.geometry.block_size.bytes_u64()
 }
 
 /// Where an image goes.
@@ -295,6 +327,11 @@ impl<'a> Begun<'a> {
         } else {
             image.zero_stale(self.storage, out)?
         }
+        let primary = image.superblock(Group::new(0));
+        if out.sink.is_in_order() {
+            out.write(superblock::OFFSET, bytes_of(&primary))?;
+            return image.write_batches(out, writing);
+        }
         image.write_batches(out, writing)?;
         out.sync(writing)?;
         // The last moment at which a wish to stop can be heard.
@@ -304,7 +341,6 @@ impl<'a> Begun<'a> {
         if let Some(listing) = &self.listing {
             listing.write(writing)?;
         }
-        let primary = image.superblock(Group::new(0));
         let written = out
             .write(superblock::OFFSET, bytes_of(&primary))
             .and_then(|()| out.sync(writing));
@@ -583,19 +619,25 @@ impl<'a> Image<'a> {
             1
         };
         let useful = batches.clone().take(most * each).count().div_ceil(each);
+        // An image in order has one writer.
+        let useful = if out.sink.is_in_order() { 1 } else { useful };
         let batches = Mutex::new(batches);
-        let failure = Failure::default();
+        let (failure, readers) = (Failure::default(), Readers::default());
+        let fail = |number, error| {
+            failure.report(number, error);
+            readers.abort(number);
+        };
         let work = || {
-            let mut buffer = Buffer::default();
+            let mut worker = Worker::new(&readers);
             while let Some(batch) = next(&batches, &failure) {
                 let number = batch.number;
                 if writing.cancel.load(Ordering::Relaxed) {
-                    failure.report(number, EmitError::Cancelled);
+                    fail(number, EmitError::Cancelled);
                     return;
                 }
-                match self.write_batch(&batch, out, &mut buffer) {
+                match self.write_batch(&batch, out, &mut worker) {
                     Ok(bytes) => (writing.progress)(bytes),
-                    Err(error) => failure.report(number, error),
+                    Err(error) => fail(number, error),
                 }
             }
         };

@@ -25,7 +25,7 @@
 //! #     use std::{num::NonZero, sync::atomic::AtomicBool};
 //! #     let mut options = Options::new();
 //! #     options.size(Size::Kibibytes(8 << 10));
-//! #     let plan = Builder::new(options, mke4fs::options::Environment::detect()).plan()?;
+//! #     let plan = Builder::from_options(options).environment(mke4fs::options::Environment::detect()).plan()?;
 //! #     let memory = Memory::new(plan.size_bytes());
 //! #     let cancel = AtomicBool::new(false);
 //! #     let threads = NonZero::<usize>::MIN;

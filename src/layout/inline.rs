@@ -199,10 +199,10 @@ mod tests {
     use crate::tree::{Content, Metadata, NodeId, Special, Tree};
 
     fn file(bytes: usize) -> Node {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let content = Content::from_bytes(vec![1; bytes]);
         let id = tree
-            .file(NodeId::ROOT, b"f", Metadata::default(), content)
+            .file_at(NodeId::ROOT, b"f", Metadata::default(), content)
             .expect("the name is fine");
         tree.node(id).clone()
     }
@@ -245,10 +245,10 @@ mod tests {
     #[test]
     fn entries_fill_the_head_first() {
         let tree = |lengths: &[u8]| -> Tree {
-            let mut tree = Tree::new(Metadata::default());
+            let mut tree = Tree::with_root(Metadata::default());
             for (byte, length) in (b'a'..).zip(lengths) {
                 let name = vec![byte; usize::from(*length)];
-                tree.special(NodeId::ROOT, &name, Metadata::default(), Special::Fifo)
+                tree.special_at(NodeId::ROOT, &name, Metadata::default(), Special::Fifo)
                     .expect("the names differ");
             }
             tree

@@ -32,9 +32,9 @@
 //! use std::num::NonZero;
 //! use std::sync::atomic::AtomicBool;
 //!
-//! use mke4fs::emit::{Writing, emit};
-//! use mke4fs::geometry::Geometry;
-//! use mke4fs::layout::Layout;
+//! use mke4fs::raw::emit::{Writing, emit};
+//! use mke4fs::raw::geometry::Geometry;
+//! use mke4fs::raw::layout::Layout;
 //! use mke4fs::options::{Environment, Options, Size};
 //! use mke4fs::sink::Memory;
 //! use mke4fs::tree::{Content, Metadata, NodeId, Tree};
@@ -49,11 +49,11 @@
 //!         .features(["^has_journal", "^has_journal,inline_data", "none"][usize::from(choice[1] / 3 % 3)]);
 //!     let settings = options.resolve(&Environment::fixed(1_700_000_000))?.settings;
 //!
-//!     let mut tree = Tree::new(Metadata::default());
+//!     let mut tree = Tree::with_root(Metadata::default());
 //!     for (number, bytes) in rest.chunks(300).enumerate() {
 //!         let name = number.to_string();
 //!         let content = Content::from_bytes(bytes);
-//!         tree.file(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)?;
+//!         tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)?;
 //!     }
 //!     tree.finish()?;
 //!

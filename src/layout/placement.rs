@@ -35,7 +35,7 @@ fn arrivals(
     geometry: &Geometry,
     mut ledger: Ledger,
 ) -> Result<Arrivals, LayoutError> {
-    let empty = Tree::new(Metadata::default());
+    let empty = Tree::with_root(Metadata::default());
     let draft = Draft::new(settings, geometry, &empty, &mut Vec::new())?;
     system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;
     Ok(Arrivals::outside(geometry, &ledger))

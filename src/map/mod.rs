@@ -14,7 +14,7 @@
 //! #     use mke4fs::{Builder, Fit, emit::Writing, options::{Environment, Options}, sink::Memory};
 //! #     use std::{num::NonZero, sync::atomic::AtomicBool};
 //! #     let source = mke4fs::source::dir::Directory::new("fixtures/read");
-//! #     let builder = Builder::new(Options::new(), Environment::detect()).source(source);
+//! #     let builder = Builder::from_options(Options::new()).environment(Environment::detect()).source(source);
 //! #     let plan = builder.fit(Fit::Auto).plan()?;
 //! #     let memory = Memory::new(plan.size_bytes());
 //! #     let cancel = AtomicBool::new(false);

@@ -146,11 +146,11 @@ struct Entry {
 /// header without entries.
 ///
 /// ```
-/// use mke4fs::ondisk::acl::to_disk;
+/// use mke4fs::raw::ondisk::acl::to_disk;
 ///
 /// let value = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x04\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
 /// assert_eq!(to_disk(value)?, b"\x01\0\0\0\x01\0\x06\0\x04\0\x04\0\x20\0\x04\0");
-/// # Ok::<(), mke4fs::ondisk::acl::AclError>(())
+/// # Ok::<(), mke4fs::raw::ondisk::acl::AclError>(())
 /// ```
 pub fn to_disk(value: &[u8]) -> Result<Vec<u8>, AclError> {
     let entries = value_entries(value)?;

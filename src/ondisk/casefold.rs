@@ -31,7 +31,7 @@ const TRAILING: u32 = 0x11a7;
 /// not UTF-8, and is only equal to itself.
 ///
 /// ```
-/// use mke4fs::ondisk::casefold::fold;
+/// use mke4fs::raw::ondisk::casefold::fold;
 ///
 /// assert_eq!(fold("STRASSE".as_bytes()), fold("straße".as_bytes()));
 /// assert_eq!(fold(b"\xff"), None);

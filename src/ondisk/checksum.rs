@@ -45,7 +45,7 @@ const CRC32_BE_TABLE: [u32; 256] = crc32_be_table();
 /// Continues the raw CRC-32C `register` over `bytes`.
 ///
 /// ```
-/// use mke4fs::ondisk::checksum::{INITIAL, crc32c};
+/// use mke4fs::raw::ondisk::checksum::{INITIAL, crc32c};
 ///
 /// // The check value of the published CRC-32C is the inverted register.
 /// assert_eq!(!crc32c(INITIAL, b"123456789"), 0xE306_9283);

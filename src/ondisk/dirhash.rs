@@ -127,7 +127,7 @@ impl DirHasher {
     /// The kernel does not hash `.` and `..`: their place in a directory is fixed.
     ///
     /// ```
-    /// use mke4fs::ondisk::dirhash::{DirHash, DirHasher, HashVersion, Signedness};
+    /// use mke4fs::raw::ondisk::dirhash::{DirHash, DirHasher, HashVersion, Signedness};
     ///
     /// let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, [0; 16]);
     /// assert_eq!(hasher.hash(b"a"), DirHash { major: 0xd5fa_7d7a, minor: 0xacb4_8187 });

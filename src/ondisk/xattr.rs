@@ -324,7 +324,7 @@ impl std::error::Error for XattrFault {}
 /// [`NAME_MAX`] bytes follow, or a byte is zero.
 ///
 /// ```
-/// use mke4fs::ondisk::xattr::split_name;
+/// use mke4fs::raw::ondisk::xattr::split_name;
 ///
 /// assert_eq!(split_name(b"security.capability"), Some((6, &b"capability"[..])));
 /// assert_eq!(split_name(b"system.posix_acl_access"), Some((2, &b""[..])));

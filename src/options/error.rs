@@ -30,6 +30,51 @@ impl SettingsError {
     }
 }
 
+impl SettingsError {
+    /// Which option is wrong, by the name it has for the command, and its value; empty where several
+    /// contradict each other, or where it is not the value that is wrong.
+    pub(crate) fn option(&self) -> (&str, String) {
+        match &*self.refusal {
+            Refusal::ConfUnreadable { path, .. } | Refusal::ConfSyntax { path, .. } => {
+                ("MKE2FS_CONFIG", path.clone())
+            }
+            Refusal::BlockSize(bytes) => ("-b", bytes.to_string()),
+            Refusal::BlockBelowSector { block_size, .. }
+            | Refusal::BlockAbovePage { block_size, .. } => ("-b", block_size.to_string()),
+            Refusal::LabelTooLong(bytes) => ("-L", format!("{bytes} bytes")),
+            Refusal::LastMountedTooLong(bytes) => ("-M", format!("{bytes} bytes")),
+            Refusal::ReservedPercent(percent) => ("-m", percent.to_string()),
+            Refusal::InodeRatio(bytes) => ("-i", bytes.to_string()),
+            Refusal::GroupsPerFlex(groups) => ("-G", groups.to_string()),
+            Refusal::BlocksPerGroup { asked, .. } => ("-g", asked.to_string()),
+            Refusal::ClusterSize(bytes) => ("-C", bytes.to_string()),
+            Refusal::InodeSize { asked, .. } => ("-I", asked.to_string()),
+            Refusal::TooManyInodes(inodes) => ("-N", inodes.to_string()),
+            Refusal::TypeUndefined(name) => ("-t", name.clone()),
+            Refusal::Features(text) => ("-O", text.clone()),
+            Refusal::UnknownOs(name) => ("-o", name.clone()),
+            Refusal::MountOptions(text) => ("default_mntopts", text.clone()),
+            Refusal::EncodingInConf(name) => ("encoding", name.clone()),
+            Refusal::EncodingFlagsInConf(text) => ("encoding_flags", text.clone()),
+            Refusal::ErrorsInConf(text) => ("errors", text.clone()),
+            Refusal::Above32Bits { blocks, .. } | Refusal::TooManyBlocks { blocks, .. } => {
+                ("SIZE", blocks.to_string())
+            }
+            Refusal::OffsetPastEnd { offset, .. } | Refusal::EndPastOffsets { offset, .. } => {
+                ("offset", offset.to_string())
+            }
+            Refusal::NoBlocks | Refusal::NoOutputAndNoSize | Refusal::OutputIsEmpty => {
+                ("SIZE", String::new())
+            }
+            Refusal::Extended { complaints, last } => match &complaints[..] {
+                [Complaint::Invalid { name, value }] => (name, value.clone()),
+                _ => ("-E", last.clone()),
+            },
+            _ => ("", String::new()),
+        }
+    }
+}
+
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.refusal.fmt(f)

@@ -23,7 +23,7 @@ pub use settings::{
     Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, RootOwner,
     Settings, UndoRule,
 };
-pub use size::Size;
+pub use size::{Size, SizeError};
 
 #[cfg(feature = "cli")]
 pub(crate) use {

@@ -3,6 +3,9 @@
 //! The units are those of e2fsprogs' `parse_num_blocks2`: `k`, `m`, `g` and `t` in either case and
 //! `s` for sectors of 512 bytes, after a number that C's `strtoull` reads with base 0.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// A length, in the unit it was given in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -14,6 +17,32 @@ pub enum Size {
     Sectors(u64),
     /// Bytes; what does not fill a block is left unused.
     Bytes(u64),
+}
+
+/// A text that is no size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeError(String);
+
+impl fmt::Display for SizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invalid size '{}': must be a number, with k, M, G, T or s behind it for a unit",
+            self.0.escape_default()
+        )
+    }
+}
+
+impl std::error::Error for SizeError {}
+
+impl FromStr for Size {
+    type Err = SizeError;
+
+    fn from_str(text: &str) -> Result<Self, SizeError> {
+        let starts = text.starts_with(|c: char| c.is_ascii_digit());
+        let size = starts.then(|| Self::parse(text)).flatten();
+        size.ok_or_else(|| SizeError(text.to_owned()))
+    }
 }
 
 impl Size {

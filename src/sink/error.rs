@@ -112,8 +112,9 @@ impl OpenError {
     }
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl OpenError {
+    /// Says what is wrong, but for its cause.
+    pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.cause {
             Cause::Mounted => write!(f, "{path} is mounted"),
@@ -140,7 +141,17 @@ impl fmt::Display for OpenError {
                 f,
                 "{path} is another user's, in a directory where anybody may put it; name another file"
             ),
-            Cause::Io(error) => write!(f, "cannot open {path} for writing: {error}"),
+            Cause::Io(_) => write!(f, "cannot open {path} for writing"),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f)?;
+        match &self.cause {
+            Cause::Io(error) => write!(f, ": {error}"),
+            _ => Ok(()),
         }
     }
 }

@@ -69,6 +69,25 @@ impl File {
         })
     }
 
+    /// The open `file`, a regular one or a block device, of whatever name.
+    ///
+    /// # Errors
+    /// Where the system says nothing of it.
+    pub fn from_open(file: fs::File) -> io::Result<Self> {
+        Self::new(file, PathBuf::from("the output"))
+    }
+
+    /// Grows a regular file to `size_bytes` if it is shorter.
+    ///
+    /// # Errors
+    /// Where it cannot be grown.
+    pub fn make_room(&mut self, size_bytes: u64) -> io::Result<()> {
+        if self.medium == Medium::Regular && size_bytes > self.size_bytes {
+            self.grow(size_bytes)?;
+        }
+        Ok(())
+    }
+
     /// The file's name, absolute.
     pub fn path(&self) -> &Path {
         &self.path

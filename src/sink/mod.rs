@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod image;
 mod memory;
+mod ordered;
 mod output;
 mod ranges;
 mod undo;
@@ -21,6 +22,7 @@ pub use error::{OpenError, Refusal};
 pub use file::File;
 pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;
+pub use ordered::{Ordered, Piece};
 pub use output::{Draft, IfBusy, ImageRange, Output};
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
 
@@ -28,8 +30,27 @@ use error::StorageError;
 
 /// Where an image goes: a file, a block device, memory, or a type of the program's own.
 ///
-/// Offsets are bytes from the sink's first byte. Several threads write at once, always to places
-/// that do not overlap.
+/// Offsets are bytes from the sink's first byte. What a sink sees of an image, whatever the number of
+/// threads:
+///
+/// - First the bytes 1024 to 4095 of the image are zeroed, by [`zero`](Self::zero), so that nothing mounts
+///   that is not finished. Then, where old content is to be discarded, all of it is
+///   [discarded](Self::discard), in steps of [`DISCARD_STEP_BYTES`].
+/// - Every other byte is written at most once, or zeroed at most once. What is neither reads as zeros in
+///   an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
+///   superblocks are written.
+/// - Several threads write and zero at a time, to places that do not overlap, in ascending order but for
+///   the pieces that are with another thread: about 512 KiB for each.
+/// - The superblock comes last, and nothing after it but [`sync`](Self::sync), which is called before and
+///   after it, and after the first zeroing, where a run waits for stable storage.
+/// - Bytes outside of the image are never touched. After an error nothing more is written, but that the
+///   place of the superblock is zeroed again if it was the superblock that failed.
+///
+/// A sink that [is in order](Self::is_in_order) sees all from one thread, in ascending order, the
+/// superblock in its place.
+///
+/// The bytes of an image depend on its options, sources, UUID, hash seed and clock alone, within one
+/// version of this crate; another version may place things elsewhere.
 pub trait Sink: Sync {
     /// How many bytes the sink holds; writing past them is an error.
     fn size_bytes(&self) -> u64;
@@ -58,6 +79,12 @@ pub trait Sink: Sync {
 
     /// Whether bytes that a [`discard`](Self::discard) took surely read as zeros.
     fn discard_zeroes(&self) -> bool;
+
+    /// Whether bytes have to come in ascending order, each once and from one thread. What is passed over
+    /// then reads as zeros. Only an image whose blocks are all decided beforehand can come so.
+    fn is_in_order(&self) -> bool {
+        false
+    }
 
     /// Reads `buffer` full from `offset`, as the storage is.
     ///
@@ -91,6 +118,10 @@ impl<S: Sink + ?Sized> Sink for &S {
 
     fn discard_zeroes(&self) -> bool {
         (**self).discard_zeroes()
+    }
+
+    fn is_in_order(&self) -> bool {
+        (**self).is_in_order()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

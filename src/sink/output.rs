@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 16;
 /// The bytes of an output that an image takes; what is before and behind them is another's.
 ///
 /// Only what decided an image gives one: [`Plan::range`](crate::Plan::range) and
-/// [`Ready::range`](crate::Ready::range).
+/// [`Ready::range`](crate::raw::Ready::range).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRange(Range<u64>);
 
@@ -72,7 +72,7 @@ pub enum IfBusy {
 ///
 /// let mut options = Options::new();
 /// options.size(Size::Kibibytes(1024));
-/// let plan = Builder::new(options, Environment::fixed(0)).plan()?;
+/// let plan = Builder::from_options(options).environment(Environment::fixed(0)).plan()?;
 ///
 /// let directory = tempfile::tempdir()?;
 /// let path = directory.path().join("new.img");
@@ -151,7 +151,7 @@ impl Output {
 
     /// Lets an abort of the process undo what was begun, as dropping it does.
     ///
-    /// It is for commands, after [`fail_on_abort`](crate::cancel::fail_on_abort), and for one output
+    /// It is for commands, after [`fail_on_abort`](crate::fail_on_abort), and for one output
     /// at a time.
     ///
     /// # Errors

@@ -215,7 +215,7 @@ impl Undo {
 
     /// Lets an abort of the process remove the file if dropping it would.
     ///
-    /// It is for commands, after [`fail_on_abort`](crate::cancel::fail_on_abort), and for one undo file
+    /// It is for commands, after [`fail_on_abort`](crate::fail_on_abort), and for one undo file
     /// at a time.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use super::place::{self, IfMissing, Spot};
 use super::rules::XattrFilter;
 use super::{Declared, Source, SourceError};
 use crate::cancel::Cancel;
+use crate::sys;
 use crate::tree::{Content, Kind, Metadata, NodeId, Special, Tree, TreeError, XattrSetId};
 use crate::units::Timestamp;
 
@@ -28,7 +29,7 @@ use crate::units::Timestamp;
 /// use mke4fs::source::copy::Copy;
 /// use mke4fs::tree::{Metadata, NodeId, Tree};
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// Copy::new("target/release/init", "/sbin/").declare(&mut tree, NodeId::ROOT)?;
 /// # Ok::<(), mke4fs::source::SourceError>(())
 /// ```
@@ -134,7 +135,7 @@ impl Copy {
         if there.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(self.other("that is there and no directory"));
         }
-        let node = tree.directory(parent, name, Metadata::default())?;
+        let node = tree.directory_at(parent, name, Metadata::default())?;
         let mut below = tree.path(node);
         below.remove(0);
         let mut directory = self
@@ -146,7 +147,7 @@ impl Copy {
         }
         let declared = directory.declare(tree, node)?;
         if let Some(metadata) = declared.root {
-            tree.set_metadata(node, metadata);
+            tree.replace_metadata(node, metadata);
         }
         Ok(Declared {
             root: None,
@@ -181,6 +182,16 @@ impl Copy {
 }
 
 impl Source for Copy {
+    fn for_output(&mut self, output: &Path) {
+        if let Some(output) = std::fs::metadata(output)
+            .ok()
+            .as_ref()
+            .and_then(sys::identity)
+        {
+            self.left_out = Some((output.device, output.inode));
+        }
+    }
+
     fn heed(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
@@ -250,7 +261,7 @@ fn alone(
         Some(above) if !above.as_os_str().is_empty() => above,
         _ => Path::new("."),
     };
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let declared = reading(above)
         .exclude(Patterns::all_but(name))
         .threads(NonZero::<usize>::MIN)
@@ -268,20 +279,20 @@ fn move_node(
     let metadata = node.metadata;
     let moved = match &node.kind {
         Kind::Directory(_) => return Err(TreeError::NotADirectory),
-        Kind::File(content) => tree.file(parent, name, metadata, content.clone())?,
-        Kind::Symlink(target) => tree.symlink(parent, name, metadata, target)?,
+        Kind::File(content) => tree.file_at(parent, name, metadata, content.clone())?,
+        Kind::Symlink(target) => tree.symlink_at(parent, name, metadata, target)?,
         Kind::CharDevice(device) => {
-            tree.special(parent, name, metadata, Special::CharDevice(*device))?
+            tree.special_at(parent, name, metadata, Special::CharDevice(*device))?
         }
         Kind::BlockDevice(device) => {
-            tree.special(parent, name, metadata, Special::BlockDevice(*device))?
+            tree.special_at(parent, name, metadata, Special::BlockDevice(*device))?
         }
-        Kind::Fifo => tree.special(parent, name, metadata, Special::Fifo)?,
-        Kind::Socket => tree.special(parent, name, metadata, Special::Socket)?,
+        Kind::Fifo => tree.special_at(parent, name, metadata, Special::Fifo)?,
+        Kind::Socket => tree.special_at(parent, name, metadata, Special::Socket)?,
     };
     if node.xattrs != XattrSetId::EMPTY {
-        let set = tree.xattr_set(from.xattrs(node.xattrs).to_vec());
-        tree.set_xattrs(moved, set);
+        let set = tree.intern_xattrs(from.xattrs(node.xattrs).to_vec());
+        tree.replace_xattrs(moved, set);
     }
     Ok(())
 }

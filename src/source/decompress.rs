@@ -145,20 +145,20 @@ impl Ignored {
 /// and counted in `ignored`; behind xz only zeros may stand, a multiple of four of them, and behind
 /// zstd nothing.
 pub fn uncompressed<'r>(
-    reader: impl Read + 'r,
+    reader: impl Read + Send + 'r,
     compression: Compression,
     ignored: &Ignored,
-) -> Box<dyn Read + 'r> {
+) -> Box<dyn Read + Send + 'r> {
     uncompressed_within(reader, compression, ignored, Memory::default())
 }
 
 /// As [`uncompressed`], by a decompressor that shares `memory` with others.
 pub(super) fn uncompressed_within<'r>(
-    reader: impl Read + 'r,
+    reader: impl Read + Send + 'r,
     compression: Compression,
     ignored: &Ignored,
     memory: Memory,
-) -> Box<dyn Read + 'r> {
+) -> Box<dyn Read + Send + 'r> {
     let reader = Counted(reader, ignored.clone());
     let reader = BufReader::with_capacity(1 << 16, reader);
     match compression {

@@ -13,7 +13,7 @@ use std::io;
 use std::num::NonZero;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{thread, vec};
@@ -42,7 +42,7 @@ const MOST_HELPERS: usize = 63;
 /// use mke4fs::source::dir::Directory;
 /// use mke4fs::tree::{Metadata, NodeId, Tree};
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// let declared = Directory::new("rootfs")
 ///     .latest_time(Some(1_700_000_000))
 ///     .declare(&mut tree, NodeId::ROOT)?;
@@ -153,6 +153,16 @@ impl Source for Directory {
 
     fn filter_xattrs(&mut self, filter: &XattrFilter) {
         self.xattrs.narrow(filter);
+    }
+
+    fn for_output(&mut self, output: &Path) {
+        if let Some(output) = std::fs::metadata(output)
+            .ok()
+            .as_ref()
+            .and_then(sys::identity)
+        {
+            self.excluded.push((output.device, output.inode));
+        }
     }
 
     fn heed(&mut self, cancel: &Cancel) {
@@ -505,7 +515,7 @@ impl Walk<'_> {
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
         if let Some(node) = known {
-            let linked = self.tree.link(at, &name, *node);
+            let linked = self.tree.link_at(at, &name, *node);
             linked.map_err(|error| self.unstorable(parent, &name, error))?;
             return Ok(None);
         }
@@ -527,7 +537,7 @@ impl Walk<'_> {
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
         let node = self
             .tree
-            .directory(at, name, metadata)
+            .directory_at(at, name, metadata)
             .map_err(|error| self.unstorable(parent, name, error))?;
         self.set_xattrs(node, place, xattrs);
         let number = self
@@ -569,17 +579,17 @@ impl Walk<'_> {
                 };
                 self.place(&content, range)?;
                 let metadata = metadata(flags & FILE_FLAGS);
-                (self.tree.file(at, name, metadata, content), xattrs)
+                (self.tree.file_at(at, name, metadata, content), xattrs)
             }
             What::Symlink { target, xattrs } => {
                 let read = || look::target(&*self.files.directory(parent)?, name, stat);
                 let target = target
                     .map_or_else(read, Ok)
                     .map_err(|error| self.trouble(parent, name, error))?;
-                (self.tree.symlink(at, name, metadata(0), &target), xattrs)
+                (self.tree.symlink_at(at, name, metadata(0), &target), xattrs)
             }
             What::Special { xattrs } => match special(stat) {
-                Some(special) => (self.tree.special(at, name, metadata(0), special), xattrs),
+                Some(special) => (self.tree.special_at(at, name, metadata(0), special), xattrs),
                 None => return Ok(None),
             },
         };
@@ -601,8 +611,8 @@ impl Walk<'_> {
         }
         if !self.options.xattrs.keeps_nothing() {
             // The root may have those of a source below.
-            let set = self.tree.xattr_set(xattrs.kept);
-            self.tree.set_xattrs(node, set);
+            let set = self.tree.intern_xattrs(xattrs.kept);
+            self.tree.replace_xattrs(node, set);
         }
     }
 

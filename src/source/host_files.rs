@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::sys::{self, FileType, Stat};
-use crate::tree::{ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList};
+use crate::tree::{Access, ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList};
 
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
@@ -319,6 +319,10 @@ impl HostContents {
 }
 
 impl ContentSource for HostContents {
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::Anywhere
+    }
+
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let unfinished = || io::Error::other("its source was not declared to the end");
         let files = self.0.get().ok_or_else(unfinished)?;

@@ -21,8 +21,8 @@ use super::{Declared, Readable, Source, SourceError, SourceWarning, clamped, ext
 use crate::cancel::Cancel;
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
-    Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata, NodeId,
-    Special, Tree, TreeError, Xattr,
+    Access, Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata,
+    NodeId, Special, Tree, TreeError, Xattr,
 };
 use crate::units::Ino;
 
@@ -43,7 +43,7 @@ const HEAD_BYTES: usize = 2048;
 /// use mke4fs::source::image::Image;
 /// use mke4fs::tree::{Metadata, NodeId, Tree};
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// Image::open("base.img").declare(&mut tree, NodeId::ROOT)?;
 /// # Ok::<(), mke4fs::source::SourceError>(())
 /// ```
@@ -284,7 +284,7 @@ impl Declaring<'_> {
             let mut way = level.way.clone();
             patterns.descend(&mut way, named.name);
             let metadata = self.metadata(inode);
-            let node = self.tree.directory(level.node, named.name, metadata);
+            let node = self.tree.directory_at(level.node, named.name, metadata);
             let node = node.map_err(|error| SourceError::store(path, error))?;
             self.set_xattrs(node, path, inode)?;
             return Ok(Some(Level { node, way }));
@@ -300,21 +300,21 @@ impl Declaring<'_> {
         let has_names = inode.links() > 1;
         let known = self.links.get(&inode.ino()).filter(|_| has_names);
         if let Some(node) = known {
-            return self.tree.link(parent, name, *node).map_err(unstorable);
+            return self.tree.link_at(parent, name, *node).map_err(unstorable);
         }
         let metadata = self.metadata(inode);
         let node = match inode.file_type() {
             Some(FileType::Regular) => {
                 let content = self.content(named)?;
-                self.tree.file(parent, name, metadata, content)
+                self.tree.file_at(parent, name, metadata, content)
             }
             Some(FileType::Symlink) => {
                 let target = self.contents.filesystem.link_target(inode);
                 let target = target.map_err(|error| unread(path, error))?;
-                self.tree.symlink(parent, name, metadata, &target)
+                self.tree.symlink_at(parent, name, metadata, &target)
             }
             _ => match special(inode) {
-                Some(special) => self.tree.special(parent, name, metadata, special),
+                Some(special) => self.tree.special_at(parent, name, metadata, special),
                 None => return Err(unread(path, io::ErrorKind::InvalidData)),
             },
         };
@@ -404,8 +404,8 @@ impl Declaring<'_> {
             }
         }
         // The root may have those of a source below.
-        let set = self.tree.xattr_set(kept);
-        self.tree.set_xattrs(node, set);
+        let set = self.tree.intern_xattrs(kept);
+        self.tree.replace_xattrs(node, set);
         Ok(())
     }
 
@@ -492,6 +492,10 @@ impl Contents {
 }
 
 impl ContentSource for Contents {
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::Anywhere
+    }
+
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let ino = u32::try_from(key).map_err(|_| io::ErrorKind::NotFound)?;
         let inode = self.filesystem.inode(Ino::new(ino))?;

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::cancel::Cancel;
 use crate::sys;
@@ -16,8 +17,10 @@ use crate::units::Timestamp;
 mod acl;
 #[cfg(unix)]
 mod ahead;
+mod by_hand;
 #[cfg(unix)]
 pub mod copy;
+mod data;
 #[cfg(feature = "tar")]
 pub mod decompress;
 #[cfg(unix)]
@@ -63,17 +66,19 @@ use magic::NotTar;
 /// impl Source for Greeting {
 ///     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
 ///         let metadata = Metadata { permissions: 0o644, ..Metadata::default() };
-///         tree.file(at, b"greeting", metadata, Content::from_bytes(*b"hello\n"))?;
+///         tree.file_at(at, b"greeting", metadata, Content::from_bytes(*b"hello\n"))?;
 ///         Ok(Declared::default())
 ///     }
 /// }
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// Greeting.declare(&mut tree, NodeId::ROOT)?;
 /// assert_eq!(tree.len(), 2);
 /// # Ok::<(), SourceError>(())
 /// ```
-pub trait Source {
+///
+/// A [`Tree`] that was built by hand is a source as well.
+pub trait Source: Send {
     /// Declares all it holds into the directory `at` of `tree`.
     ///
     /// The extended attributes of the source's own root go to `at`; its metadata is handed back, for
@@ -101,6 +106,12 @@ pub trait Source {
     /// done.
     fn heed(&mut self, cancel: &Cancel) {
         let _ = cancel;
+    }
+
+    /// Says where the image goes, before anything is declared: a source leaves that file out where it comes
+    /// upon it, and keeps temporary files beside it.
+    fn for_output(&mut self, output: &Path) {
+        let _ = output;
     }
 
     /// Whether contents can be read only in their order and only once, while they are declared. Then
@@ -403,20 +414,27 @@ impl SourceError {
     }
 }
 
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SourceError {
+    /// Whether what it is about is not what it was.
+    pub(crate) fn is_changed(&self) -> bool {
         match &*self.0 {
-            Kind::Read { path, error } => {
-                write!(f, "cannot read {}: {}", Readable(path), sys::reason(error))
-            }
-            Kind::Attribute { path, name, error } => {
+            Kind::Changed { .. } => true,
+            Kind::Of { error, .. } => error.is_changed(),
+            _ => false,
+        }
+    }
+
+    /// Says what is wrong, but for its cause.
+    pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Read { path, .. } => write!(f, "cannot read {}", Readable(path)),
+            Kind::Attribute { path, name, .. } => {
                 let (name, path) = (Readable(name), Readable(path));
-                let reason = sys::reason(error);
-                write!(f, "cannot read attribute {name} of {path}: {reason}")
+                write!(f, "cannot read attribute {name} of {path}")
             }
             Kind::Changed { path } => write!(f, "{} changed while it was read", Readable(path)),
-            Kind::Store { path, error } => write!(f, "cannot store {}: {error}", Readable(path)),
-            Kind::Declare(error) => error.fmt(f),
+            Kind::Store { path, .. } => write!(f, "cannot store {}", Readable(path)),
+            Kind::Declare(error) => write!(f, "{error}"),
             Kind::NoArchive { path, found } => {
                 write!(f, "{} ", Readable(path))?;
                 if found.is_image() {
@@ -425,8 +443,28 @@ impl fmt::Display for SourceError {
                     found.say(f, "neither a directory nor a")
                 }
             }
+            Kind::Of { path, error } => {
+                write!(f, "{}: ", Readable(path))?;
+                error.say(f)
+            }
+            Kind::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Read { error, .. } | Kind::Attribute { error, .. } => {
+                self.say(f)?;
+                write!(f, ": {}", sys::reason(error))
+            }
+            Kind::Store { error, .. } => {
+                self.say(f)?;
+                write!(f, ": {error}")
+            }
             Kind::Of { path, error } => write!(f, "{}: {error}", Readable(path)),
-            Kind::Other(error) => error.fmt(f),
+            _ => self.say(f),
         }
     }
 }
@@ -454,6 +492,25 @@ impl From<TreeError> for SourceError {
     fn from(error: TreeError) -> Self {
         Self::new(Kind::Declare(error))
     }
+}
+
+/// Where large temporary files lie unless told otherwise: those in `/tmp` may be in memory, and the current
+/// directory is none of a library's business.
+#[cfg(feature = "tar")]
+fn temporary_directory() -> std::path::PathBuf {
+    if cfg!(unix) {
+        "/var/tmp".into()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// The directory of a regular file `output`, in which there must be room.
+#[cfg(feature = "tar")]
+fn directory_of(output: &Path) -> Option<std::path::PathBuf> {
+    let is_other = std::fs::metadata(output).is_ok_and(|found| !found.is_file());
+    let output = std::path::absolute(output).ok().filter(|_| !is_other)?;
+    output.parent().map(Path::to_owned)
 }
 
 /// Whether ext4 has attributes called so.

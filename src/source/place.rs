@@ -170,7 +170,7 @@ pub(super) fn find(
             None => match if_missing {
                 IfMissing::Make(time) => {
                     way.directories
-                        .push(tree.directory(at, &part, implied(time))?);
+                        .push(tree.directory_at(at, &part, implied(time))?);
                 }
                 IfMissing::Stop => return Ok(None),
             },
@@ -226,10 +226,12 @@ mod tests {
 
     #[test]
     fn ways_stay_inside_the_image() {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let root = NodeId::ROOT;
-        let usr = tree.directory(root, b"usr", Metadata::default()).unwrap();
-        let lib = tree.directory(usr, b"lib", Metadata::default()).unwrap();
+        let usr = tree
+            .directory_at(root, b"usr", Metadata::default())
+            .unwrap();
+        let lib = tree.directory_at(usr, b"lib", Metadata::default()).unwrap();
         for (name, target) in [
             (&b"lib"[..], &b"usr/lib"[..]),
             (b"up", b"../../usr"),
@@ -237,9 +239,9 @@ mod tests {
             (b"loop", b"loop"),
         ] {
             let metadata = Metadata::default();
-            tree.symlink(root, name, metadata, target).unwrap();
+            tree.symlink_at(root, name, metadata, target).unwrap();
         }
-        tree.file(
+        tree.file_at(
             lib,
             b"f",
             Metadata::default(),

@@ -12,13 +12,43 @@ use crate::units::Run;
 /// Which content a [`ContentSource`] shall open; each source numbers its own.
 pub type ContentKey = u64;
 
+/// How a file's bytes can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// At any place, by several readers at a time.
+    Anywhere,
+    /// From the first byte on, by one reader at a time; another can begin anew.
+    InOrder,
+    /// From the first byte on, by the only reader there is.
+    Once,
+}
+
 /// A source's promise to read a file's bytes when they are asked for.
+///
+/// What an image's writer asks for, whatever the number of threads:
+///
+/// - Each file that has data is opened when the first of its bytes are needed, and not at all before.
+///   Where [`access`](Self::access) says [`Anywhere`](Access::Anywhere), up to as many readers are open
+///   at a time as there are threads; else there is one, which goes from thread to thread.
+/// - A reader is asked for ranges that were declared as data alone, each byte once. Unless it may be read
+///   anywhere, the ranges come in ascending order.
+/// - Once all of a file was read, each of its readers is asked once to [`finish`](ContentReader::finish),
+///   and dropped. Where a run fails or is cancelled, readers are dropped without that.
+/// - Files are opened about in the order in which their data lie in the image, and several at a time.
+/// - A plan that looks for blocks of zeros ([`Sparse`](crate::Sparse)) reads a file once more before, in
+///   order, unless it can be read but [`Once`](Access::Once).
 pub trait ContentSource: Send + Sync {
     /// Opens the content `key`.
     ///
     /// # Errors
     /// Where it cannot be read, or is not what was declared.
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>>;
+
+    /// How the content `key` can be read: in order, unless told otherwise.
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::InOrder
+    }
 
     /// The content's name for people, for errors.
     fn describe(&self, key: ContentKey) -> Vec<u8>;
@@ -30,8 +60,8 @@ pub trait ContentSource: Send + Sync {
     }
 }
 
-/// An open content.
-pub trait ContentReader {
+/// An open content. It may go from one thread to another.
+pub trait ContentReader: Send {
     /// Fills `buffer` from `offset`: bytes that were declared as data.
     ///
     /// # Errors
@@ -132,6 +162,14 @@ impl Content {
         self.source.placed(self.key)
     }
 
+    /// From the first byte of data to the last, if there is any.
+    pub(crate) fn data_span(&self) -> Option<Range<u64>> {
+        match &self.data {
+            DataMap::Whole => (self.size_bytes > 0).then_some(0..self.size_bytes),
+            DataMap::Ranges(ranges) => Some(ranges.first()?.start..ranges.last()?.end),
+        }
+    }
+
     /// The data's byte ranges.
     pub fn data_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let (whole, ranges) = match &self.data {
@@ -179,6 +217,31 @@ impl Content {
     }
 }
 
+macro_rules! from_bytes {
+    ($($bytes:ty),+) => {
+        $(impl From<$bytes> for Content {
+            fn from(bytes: $bytes) -> Self {
+                let bytes: &[u8] = bytes.as_ref();
+                Self::from_bytes(bytes)
+            }
+        })+
+    };
+}
+
+from_bytes!(&[u8], &Vec<u8>, &str, &String, String);
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from_bytes(bytes)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Content {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from_bytes(*bytes)
+    }
+}
+
 struct InMemory(Arc<[u8]>);
 
 struct InMemoryReader<'a>(&'a [u8]);
@@ -186,6 +249,10 @@ struct InMemoryReader<'a>(&'a [u8]);
 impl ContentSource for InMemory {
     fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         Ok(Box::new(InMemoryReader(&self.0)))
+    }
+
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::Anywhere
     }
 
     fn describe(&self, _key: ContentKey) -> Vec<u8> {

@@ -6,6 +6,7 @@ use super::NAME_MAX;
 
 /// What cannot be declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TreeError {
     /// A name that ext4 cannot store.
     Name(Vec<u8>),
@@ -30,6 +31,12 @@ pub enum TreeError {
     TooManyNodes,
     /// A name for a node that was removed.
     Removed(Vec<u8>),
+    /// A path that is not there, where something has to be.
+    Missing(Vec<u8>),
+    /// A second extended attribute of one name.
+    DuplicateXattr(Vec<u8>),
+    /// A node or a set of extended attributes that is of another tree.
+    Foreign,
 }
 
 impl fmt::Display for TreeError {
@@ -65,6 +72,13 @@ impl fmt::Display for TreeError {
                 "\"{}\" would be a name for what was removed",
                 name.escape_ascii()
             ),
+            Self::Missing(path) => write!(f, "\"{}\" is not in the tree", path.escape_ascii()),
+            Self::DuplicateXattr(name) => write!(
+                f,
+                "a file cannot have two extended attributes {}",
+                name.escape_ascii()
+            ),
+            Self::Foreign => f.write_str("a node of another tree is not in this one"),
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::*;
 
 fn tree() -> Tree {
-    Tree::new(Metadata::default())
+    Tree::with_root(Metadata::default())
 }
 
 #[test]
 fn entries_come_in_byte_order() {
     let mut tree = tree();
     for name in [&b"b"[..], b"\xff", b"a", b"B", b"a0"] {
-        tree.directory(NodeId::ROOT, name, Metadata::default())
+        tree.directory_at(NodeId::ROOT, name, Metadata::default())
             .unwrap();
     }
     tree.finish().unwrap();
@@ -26,7 +26,7 @@ fn entries_come_in_byte_order() {
 fn a_name_twice_is_refused() {
     let mut tree = tree();
     for _ in 0..2 {
-        tree.special(NodeId::ROOT, b"same", Metadata::default(), Special::Fifo)
+        tree.special_at(NodeId::ROOT, b"same", Metadata::default(), Special::Fifo)
             .unwrap();
     }
     assert_eq!(tree.finish(), Err(TreeError::Duplicate(b"same".to_vec())));
@@ -36,7 +36,7 @@ fn a_name_twice_is_refused() {
 fn names_that_cannot_be_stored_are_refused() {
     for name in [&b""[..], b".", b"..", b"a/b", b"a\0b", &[b'x'; 256]] {
         assert_eq!(
-            tree().directory(NodeId::ROOT, name, Metadata::default()),
+            tree().directory_at(NodeId::ROOT, name, Metadata::default()),
             Err(TreeError::Name(name.to_vec()))
         );
     }
@@ -46,15 +46,18 @@ fn names_that_cannot_be_stored_are_refused() {
 fn links_are_counted_and_directories_have_one_name() {
     let mut tree = tree();
     let fifo = tree
-        .special(NodeId::ROOT, b"a", Metadata::default(), Special::Fifo)
+        .special_at(NodeId::ROOT, b"a", Metadata::default(), Special::Fifo)
         .unwrap();
-    tree.link(NodeId::ROOT, b"b", fifo).unwrap();
+    tree.link_at(NodeId::ROOT, b"b", fifo).unwrap();
     assert_eq!(tree.node(fifo).names, 2);
     assert_eq!(
-        tree.link(NodeId::ROOT, b"c", NodeId::ROOT),
+        tree.link_at(NodeId::ROOT, b"c", NodeId::ROOT),
         Err(TreeError::DirectoryLink(b"c".to_vec()))
     );
-    assert_eq!(tree.link(fifo, b"d", fifo), Err(TreeError::NotADirectory));
+    assert_eq!(
+        tree.link_at(fifo, b"d", fifo),
+        Err(TreeError::NotADirectory)
+    );
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn a_target_is_not_empty_and_has_no_nul() {
         (&b""[..], TreeError::EmptyTarget),
         (b"a\0b", TreeError::NulInTarget(b"a\0b".to_vec())),
     ] {
-        let declared = tree().symlink(NodeId::ROOT, b"l", Metadata::default(), target);
+        let declared = tree().symlink_at(NodeId::ROOT, b"l", Metadata::default(), target);
         assert_eq!(declared, Err(error));
     }
 }
@@ -74,12 +77,12 @@ fn nodes_keep_the_flags_that_their_kind_can_have() {
         flags: Flags::of(u32::MAX),
         ..Metadata::default()
     };
-    let mut tree = Tree::new(all);
+    let mut tree = Tree::with_root(all);
     let root = NodeId::ROOT;
-    let file = tree.file(root, b"a", all, Content::from_bytes(*b""));
-    let fifo = tree.special(root, b"b", Metadata::default(), Special::Fifo);
+    let file = tree.file_at(root, b"a", all, Content::from_bytes(*b""));
+    let fifo = tree.special_at(root, b"b", Metadata::default(), Special::Fifo);
     let (file, fifo) = (file.unwrap(), fifo.unwrap());
-    tree.set_metadata(fifo, all);
+    tree.replace_metadata(fifo, all);
     let flags = [root, file, fifo].map(|id| tree.node(id).metadata.flags.bits());
     assert_eq!(flags, [DIRECTORY_FLAGS, FILE_FLAGS, OTHER_FLAGS]);
 }
@@ -97,7 +100,7 @@ fn data_past_the_end_is_refused() {
             data: DataMap::Ranges(ranges.iter().map(|(start, end)| *start..*end).collect()),
             ..Content::from_bytes(*b"0123456789")
         };
-        let declared = tree().file(NodeId::ROOT, b"f", Metadata::default(), content);
+        let declared = tree().file_at(NodeId::ROOT, b"f", Metadata::default(), content);
         assert!(matches!(declared, Err(TreeError::DataMap { .. })));
     }
 }
@@ -123,20 +126,20 @@ fn equal_xattr_sets_are_one() {
         name: name.into(),
         value: b"v".to_vec(),
     };
-    let a = tree.xattr_set(vec![xattr("user.a"), xattr("user.b")]);
-    let b = tree.xattr_set(vec![xattr("user.b"), xattr("user.a")]);
+    let a = tree.intern_xattrs(vec![xattr("user.a"), xattr("user.b")]);
+    let b = tree.intern_xattrs(vec![xattr("user.b"), xattr("user.a")]);
     assert_eq!(a, b);
-    assert_eq!(tree.xattr_set(Vec::new()), XattrSetId::EMPTY);
+    assert_eq!(tree.intern_xattrs(Vec::new()), XattrSetId::EMPTY);
     assert_eq!(tree.xattrs(a).len(), 2);
 }
 
 fn fifo(tree: &mut Tree, parent: NodeId, name: &[u8]) -> NodeId {
-    let made = tree.special(parent, name, Metadata::default(), Special::Fifo);
+    let made = tree.special_at(parent, name, Metadata::default(), Special::Fifo);
     made.unwrap()
 }
 
 fn directory(tree: &mut Tree, parent: NodeId, name: &[u8]) -> NodeId {
-    let made = tree.directory(parent, name, Metadata::default());
+    let made = tree.directory_at(parent, name, Metadata::default());
     made.unwrap()
 }
 
@@ -166,7 +169,7 @@ fn a_name_is_found_and_one_that_is_not_there_is_not() {
     let later = fifo(&mut tree, a, b"c");
     assert_eq!(tree.lookup(a, b"c"), Ok(Some(later)));
     // Asking does not make it an overlay.
-    let again = tree.special(a, b"c", Metadata::default(), Special::Fifo);
+    let again = tree.special_at(a, b"c", Metadata::default(), Special::Fifo);
     assert_eq!(again, Err(TreeError::Duplicate(b"c".to_vec())));
 }
 
@@ -183,18 +186,18 @@ fn what_is_twice_before_anyone_asks_is_refused_when_they_do() {
 #[test]
 fn a_later_declaration_replaces_and_directories_are_merged() {
     let mut tree = overlaid();
-    let set = tree.xattr_set(vec![Xattr {
+    let set = tree.intern_xattrs(vec![Xattr {
         name: b"user.a".to_vec(),
         value: b"v".to_vec(),
     }]);
     let root = NodeId::ROOT;
     let merged = directory(&mut tree, root, b"merged");
-    tree.set_xattrs(merged, set);
+    tree.replace_xattrs(merged, set);
     fifo(&mut tree, merged, b"kept");
     let gone = directory(&mut tree, root, b"gone");
     let below = directory(&mut tree, gone, b"below");
     let linked = fifo(&mut tree, below, b"linked");
-    tree.link(root, b"linked", linked).unwrap();
+    tree.link_at(root, b"linked", linked).unwrap();
     fifo(&mut tree, below, b"lost");
     fifo(&mut tree, root, b"file");
 
@@ -202,7 +205,7 @@ fn a_later_declaration_replaces_and_directories_are_merged() {
         permissions: 0o700,
         ..Metadata::default()
     };
-    assert_eq!(tree.directory(root, b"merged", metadata), Ok(merged));
+    assert_eq!(tree.directory_at(root, b"merged", metadata), Ok(merged));
     fifo(&mut tree, root, b"gone");
     let file = directory(&mut tree, root, b"file");
     fifo(&mut tree, file, b"new");
@@ -234,10 +237,10 @@ fn what_is_removed_can_be_declared_again_and_not_linked() {
     assert_eq!(tree.remove(root, b"a"), Ok(true));
     assert_eq!(tree.remove(root, b"a"), Ok(false));
     assert_eq!(
-        tree.link(root, b"c", b),
+        tree.link_at(root, b"c", b),
         Err(TreeError::Removed(b"c".to_vec()))
     );
-    let below = tree.special(a, b"c", Metadata::default(), Special::Fifo);
+    let below = tree.special_at(a, b"c", Metadata::default(), Special::Fifo);
     assert_eq!(below, Err(TreeError::NotADirectory));
     let again = directory(&mut tree, root, b"a");
     assert_eq!(tree.lookup(again, b"b"), Ok(None));
@@ -267,8 +270,8 @@ fn a_link_in_the_place_of_what_held_its_target_keeps_the_target() {
     let root = NodeId::ROOT;
     let a = directory(&mut tree, root, b"a");
     let b = fifo(&mut tree, a, b"b");
-    tree.link(root, b"a", b).unwrap();
-    tree.link(root, b"a", b).unwrap();
+    tree.link_at(root, b"a", b).unwrap();
+    tree.link_at(root, b"a", b).unwrap();
     tree.finish().unwrap();
     assert_eq!(paths(&tree), [("/".to_owned(), 1), ("/a".to_owned(), 1)]);
 }
@@ -278,7 +281,7 @@ fn an_overlay_is_numbered_like_a_walk_whatever_the_order() {
     let numbered = |names: [&[u8]; 4]| {
         let mut tree = overlaid();
         let set = |tree: &mut Tree, value: &[u8]| {
-            tree.xattr_set(vec![Xattr {
+            tree.intern_xattrs(vec![Xattr {
                 name: b"user.a".to_vec(),
                 value: value.to_vec(),
             }])
@@ -286,12 +289,12 @@ fn an_overlay_is_numbered_like_a_walk_whatever_the_order() {
         for name in names {
             let node = directory(&mut tree, NodeId::ROOT, name);
             let set = set(&mut tree, name);
-            tree.set_xattrs(node, set);
+            tree.replace_xattrs(node, set);
             fifo(&mut tree, node, b"below");
         }
         let first = tree.lookup(NodeId::ROOT, b"a").unwrap().unwrap();
         let linked = tree.lookup(first, b"below").unwrap().unwrap();
-        tree.link(NodeId::ROOT, b"z", linked).unwrap();
+        tree.link_at(NodeId::ROOT, b"z", linked).unwrap();
         tree.remove(NodeId::ROOT, b"c").unwrap();
         tree.finish().unwrap();
         let values = tree.xattr_set_ids().skip(1);

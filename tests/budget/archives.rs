@@ -28,7 +28,7 @@ fn unpacked(about: &str, archive: &[u8]) -> Option<String> {
 }
 
 fn unpack(archive: &[u8]) -> Result<(), String> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let unpack = Unpack::new(&mut tree, NodeId::ROOT, Metadata::default());
     let mut unpack = unpack.map_err(|error| error.to_string())?;
     let mut archive = Archive::new(Bytes(archive));
@@ -101,7 +101,7 @@ fn names_of_attributes_are_as_many_as_linux_lists() {
         [pax(b'x', &records), Tar::new().file("f", b"").bytes()].concat()
     };
     let declared = |many: u32| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let mut tar = Tape::from_reader(std::io::Cursor::new(of(many)), "t");
         let declared = tar.declare(&mut tree, NodeId::ROOT);
         declared.map_err(|error| error.to_string())
@@ -128,7 +128,7 @@ fn a_map_of_holes_has_no_more_ranges_than_data() {
 fn declared(about: &str, (layers, bytes, entries): (&[Vec<u8>], usize, u64)) -> Tree {
     let layout = Layout::of(layers).expect("a layout");
     let mut image = Image::layout(layout.path()).spool_in(layout.path());
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     within(about, (bytes, entries), || {
         image.declare(&mut tree, NodeId::ROOT).expect("an image");
     });
@@ -192,7 +192,7 @@ fn headers_hold_no_more_than_they_are_compressed_to() {
     packed.write_all(&archive).expect("memory");
     let packed = packed.finish().expect("memory");
     let declared = |bytes: Vec<u8>| {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let declared = Tape::from_reader(std::io::Cursor::new(bytes), "t")
             .declare(&mut tree, NodeId::ROOT)
             .map(drop);

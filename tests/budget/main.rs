@@ -8,7 +8,7 @@
 mod archives;
 mod images;
 
-use mke4fs::work;
+use mke4fs::raw::work;
 
 /// Asserts that `work` on an input of `bytes` that makes `entries` is within the budget.
 pub(crate) fn within<T>(

@@ -7,9 +7,9 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mke4fs::emit::{Writing, emit};
-use mke4fs::geometry::Geometry;
-use mke4fs::layout::Layout;
+use mke4fs::raw::emit::{Writing, emit};
+use mke4fs::raw::geometry::Geometry;
+use mke4fs::raw::layout::Layout;
 use mke4fs::sink::Memory;
 use mke4fs::tree::{Content, DataMap, Flags, Metadata, NodeId, Special, Tree, Xattr};
 
@@ -25,7 +25,7 @@ pub(crate) struct Image {
 /// The tree of every image: a file of each kind, one of six extents, attributes in inodes and blocks,
 /// a directory of a few names and an indexed one.
 fn tree() -> Result<Tree> {
-    let mut tree = Tree::new(Metadata::default());
+    let mut tree = Tree::with_root(Metadata::default());
     let plain = Metadata {
         permissions: 0o644,
         uid: 1000,
@@ -34,32 +34,32 @@ fn tree() -> Result<Tree> {
     };
     let root = NodeId::ROOT;
     let text = |length: usize| Content::from_bytes(vec![b't'; length]);
-    tree.file(root, b"file", plain, text(5000))?;
+    tree.file_at(root, b"file", plain, text(5000))?;
     let mut pieces = Content::from_bytes(vec![b'p'; 90_000]);
     pieces.data = DataMap::Ranges((0..6).map(|at| at * 16_384..at * 16_384 + 4096).collect());
-    tree.file(root, b"pieces", plain, pieces)?;
-    let small = tree.file(root, b"small", plain, text(20))?;
-    let set = tree.xattr_set(vec![attribute("user.small", 12)]);
-    tree.set_xattrs(small, set);
-    let set = tree.xattr_set(vec![attribute("user.a", 20), attribute("user.large", 500)]);
+    tree.file_at(root, b"pieces", plain, pieces)?;
+    let small = tree.file_at(root, b"small", plain, text(20))?;
+    let set = tree.xattr_set(vec![attribute("user.small", 12)])?;
+    tree.set_xattrs(small, set)?;
+    let set = tree.xattr_set(vec![attribute("user.a", 20), attribute("user.large", 500)])?;
     for name in [&b"one"[..], b"two"] {
-        let node = tree.file(root, name, plain, text(0))?;
-        tree.set_xattrs(node, set);
+        let node = tree.file_at(root, name, plain, text(0))?;
+        tree.set_xattrs(node, set)?;
     }
-    tree.symlink(root, b"short", plain, b"target")?;
-    tree.symlink(root, b"long", plain, &[b'l'; 200])?;
-    tree.special(root, b"pipe", plain, Special::Fifo)?;
-    tree.link(root, b"again", small)?;
-    let dir = tree.directory(root, b"dir", plain)?;
-    let sub = tree.directory(dir, b"sub", plain)?;
-    tree.directory(sub, b"subsub", plain)?;
+    tree.symlink_at(root, b"short", plain, b"target")?;
+    tree.symlink_at(root, b"long", plain, &[b'l'; 200])?;
+    tree.special_at(root, b"pipe", plain, Special::Fifo)?;
+    tree.link_at(root, b"again", small)?;
+    let dir = tree.directory_at(root, b"dir", plain)?;
+    let sub = tree.directory_at(dir, b"sub", plain)?;
+    tree.directory_at(sub, b"subsub", plain)?;
     for name in [&b"ab"[..], b"cd", b"ef"] {
-        tree.special(dir, name, plain, Special::Fifo)?;
+        tree.special_at(dir, name, plain, Special::Fifo)?;
     }
-    let many = tree.directory(root, b"many", plain)?;
+    let many = tree.directory_at(root, b"many", plain)?;
     for number in 0..200 {
         let name = format!("a-name-of-some-length-{number:03}");
-        tree.special(many, name.as_bytes(), plain, Special::Fifo)?;
+        tree.special_at(many, name.as_bytes(), plain, Special::Fifo)?;
     }
     tree.finish()?;
     Ok(tree)
@@ -80,23 +80,23 @@ impl Image {
         let geometry = Geometry::new(&settings)?;
         let mut tree = tree()?;
         if large_value {
-            let set = tree.xattr_set(vec![attribute("user.huge", 9000)]);
-            let holder = tree.file(
+            let set = tree.xattr_set(vec![attribute("user.huge", 9000)])?;
+            let holder = tree.file_at(
                 NodeId::ROOT,
                 b"huge",
                 Metadata::default(),
                 Content::from_bytes([]),
             )?;
-            tree.set_xattrs(holder, set);
+            tree.set_xattrs(holder, set)?;
         }
         if folds {
             let metadata = Metadata {
                 flags: Flags::of(0x4000_0000),
                 ..Metadata::default()
             };
-            let dir = tree.directory(NodeId::ROOT, b"folding", metadata)?;
+            let dir = tree.directory_at(NodeId::ROOT, b"folding", metadata)?;
             for name in [&b"upper"[..], b"lower"] {
-                tree.special(dir, name, Metadata::default(), Special::Fifo)?;
+                tree.special_at(dir, name, Metadata::default(), Special::Fifo)?;
             }
         }
         tree.finish()?;

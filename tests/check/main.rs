@@ -18,7 +18,7 @@ use crate::common::making::{self, CLOCK};
 use crate::common::mount::{Scratch, mount_rw};
 use crate::common::tools::{self, Need, Result, Which, ready};
 use crate::common::{awkward, making::workplace};
-use mke4fs::check::{CheckOptions, ImageFile, Report, check};
+use mke4fs::check::{CheckOptions, ImageFile, Report, check_with};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -31,7 +31,10 @@ const STEP: usize = 11;
 
 /// What the checker says of a file.
 fn checked(image: &Path) -> Result<Report> {
-    Ok(check(&ImageFile::open(image)?, &CheckOptions::default()))
+    Ok(check_with(
+        &ImageFile::open(image)?,
+        &CheckOptions::default(),
+    ))
 }
 
 /// The checker finds nothing.
@@ -338,7 +341,7 @@ fn a_filesystem_behind_an_offset_is_found() -> Result<()> {
         offset_bytes: 1 << 20,
         ..CheckOptions::default()
     };
-    let report = check(&ImageFile::open(&image)?, &options);
+    let report = check_with(&ImageFile::open(&image)?, &options);
     assert!(report.is_clean(), "{:?}", report.findings);
     Ok(())
 }

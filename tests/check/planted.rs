@@ -8,7 +8,7 @@ use super::damages::{DAMAGES, Damage, Kind};
 use super::image::{Image, Shared};
 use crate::common::making::workplace;
 use crate::common::tools::{self, Need, Result, Which, ready};
-use mke4fs::check::{CheckOptions, check};
+use mke4fs::check::{CheckOptions, check_with};
 
 /// The heading of the table in fixtures/README.md.
 const HEADING: &str = "| damage | what it is | e2fsck | ours |\n|---|---|---|---|\n";
@@ -41,7 +41,7 @@ fn all_that_e2fsck_finds_is_found() -> Result<()> {
     for (kind, image) in &images {
         fs::write(&path, &image.bytes)?;
         tools::e2fsck(&path, Which::Reference)?;
-        let report = check(&image.bytes[..], &CheckOptions::default());
+        let report = check_with(&image.bytes[..], &CheckOptions::default());
         assert!(report.is_clean(), "{kind:?}: {:?}", report.findings);
     }
     let mut table = String::from(HEADING);
@@ -54,7 +54,7 @@ fn all_that_e2fsck_finds_is_found() -> Result<()> {
         let mut command = tools::command(Which::Reference, "e2fsck")?;
         let theirs = command.arg("-fn").arg(&path).output()?.status.code();
         let theirs = theirs.ok_or_else(|| format!("{}: e2fsck was killed", damage.name))?;
-        let report = check(&image.bytes[..], &CheckOptions::default());
+        let report = check_with(&image.bytes[..], &CheckOptions::default());
         let ours = if report.is_clean() { 0 } else { 4 };
         if theirs != 0 && ours == 0 {
             missed.push(damage.name);

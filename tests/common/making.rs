@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mke4fs::emit::Writing;
 use mke4fs::options::{Environment, Errors, Options, Size, Target};
+use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{IfBusy, Output, Sink};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Plan};
@@ -113,7 +113,7 @@ fn option(options: &mut Options, word: &str, value: &str) -> Result<()> {
 
 /// A builder of the tree `source` to `output`, which is left out of the tree.
 pub(crate) fn builder(words: &str, source: Option<&Path>, output: &Path) -> Result<Builder> {
-    let builder = Builder::new(options(words)?, host(output)?);
+    let builder = Builder::from_options(options(words)?).environment(host(output)?);
     Ok(match source {
         Some(source) => builder.source(Directory::new(source)),
         None => builder,

@@ -8,9 +8,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use mke4fs::ondisk::inode::{TIME_MAX, TIME_MIN};
+use mke4fs::raw::ondisk::inode::{TIME_MAX, TIME_MIN};
+use mke4fs::raw::units::Timestamp;
 use mke4fs::tree::{Content, Device, Kind, NodeId, Tree};
-use mke4fs::units::Timestamp;
 
 use super::tools::Result;
 

@@ -8,8 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use mke4fs::raw::units::Timestamp;
 use mke4fs::read::{FileType, Filesystem, Inode};
-use mke4fs::units::Timestamp;
 use rustix::fs::{AtFlags, CWD, IFlags, Mode, OFlags, SeekFrom, StatxFlags};
 
 use super::tools::Result;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{Trouble, Verb, image, write_out};
-use crate::check::{CheckOptions, check};
+use crate::check::{CheckOptions, check_with};
 use crate::cli::check::{Form, status, told};
 
 pub(super) const VERB: Verb = Verb {
@@ -41,7 +41,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
         offset_bytes,
         ..CheckOptions::default()
     };
-    let report = check(&file, &options);
+    let report = check_with(&file, &options);
     let form = Form::asked(matches.get_flag(JSON), matches.get_flag(QUIET));
     write_out(&told(path.as_os_str(), &report, form))?;
     Ok(status(&report))

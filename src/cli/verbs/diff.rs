@@ -11,7 +11,6 @@ use std::thread;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Trouble, Verb};
-use crate::cli::json::Object;
 use crate::cli::sources::{Named, SPOOL_DIRECTORY, Wishes};
 use crate::cli::warn;
 use crate::diff::{
@@ -19,6 +18,7 @@ use crate::diff::{
 };
 use crate::export::list::Utc;
 use crate::export::tar::acl;
+use crate::json::Object;
 use crate::source::Readable;
 #[cfg(all(unix, feature = "oci"))]
 use crate::source::oci::Platform;
@@ -154,8 +154,8 @@ fn declare(found: [Named; 2], matches: &ArgMatches) -> Result<[Tree; 2], Trouble
     if let (Some(root_a), Some(root_b)) = (a.root, b.root)
         && matches.get_flag(KEEP_ROOT)
     {
-        a.tree.set_metadata(NodeId::ROOT, root_a);
-        b.tree.set_metadata(NodeId::ROOT, root_b);
+        a.tree.replace_metadata(NodeId::ROOT, root_a);
+        b.tree.replace_metadata(NodeId::ROOT, root_b);
     }
     Ok([a.tree, b.tree])
 }
@@ -186,7 +186,7 @@ impl Declared {
         };
         let opened = named.open(&wishes);
         let mut source = opened.map_err(|error| told(&error))?;
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let declared = source.declare(&mut tree, NodeId::ROOT);
         let declared = declared.map_err(|error| told(&error))?;
         tree.finish().map_err(|error| told(&error))?;

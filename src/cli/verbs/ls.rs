@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Trouble, Verb, image};
-use crate::cli::json::Object;
 use crate::export::ExportError;
 use crate::export::list::{Depth, Listed, Utc, list};
+use crate::json::Object;
 use crate::read::{FileType, Filesystem};
 use crate::source::Readable;
 

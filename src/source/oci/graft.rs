@@ -44,7 +44,7 @@ pub(super) fn graft(from: &Tree, tree: &mut Tree, at: NodeId) -> Result<(), Sour
     while let Some((directory, to)) = directories.pop() {
         for entry in from.entries(directory) {
             if let Some(known) = links.get(&entry.node) {
-                tree.link(to, entry.name, *known)?;
+                tree.link_at(to, entry.name, *known)?;
                 continue;
             }
             let made = copy(from, tree, (to, entry.name, entry.node))
@@ -69,19 +69,19 @@ fn copy(
     let node = from.node(node);
     let metadata = node.metadata;
     let special = match &node.kind {
-        Kind::Directory(_) => return tree.directory(to, name, metadata),
-        Kind::File(content) => return tree.file(to, name, metadata, content.clone()),
-        Kind::Symlink(target) => return tree.symlink(to, name, metadata, target),
+        Kind::Directory(_) => return tree.directory_at(to, name, metadata),
+        Kind::File(content) => return tree.file_at(to, name, metadata, content.clone()),
+        Kind::Symlink(target) => return tree.symlink_at(to, name, metadata, target),
         Kind::CharDevice(device) => Special::CharDevice(*device),
         Kind::BlockDevice(device) => Special::BlockDevice(*device),
         Kind::Fifo => Special::Fifo,
         Kind::Socket => Special::Socket,
     };
-    tree.special(to, name, metadata, special)
+    tree.special_at(to, name, metadata, special)
 }
 
 fn copy_xattrs(from: &Tree, tree: &mut Tree, (node, made): (NodeId, NodeId)) {
     let xattrs = from.xattrs(from.node(node).xattrs).to_vec();
-    let set = tree.xattr_set(xattrs);
-    tree.set_xattrs(made, set);
+    let set = tree.intern_xattrs(xattrs);
+    tree.replace_xattrs(made, set);
 }

@@ -168,7 +168,7 @@ fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
 /// Reads the layer that `reader` gives compressed, and keeps it uncompressed.
 fn spooled(
     layer: &Layer,
-    reader: impl Read,
+    reader: impl Read + Send,
     compression: Compression,
     reading: Reading<'_>,
 ) -> Result<Contents, Fault> {
@@ -205,7 +205,11 @@ fn spooled(
 }
 
 /// Reads the layer whose archive `reader` gives as it is in the image.
-fn in_place(layer: &Layer, reader: impl Read, xattrs: &XattrFilter) -> Result<Contents, Fault> {
+fn in_place(
+    layer: &Layer,
+    reader: impl Read + Send,
+    xattrs: &XattrFilter,
+) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
     let file = layer.blob.stored_file();
     let kept = Kept {

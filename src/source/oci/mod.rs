@@ -23,7 +23,7 @@ mod whiteouts;
 
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decompress::{Ignored, Memory};
@@ -50,7 +50,7 @@ pub use platform::{Platform, PlatformError};
 /// use mke4fs::source::oci::Image;
 /// use mke4fs::tree::{Metadata, NodeId, Tree};
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// Image::layout("images")
 ///     .reference(Some("debian:12".to_owned()))
 ///     .platform(Some("linux/arm64".parse()?))
@@ -65,7 +65,8 @@ pub struct Image {
     form: Form,
     path: PathBuf,
     wish: Wish,
-    spool: PathBuf,
+    /// Where layers are kept, if that was told.
+    spool: Option<PathBuf>,
     threads: NonZero<usize>,
     /// Which extended attributes are kept.
     xattrs: XattrFilter,
@@ -106,7 +107,7 @@ impl Image {
             form,
             path,
             wish: Wish::default(),
-            spool: PathBuf::from("."),
+            spool: None,
             threads: NonZero::<usize>::MIN,
             xattrs: XattrFilter::default(),
             owners: OwnerRules::default(),
@@ -134,10 +135,10 @@ impl Image {
     }
 
     /// Keeps layers uncompressed as long as the tree lives: in files without a name in `directory`,
-    /// which is the current one unless told otherwise.
+    /// which is the output's unless told otherwise, or `/var/tmp`.
     #[must_use]
     pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.spool = directory.into();
+        self.spool = Some(directory.into());
         self
     }
 
@@ -180,14 +181,18 @@ impl Image {
     fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), Fault> {
         let path = &self.path;
         let ignored = Ignored::default();
-        let archive = || Store::archive(path, &self.spool, &ignored, &self.cancel);
+        let spool = self
+            .spool
+            .clone()
+            .unwrap_or_else(super::temporary_directory);
+        let archive = || Store::archive(path, &spool, &ignored, &self.cancel);
         let layers: Vec<Layer> = match self.form {
             Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
             Form::Archive => choice::choose(&archive()?, &self.wish)?,
             Form::DockerArchive => choice::choose_saved(&archive()?, &self.wish)?,
         };
         let reading = layers::Reading {
-            spool: &self.spool,
+            spool: &spool,
             xattrs: &self.xattrs,
             cancel: &self.cancel,
             memory: &Memory::default(),
@@ -288,7 +293,7 @@ impl Image {
         if at == NodeId::ROOT && tree.is_empty() {
             return self.lay(contents, tree, at);
         }
-        let mut own = Tree::new(Metadata::default());
+        let mut own = Tree::with_root(Metadata::default());
         let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
         graft::graft(&own, tree, at)?;
         Ok(declared)
@@ -304,6 +309,12 @@ fn leaf(entry: &Entry) -> Leaf {
 }
 
 impl Source for Image {
+    fn for_output(&mut self, output: &Path) {
+        if self.spool.is_none() {
+            self.spool = super::directory_of(output);
+        }
+    }
+
     fn heed(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }

@@ -81,7 +81,7 @@ impl Store {
         }
     }
 
-    fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, Fault> {
+    fn spooled(path: &Path, reader: impl Read + Send, spool: &Path) -> Result<Self, Fault> {
         let made = Spool::new(reader, spool).and_then(|spool| {
             let file = spool.file()?;
             Ok((spool, file))
@@ -134,9 +134,9 @@ fn unread(path: &Path, error: io::Error) -> Fault {
 /// What `reader` gives, if that can be an uncompressed archive.
 fn archived<'r>(
     path: &Path,
-    reader: impl Read + 'r,
+    reader: impl Read + Send + 'r,
     packed: Option<Compression>,
-) -> Result<Box<dyn Read + 'r>, Fault> {
+) -> Result<Box<dyn Read + Send + 'r>, Fault> {
     match begun(reader, packed) {
         Ok((Begin::Nothing, _)) => {
             let nothing = FileFault::NotTar(NotTar::of(&[], packed));

@@ -202,12 +202,12 @@ mod tests {
 
     /// `/d/x`, `/d/y`, `/out/x`, and the links `/l` to `/d`, `/up` to `../../d`, `/loop` to itself.
     fn tree() -> Tree {
-        let mut tree = Tree::new(Metadata::default());
+        let mut tree = Tree::with_root(Metadata::default());
         let (root, metadata) = (NodeId::ROOT, Metadata::default());
         for (name, entries) in [(&b"d"[..], &[&b"x"[..], b"y"][..]), (b"out", &[b"x"])] {
-            let directory = tree.directory(root, name, metadata).unwrap();
+            let directory = tree.directory_at(root, name, metadata).unwrap();
             for name in entries {
-                tree.special(directory, name, metadata, Special::Fifo)
+                tree.special_at(directory, name, metadata, Special::Fifo)
                     .unwrap();
             }
         }
@@ -216,7 +216,7 @@ mod tests {
             (b"up", b"../../d"),
             (b"loop", b"loop"),
         ] {
-            tree.symlink(root, name, metadata, target).unwrap();
+            tree.symlink_at(root, name, metadata, target).unwrap();
         }
         tree
     }

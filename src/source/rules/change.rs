@@ -45,13 +45,13 @@ impl Change {
             ..*self
         };
         let metadata = change.of(tree.node(node).metadata);
-        tree.set_metadata(node, metadata);
+        tree.replace_metadata(node, metadata);
         let set = tree.node(node).xattrs;
         if change.permissions.is_some() && set != XattrSetId::EMPTY {
             let mut xattrs = tree.xattrs(set).to_vec();
             acl::chmod(&mut xattrs, metadata.permissions);
-            let set = tree.xattr_set(xattrs);
-            tree.set_xattrs(node, set);
+            let set = tree.intern_xattrs(xattrs);
+            tree.replace_xattrs(node, set);
         }
     }
 }
@@ -107,13 +107,13 @@ impl Make {
             }
         };
         let node = match self {
-            Self::Directory => tree.directory(*parent, name, metadata)?,
-            Self::File(content) => tree.file(*parent, name, metadata, content)?,
-            Self::Symlink(target) => tree.symlink(*parent, name, metadata, &target)?,
-            Self::Special(special) => tree.special(*parent, name, metadata, special)?,
+            Self::Directory => tree.directory_at(*parent, name, metadata)?,
+            Self::File(content) => tree.file_at(*parent, name, metadata, content)?,
+            Self::Symlink(target) => tree.symlink_at(*parent, name, metadata, &target)?,
+            Self::Special(special) => tree.special_at(*parent, name, metadata, special)?,
         };
         if let Some(set) = xattrs {
-            tree.set_xattrs(node, set);
+            tree.replace_xattrs(node, set);
         }
         change.apply(tree, node);
         Ok(node)

@@ -133,7 +133,7 @@ fn ids_of(tree: &Tree) -> Vec<NodeId> {
 
 fn each(tree: &mut Tree, change: impl Fn(Metadata) -> Metadata) {
     for node in ids_of(tree) {
-        tree.set_metadata(node, change(tree.node(node).metadata));
+        tree.replace_metadata(node, change(tree.node(node).metadata));
     }
 }
 
@@ -162,7 +162,7 @@ fn map_ids(tree: &mut Tree, map: &IdMap, of: Of) -> Vec<String> {
             Of::Group => &mut metadata.gid,
         };
         *id = found(*id);
-        tree.set_metadata(*node, metadata);
+        tree.replace_metadata(*node, metadata);
     }
     each_set(tree, &nodes, |mut xattrs| {
         for xattr in &mut xattrs {
@@ -208,11 +208,11 @@ fn each_set(
             Some(to) => to,
             None => {
                 let xattrs = change(tree.xattrs(set).to_vec());
-                let to = tree.xattr_set(xattrs);
+                let to = tree.intern_xattrs(xattrs);
                 changed[set.index()] = Some(to);
                 to
             }
         };
-        tree.set_xattrs(*node, to);
+        tree.replace_xattrs(*node, to);
     }
 }

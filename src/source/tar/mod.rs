@@ -22,7 +22,7 @@ mod xattrs;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decompress::{self, Ignored};
@@ -55,7 +55,7 @@ const MOST_BEHIND: u64 = 1 << 30;
 /// use mke4fs::source::tar::Tar;
 /// use mke4fs::tree::{Metadata, NodeId, Tree};
 ///
-/// let mut tree = Tree::new(Metadata::default());
+/// let mut tree = Tree::with_root(Metadata::default());
 /// Tar::open("rootfs.tar.zst").declare(&mut tree, NodeId::ROOT)?;
 /// # Ok::<(), mke4fs::source::SourceError>(())
 /// ```
@@ -66,7 +66,8 @@ pub struct Tar {
     /// What follows it compressed.
     ignored: Ignored,
     name: Vec<u8>,
-    spool: PathBuf,
+    /// Where it is kept, if that was told.
+    spool: Option<PathBuf>,
     /// Which extended attributes are kept.
     xattrs: XattrFilter,
     /// Which owners are replaced whatever they are.
@@ -79,7 +80,7 @@ pub struct Tar {
 
 enum Origin {
     Path(PathBuf),
-    Reader(Box<dyn Read>),
+    Reader(Box<dyn Read + Send>),
 }
 
 impl fmt::Debug for Tar {
@@ -99,7 +100,7 @@ impl Tar {
     }
 
     /// The archive that `reader` gives, called `name` for people.
-    pub fn from_reader(reader: impl Read + 'static, name: &str) -> Self {
+    pub fn from_reader(reader: impl Read + Send + 'static, name: &str) -> Self {
         Self::new(Origin::Reader(Box::new(reader)), name.into())
     }
 
@@ -109,7 +110,7 @@ impl Tar {
             looked: None,
             ignored: Ignored::default(),
             name,
-            spool: PathBuf::from("."),
+            spool: None,
             xattrs: XattrFilter::default(),
             owners: OwnerRules::default(),
             excluded: Patterns::default(),
@@ -120,10 +121,10 @@ impl Tar {
     }
 
     /// Keeps an archive that is compressed, or not in a regular file, as long as the tree lives: in a
-    /// file without a name in `directory`, which is the current one unless told otherwise.
+    /// file without a name in `directory`, which is the output's unless told otherwise, or `/var/tmp`.
     #[must_use]
     pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.spool = directory.into();
+        self.spool = Some(directory.into());
         self
     }
 
@@ -182,11 +183,15 @@ impl Tar {
         at: NodeId,
     ) -> Result<Declared, SourceError> {
         let reader = Heeding::new(reader, &self.cancel);
-        let spool = Spool::new(reader, &self.spool).and_then(|spool| {
+        let directory = self
+            .spool
+            .clone()
+            .unwrap_or_else(super::temporary_directory);
+        let spool = Spool::new(reader, &directory).and_then(|spool| {
             let file = StoredFile::new(spool.file()?, self.name.clone(), Held::Private)?;
             Ok((spool, Arc::new(file)))
         });
-        let unkept = |error| SourceError::read(self.spool.as_os_str().as_encoded_bytes(), error);
+        let unkept = |error| SourceError::read(directory.as_os_str().as_encoded_bytes(), error);
         let (spool, stored) = spool.map_err(unkept)?;
         let mut archive = self.archive(spool);
         let unpack = Unpack::new(tree, at, self.implied())?;
@@ -365,6 +370,12 @@ pub(super) fn excludes(patterns: &Patterns, path: &[u8], leaf: Leaf) -> bool {
 }
 
 impl Source for Tar {
+    fn for_output(&mut self, output: &Path) {
+        if self.spool.is_none() {
+            self.spool = super::directory_of(output);
+        }
+    }
+
     fn heed(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }

@@ -18,7 +18,7 @@ pub(super) enum Opened {
     /// It can be read where it is.
     Plain(File),
     /// It comes but once, uncompressed.
-    Stream(Box<dyn Read>),
+    Stream(Box<dyn Read + Send>),
 }
 
 /// Why an archive cannot be read.
@@ -54,7 +54,7 @@ pub(super) fn path(path: &Path, ignored: &Ignored) -> Result<Opened, NotRead> {
 }
 
 /// The archive that `reader` gives.
-pub(super) fn stream(reader: Box<dyn Read>, ignored: &Ignored) -> Result<Opened, NotRead> {
+pub(super) fn stream(reader: Box<dyn Read + Send>, ignored: &Ignored) -> Result<Opened, NotRead> {
     let (head, rest) = peek(reader)?;
     let compression = Compression::of(&head).filter(|_| !is_tar(&head));
     let (begin, reader) = match compression {
@@ -81,9 +81,9 @@ pub(in crate::source) enum Begin {
 /// What `reader` gives, if by its first bytes that can be an uncompressed archive; `packed` says how it
 /// was compressed.
 pub(in crate::source) fn begun<'r>(
-    reader: impl Read + 'r,
+    reader: impl Read + Send + 'r,
     packed: Option<Compression>,
-) -> Result<(Begin, Box<dyn Read + 'r>), NotRead> {
+) -> Result<(Begin, Box<dyn Read + Send + 'r>), NotRead> {
     let (head, rest) = peek(reader)?;
     if head.is_empty() {
         return Ok((Begin::Nothing, Box::new(rest)));
@@ -99,7 +99,10 @@ pub(in crate::source) fn begun<'r>(
 }
 
 /// The archive without an entry that `reader` gives, if there is nothing but zeros.
-fn only_zeros(reader: Box<dyn Read>, packed: Option<Compression>) -> Result<Opened, NotRead> {
+fn only_zeros(
+    reader: Box<dyn Read + Send>,
+    packed: Option<Compression>,
+) -> Result<Opened, NotRead> {
     let mut archive = Archive::new(Stream(BufReader::new(reader)));
     match archive.next_entry().map_err(|error| error.fault) {
         Err(Fault::Read(error)) => {

@@ -8,7 +8,7 @@ use super::archive::Input;
 use super::entry::Stored;
 use crate::source::Readable;
 use crate::sys;
-use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
+use crate::tree::{Access, Content, ContentKey, ContentReader, ContentSource, DataMap};
 
 /// The bit of a key that says that the rest is the number of a map; else it is the place of a file
 /// that has no holes.
@@ -97,6 +97,10 @@ impl StoredFile {
 }
 
 impl ContentSource for StoredFile {
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::Anywhere
+    }
+
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let map = match key & HAS_HOLES {
             0 => [(0, key)].into(),

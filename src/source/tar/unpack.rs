@@ -299,8 +299,8 @@ impl<'a> Unpack<'a> {
             name: named.attribute.to_vec(),
             value,
         });
-        let set = self.tree.xattr_set(xattrs);
-        self.tree.set_xattrs(node, set);
+        let set = self.tree.intern_xattrs(xattrs);
+        self.tree.replace_xattrs(node, set);
         Ok(())
     }
 
@@ -362,16 +362,16 @@ impl<'a> Unpack<'a> {
         let metadata = entry.metadata;
         let tree = &mut *self.tree;
         let node = match entry.kind.clone() {
-            EntryKind::Directory => tree.directory(parent, name, metadata)?,
+            EntryKind::Directory => tree.directory_at(parent, name, metadata)?,
             EntryKind::File(_) => {
                 let content = content.unwrap_or_else(|| Content::from_bytes(*b""));
-                tree.file(parent, name, metadata, content)?
+                tree.file_at(parent, name, metadata, content)?
             }
-            EntryKind::Symlink(target) => tree.symlink(parent, name, metadata, &target)?,
-            EntryKind::Special(special) => tree.special(parent, name, metadata, special)?,
+            EntryKind::Symlink(target) => tree.symlink_at(parent, name, metadata, &target)?,
+            EntryKind::Special(special) => tree.special_at(parent, name, metadata, special)?,
             EntryKind::HardLink(_) => {
                 let node = target.unwrap_or(parent);
-                tree.link(parent, name, node)?;
+                tree.link_at(parent, name, node)?;
                 // Its attributes are those that the node has.
                 return Ok(node);
             }
@@ -406,7 +406,7 @@ impl<'a> Unpack<'a> {
         if node == self.root {
             self.root_metadata = Some(entry.metadata);
         } else {
-            self.tree.set_metadata(node, entry.metadata);
+            self.tree.replace_metadata(node, entry.metadata);
         }
         self.attributes(node, entry);
         Ok(node)
@@ -500,7 +500,7 @@ impl<'a> Unpack<'a> {
             if if_missing == IfMissing::Refuse {
                 return Err(Why::Missing(name));
             }
-            here = self.tree.directory(here, &name, self.implied)?;
+            here = self.tree.directory_at(here, &name, self.implied)?;
         }
         Ok(here)
     }
@@ -550,8 +550,8 @@ impl<'a> Unpack<'a> {
         if !named.is_empty() {
             self.named.insert(node, named);
         }
-        let set = self.tree.xattr_set(kept);
-        self.tree.set_xattrs(node, set);
+        let set = self.tree.intern_xattrs(kept);
+        self.tree.replace_xattrs(node, set);
     }
 }
 

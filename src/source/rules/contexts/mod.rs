@@ -183,7 +183,7 @@ impl FileContexts {
                 permissions: 0o700,
                 ..place::implied(now)
             };
-            tree.directory(NodeId::ROOT, LOST_AND_FOUND, metadata)?;
+            tree.directory_at(NodeId::ROOT, LOST_AND_FOUND, metadata)?;
         }
         let mut labels = Labels {
             contexts: self,
@@ -286,8 +286,8 @@ impl Labels<'_> {
                 name: NAME.to_vec(),
                 value: [found.context, b"\0"].concat(),
             });
-            tree.xattr_set(xattrs)
+            tree.intern_xattrs(xattrs)
         });
-        tree.set_xattrs(node, to);
+        tree.replace_xattrs(node, to);
     }
 }

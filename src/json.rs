@@ -7,14 +7,14 @@
 use std::fmt::Write;
 
 /// An object that is being written.
-pub(super) struct Object(String);
+pub(crate) struct Object(String);
 
 impl Object {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(String::from("{"))
     }
 
-    pub(super) fn bytes(&mut self, name: &str, value: &[u8]) -> &mut Self {
+    pub(crate) fn bytes(&mut self, name: &str, value: &[u8]) -> &mut Self {
         let mut text = String::new();
         for chunk in value.utf8_chunks() {
             text.push_str(&chunk.valid().replace('\\', "\\\\"));
@@ -25,11 +25,11 @@ impl Object {
         self.raw(name, &quoted(&text))
     }
 
-    pub(super) fn text(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.raw(name, &quoted(value))
     }
 
-    pub(super) fn texts<'a>(
+    pub(crate) fn texts<'a>(
         &mut self,
         name: &str,
         values: impl Iterator<Item = &'a str>,
@@ -38,27 +38,30 @@ impl Object {
         self.raw(name, &format!("[{}]", values.join(",")))
     }
 
-    pub(super) fn objects(&mut self, name: &str, values: impl Iterator<Item = Self>) -> &mut Self {
+    #[cfg(feature = "cli")]
+    pub(crate) fn objects(&mut self, name: &str, values: impl Iterator<Item = Self>) -> &mut Self {
         let values: Vec<_> = values.map(|value| format!("{}}}", value.0)).collect();
         self.raw(name, &format!("[{}]", values.join(",")))
     }
 
-    pub(super) fn number(&mut self, name: &str, value: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.raw(name, &value.to_string())
     }
 
-    pub(super) fn truth(&mut self, name: &str, value: bool) -> &mut Self {
+    #[cfg(feature = "cli")]
+    pub(crate) fn truth(&mut self, name: &str, value: bool) -> &mut Self {
         self.raw(name, &value.to_string())
     }
 
     /// A number of seconds, to the millisecond.
-    pub(super) fn seconds(&mut self, name: &str, value: std::time::Duration) -> &mut Self {
+    #[cfg(feature = "cli")]
+    pub(crate) fn seconds(&mut self, name: &str, value: std::time::Duration) -> &mut Self {
         let text = format!("{}.{:03}", value.as_secs(), value.subsec_millis());
         self.raw(name, &text)
     }
 
     /// The whole object, in one line.
-    pub(super) fn finish(&self) -> String {
+    pub(crate) fn finish(&self) -> String {
         format!("{}}}\n", self.0)
     }
 

@@ -1,0 +1,194 @@
+//! Given what an image shall be, makes it in a file, in memory or in a sink; never in two ways.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::run::{self, Run};
+use super::{Builder, Plan, Ready};
+use crate::emit::{self, Sinks};
+use crate::error::{Error, Kind};
+use crate::options::{Environment, Size, TargetKind};
+use crate::sink::{File, Memory, Ordered, Output, Piece, Sink};
+use crate::summary::Summary;
+
+fn failed(error: io::Error) -> Error {
+    Error::new(Kind::Output(error))
+}
+
+impl Builder {
+    /// Makes the image in the file or on the device `path`, which may be new. Whatever is the matter, what
+    /// is refused is left as it was, and what was begun is undone: a new file is gone, and one that was
+    /// there has its length and no superblock.
+    ///
+    /// Unless there is a size or a [fit](Self::fit), a file is as large as its content needs
+    /// ([`Fit::Auto`](crate::Fit)), whatever it held before. A device is filled, and so is a file that is
+    /// there and gets no content or has an [offset](Self::offset).
+    ///
+    /// # Errors
+    /// As those of [`plan`](Self::plan); and where the output is in use or fails.
+    pub fn write_file(mut self, path: impl AsRef<Path>) -> Result<Summary, Error> {
+        let path = path.as_ref();
+        let mut environment = self.world();
+        environment.probe(path).map_err(failed)?;
+        // What cannot be written is refused before a source is read. A new file is created after that, since
+        // it may lie in the source.
+        let mut output = match environment.target.kind {
+            TargetKind::Missing => None,
+            _ => Some(run::open(path)?),
+        };
+        if let (Some(output), true) = (&mut output, self.replaces(&environment)?) {
+            // What it holds has no say in what it becomes.
+            output.replace(0);
+            environment.target.kind = TargetKind::Missing;
+        }
+        self.wanted.for_output(path);
+        let run = self.run.clone();
+        let ready = self.environment(environment).ready()?;
+        let output = output.map_or_else(|| run::open(path), Ok)?;
+        ready.write_output(output, &run)
+    }
+
+    /// Makes the image in `file`, which is open for reading and writing: a regular file, which grows where it
+    /// is too short, or a block device. An open descriptor is one as well, by `File::from`.
+    ///
+    /// Nothing is locked, and nothing undone but that what is not finished has no superblock.
+    ///
+    /// # Errors
+    /// As those of [`plan`](Self::plan); and where `file` fails or is too small.
+    pub fn write_open_file(mut self, file: fs::File) -> Result<Summary, Error> {
+        let mut sink = File::from_open(file).map_err(failed)?;
+        self.sized_by(sink.size_bytes());
+        let run = self.run.clone();
+        let ready = self.ready()?;
+        sink.make_room(ready.size_bytes()).map_err(failed)?;
+        ready.write_sink(&sink, &run)
+    }
+
+    /// Makes the image in memory, and gives its bytes.
+    ///
+    /// # Errors
+    /// As those of [`plan`](Self::plan); and where there is not so much memory.
+    pub fn to_vec(self) -> Result<Vec<u8>, Error> {
+        self.plan()?.to_vec()
+    }
+
+    /// Makes the image in `sink`. Unless there is a size or a [fit](Self::fit), it is as large as the sink.
+    ///
+    /// # Errors
+    /// As those of [`plan`](Self::plan); and where `sink` fails or is too small.
+    pub fn write_to(mut self, sink: &dyn Sink) -> Result<Summary, Error> {
+        self.sized_by(sink.size_bytes());
+        let run = self.run.clone();
+        if sink.is_in_order() {
+            return self.plan()?.write_to(sink);
+        }
+        self.ready()?.write_sink(sink, &run)
+    }
+
+    /// Hands the image on to `take` in the order of its bytes, in pieces of data and holes, from this thread
+    /// or one other.
+    ///
+    /// # Errors
+    /// As those of [`plan`](Self::plan); and where `take` fails.
+    pub fn write_in_order(
+        self,
+        take: impl FnMut(Piece<'_>) -> io::Result<()> + Send,
+    ) -> Result<Summary, Error> {
+        let plan = self.plan()?;
+        let sink = Ordered::new(plan.size_bytes(), take);
+        let summary = plan.write_to(&sink)?;
+        sink.finish().map_err(failed)?;
+        Ok(summary)
+    }
+
+    /// Takes the output's own size, if it has one, where nothing else says how large the image shall be.
+    fn sized_by(&mut self, size_bytes: u64) {
+        let is_sized = size_bytes > 0 && size_bytes < u64::MAX;
+        if is_sized && self.fit.is_none() && !self.options.has_size() {
+            self.options.size(Size::Bytes(size_bytes));
+        }
+    }
+
+    /// Whether the image takes the place of all that a regular file holds, as a new one does.
+    fn replaces(&self, environment: &Environment) -> Result<bool, Error> {
+        let is_file = matches!(environment.target.kind, TargetKind::File { .. });
+        if !is_file || self.wanted.sources.is_empty() {
+            return Ok(false);
+        }
+        let settings = self.options.of_any_size().resolve(environment)?.settings;
+        Ok(settings.offset_bytes == 0 && !settings.super_only)
+    }
+}
+
+impl Ready {
+    fn write_output(mut self, output: Output, run: &Run) -> Result<Summary, Error> {
+        self.look(run.cancel.flag())?;
+        let image = self.range();
+        let is_device = output.file().is_block_device();
+        run::write_output(output, &image, |file| {
+            let total = self.total(run);
+            let built = run.write(total, is_device, |writing| self.write(file, writing))?;
+            let end = built.end_bytes();
+            Ok((built.into_summary(), end))
+        })
+    }
+
+    fn write_sink(self, sink: &dyn Sink, run: &Run) -> Result<Summary, Error> {
+        let total = self.total(run);
+        let built = run.write(total, false, |writing| self.write(sink, writing))?;
+        Ok(built.into_summary())
+    }
+
+    fn total(&self, run: &Run) -> Option<u64> {
+        self.plan()?.total(run)
+    }
+}
+
+impl Plan {
+    /// Writes the image to the file or device `path`, as [`Builder::write_file`] does.
+    ///
+    /// # Errors
+    /// Where the output is in use, fails or is too small, content cannot be read or changed since it was
+    /// declared, or the run is cancelled.
+    pub fn write_file(&self, path: impl AsRef<Path>) -> Result<Summary, Error> {
+        let output = run::open(path.as_ref())?;
+        let is_device = output.file().is_block_device();
+        run::write_output(output, &self.range(), |file| {
+            let total = self.total(&self.run);
+            self.run
+                .write(total, is_device, |writing| self.write(file, writing))?;
+            Ok((self.summary(), self.size_bytes()))
+        })
+    }
+
+    /// Writes the image to `sink`.
+    ///
+    /// # Errors
+    /// As those of [`write_file`](Self::write_file). The sink then holds no superblock.
+    pub fn write_to(&self, sink: &dyn Sink) -> Result<Summary, Error> {
+        let total = self.total(&self.run);
+        let sinks = Sinks {
+            image: sink,
+            journal: None,
+        };
+        self.run
+            .write(total, false, |writing| self.write_sinks(sinks, writing))?;
+        Ok(self.summary())
+    }
+
+    /// Writes the image to memory, and gives its bytes, those before it included where it has an offset.
+    ///
+    /// # Errors
+    /// As those of [`write_to`](Self::write_to); and where there is not so much memory.
+    pub fn to_vec(&self) -> Result<Vec<u8>, Error> {
+        let memory = Memory::new(self.size_bytes());
+        self.write_to(&memory)?;
+        memory.into_bytes().map_err(failed)
+    }
+
+    fn total(&self, run: &Run) -> Option<u64> {
+        let bytes = || emit::bytes_to_write(&self.settings, &self.layout, &self.tree);
+        run.tells_progress().then(bytes)
+    }
+}

@@ -1,0 +1,196 @@
+//! Given which pieces of files are wanted, reads each byte once by as few readers as there can be; never
+//! in another order than a file's own where there is but one.
+//!
+//! Batches are dealt in the order of the image, and so are the turns of a file that is read in order:
+//! whoever waits for one waits for a batch that was dealt before, so that somebody always goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::EmitError;
+use crate::tree::{Access, Content, ContentReader, NodeId};
+
+/// The readers of files of which no batch holds all.
+#[derive(Default)]
+pub(super) struct Readers<'a> {
+    state: Mutex<State<'a>>,
+    turned: Condvar,
+}
+
+#[derive(Default)]
+struct State<'a> {
+    files: HashMap<NodeId, OpenFile<'a>>,
+    /// The lowest batch that failed, behind which nobody waits any more, since a turn may never end.
+    failed: Option<u64>,
+}
+
+struct OpenFile<'a> {
+    /// Readers that nobody uses at the moment.
+    idle: Vec<Box<dyn ContentReader + 'a>>,
+    /// How many bytes of data were not read yet.
+    left: u64,
+    /// Whose turn it is.
+    turn: u64,
+}
+
+/// A piece of a file.
+#[derive(Clone)]
+pub(super) struct Wanted<'a> {
+    pub(super) node: NodeId,
+    pub(super) content: &'a Content,
+    /// The bytes of the file, of which only data is read.
+    pub(super) range: Range<u64>,
+    /// Which piece of the file it is, in the order in which they were dealt.
+    pub(super) turn: u64,
+    /// The number of the batch that wants it.
+    pub(super) batch: u64,
+}
+
+impl Wanted<'_> {
+    /// Whether no data of the file lies outside.
+    fn is_all(&self) -> bool {
+        let within =
+            |span: &Range<u64>| span.start >= self.range.start && span.end <= self.range.end;
+        self.content.data_span().as_ref().is_none_or(within)
+    }
+
+    fn data_bytes(&self) -> u64 {
+        let data = self.content.data_in(self.range.clone());
+        data.map(|range| range.end - range.start).sum()
+    }
+}
+
+impl<'a> Readers<'a> {
+    /// Fills `buffer` with the bytes of `wanted`: zeros where there is no data.
+    pub(super) fn read(&self, wanted: &Wanted<'a>, buffer: &mut [u8]) -> Result<(), EmitError> {
+        let content = wanted.content;
+        let failed = |error| unreadable(content, error);
+        let bytes = wanted.data_bytes();
+        if bytes == 0 {
+            buffer.fill(0);
+            return Ok(());
+        }
+        if wanted.is_all() {
+            let mut reader = content.source.open(content.key).map_err(failed)?;
+            fill(&mut *reader, wanted, buffer)?;
+            return reader.finish().map_err(failed);
+        }
+        // Where this ends early, the turn is never given on.
+        let turn = Turn {
+            readers: self,
+            batch: wanted.batch,
+        };
+        let mut reader = match self.take(wanted)? {
+            Some(reader) => reader,
+            None => content.source.open(content.key).map_err(failed)?,
+        };
+        fill(&mut *reader, wanted, buffer)?;
+        for mut reader in self.give_back(wanted.node, reader, bytes) {
+            reader.finish().map_err(failed)?;
+        }
+        std::mem::forget(turn);
+        Ok(())
+    }
+
+    /// Lets no batch wait for a turn any more that was dealt after `batch`, which failed. One that was dealt
+    /// before waits for none that failed, and may fail by itself: then it is the one that is told.
+    pub(super) fn abort(&self, batch: u64) {
+        let mut state = self.state();
+        state.failed = Some(state.failed.map_or(batch, |failed| failed.min(batch)));
+        drop(state);
+        self.turned.notify_all();
+    }
+
+    /// An open reader that nobody else uses, if there is one, once it is the turn of `wanted`.
+    fn take(&self, wanted: &Wanted<'a>) -> Result<Option<Box<dyn ContentReader + 'a>>, EmitError> {
+        let Wanted { node, content, .. } = wanted;
+        let has_turns = content.source.access(content.key) != Access::Anywhere;
+        let mut state = self.state();
+        loop {
+            if state.failed.is_some_and(|failed| failed < wanted.batch) {
+                return Err(EmitError::Cancelled);
+            }
+            let file = state.files.entry(*node).or_insert_with(|| OpenFile {
+                idle: Vec::new(),
+                left: content
+                    .data_ranges()
+                    .map(|range| range.end - range.start)
+                    .sum(),
+                turn: 0,
+            });
+            if !has_turns || file.turn == wanted.turn {
+                return Ok(file.idle.pop());
+            }
+            let waited = self.turned.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a reader back that read `bytes`. Once all was read, gives all of them.
+    fn give_back(
+        &self,
+        node: NodeId,
+        reader: Box<dyn ContentReader + 'a>,
+        bytes: u64,
+    ) -> Vec<Box<dyn ContentReader + 'a>> {
+        let mut state = self.state();
+        let Some(file) = state.files.get_mut(&node) else {
+            return vec![reader];
+        };
+        file.idle.push(reader);
+        file.left = file.left.saturating_sub(bytes);
+        file.turn += 1;
+        let done = file.left == 0;
+        self.turned.notify_all();
+        let done = done.then(|| state.files.remove(&node)).flatten();
+        done.map_or(Vec::new(), |file| file.idle)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn that nobody gives on if it is dropped, such as where a reader fails or panics.
+struct Turn<'r, 'a> {
+    readers: &'r Readers<'a>,
+    batch: u64,
+}
+
+impl Drop for Turn<'_, '_> {
+    fn drop(&mut self) {
+        self.readers.abort(self.batch);
+    }
+}
+
+/// Reads the data of `wanted`. The rest of a block that data begins or ends in is a hole: it is zero,
+/// whatever the source has there.
+fn fill(
+    reader: &mut dyn ContentReader,
+    wanted: &Wanted<'_>,
+    buffer: &mut [u8],
+) -> Result<(), EmitError> {
+    let start = wanted.range.start;
+    let within = |place: u64| usize::try_from(place - start).expect("within a slice");
+    let mut done = 0;
+    for data in wanted.content.data_in(wanted.range.clone()) {
+        let (from, to) = (within(data.start), within(data.end));
+        buffer[done..from].fill(0);
+        reader
+            .read_exact_at(data.start, &mut buffer[from..to])
+            .map_err(|error| unreadable(wanted.content, error))?;
+        done = to;
+    }
+    buffer[done..].fill(0);
+    Ok(())
+}
+
+/// What could not be read of `content`.
+pub(crate) fn unreadable(content: &Content, error: io::Error) -> EmitError {
+    EmitError::Content {
+        name: content.source.describe(content.key),
+        error,
+    }
+}
