@@ -3,10 +3,13 @@
 
 #![cfg(all(target_os = "linux", feature = "cli", feature = "oci"))]
 
+#[path = "../benches/compare/chart.rs"]
+mod chart;
+
 use crate::common;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::papers::{anchors, links, papers, prose, recipes, text, top};
@@ -42,35 +45,63 @@ const NOT_BUT: &[(&str, &str)] = &[
     ("spool", "temporary file"),
 ];
 
-/// Where in `line` the words `term` stand, whole.
+/// Whether the words `term` stand in `line`, whole, and not as a key as in `contents=`.
 fn finds(line: &str, term: &str) -> bool {
-    let is_word = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
+    let is_word = |next: Option<char>| next.is_some_and(|it| it.is_alphanumeric() || it == '=');
     line.match_indices(term).any(|(at, _)| {
         !is_word(line[..at].chars().next_back()) && !is_word(line[at + term.len()..].chars().next())
     })
 }
 
-#[test]
-fn the_papers_keep_to_the_glossary() {
+/// What the glossary says of lines of prose.
+fn faults(of: &str, lines: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut faults = Vec::new();
-    for paper in papers() {
-        for (number, line) in prose(&text(&paper)).iter().enumerate() {
-            let line = line.to_lowercase();
-            let place = format!("{}:{}", paper.display(), number + 1);
-            for (not, but) in NOT_BUT {
-                if finds(&line, not) {
-                    faults.push(format!("{place}: {not}: say {but}"));
-                }
-            }
-            // The word alone is chattr's.
-            let extended = line.matches("extended attribute").count();
-            if line.matches("attribute").count() > extended {
-                faults.push(format!(
-                    "{place}: attribute: say extended attribute, or flag"
-                ));
+    for (number, line) in lines.into_iter().enumerate() {
+        let line = line.to_lowercase();
+        let place = format!("{of}:{}", number + 1);
+        for (not, but) in NOT_BUT {
+            if finds(&line, not) {
+                faults.push(format!("{place}: {not}: say {but}"));
             }
         }
+        // The word alone is chattr's.
+        let extended = line.matches("extended attribute").count();
+        if line.matches("attribute").count() > extended {
+            faults.push(format!(
+                "{place}: attribute: say extended attribute, or flag"
+            ));
+        }
     }
+    faults
+}
+
+#[test]
+fn the_papers_keep_to_the_glossary() {
+    let of_paper = |paper: PathBuf| faults(&paper.to_string_lossy(), prose(&text(&paper)));
+    let faults: Vec<String> = papers().into_iter().flat_map(of_paper).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn help_and_the_man_page_keep_to_the_glossary() {
+    let mut lines: Vec<String> = ["--generate man", "-h", "--help", "--help=extended"]
+        .map(String::from)
+        .into();
+    lines.extend(["--help=features", "--help=usage-types"].map(String::from));
+    for verb in ["ls", "cat", "tar", "check", "diff", "map", "grow"] {
+        lines.push(format!("{verb} --help"));
+    }
+    let place = Place::new();
+    let of_line = |line: String| {
+        let output = place.shell(&format!("mke4fs {line}"));
+        assert!(
+            output.status.success() && !output.stdout.is_empty(),
+            "{line}"
+        );
+        let said = String::from_utf8(output.stdout).expect("it is text");
+        faults(&line, said.lines().map(str::to_owned))
+    };
+    let faults: Vec<String> = lines.into_iter().flat_map(of_line).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -111,6 +142,32 @@ fn the_readme_leads_to_every_document() {
         let name = paper.to_string_lossy().into_owned();
         assert!(name == "README.md" || links.contains(&name), "{name}");
     }
+}
+
+#[test]
+fn the_readme_names_the_packages_of_this_version() {
+    let readme = text(Path::new("README.md"));
+    let version = env!("CARGO_PKG_VERSION");
+    for package in [
+        format!("/mke4fs_{version}_amd64.deb\n"),
+        format!("/mke4fs-{version}-x86_64-linux-static "),
+    ] {
+        assert!(readme.contains(&package), "{package}");
+    }
+    let heading = format!("\n## {version}");
+    let changelog = text(Path::new("CHANGELOG.md"));
+    assert!(changelog.contains(&heading), "CHANGELOG.md lacks {version}");
+}
+
+#[test]
+fn the_chart_of_the_readme_is_drawn_from_its_data() {
+    let drawn = chart::draw(&text(Path::new("benches/chart.tsv"))).expect("a chart");
+    // `cargo bench --bench compare -- chart benches/chart.tsv > benches/chart.svg` draws it again.
+    assert!(
+        drawn == text(Path::new("benches/chart.svg")),
+        "another chart:\n{drawn}"
+    );
+    assert!(text(Path::new("README.md")).contains("](benches/chart.svg)"));
 }
 
 const NEEDS: &[Need] = &[

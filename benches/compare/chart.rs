@@ -3,53 +3,29 @@
 //! The times are a file of tab-separated lines, so that the picture can be drawn again from what is checked in:
 //! `# machine`, `# date`, and for each workload and builder a line with the median, the least and the most.
 
+use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
-use crate::Result;
-use crate::contenders::{MKE4FS, MKE4FS_SIZED};
-use crate::table::Times;
-use crate::workloads::Workload;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const HEAD: &str = "workload\tentries\tMiB\tbuilder\tmedian s\tleast s\tmost s";
+/// The line before the times.
+pub(crate) const HEAD: &str = "workload\tentries\tMiB\tbuilder\tmedian s\tleast s\tmost s";
 /// Columns of the picture, in pixels.
 const WIDTH: f64 = 760.0;
-const BAR_AT: f64 = 190.0;
-const BAR_MOST: f64 = 470.0;
+const BAR_AT: f64 = 200.0;
+const BAR_MOST: f64 = 460.0;
 const ROW: f64 = 22.0;
 /// A bar longer than so many times that of mke4fs is cut, as the others would be too short to see.
 const CUT: f64 = 6.0;
+
+/// The builder whose bars others are held against.
+const MKE4FS: &str = "mke4fs";
 
 /// What a line of the file says.
 struct Row {
     workload: String,
     builder: String,
     median: f64,
-}
-
-/// Adds the times of a workload to the file `path`, which begins with a line for each of `about`.
-pub(crate) fn keep(
-    path: &Path,
-    about: &[String],
-    workload: &Workload,
-    times: &[(&'static str, Times)],
-) -> Result<()> {
-    let mut text = fs::read_to_string(path).unwrap_or_else(|_| {
-        let about: String = about.iter().map(|line| format!("# {line}\n")).collect();
-        format!("{about}{HEAD}\n")
-    });
-    for (name, times) in times {
-        let (median, least, most) = (times.median(), times.least(), times.most());
-        writeln!(
-            text,
-            "{}\t{}\t{}\t{name}\t{median:.3}\t{least:.3}\t{most:.3}",
-            workload.name,
-            workload.entries,
-            workload.bytes >> 20
-        )?;
-    }
-    Ok(fs::write(path, text)?)
 }
 
 /// The picture of what the file `data` holds.
@@ -122,7 +98,7 @@ fn draw_panel(body: &mut String, rows: &[Row], mut y: f64) -> Result<f64> {
     )?;
     y += 8.0;
     for row in rows {
-        let class = if [MKE4FS, MKE4FS_SIZED].contains(&row.builder.as_str()) {
+        let class = if row.builder.starts_with(MKE4FS) {
             "own"
         } else {
             "bar"

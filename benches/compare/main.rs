@@ -141,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         table::print(workload, &times);
         if let Some(path) = &arguments.keep {
             let runs = format!("Medians of {} runs", arguments.runs);
-            chart::keep(path, &[table::machine(), runs], workload, &times)?;
+            table::keep(path, &[table::machine(), runs], workload, &times)?;
         }
         verdicts.extend(claims::of_times(&workload.name, &times));
     }

@@ -1,8 +1,12 @@
-//! Given times, prints a table of them; never measures one.
+//! Given times, prints a table of them, and keeps them in a file; never measures one.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::Result;
+use crate::chart;
 use crate::contenders::MKE4FS;
 use crate::workloads::Workload;
 
@@ -21,11 +25,11 @@ impl Times {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    pub(crate) fn least(&self) -> f64 {
+    fn least(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
     }
 
-    pub(crate) fn most(&self) -> f64 {
+    fn most(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
     }
 
@@ -69,4 +73,28 @@ pub(crate) fn print(workload: &Workload, times: &[(&'static str, Times)]) {
         let share = own / median;
         println!("| {name} | {median:.3} | {least:.3} | {most:.3} | {share:.2} × |");
     }
+}
+
+/// Adds the times of a workload to the file `path`, which begins with a line for each of `about`.
+pub(crate) fn keep(
+    path: &Path,
+    about: &[String],
+    workload: &Workload,
+    times: &[(&'static str, Times)],
+) -> Result<()> {
+    let mut text = fs::read_to_string(path).unwrap_or_else(|_| {
+        let about: String = about.iter().map(|line| format!("# {line}\n")).collect();
+        format!("{about}{}\n", chart::HEAD)
+    });
+    for (name, times) in times {
+        let (median, least, most) = (times.median(), times.least(), times.most());
+        writeln!(
+            text,
+            "{}\t{}\t{}\t{name}\t{median:.3}\t{least:.3}\t{most:.3}",
+            workload.name,
+            workload.entries,
+            workload.bytes >> 20
+        )?;
+    }
+    Ok(fs::write(path, text)?)
 }
