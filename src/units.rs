@@ -1,4 +1,5 @@
-//! Given the numbers of a filesystem, gives each meaning a type of its own; never does I/O.
+//! Given the numbers of a filesystem, gives each meaning a type of its own, and paths for people; never does
+//! I/O.
 //!
 //! A block number, a count of blocks and an inode number are all integers on disk. Mixing them up
 //! compiles silently with bare integers, so none crosses a room's border bare.
@@ -180,9 +181,59 @@ impl Timestamp {
     }
 }
 
+/// Bytes of a path for people: what is UTF-8 as it is, the rest, control characters and backslashes
+/// escaped, so that no two paths read alike.
+pub(crate) struct Readable<'a>(pub(crate) &'a [u8]);
+
+/// How many bytes of a path are shown, half from its front and half from its end: a message is read by
+/// people, and an archive may have a name of 64 KiB.
+const READABLE_MAX: usize = 4096;
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > READABLE_MAX {
+            let (front, _) = self.0.split_at(READABLE_MAX / 2);
+            let (_, end) = self.0.split_at(self.0.len() - READABLE_MAX / 2);
+            let left_out = self.0.len() - READABLE_MAX;
+            return write!(
+                f,
+                "{}…({left_out} bytes)…{}",
+                Readable(front),
+                Readable(end)
+            );
+        }
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() || character == '\\' {
+                    character.escape_default().fmt(f)?;
+                } else {
+                    fmt::Write::write_char(f, character)?;
+                }
+            }
+            chunk.invalid().escape_ascii().fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_readable_and_distinct() {
+        for (bytes, shown) in [
+            (&b"a/b c"[..], "a/b c"),
+            ("käse".as_bytes(), "käse"),
+            (b"k\xe4se", "k\\xe4se"),
+            (b"k\\xe4se", "k\\\\xe4se"),
+            (b"a\nb", "a\\nb"),
+        ] {
+            assert_eq!(Readable(bytes).to_string(), shown);
+        }
+        let long = Readable(&[b'a'; 1 << 16]).to_string();
+        assert!(long.len() < 5000 && long.contains("…(61440 bytes)…"));
+    }
 
     #[test]
     fn block_sizes_are_powers_of_two_in_range() {

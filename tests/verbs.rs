@@ -16,6 +16,8 @@ use common::making::{SEED_TEXT, UUID_TEXT};
 use common::mount::{Scratch, mount_ro};
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
+use mke4fs::raw::units::Group;
+use mke4fs::read::Filesystem;
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -219,12 +221,36 @@ fn what_cannot_be_done_is_said() {
     }
     let place = small();
     place.file("text", "no image\n");
+    let image = place.path("rootless");
+    place.make("mke4fs -q -t ext2 -b 1024 rootless 4M");
+    let mut bytes = fs::read(&image).expect("it is there");
+    let at = {
+        let filesystem = Filesystem::open(&bytes[..]).expect("it is sound");
+        let group = filesystem.group(Group::new(0)).expect("it is sound");
+        // Inode 2 follows inode 1.
+        let size = filesystem.superblock().inode_size();
+        usize::try_from(group.inode_table().get() * 1024).expect("it is small") + size
+    };
+    bytes[at..at + 2].copy_from_slice(&0o100_644_u16.to_le_bytes());
+    fs::write(&image, bytes).expect("it can be written");
     for (line, expected) in [
         (
             "mke4fs ls image nowhere",
             "mke4fs ls: image: nowhere: no such file or directory\n",
         ),
+        (
+            "mke4fs cat image Grüße/$(printf '\\377')",
+            "mke4fs cat: image: Grüße/\\xff: no such file or directory\n",
+        ),
         ("mke4fs cat image etc", "mke4fs cat: image: etc: inode "),
+        (
+            "mke4fs tar rootless",
+            "mke4fs tar: rootless: /: not a directory\n",
+        ),
+        (
+            "mke4fs ls rootless",
+            "mke4fs ls: rootless: /: not a directory\n",
+        ),
         (
             "mke4fs tar image etc/..",
             "mke4fs tar: image: invalid path 'etc/..': ",

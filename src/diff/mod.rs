@@ -38,7 +38,7 @@ use std::thread;
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::tree::{Device, Flags, Kind, Tree};
-use crate::units::Timestamp;
+use crate::units::{Readable, Timestamp};
 
 pub use attribute::{Attribute, Attributes, UnknownAttribute};
 use compare::Comparison;
@@ -255,7 +255,7 @@ impl fmt::Display for DiffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { name, error } => {
-                write!(f, "cannot read {}: {error}", name.escape_ascii())
+                write!(f, "cannot read {}: {error}", Readable(name))
             }
             Self::Told(error) => error.fmt(f),
             Self::Cancelled(cancelled) => cancelled.fmt(f),

@@ -32,7 +32,7 @@ use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
-use crate::units::{Block, BlockSize, Group, Ino, Run};
+use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
 pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Worker};
 pub use early::Early;
@@ -127,7 +127,7 @@ impl EmitError {
             Self::Sink { doing, offset, .. } => {
                 write!(f, "{doing} at byte {offset} of the output failed")
             }
-            Self::Content { name, .. } => write!(f, "cannot read {}", name.escape_ascii()),
+            Self::Content { name, .. } => write!(f, "cannot read {}", Readable(name)),
             Self::QuotaInUse => f.write_str(
                 "the old filesystem's quota inodes are in use; its superblocks can be made without \
                  the quota feature, and tune2fs can add it once e2fsck is done",

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 
 use crate::read::{self, Filesystem, Inode};
+use crate::units::Readable;
 
 /// The directory that fsck fills, in the root.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
@@ -32,7 +33,7 @@ impl fmt::Display for ExportError {
             Self::Parent(path) => write!(
                 f,
                 "invalid path '{}': '..' cannot be in the names of an archive",
-                path.escape_ascii()
+                Readable(path)
             ),
         }
     }

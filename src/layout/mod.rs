@@ -127,7 +127,7 @@ use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::{QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeId, Tree};
-use crate::units::{Block, Group, Ino, LogicalBlock, Run};
+use crate::units::{Block, Group, Ino, LogicalBlock, Readable, Run};
 use tables::Placement;
 
 /// The size in bytes from which a file needs large_file.
@@ -396,24 +396,24 @@ impl fmt::Display for LayoutError {
             Self::FileTooBig { path, size, most } => write!(
                 f,
                 "{} has {size} bytes; with this block size a file has at most {most}",
-                path.escape_ascii()
+                Readable(path)
             ),
             Self::TooManyLinks { path, links } => write!(
                 f,
                 "{} has {links} names; ext4 counts at most {}",
-                path.escape_ascii(),
+                Readable(path),
                 content::LINK_MAX
             ),
             Self::SymlinkTooLong { path, length, most } => write!(
                 f,
                 "{} is a symbolic link of {length} bytes; with this block size it has at most {most}",
-                path.escape_ascii()
+                Readable(path)
             ),
-            Self::Xattr { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
+            Self::Xattr { path, fault } => write!(f, "{}: {fault}", Readable(path)),
             Self::DirectoryTooLarge { path, fault } => {
-                write!(f, "{}: {fault}", path.escape_ascii())
+                write!(f, "{}: {fault}", Readable(path))
             }
-            Self::Casefold { path, fault } => write!(f, "{}: {fault}", path.escape_ascii()),
+            Self::Casefold { path, fault } => write!(f, "{}: {fault}", Readable(path)),
             Self::ContentWithoutInodes => f.write_str(
                 "a journal device, or superblocks and descriptors alone, have no place for content",
             ),
@@ -426,7 +426,7 @@ impl fmt::Display for LayoutError {
             Self::HugeFileName(name) => write!(
                 f,
                 "huge files or their directory cannot be called '{}'",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::HugeFileTooBig { blocks } => write!(
                 f,
@@ -439,7 +439,7 @@ impl fmt::Display for LayoutError {
             Self::Device { path, major, minor } => write!(
                 f,
                 "{} is device {major}:{minor}; ext4 stores major numbers to 4095 and minor numbers to 1048575",
-                path.escape_ascii()
+                Readable(path)
             ),
         }
     }
@@ -453,22 +453,22 @@ impl fmt::Display for LayoutWarning {
             Self::LinearDirectory(path) => write!(
                 f,
                 "{} is too large for a hash tree of two levels and is written without one; large_dir would give it one",
-                path.escape_ascii()
+                Readable(path)
             ),
             Self::TimesClamped { nodes, first } => write!(
                 f,
                 "{nodes} files have times that their inodes cannot hold; they are set to the nearest they can ({} is the first)",
-                first.escape_ascii()
+                Readable(first)
             ),
             Self::NanosecondsDropped { nodes, first } => write!(
                 f,
                 "{nodes} files lose the nanoseconds of their times in inodes of 128 bytes ({} is the first)",
-                first.escape_ascii()
+                Readable(first)
             ),
             Self::CasefoldDropped { nodes, first } => write!(
                 f,
                 "{nodes} directories that find names whatever their case no longer do; the casefold feature would keep that ({} is the first)",
-                first.escape_ascii()
+                Readable(first)
             ),
         }
     }

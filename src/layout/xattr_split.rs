@@ -10,6 +10,7 @@ use crate::ondisk::inode::{EXTRA_ISIZE, GOOD_OLD_SIZE};
 use crate::ondisk::xattr::{Value, XattrEntry, block_size_needed, ibody_size, split_name};
 use crate::options::Settings;
 use crate::tree::Xattr;
+use crate::units::Readable;
 
 /// The longest value that the kernel takes, in bytes: `XATTR_SIZE_MAX`.
 const VALUE_MAX: usize = 65536;
@@ -128,15 +129,15 @@ impl fmt::Display for XattrFault {
             Self::Name(name) => write!(
                 f,
                 "ext4 cannot store an extended attribute called \"{}\"",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::Value { name, length } => write!(
                 f,
                 "the extended attribute \"{}\" has {length} bytes; at most {VALUE_MAX} can be stored",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::Acl { name, error } => {
-                write!(f, "\"{}\" is no ACL: {error}", name.escape_ascii())
+                write!(f, "\"{}\" is no ACL: {error}", Readable(name))
             }
             Self::Space { needed, block } => write!(
                 f,

@@ -6,7 +6,7 @@ use std::io;
 
 use crate::ondisk::acl::AclError;
 use crate::ondisk::xattr::XattrFault;
-use crate::units::{Block, Group, Ino, Run};
+use crate::units::{Block, Group, Ino, Readable, Run};
 
 /// A result of the reader.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -144,7 +144,7 @@ impl fmt::Display for Fault {
                 expected,
             } => write!(f, "{what} is {found:#010x}, expected {expected:#010x}"),
             Self::Rule(rule) => f.write_str(rule),
-            Self::Named { rule, name } => write!(f, "'{}' {rule}", name.escape_ascii()),
+            Self::Named { rule, name } => write!(f, "'{}' {rule}", Readable(name)),
             Self::Outside(run) => write!(f, "{run}: outside the filesystem"),
             Self::Xattrs(fault) => fault.fmt(f),
             Self::Acl(error) => error.fmt(f),
@@ -255,7 +255,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = &self.0;
         if let Some(path) = &parts.path {
-            write!(f, "{}: ", path.escape_ascii())?;
+            let path = if path.is_empty() { b"/" } else { &path[..] };
+            write!(f, "{}: ", Readable(path))?;
         }
         let numbers = [
             parts.group.map(|group| ("group", u64::from(group.get()))),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::NAME_MAX;
+use crate::units::Readable;
 
 /// What cannot be declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +46,16 @@ impl fmt::Display for TreeError {
             Self::Name(name) => write!(
                 f,
                 "\"{}\" cannot be a name: a name is 1 to {NAME_MAX} bytes without NUL and '/', and not '.' or '..'",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::Duplicate(name) => {
-                write!(f, "\"{}\" is in its directory already", name.escape_ascii())
+                write!(f, "\"{}\" is in its directory already", Readable(name))
             }
             Self::NotADirectory => f.write_str("only a directory can hold entries"),
             Self::DirectoryLink(name) => write!(
                 f,
                 "\"{}\" would be a second name for a directory",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::DataMap { start, end } => write!(
                 f,
@@ -64,19 +65,19 @@ impl fmt::Display for TreeError {
             Self::NulInTarget(target) => write!(
                 f,
                 "\"{}\" cannot be a symbolic link's target: it needs to be without NUL",
-                target.escape_ascii()
+                Readable(target)
             ),
             Self::TooManyNodes => f.write_str("a filesystem holds fewer than 2^32 inodes"),
             Self::Removed(name) => write!(
                 f,
                 "\"{}\" would be a name for what was removed",
-                name.escape_ascii()
+                Readable(name)
             ),
-            Self::Missing(path) => write!(f, "\"{}\" is not in the tree", path.escape_ascii()),
+            Self::Missing(path) => write!(f, "\"{}\" is not in the tree", Readable(path)),
             Self::DuplicateXattr(name) => write!(
                 f,
                 "a file cannot have two extended attributes {}",
-                name.escape_ascii()
+                Readable(name)
             ),
             Self::Foreign => f.write_str("a node of another tree is not in this one"),
         }

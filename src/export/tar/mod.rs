@@ -77,7 +77,7 @@ pub fn write(
         omitted: Omitted::default(),
     };
     if paths.is_empty() {
-        archive.below(Vec::new(), &filesystem.root()?)?;
+        archive.below(Vec::new(), &filesystem.metadata("/")?)?;
     }
     for path in paths {
         let inode = filesystem.symlink_metadata(path)?;
