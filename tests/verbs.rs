@@ -417,6 +417,10 @@ fn anybody_can_without_help() -> Result<()> {
         run(&["tar", image], Some("archive"))?;
         let names = place.shell("tar tf archive");
         assert!(String::from_utf8_lossy(&names.stdout).contains("usr/deep/er/file\n"));
+        assert!(run(&["map", image], None)?.starts_with("<svg "));
+        assert!(run(&["diff", image, "vm.img"], None)?.is_empty());
     }
+    assert!(run(&["grow", "small.img", "40M"], None)?.contains(" to 40 MiB ("));
+    tools::e2fsck(&place.path("small.img"), Which::Reference)?;
     Ok(())
 }
