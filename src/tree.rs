@@ -405,6 +405,29 @@ impl Tree {
         }
     }
 
+    /// Makes a device, a named pipe or a socket of `node`, which is no directory.
+    pub(crate) fn become_special(&mut self, node: NodeId, special: Special) {
+        let node = &mut self.nodes[node.index()];
+        if !matches!(node.kind, Kind::Directory(_)) {
+            node.kind = special.into();
+            node.metadata = node.kind.keep(node.metadata);
+        }
+    }
+
+    /// A path of `node`, which costs a walk; empty for the root and for what has no name.
+    pub(crate) fn path_of(&self, node: NodeId) -> Vec<u8> {
+        let mut above = vec![None; self.nodes.len()];
+        for (parent, directory) in self.nodes() {
+            for entry in directory.entries().iter() {
+                above[entry.node.index()] = Some((parent, entry.name));
+            }
+        }
+        let way = std::iter::successors(above[node.index()], |(parent, _)| above[parent.index()]);
+        let mut names: Vec<_> = way.map(|(_, name)| name).collect();
+        names.reverse();
+        names.join(&b'/')
+    }
+
     /// Puts every directory's entries in the order of their names' bytes.
     ///
     /// A tree that remembered its names forgets them, along with what was removed, and gives every

@@ -748,3 +748,87 @@ fn recipe_place() -> Place {
     assert!(place.shell(modes).status.success());
     place
 }
+
+#[test]
+fn files_are_what_an_attribute_of_theirs_says() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    let stats = [
+        ("etc/shadow", "user.containers.override_stat", "0:42:0640"),
+        ("bin/su", "user.containers.override_stat", "0:0:04755:file"),
+        (
+            "dev/sda1",
+            "user.containers.override_stat",
+            "0:6:0660:block-8-1",
+        ),
+        (
+            "dev/tty0",
+            "user.fuseoverlayfs.override_stat",
+            "0:5:0620:char-4-0",
+        ),
+        ("run/fifo", "user.containers.override_stat", "7:8:010600"),
+        (
+            "run/socket",
+            "user.containers.override_stat",
+            "7:8:0600:socket",
+        ),
+        ("plain", "user.kept", "x"),
+    ];
+    for (file, name, value) in stats {
+        place.file(&format!("root/{file}"), "");
+        let line = format!("setfattr -n {name} -v {value} root/{file}");
+        assert!(place.shell(&line).status.success(), "{line}");
+    }
+    let line = "setfattr -n user.containers.override_stat -v 0:0:01777:dir root/run";
+    assert!(place.shell(line).status.success(), "{line}");
+    place.for_user();
+    let made = "mke4fs -q -d root --owner 1:1 --override-stat --xattr-exclude user.c* image";
+    assert_eq!(
+        place.make(made),
+        "mke4fs: warning: nothing matches the rule user.c*\n"
+    );
+    let paths = [
+        "etc/shadow",
+        "bin/su",
+        "dev/sda1",
+        "dev/tty0",
+        "run/fifo",
+        "run/socket",
+        "run",
+        "plain",
+    ];
+    let said = place.look(|mounted| {
+        paths.map(|path| {
+            let path = mounted.join(path);
+            (shown(&path), attributes(&path))
+        })
+    });
+    let shown: Vec<_> = said.iter().map(|(shown, _)| &shown[..]).collect();
+    let expected = [
+        "file 640 0:42",
+        "file 4755 0:0",
+        "block 660 0:6 8,1",
+        "char 620 0:5 4,0",
+        "fifo 600 7:8",
+        "socket 600 7:8",
+        "dir 1777 0:0",
+        "file 644 1:1",
+    ];
+    assert_eq!(shown, expected);
+    let attributes: Vec<_> = said.iter().flat_map(|(_, attributes)| attributes).collect();
+    assert_eq!(attributes.len(), 1, "{attributes:?}");
+
+    fs::remove_file(place.path("image")).expect("it is there");
+    for (value, told) in [
+        ("0:0:644:dir", "the file is a file"),
+        ("0:0", "UID:GID:MODE[:TYPE] is needed"),
+    ] {
+        let line = format!("setfattr -n user.x.stat -v {value} root/etc/shadow");
+        assert!(place.shell(&line).status.success(), "{line}");
+        let said = place.refusal("mke4fs -q -d root --override-stat=user.x.stat image");
+        let whole = format!("user.x.stat of etc/shadow cannot be \"{value}\": {told}");
+        assert!(said.contains(&whole), "{said}");
+    }
+}

@@ -43,6 +43,8 @@ pub(in crate::cli) struct Flag {
     pub(in crate::cli) long: Option<&'static str>,
     /// What its value is called, if it takes one.
     pub(in crate::cli) value: Option<&'static str>,
+    /// Whether it may stand without its value, which follows `=`.
+    pub(in crate::cli) is_optional: bool,
     /// The values that help names.
     pub(in crate::cli) values: &'static [&'static str],
     /// Whether its value is a path of the host.
@@ -65,6 +67,7 @@ impl Flag {
             letter: Some(letter),
             long: None,
             value: None,
+            is_optional: false,
             values: &[],
             takes_path: false,
             help,
@@ -102,6 +105,14 @@ impl Flag {
         Self {
             value: Some(value),
             ..self
+        }
+    }
+
+    /// The flag, with a value that may be missing.
+    pub(super) const fn optional(self, value: &'static str) -> Self {
+        Self {
+            is_optional: true,
+            ..self.value(value)
         }
     }
 

@@ -8,7 +8,7 @@ use super::os_string;
 use crate::cli::request::Request;
 use crate::cli::rules::RuleWish;
 use crate::source::patterns::PatternError;
-use crate::source::rules::{IdMap, IdRange, Rule, Stay, XattrPattern};
+use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, Stay, XattrPattern};
 use crate::units::Timestamp;
 
 type Noted = Result<(), Fault>;
@@ -97,6 +97,14 @@ pub(super) fn copy(request: &mut Request, value: &OsStr) -> Noted {
     let from = os_string(&bytes[..at]);
     request.copies.push((from, bytes[at + 1..].to_vec()));
     Ok(())
+}
+
+pub(super) fn override_stat(request: &mut Request, value: &OsStr) -> Noted {
+    let rule = match value.as_encoded_bytes() {
+        b"" => OverrideStat::default(),
+        name => OverrideStat::of(name),
+    };
+    push(request, Rule::OverrideStat(rule))
 }
 
 pub(super) fn manifest(request: &mut Request, value: &OsStr) -> Noted {

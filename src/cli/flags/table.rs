@@ -301,6 +301,17 @@ const METADATA: &[Flag] = &[
     .value("IN:OUT:COUNT")
     .shown(Shown::Long),
     Flag::long(
+        "override-stat",
+        "Take owner, mode and type of files from an xattr of theirs, which is left out [default: no]",
+        rules::override_stat,
+    )
+    .optional("XATTR")
+    .more(
+        "Without XATTR it is user.containers.override_stat, or user.fuseoverlayfs.override_stat where a file has only that. The value is UID:GID:MODE[:TYPE], as rootless podman, buildah and libkrun store it.",
+    )
+    .example("--override-stat")
+    .shown(Shown::Long),
+    Flag::long(
         "manifest",
         "Change and add files as an mtree(5) manifest lists them [default: none]",
         rules::manifest,

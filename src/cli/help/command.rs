@@ -124,6 +124,13 @@ fn arg(flag: &'static Flag) -> Arg {
         ValueHint::Other
     };
     // As with getopt, what follows is the value, even if it begins with a hyphen.
+    let arg = if flag.is_optional {
+        arg.require_equals(true)
+            .num_args(0..=1)
+            .default_missing_value("")
+    } else {
+        arg
+    };
     arg.action(ArgAction::Append)
         .value_name(value)
         .value_parser(value_parser!(OsString))

@@ -14,6 +14,7 @@ mod ids;
 mod manifest;
 mod mtree;
 mod numbers;
+mod override_stat;
 mod owners;
 mod xattrs;
 
@@ -23,6 +24,7 @@ pub use device_table::DeviceTable;
 pub use fault::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
+pub use override_stat::OverrideStat;
 pub use owners::OwnerRules;
 pub use xattrs::{Stay, XattrFilter, XattrPattern};
 
@@ -45,6 +47,8 @@ pub enum Rule {
     UidMap(IdMap),
     /// Groups become others, in ACLs too.
     GidMap(IdMap),
+    /// Files are what an extended attribute of theirs says, which is left out.
+    OverrideStat(OverrideStat),
     /// What the manifest lists is as it says.
     Manifest(Manifest),
     /// What the table lists is as it says.
@@ -88,6 +92,11 @@ pub fn apply(
             }),
             Rule::UidMap(map) => unmatched.extend(map_ids(tree, map, Of::User)),
             Rule::GidMap(map) => unmatched.extend(map_ids(tree, map, Of::Group)),
+            Rule::OverrideStat(stat) => {
+                if !stat.apply(tree)? {
+                    unmatched.extend(stat.names().first().map(|name| Readable(name).to_string()));
+                }
+            }
             Rule::Manifest(manifest) => {
                 if !manifest.apply(tree, now)? {
                     unmatched.push(manifest.file().to_owned());

@@ -54,6 +54,8 @@ pub struct XattrFilter {
     patterns: Arc<[XattrPattern]>,
     /// What becomes of a name that no pattern matches.
     otherwise: Stay,
+    /// Names that a rule reads, and takes out itself.
+    read: Arc<[Vec<u8>]>,
 }
 
 impl Default for XattrFilter {
@@ -70,6 +72,10 @@ impl XattrFilter {
             _ => None,
         });
         let patterns: Arc<[XattrPattern]> = patterns.collect();
+        let read = rules.iter().filter_map(|rule| match rule {
+            Rule::OverrideStat(stat) => Some(stat.names().to_vec()),
+            _ => None,
+        });
         let includes = patterns.iter().any(|it| it.stay == Stay::Include);
         Self {
             patterns,
@@ -78,6 +84,7 @@ impl XattrFilter {
             } else {
                 Stay::Include
             },
+            read: read.flatten().collect(),
         }
     }
 
@@ -120,7 +127,7 @@ impl XattrFilter {
                 stays = pattern.stay;
             }
         }
-        stays == Stay::Include
+        stays == Stay::Include || self.read.iter().any(|read| read == name)
     }
 }
 
