@@ -362,7 +362,7 @@ impl Builder {
         };
         self.run.cancel.check().map_err(|_| EmitError::Cancelled)?;
         warnings.extend(resolved.warnings.into_iter().map(Warning::Options));
-        warnings.extend(Warning::of_layout(&layout));
+        warnings.extend(Warning::of_layout(&resolved.settings, &layout));
         Ok(Plan {
             settings: resolved.settings,
             tree,

@@ -30,7 +30,7 @@ use crate::tree::TreeError;
 /// # Ok::<(), mke4fs::TreeError>(())
 /// ```
 #[derive(Debug)]
-pub struct Error(Box<Kind>);
+pub struct Error(Box<Kind>, Option<u64>);
 
 /// What is wrong, for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,13 +104,24 @@ pub(crate) enum Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self(Box::new(kind))
+        Self(Box::new(kind), None)
     }
 
+    /// The same, where an image of so many bytes would hold what does not fit.
+    pub(crate) fn with_size_that_fits(mut self, bytes: Option<u64>) -> Self {
+        self.1 = bytes;
+        self
+    }
+
+    /// The size in bytes of an image that would hold what does not fit, if one was found.
     #[cfg_attr(
         not(feature = "cli"),
         expect(dead_code, reason = "what the command's words need")
     )]
+    pub(crate) fn size_that_fits(&self) -> Option<u64> {
+        self.1
+    }
+
     pub(crate) fn room(&self) -> &Kind {
         &self.0
     }

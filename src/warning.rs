@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::layout::{Layout, LayoutWarning};
-use crate::options::SettingsWarning;
+use crate::layout::{Claim, Layout, LayoutWarning, Owner};
+use crate::options::{Settings, SettingsWarning};
 use crate::source::SourceWarning;
+use crate::units::LogicalBlock;
 
 /// How long an orphan file Linux mounts, in blocks (`EXT4_MAX_ORPHAN_FILE_BLOCKS`): as long as
 /// mke2fs makes it unless it is told otherwise.
@@ -26,6 +27,13 @@ pub enum Warning {
     LongOrphanFile {
         /// How many it has.
         blocks: u64,
+    },
+    /// The journal does not begin where it was to.
+    JournalElsewhere {
+        /// The block that was asked for.
+        asked: u64,
+        /// Where it begins.
+        block: u64,
     },
     /// Blocks are smaller than [is wished for](crate::Options::large_blocks).
     SmallBlocks {
@@ -60,6 +68,10 @@ impl fmt::Display for Warning {
                 "the orphan file has {blocks} blocks; Linux from 6.18 on mounts none with more than \
                  {MOST_ORPHAN_BLOCKS}"
             ),
+            Self::JournalElsewhere { asked, block } => write!(
+                f,
+                "the journal begins at block {block}: there is no room for it at block {asked}"
+            ),
             Self::SmallBlocks { block_size, why } => {
                 let kibibytes = block_size / 1024;
                 let why = match why {
@@ -86,7 +98,7 @@ impl Warning {
     }
 
     /// What a person may want to know of `layout`.
-    pub(crate) fn of_layout(layout: &Layout) -> Vec<Self> {
+    pub(crate) fn of_layout(settings: &Settings, layout: &Layout) -> Vec<Self> {
         let no_journal = layout.geometry.too_small_for_journal;
         let no_journal = no_journal.then_some(Self::TooSmallForJournal);
         let orphan_blocks = layout.geometry.orphan_file_blocks;
@@ -95,6 +107,16 @@ impl Warning {
             .map(|blocks| Self::LongOrphanFile { blocks });
         let warnings = layout.warnings.iter().cloned().map(Self::Layout);
         let of_system = no_journal.into_iter().chain(long_orphan_file);
-        of_system.chain(warnings).collect()
+        let of_journal = journal_elsewhere(settings, layout);
+        of_system.chain(of_journal).chain(warnings).collect()
     }
+}
+
+/// That the journal is not where it was to be, if so.
+fn journal_elsewhere(settings: &Settings, layout: &Layout) -> Option<Warning> {
+    let asked = settings.journal_location.filter(|block| *block > 0)?;
+    let is_first = |claim: &&Claim| claim.owner == Owner::Journal(LogicalBlock::new(0));
+    let first = layout.ledger.claims().iter().find(is_first)?;
+    let block = first.run().start.get();
+    (block != asked).then_some(Warning::JournalElsewhere { asked, block })
 }

@@ -38,6 +38,7 @@ mod inputs;
 mod kernel;
 mod life;
 mod map;
+mod mends;
 mod oci;
 mod oci_real;
 mod options;

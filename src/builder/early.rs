@@ -66,7 +66,10 @@ impl Early {
         if !Arrivals::foretell(&small.settings) || small.settings.journal_device.is_some() {
             return Ok(Err(builder));
         }
-        let small_geometry = Geometry::new(&small.settings)?;
+        // What is wrong with it says whoever knows what it is to hold.
+        let Ok(small_geometry) = Geometry::new(&small.settings) else {
+            return Ok(Err(builder));
+        };
         let mut size_bytes = most_bytes(&small.settings, &small_geometry);
         let mut guess = (small, small_geometry);
         if let Some(large) = large(&builder, &environment) {
@@ -138,7 +141,7 @@ impl Early {
             )?;
         }
         warnings.extend(remark);
-        warnings.extend(Warning::of_layout(&layout));
+        warnings.extend(Warning::of_layout(&resolved.settings, &layout));
         Ok(Built {
             summary: Summary::new(&resolved.settings, &layout, &tree),
             settings: resolved.settings,

@@ -4,13 +4,17 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Sparse, sparse};
-use crate::error::Error;
-use crate::geometry::Geometry;
+use crate::error::{Error, Kind};
+use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{Layout, LayoutError};
-use crate::options::{Environment, Options, Resolved};
-use crate::plan;
+use crate::options::{Environment, Options, Resolved, Size};
+use crate::plan::{self, Fit};
 use crate::tree::Tree;
+use crate::units::BlockSize;
 use crate::warning::{NoLargeBlocks, Warning};
+
+/// How many sizes are tried from the smallest on, where a tree does not fit.
+const SIZES_TO_TRY: u64 = 16;
 
 /// A filesystem of a size that is asked for.
 pub(super) struct Known<'a> {
@@ -65,9 +69,57 @@ pub(super) fn loses_journal(large: &Geometry, options: &Options, host: &Environm
 }
 
 impl Known<'_> {
+    /// Lays the tree out. Where it does not fit, the error says in what size it would.
+    pub(super) fn decide(&self, tree: &mut Tree) -> Result<Decided, Error> {
+        self.large_or_small(tree).map_err(|error| {
+            let is_too_small = matches!(
+                error.room(),
+                Kind::Layout(LayoutError::ContentTooBig { .. } | LayoutError::NoRoom { .. })
+                    | Kind::Geometry(
+                        GeometryError::TooSmall { .. } | GeometryError::JournalTooBig { .. }
+                    )
+            );
+            let size = is_too_small.then(|| self.size_that_fits(tree)).flatten();
+            error.with_size_that_fits(size)
+        })
+    }
+
+    /// A size in which the tree fits, in bytes, near the smallest: a whole number of MiB, or of KiB below one.
+    fn size_that_fits(&self, tree: &Tree) -> Option<u64> {
+        let mut small = self.options.clone();
+        small.block_size(BlockSize::MIN.bytes());
+        let small = (!self.options.asks_for_block_size()).then_some(&small);
+        let plans = small.into_iter().chain([self.options]);
+        let smallest = plans.filter_map(|options| {
+            let smallest = plan::fit(options, self.host, tree, Fit::Minimum).ok()?;
+            let geometry = smallest.layout.geometry;
+            Some(geometry.blocks_count * geometry.block_size.bytes_u64())
+        });
+        let mut smallest: Vec<u64> = smallest.collect();
+        smallest.sort_unstable();
+        smallest.into_iter().find_map(|bytes| {
+            let unit: u64 = if bytes < 1 << 20 { 1 << 10 } else { 1 << 20 };
+            let units = bytes.div_ceil(unit);
+            // What is left for content is not monotone in the size.
+            let mut sizes = (units..units + SIZES_TO_TRY).map(|units| units * unit);
+            sizes.find(|bytes| self.fits_in(*bytes, tree))
+        })
+    }
+
+    fn fits_in(&self, bytes: u64, tree: &Tree) -> bool {
+        let mut options = self.options.clone();
+        options.size(Size::Bytes(bytes));
+        let large = options.with_large_blocks(self.host);
+        let mut candidates = large.iter().chain([&options]);
+        candidates.any(|options| {
+            let candidate = Candidate::new(options, self.host, tree);
+            candidate.is_ok_and(|candidate| candidate.lay_out(tree).is_ok())
+        })
+    }
+
     /// Takes the largest blocks that are wished for and in which all of the tree's data fits. Only where it
     /// fits in none, blocks of zeros become holes, if that is allowed.
-    pub(super) fn decide(&self, tree: &mut Tree) -> Result<Decided, Error> {
+    fn large_or_small(&self, tree: &mut Tree) -> Result<Decided, Error> {
         let Some(options) = self.options.with_large_blocks(self.host) else {
             return self.smallest(tree);
         };

@@ -242,7 +242,7 @@ impl Streaming {
         let layout = Layout::new(&settings, geometry, &tree)?;
         begun.finish(&layout, &tree, emit::Early::told(used))?;
         let mut warnings = warnings;
-        warnings.extend(Warning::of_layout(&layout));
+        warnings.extend(Warning::of_layout(&settings, &layout));
         Ok(Built {
             summary: Summary::new(&settings, &layout, &tree),
             settings,

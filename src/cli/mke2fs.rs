@@ -484,7 +484,9 @@ impl Command {
                         crate::Warning::TooSmallForJournal if fits => {
                             warn(words::TOO_SMALL_FOR_JOURNAL);
                         }
-                        crate::Warning::Options(_) | crate::Warning::TooSmallForJournal => {}
+                        crate::Warning::Options(_)
+                        | crate::Warning::TooSmallForJournal
+                        | crate::Warning::JournalElsewhere { .. } => {}
                         warning => warn(&format!("{}: {warning}\n", self.program)),
                     }
                 }

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{Fault, flags};
 use super::make::{self, Failure, Prepared};
+use super::mend::Wanted;
 use super::request::{Manner, Request, SizeWish};
 use super::stream::painted;
 use super::{
@@ -205,7 +206,17 @@ impl Run {
                 self.make(prepared, existing)
             }
         });
-        made.or_else(|failure| fail(&failure.to_string()))
+        made.or_else(|failure| match &failure {
+            Failure::Error(error) => {
+                let wanted = Wanted {
+                    request: &self.request,
+                    settings: &settings,
+                    target: existing,
+                };
+                fail(&wanted.say(error))
+            }
+            failure => fail(&failure.to_string()),
+        })
     }
 
     /// How long the file is whose place an image with content takes, whatever it holds. A disk, of which

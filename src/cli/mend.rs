@@ -1,0 +1,140 @@
+//! Given why there is no image, says it in the sizes that people use, and what would mend it; never mends it.
+
+use super::request::{Request, SizeWish};
+use super::sizes::{as_flag, for_people, to_compare};
+use crate::Error;
+use crate::error::Kind;
+use crate::geometry::GeometryError;
+use crate::layout::{LayoutError, XattrFault};
+use crate::options::{Settings, TargetKind};
+
+/// What an image was to be that came to nothing.
+pub(super) struct Wanted<'a> {
+    pub(super) request: &'a Request,
+    /// As far as no content changes them.
+    pub(super) settings: &'a Settings,
+    pub(super) target: TargetKind,
+}
+
+/// The largest block that every kernel mounts.
+const LARGE_BLOCK: u64 = 4096;
+
+impl Wanted<'_> {
+    /// What is said of `error`.
+    pub(super) fn say(&self, error: &Error) -> String {
+        let said = match error.room() {
+            Kind::Layout(fault) => self.of_layout(fault, error.size_that_fits()),
+            Kind::Geometry(fault) => self.of_geometry(fault, error.size_that_fits()),
+            _ => None,
+        };
+        said.unwrap_or_else(|| format!("{error:#}"))
+    }
+
+    fn of_layout(&self, fault: &LayoutError, fits: Option<u64>) -> Option<String> {
+        Some(match fault {
+            LayoutError::ContentTooBig {
+                needed,
+                free,
+                block_size,
+            } => {
+                let bytes = |blocks: &u64| blocks.saturating_mul(u64::from(*block_size));
+                let (needed, free) = to_compare(bytes(needed), bytes(free));
+                let size = self.size();
+                let needs = match fits {
+                    Some(_) => format!("needs {needed}"),
+                    // Of a stream it is known only what came so far.
+                    None => "does not fit".to_owned(),
+                };
+                let larger = self.larger(fits);
+                format!("the content {needs}, the filesystem of {size} has {free} for it; {larger}")
+            }
+            LayoutError::NoRoom { .. } => format!(
+                "a filesystem of {} has no room for its own structures; {}",
+                self.size(),
+                self.larger(fits)
+            ),
+            LayoutError::TooFewInodes { needed, inodes } => {
+                let asked = if self.request.inodes_count.is_some() {
+                    ", or no -N"
+                } else if self.is_ratio_asked() {
+                    ", or no -i"
+                } else {
+                    ""
+                };
+                format!(
+                    "the content needs {needed} inodes, the filesystem has {inodes}; use -N {needed} or \
+                     more{asked}"
+                )
+            }
+            LayoutError::SymlinkTooLong { length, .. } if *length < LARGE_BLOCK => {
+                format!("{fault}; use -b {LARGE_BLOCK}")
+            }
+            LayoutError::Xattr {
+                fault: XattrFault::Space { needed, .. },
+                ..
+            } => {
+                let needed = u64::try_from(*needed).unwrap_or(u64::MAX);
+                if needed <= LARGE_BLOCK && self.block_bytes() < LARGE_BLOCK {
+                    format!("{fault}; use -b {LARGE_BLOCK} or -O ea_inode")
+                } else {
+                    format!("{fault}; use -O ea_inode")
+                }
+            }
+            LayoutError::FileTooBig { .. } if self.block_bytes() < LARGE_BLOCK => {
+                format!("{fault}; use -b {LARGE_BLOCK} or -O extent")
+            }
+            LayoutError::FileTooBig { .. } => format!("{fault}; use -O extent"),
+            LayoutError::DirectoryTooLarge { .. } => format!("{fault}; use -O large_dir"),
+            _ => return None,
+        })
+    }
+
+    fn of_geometry(&self, fault: &GeometryError, fits: Option<u64>) -> Option<String> {
+        let bytes = |blocks: &u64| for_people(blocks.saturating_mul(self.block_bytes()));
+        Some(match fault {
+            GeometryError::TooSmall { needed, .. } => format!(
+                "a filesystem of {} is too small, its own structures need {}; {}",
+                self.size(),
+                bytes(needed),
+                self.larger(fits)
+            ),
+            GeometryError::JournalTooBig { blocks, most } => format!(
+                "a journal of {} does not fit, the filesystem of {} has room for {}; use a smaller -J size, \
+                 or {}",
+                bytes(blocks),
+                self.size(),
+                bytes(most),
+                self.larger(fits).trim_start_matches("use ")
+            ),
+            _ => return None,
+        })
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.settings.block_size.bytes_u64()
+    }
+
+    fn is_ratio_asked(&self) -> bool {
+        self.request.options.asks_for_inodes()
+    }
+
+    /// The size of the filesystem that was wanted.
+    fn size(&self) -> String {
+        let blocks = self.settings.blocks_count;
+        for_people(blocks.saturating_mul(self.block_bytes()))
+    }
+
+    /// That it needs to be larger, and how large if that is known.
+    fn larger(&self, fits: Option<u64>) -> String {
+        let (larger, size) = match fits {
+            Some(bytes) => ("a", format!(" of {} or more", as_flag(bytes))),
+            None => ("a larger", String::new()),
+        };
+        let is_open = self.request.has_content() && self.request.size != Some(SizeWish::Keep);
+        match self.target {
+            TargetKind::Device(_) => format!("use {larger} device{size}"),
+            _ if is_open => format!("use {larger} size{size}, or none"),
+            _ => format!("use {larger} size{size}"),
+        }
+    }
+}
