@@ -3,6 +3,9 @@
 
 #![cfg(all(target_os = "linux", feature = "cli", feature = "oci"))]
 
+#[path = "../benches/compare/chart.rs"]
+mod chart;
+
 use crate::common;
 
 use std::fs;
@@ -154,6 +157,17 @@ fn the_readme_names_the_packages_of_this_version() {
     let heading = format!("\n## {version}");
     let changelog = text(Path::new("CHANGELOG.md"));
     assert!(changelog.contains(&heading), "CHANGELOG.md lacks {version}");
+}
+
+#[test]
+fn the_chart_of_the_readme_is_drawn_from_its_data() {
+    let drawn = chart::draw(&text(Path::new("benches/chart.tsv"))).expect("a chart");
+    // `cargo bench --bench compare -- chart benches/chart.tsv > benches/chart.svg` draws it again.
+    assert!(
+        drawn == text(Path::new("benches/chart.svg")),
+        "another chart:\n{drawn}"
+    );
+    assert!(text(Path::new("README.md")).contains("](benches/chart.svg)"));
 }
 
 const NEEDS: &[Need] = &[

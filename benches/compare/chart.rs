@@ -1,7 +1,7 @@
 //! Given the times that a run kept, draws them as an SVG picture; never measures, and leaves no line out.
 //!
 //! The times are a file of tab-separated lines, so that the picture can be drawn again from what is checked in:
-//! `# machine`, `# date`, and for each workload and builder a line with the median, the least and the most.
+//! lines after a `#` say where and how they were measured, and for each workload and builder a line with the median, the least and the most.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -199,6 +199,16 @@ fn says_tar() -> Result<bool> {
     Ok(String::from_utf8_lossy(&help).contains("tar archive"))
 }
 
+/// What mke2fs says that it is.
+pub(crate) fn version_of_mke2fs() -> String {
+    let said = in_path("mke2fs").and_then(|program| {
+        let output = Command::new(program).arg("-V").output()?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    let said = said.unwrap_or_else(|error| error.to_string());
+    said.lines().next().unwrap_or_default().to_owned()
+}
+
 /// A program of the system's.
 pub(crate) fn in_path(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

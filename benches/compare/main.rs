@@ -3,7 +3,7 @@
 //! Never keeps an image.
 //!
 //! `cargo bench --bench compare -- run [--dir DIR] [--work small,flat,big,empty,growth]
-//! [--scale PERCENT] [--files N] [--runs N] [--warm GIB] [--sources DIR,DIR] [--without NAME,NAME]
+//! [--scale PERCENT] [--files N] [--runs N] [--warm GIB] [--sources DIR,DIR] [--without NAME;NAME]
 //! [--keep FILE]`
 //!
 //! `cargo bench --bench compare -- chart FILE` prints an SVG picture of what `--keep FILE` kept. The README's
@@ -107,7 +107,7 @@ fn parse(words: &[&str]) -> Result<Arguments> {
             "--scale" => arguments.scale = value.parse()?,
             "--files" => arguments.files = value.parse::<u32>()?.max(100),
             "--runs" => arguments.runs = value.parse::<usize>()?.max(1),
-            "--without" => arguments.without = value.split(',').map(String::from).collect(),
+            "--without" => arguments.without = value.split(';').map(String::from).collect(),
             "--keep" => arguments.keep = Some(PathBuf::from(value)),
             "--warm" => arguments.warm = value.parse()?,
             _ => return Err(format!("there is no option {name}").into()),
@@ -140,8 +140,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         let times = time_all(&contenders, workload, arguments)?;
         table::print(workload, &times);
         if let Some(path) = &arguments.keep {
-            let runs = format!("Medians of {} runs", arguments.runs);
-            table::keep(path, &[table::machine(), runs], workload, &times)?;
+            let is_memory = arguments.dir.starts_with("/dev/shm");
+            let place = if is_memory { "tmpfs" } else { "disk" };
+            let how = format!(
+                "Medians of {} runs; sources and outputs on {place}",
+                arguments.runs
+            );
+            let about = [table::machine(), how, contenders::version_of_mke2fs()];
+            table::keep(path, &about, workload, &times)?;
         }
         verdicts.extend(claims::of_times(&workload.name, &times));
     }

@@ -48,11 +48,14 @@ pub(crate) fn machine() -> String {
         value.unwrap_or("unknown").trim().to_owned()
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = value(&read("/proc/meminfo"), "MemTotal");
+    let kibibytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
+    let release = read("/proc/sys/kernel/osrelease");
     format!(
-        "{}, {cores} cores, {} of memory, Linux {}",
+        "{}, {cores} cores, {} GiB of memory, Linux {}",
         value(&read("/proc/cpuinfo"), "model name"),
-        value(&read("/proc/meminfo"), "MemTotal"),
-        read("/proc/sys/kernel/osrelease").trim(),
+        (kibibytes + (1 << 19)) >> 20,
+        release.trim().split('-').next().unwrap_or_default(),
     )
 }
 
