@@ -24,7 +24,7 @@ const NOT_BUT: &[(&str, &str)] = &[
     ("time of access", "atime"),
     ("times of access", "atime"),
     ("last writing", "mtime"),
-    ("multiple mount protection", "MMP"),
+    ("of multiple mount protection", "MMP"),
     ("blocks kept for growing", "reserved GDT blocks"),
     ("whatever their case", "case-insensitive"),
     ("a content", "file data"),
