@@ -50,8 +50,7 @@ impl Source for Tree {
 }
 
 fn copy_xattrs(from: &Tree, set: XattrSetId, tree: &mut Tree, node: NodeId) {
-    if set != XattrSetId::EMPTY {
-        let set = tree.intern_xattrs(from.xattrs(set).to_vec());
-        tree.replace_xattrs(node, set);
-    }
+    // What is there may have those of a source below.
+    let set = tree.intern_xattrs(from.xattrs(set).to_vec());
+    tree.replace_xattrs(node, set);
 }

@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::magic::Ext;
-use super::patterns::{Leaf, Patterns, Way};
-use super::rules::XattrFilter;
-use super::{Declared, Readable, Source, SourceError, SourceWarning, clamped, ext4_names};
-use crate::cancel::Cancel;
+use super::options::{SourceOptions, heed_options, option_setters};
+use super::patterns::{Leaf, Way};
+use super::{Declared, Readable, Source, SourceError, SourceWarning, ext4_names, is_unchanged};
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
     Access, Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata,
@@ -50,11 +49,7 @@ const HEAD_BYTES: usize = 2048;
 #[derive(Clone, Debug)]
 pub struct Image {
     origin: Origin,
-    /// Which extended attributes are kept.
-    xattrs: XattrFilter,
-    excluded: Patterns,
-    latest_time: Option<i64>,
-    cancel: Cancel,
+    options: SourceOptions,
 }
 
 #[derive(Clone, Debug)]
@@ -101,33 +96,11 @@ impl Image {
     fn new(origin: Origin) -> Self {
         Self {
             origin,
-            xattrs: XattrFilter::default(),
-            excluded: Patterns::default(),
-            latest_time: None,
-            cancel: Cancel::new(),
+            options: SourceOptions::default(),
         }
     }
 
-    /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
-    #[must_use]
-    pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.xattrs = XattrFilter::all_if(keep);
-        self
-    }
-
-    /// Leaves out, without a word, what `patterns` say, by its path in the image.
-    #[must_use]
-    pub fn exclude(mut self, patterns: Patterns) -> Self {
-        self.excluded = patterns;
-        self
-    }
-
-    /// Sets every time later than this to it, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
-    #[must_use]
-    pub fn latest_time(mut self, seconds: Option<i64>) -> Self {
-        self.latest_time = seconds;
-        self
-    }
+    option_setters!(keep_xattrs exclude latest_time);
 
     fn name(&self) -> &[u8] {
         match &self.origin {
@@ -165,18 +138,12 @@ fn named(name: &[u8], error: impl Into<Box<dyn Error + Send + Sync>>) -> SourceE
 }
 
 impl Source for Image {
-    fn heed(&mut self, cancel: &Cancel) {
-        self.cancel = cancel.clone();
-    }
-
-    fn filter_xattrs(&mut self, filter: &XattrFilter) {
-        self.xattrs.narrow(filter);
-    }
+    heed_options!();
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let contents = Arc::new(self.contents()?);
         let mut declaring = Declaring {
-            options: self,
+            options: &self.options,
             tree,
             contents: contents.clone(),
             links: HashMap::new(),
@@ -197,7 +164,7 @@ type Files = (Vec<u8>, u64);
 
 /// An image on its way into a tree.
 struct Declaring<'a> {
-    options: &'a Image,
+    options: &'a SourceOptions,
     tree: &'a mut Tree,
     contents: Arc<Contents>,
     /// The nodes of inodes with several names.
@@ -381,7 +348,7 @@ impl Declaring<'_> {
             ctime: inode.ctime(),
             flags: Flags::of(inode.flags()),
         };
-        clamped(metadata, self.options.latest_time)
+        self.options.clamped(metadata)
     }
 
     /// Gives `node` the extended attributes of an inode.
@@ -480,10 +447,7 @@ impl Contents {
         let Some((file, before)) = &self.watched else {
             return Ok(());
         };
-        let now = file.metadata()?;
-        let times = before.modified().ok().zip(now.modified().ok());
-        let is_same = times.is_none_or(|(before, now)| before == now);
-        if is_same && before.len() == now.len() {
+        if is_unchanged(before, &file.metadata()?) {
             Ok(())
         } else {
             Err(io::Error::other("the image changed while it was read"))

@@ -12,18 +12,15 @@ use crate::cancel::Cancel;
 use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
 pub(crate) use crate::units::Readable;
-use crate::units::Timestamp;
 
-#[cfg(feature = "tar")]
-mod acl;
 #[cfg(unix)]
 mod ahead;
+#[cfg(feature = "tar")]
+mod archive;
 mod by_hand;
 #[cfg(unix)]
 pub mod copy;
 mod data;
-#[cfg(feature = "tar")]
-pub mod decompress;
 #[cfg(unix)]
 pub mod dir;
 #[cfg(unix)]
@@ -40,8 +37,7 @@ mod look;
 pub(crate) mod magic;
 #[cfg(all(unix, feature = "oci"))]
 pub mod oci;
-#[cfg(feature = "tar")]
-mod oddity;
+mod options;
 pub mod patterns;
 mod place;
 pub mod rules;
@@ -50,7 +46,8 @@ mod store;
 pub mod tar;
 
 #[cfg(feature = "tar")]
-pub use oddity::Oddity;
+pub use archive::{Oddity, decompress};
+use options::clamped;
 use rules::{OwnerRules, XattrFilter};
 pub use store::{ContentStore, EarlyContents};
 
@@ -495,30 +492,10 @@ impl From<TreeError> for SourceError {
     }
 }
 
-/// Where large temporary files lie unless told otherwise: those in `/tmp` may be in memory, and the current
-/// directory is none of a library's business.
-#[cfg(feature = "tar")]
-fn temporary_directory() -> std::path::PathBuf {
-    if cfg!(unix) {
-        "/var/tmp".into()
-    } else {
-        std::env::temp_dir()
-    }
-}
-
-/// The directory of a regular file `output`, in which there must be room.
-#[cfg(feature = "tar")]
-fn directory_of(output: &Path) -> Option<std::path::PathBuf> {
-    let is_other = std::fs::metadata(output).is_ok_and(|found| !found.is_file());
-    let output = std::path::absolute(output).ok().filter(|_| !is_other)?;
-    output.parent().map(Path::to_owned)
-}
-
 /// Whether ext4 has attributes called so.
 ///
 /// Others are a filesystem's own view of something else, such as `system.nfs4_acl` or
 /// `btrfs.compression`.
-#[cfg(any(unix, feature = "tar"))]
 fn ext4_names(attribute: &[u8]) -> bool {
     let spaces = [&b"user."[..], b"trusted.", b"security."];
     attribute == b"system.posix_acl_access"
@@ -526,19 +503,10 @@ fn ext4_names(attribute: &[u8]) -> bool {
         || spaces.iter().any(|space| attribute.starts_with(space))
 }
 
-/// `metadata` with no time later than `latest`, in seconds since 1970.
-#[cfg(any(unix, feature = "tar"))]
-fn clamped(metadata: Metadata, latest: Option<i64>) -> Metadata {
-    let time = |time: Timestamp| match latest {
-        Some(latest) if time.seconds >= latest => Timestamp::from_seconds(latest),
-        _ => time,
-    };
-    Metadata {
-        atime: time(metadata.atime),
-        mtime: time(metadata.mtime),
-        ctime: time(metadata.ctime),
-        ..metadata
-    }
+/// Whether a file that others may write to is what it was, as far as its metadata tell.
+fn is_unchanged(before: &std::fs::Metadata, now: &std::fs::Metadata) -> bool {
+    let times = before.modified().ok().zip(now.modified().ok());
+    times.is_none_or(|(before, now)| before == now) && before.len() == now.len()
 }
 
 #[cfg(test)]

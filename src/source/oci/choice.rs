@@ -3,7 +3,8 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
 
-use super::digest::{Checked, Digest};
+use super::checked::Checked;
+use super::digest::Digest;
 use super::document::{
     Config, Descriptor, Kind, LayerKind, Manifest, check_layout, parse_index, parse_manifest,
     parse_saved,

@@ -4,15 +4,11 @@
 //! registered algorithms; a digest by another one is refused, since nothing could be checked by it.
 
 use std::fmt;
-use std::io::{self, Read};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::fault::{Fault, FileFault, ImageFault};
-
-/// How much is read at once of what is only summed up, in bytes.
-const REST: usize = 1 << 16;
+use crate::source::Readable;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Algorithm {
@@ -48,8 +44,8 @@ pub(super) struct Digest {
 
 impl Digest {
     /// The digest that `text` says, such as `sha256:` and 64 digits.
-    pub(super) fn parse(text: &str) -> Result<Self, ImageFault> {
-        let bad = || ImageFault::Digest(text.chars().take(160).collect());
+    pub(super) fn parse(text: &str) -> Result<Self, NoDigest> {
+        let bad = || NoDigest(text.chars().take(160).collect());
         let (name, hex) = text.split_once(':').ok_or_else(bad)?;
         let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
             .into_iter()
@@ -77,10 +73,24 @@ impl Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = ImageFault;
+/// A text that is no digest known here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoDigest(String);
 
-    fn try_from(text: String) -> Result<Self, ImageFault> {
+impl fmt::Display for NoDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Readable(self.0.as_bytes());
+        write!(
+            f,
+            "\"{text}\" is no digest: sha256: or sha512: and all its lower-case hexadecimal digits are needed"
+        )
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = NoDigest;
+
+    fn try_from(text: String) -> Result<Self, NoDigest> {
         Self::parse(&text)
     }
 }
@@ -99,14 +109,14 @@ pub(super) enum Hasher {
 }
 
 impl Hasher {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
         }
     }
 
-    fn finish(self) -> Digest {
+    pub(super) fn finish(self) -> Digest {
         let (algorithm, bytes) = match self {
             Self::Sha256(hasher) => (Algorithm::Sha256, hasher.finalize().to_vec()),
             Self::Sha512(hasher) => (Algorithm::Sha512, hasher.finalize().to_vec()),
@@ -117,77 +127,9 @@ impl Hasher {
     }
 }
 
-/// A reader whose bytes are checked against a digest once all were read.
-#[derive(Debug)]
-pub(super) struct Checked<R> {
-    inner: R,
-    expected: Option<(Digest, Hasher)>,
-}
-
-impl<R: Read> Checked<R> {
-    /// What `inner` gives shall have the digest `expected`, if one is known.
-    pub(super) fn new(inner: R, expected: Option<&Digest>) -> Self {
-        Self {
-            inner,
-            expected: expected.map(|digest| (digest.clone(), digest.hasher())),
-        }
-    }
-
-    /// Reads what is left, and says whether all of it is what was expected; `path` is what messages
-    /// call it.
-    pub(super) fn finish(mut self, path: &str) -> Result<(), Fault> {
-        let Some((needed, _)) = &self.expected else {
-            return Ok(());
-        };
-        let needed = needed.clone();
-        let mut buffer = vec![0; REST];
-        while self
-            .read(&mut buffer)
-            .map_err(|error| Fault::read(path, error))?
-            > 0
-        {}
-        let found = self.expected.map(|(_, hasher)| hasher.finish());
-        match found {
-            Some(found) if found != needed => {
-                Err(FileFault::OtherDigest { found, needed }.of(path))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if let Some((_, hasher)) = &mut self.expected {
-            hasher.update(&buffer[..read]);
-        }
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The digests of no bytes, as coreutils says them.
-    const EMPTY_256: &str =
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    const EMPTY_512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
-        47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
-
-    #[test]
-    fn bytes_are_checked_to_their_end() {
-        for text in [EMPTY_256, EMPTY_512] {
-            let digest = Digest::parse(text).unwrap();
-            assert_eq!(digest.to_string(), text);
-            assert!(Checked::new(&b""[..], Some(&digest)).finish("b").is_ok());
-            let other = Checked::new(&b"x"[..], Some(&digest)).finish("b");
-            let said = other.unwrap_err().to_string();
-            assert!(said.starts_with("b has the digest sha"), "{said}");
-            assert!(said.ends_with(&format!(", not {text}")), "{said}");
-        }
-    }
 
     #[test]
     fn a_digest_is_no_path_to_elsewhere() {

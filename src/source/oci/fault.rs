@@ -4,11 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::digest::Digest;
+use super::digest::{Digest, NoDigest};
 use super::platform::Platform;
 use crate::source::Readable;
+use crate::source::archive::{ArchiveError, NotRead};
 use crate::source::magic::NotTar;
-use crate::source::tar::{ArchiveError, NotRead};
 use crate::sys;
 
 /// How many names an error lists.
@@ -74,6 +74,12 @@ impl Error for Fault {
 impl From<ImageFault> for Fault {
     fn from(fault: ImageFault) -> Self {
         Self::Image(fault)
+    }
+}
+
+impl From<NoDigest> for Fault {
+    fn from(error: NoDigest) -> Self {
+        Self::Image(ImageFault::Digest(error))
     }
 }
 
@@ -153,8 +159,7 @@ impl fmt::Display for FileFault {
 /// What is wrong with an image as a whole.
 #[derive(Debug)]
 pub(super) enum ImageFault {
-    /// A text that is no digest known here.
-    Digest(String),
+    Digest(NoDigest),
     Artifact(String),
     LayerType {
         digest: Digest,
@@ -194,14 +199,7 @@ pub(super) enum ImageFault {
 impl fmt::Display for ImageFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Digest(text) => {
-                let text = Readable(text.as_bytes());
-                write!(
-                    f,
-                    "\"{text}\" is no digest: sha256: or sha512: and all its "
-                )?;
-                f.write_str("lower-case hexadecimal digits are needed")
-            }
+            Self::Digest(error) => error.fmt(f),
             Self::Artifact(said) => {
                 let said = Readable(said.as_bytes());
                 write!(f, "an artifact of type {said} holds no filesystem")

@@ -5,28 +5,26 @@
 //! lowest is told, however many threads there are.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufReader, Read};
+use std::io::Read;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::checked::Checked;
 use super::choice::Layer;
-use super::digest::Checked;
 use super::fault::{Fault, FileFault, ImageFault};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
 use crate::cancel::{Cancel, Heeding};
-use crate::source::decompress::{Compression, Ignored, Memory, peek, uncompressed_within};
-use crate::source::oddity::{Oddities, Oddity};
-use crate::source::rules::XattrFilter;
-use crate::source::tar::{
-    Archive, End, Entry, EntryKind, Held, Input, Spool, Stored, StoredFile, begun, is_tar,
+use crate::source::Oddity;
+use crate::source::archive::decompress::{Ignored, Memory};
+use crate::source::archive::{
+    Entry, EntryKind, Input, Oddities, Opened, Spool, Stored, StoredFile, Stream,
 };
+use crate::source::rules::XattrFilter;
+use crate::source::tar::{Archive, End};
 use crate::tree::Content;
-
-/// How much is read at once of a layer that is not compressed, in bytes.
-const BUFFER: usize = 1 << 17;
 
 /// What a layer does to those below it.
 #[derive(Debug)]
@@ -151,54 +149,40 @@ fn read_each(
 
 fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
     let path = &layer.blob.path;
-    let mut packed = Checked::new(
-        Heeding::new(layer.blob.reader(), reading.cancel),
-        layer.digest.as_ref(),
-    );
-    let peeked = peek(&mut packed).map_err(|error| Fault::read(path, error));
-    let contents = peeked.and_then(|(head, rest)| match Compression::of(&head) {
-        Some(compression) if !is_tar(&head) => spooled(layer, rest, compression, reading),
-        _ => in_place(layer, rest, reading.xattrs),
+    let reader = Heeding::new(layer.blob.reader(), reading.cancel);
+    let mut packed = Checked::new(reader, layer.digest.as_ref());
+    let ignored = Ignored::default();
+    let opened = Opened::new(&mut packed, &ignored, reading.memory.clone());
+    let opened = opened.map_err(|error| Fault::not_read(path, error));
+    let contents = opened.and_then(|opened| match opened.packed {
+        Some(_) => spooled(layer, opened.reader, &ignored, reading),
+        None => in_place(layer, opened.reader, reading.xattrs),
     });
     // A blob that is another explains whatever is wrong inside it.
     packed.finish(path)?;
     contents
 }
 
-/// Reads the layer that `reader` gives compressed, and keeps it uncompressed.
+/// Reads the layer that `reader` gives unpacked, and keeps it so.
 fn spooled(
     layer: &Layer,
-    reader: impl Read + Send,
-    compression: Compression,
+    reader: impl Read,
+    ignored: &Ignored,
     reading: Reading<'_>,
 ) -> Result<Contents, Fault> {
-    let Reading {
-        spool,
-        xattrs,
-        cancel,
-        memory,
-    } = reading;
     let path = &layer.blob.path;
-    let ignored = Ignored::default();
-    let memory = memory.clone();
-    let reader = uncompressed_within(reader, compression, &ignored, memory);
-    let begun = begun(reader, Some(compression));
-    let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
-    let reader = Heeding::new(reader, cancel);
+    let reader = Heeding::new(reader, reading.cancel);
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
-    let made = Spool::new(&mut checked, spool).and_then(|spool| {
-        let file = StoredFile::new(spool.file()?, path.as_bytes(), Held::Private)?;
-        Ok((spool, Arc::new(file)))
-    });
-    let unkept = |error| Fault::read(&spool.to_string_lossy(), error);
-    let (input, file) = made.map_err(unkept)?;
+    let spool = Spool::new(&mut checked, reading.spool, path.as_bytes());
+    let unkept = |error| Fault::read(&reading.spool.to_string_lossy(), error);
+    let (input, file) = spool.map_err(unkept)?;
     let mut archive = Archive::new(input)
-        .filter_xattrs(xattrs.clone())
-        .unpacked_from(&ignored);
+        .filter_xattrs(reading.xattrs.clone())
+        .unpacked_from(ignored);
     let mut contents = contents(layer, &mut archive, &Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
-    let ended = archive.into_input().drain(0);
-    ended.map_err(|error| Fault::read(path, error))?;
+    let closed = archive.into_input().close();
+    closed.map_err(|error| Fault::read(path, error))?;
     checked.finish(&format!("{path}, uncompressed,"))?;
     contents.ignored = ignored.bytes();
     Ok(contents)
@@ -216,27 +200,14 @@ fn in_place(
         file: Arc::new(file.map_err(|error| Fault::read(path, error))?),
         start: layer.blob.start(),
     };
-    let begun = begun(reader, None);
-    let (_, reader) = begun.map_err(|error| Fault::not_read(path, error))?;
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
-    let input = Buffered(BufReader::with_capacity(BUFFER, &mut checked));
-    let mut archive = Archive::new(input).filter_xattrs(xattrs.clone());
+    // Every byte counts for the digest, so none is passed over unread.
+    let mut archive = Archive::new(Stream::new(&mut checked)).filter_xattrs(xattrs.clone());
     let contents = contents(layer, &mut archive, &kept)?;
     drop(archive);
     checked.finish(&format!("{path}, uncompressed,"))?;
     Ok(contents)
 }
-
-/// Every byte counts for the digest, so none is passed over unread.
-struct Buffered<R>(BufReader<R>);
-
-impl<R: Read> Read for Buffered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read> Input for Buffered<R> {}
 
 fn contents<I: Input>(
     layer: &Layer,

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::fault::{Fault, FileFault};
-use crate::source::tar::{Archive, ArchiveError, EntryKind, Input};
+use crate::source::archive::{ArchiveError, EntryKind, Input};
+use crate::source::tar::Archive;
 use crate::tree::DataMap;
 
 /// How many links one after another lead to a file.

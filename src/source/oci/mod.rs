@@ -8,32 +8,31 @@
 //! those below it: first it takes away, then it brings.
 
 mod any_case;
+mod checked;
 mod choice;
 mod digest;
 mod document;
 mod fault;
-mod graft;
 mod layers;
 mod members;
 mod names;
 mod platform;
+mod prune;
 mod repeats;
 mod store;
 mod whiteouts;
 
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::decompress::{Ignored, Memory};
-use super::patterns::{Leaf, Patterns};
-use super::rules::{OwnerRules, XattrFilter};
-use super::tar::{Entry, EntryKind, Unpack, excludes};
-use super::{Declared, Source, SourceError, SourceWarning, clamped};
-use crate::cancel::Cancel;
+use super::archive::decompress::{Ignored, Memory};
+use super::archive::{Entry, EntryKind, Unpack};
+use super::options::{SourceOptions, heed_options, option_setters};
+use super::patterns::Leaf;
+use super::{Declared, Source, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree};
-use crate::units::Timestamp;
 use choice::{Layer, Wish};
 use fault::Fault;
 use layers::Contents;
@@ -65,17 +64,8 @@ pub struct Image {
     form: Form,
     path: PathBuf,
     wish: Wish,
-    /// Where layers are kept, if that was told.
-    spool: Option<PathBuf>,
     threads: NonZero<usize>,
-    /// Which extended attributes are kept.
-    xattrs: XattrFilter,
-    /// Which owners are replaced whatever they are.
-    owners: OwnerRules,
-    excluded: Patterns,
-    latest_time: Option<i64>,
-    implied_time: i64,
-    cancel: Cancel,
+    options: SourceOptions,
 }
 
 /// How an image is kept.
@@ -107,14 +97,8 @@ impl Image {
             form,
             path,
             wish: Wish::default(),
-            spool: None,
             threads: NonZero::<usize>::MIN,
-            xattrs: XattrFilter::default(),
-            owners: OwnerRules::default(),
-            excluded: Patterns::default(),
-            latest_time: None,
-            implied_time: 0,
-            cancel: Cancel::new(),
+            options: SourceOptions::default(),
         }
     }
 
@@ -134,14 +118,6 @@ impl Image {
         self
     }
 
-    /// Keeps layers uncompressed as long as the tree lives: in files without a name in `directory`,
-    /// which is the output's unless told otherwise, or `/var/tmp`.
-    #[must_use]
-    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.spool = Some(directory.into());
-        self
-    }
-
     /// How many layers are uncompressed at a time: one, unless told otherwise.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {
@@ -149,43 +125,14 @@ impl Image {
         self
     }
 
-    /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
-    #[must_use]
-    pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.xattrs = XattrFilter::all_if(keep);
-        self
-    }
-
-    /// Leaves out what `patterns` match of what the layers make of one another.
-    #[must_use]
-    pub fn exclude(mut self, patterns: Patterns) -> Self {
-        self.excluded = patterns;
-        self
-    }
-
-    /// Sets every time later than this to it, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
-    #[must_use]
-    pub fn latest_time(mut self, seconds: Option<i64>) -> Self {
-        self.latest_time = seconds;
-        self
-    }
-
-    /// The times of directories that no layer declares, in seconds since 1970.
-    #[must_use]
-    pub fn implied_time(mut self, seconds: i64) -> Self {
-        self.implied_time = seconds;
-        self
-    }
+    option_setters!(spool_in keep_xattrs exclude latest_time implied_time);
 
     /// What is in the image's layers, and what was passed over where they are.
     fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), Fault> {
         let path = &self.path;
         let ignored = Ignored::default();
-        let spool = self
-            .spool
-            .clone()
-            .unwrap_or_else(super::temporary_directory);
-        let archive = || Store::archive(path, &spool, &ignored, &self.cancel);
+        let spool = self.options.spool();
+        let archive = || Store::archive(path, &spool, &ignored, &self.options.cancel);
         let layers: Vec<Layer> = match self.form {
             Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
             Form::Archive => choice::choose(&archive()?, &self.wish)?,
@@ -193,8 +140,8 @@ impl Image {
         };
         let reading = layers::Reading {
             spool: &spool,
-            xattrs: &self.xattrs,
-            cancel: &self.cancel,
+            xattrs: &self.options.xattrs,
+            cancel: &self.options.cancel,
             memory: &Memory::default(),
         };
         let contents = layers::read(&layers, reading, self.threads)?;
@@ -220,7 +167,7 @@ impl Image {
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
-        let mut unpack = Unpack::new(tree, at, self.implied())?;
+        let mut unpack = Unpack::new(tree, at, self.options.implied())?;
         let mut repeats = Repeats::of(contents);
         for (number, layer) in contents.iter().enumerate() {
             if repeats.change_nothing(&contents[number..]) {
@@ -231,7 +178,7 @@ impl Image {
         }
         let root = unpack.root_metadata();
         let warnings = unpack.finish()?;
-        graft::prune(tree, at, &self.excluded)?;
+        prune::prune(tree, at, &self.options.excluded)?;
         Ok(Declared { root, warnings })
     }
 
@@ -260,28 +207,17 @@ impl Image {
         for (entry, content) in &layer.entries {
             let mut entry = entry.clone();
             let of_layer = |error: SourceError| error.of(layer.path.as_bytes());
-            if !excludes(&self.excluded, &entry.path, leaf(&entry)) {
-                let settled = entry.settle(&self.owners);
+            if !self.options.excludes(&entry.path, leaf(&entry)) {
+                let settled = entry.settle(&self.options.owners);
                 settled.map_err(|error| of_layer(SourceError::other(error)))?;
             }
-            entry.metadata = clamped(entry.metadata, self.latest_time);
+            entry.metadata = self.options.clamped(entry.metadata);
             let placed = unpack.entry(entry, content.clone());
             placed.map_err(|error| of_layer(error.into()))?;
         }
         unpack.release();
         unpack.note(layer.oddities.clone());
         Ok(())
-    }
-
-    fn implied(&self) -> Metadata {
-        let time = Timestamp::from_seconds(self.implied_time);
-        Metadata {
-            permissions: 0o755,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            ..Metadata::default()
-        }
     }
 
     fn declare_contents(
@@ -295,7 +231,7 @@ impl Image {
         }
         let mut own = Tree::with_root(Metadata::default());
         let declared = self.lay(contents, &mut own, NodeId::ROOT)?;
-        graft::graft(&own, tree, at)?;
+        own.declare(tree, at)?;
         Ok(declared)
     }
 }
@@ -309,23 +245,7 @@ fn leaf(entry: &Entry) -> Leaf {
 }
 
 impl Source for Image {
-    fn for_output(&mut self, output: &Path) {
-        if self.spool.is_none() {
-            self.spool = super::directory_of(output);
-        }
-    }
-
-    fn heed(&mut self, cancel: &Cancel) {
-        self.cancel = cancel.clone();
-    }
-
-    fn filter_xattrs(&mut self, filter: &XattrFilter) {
-        self.xattrs.narrow(filter);
-    }
-
-    fn replace_owners(&mut self, owners: &OwnerRules) {
-        self.owners = owners.clone();
-    }
+    heed_options!();
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let path = self.path.as_os_str().as_bytes();

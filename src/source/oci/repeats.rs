@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::layers::Contents;
-use crate::source::tar::Unpack;
+use crate::source::archive::Unpack;
 
 /// How many entries of layers that were laid before cost less than to look for a way around them.
 const FEW_ENTRIES: usize = 200_000;

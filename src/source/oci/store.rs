@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +12,10 @@ use super::document::DOCUMENT_MAX;
 use super::fault::{Fault, FileFault};
 use super::members::Members;
 use crate::cancel::{Cancel, Heeding};
-use crate::source::decompress::{Compression, Ignored, peek, uncompressed};
-use crate::source::magic::NotTar;
-use crate::source::tar::{
-    Archive, ArchiveError, Begin, Held, Input, Spool, StoredFile, begun, is_tar,
-};
+use crate::source::archive::decompress::{Ignored, Memory};
+use crate::source::archive::{ArchiveError, Held, Input, Opened, Spool, StoredFile};
+use crate::source::tar::Archive;
 use crate::sys::{self, FileType};
-
-/// How much may follow an archive's end, which only fills a last record, in bytes.
-const MOST_BEHIND: u64 = 1 << 30;
 
 /// Where an image's files are.
 #[derive(Debug)]
@@ -53,51 +49,32 @@ impl Store {
             Ok((file, metadata))
         });
         let (file, metadata) = opened.map_err(|error| unread(path, error))?;
-        let (head, rest) = peek(&file).map_err(|error| unread(path, error))?;
-        match Compression::of(&head) {
-            Some(compression) if !is_tar(&head) => {
-                let reader = uncompressed(rest, compression, ignored);
-                let reader = archived(path, reader, Some(compression))?;
-                Self::spooled(path, Heeding::new(reader, cancel), spool)
-            }
-            _ if !metadata.is_file() => {
-                let reader = archived(path, rest, None)?;
-                Self::spooled(path, Heeding::new(reader, cancel), spool)
-            }
-            _ => {
-                archived(path, rest, None)?;
-                let file = Arc::new(file);
-                let input = BlobReader {
-                    file: Arc::clone(&file),
-                    at: 0,
-                    left: metadata.len(),
-                };
-                let members = Members::read(&mut Archive::new(input));
-                Ok(Self::Archive(
-                    members.map_err(|error| broken(path, error))?,
-                    file,
-                ))
-            }
+        let opened = Opened::new(&file, ignored, Memory::default()).and_then(Opened::with_bytes);
+        let opened = opened.map_err(|error| Fault::not_read(&path.to_string_lossy(), error))?;
+        if opened.packed.is_some() || !metadata.is_file() {
+            return Self::spooled(path, Heeding::new(opened.reader, cancel), spool);
         }
+        drop(opened);
+        let file = Arc::new(file);
+        let input = BlobReader {
+            file: Arc::clone(&file),
+            at: 0,
+            left: metadata.len(),
+        };
+        let members = Members::read(&mut Archive::new(input));
+        let members = members.map_err(|error| broken(path, error))?;
+        Ok(Self::Archive(members, file))
     }
 
-    fn spooled(path: &Path, reader: impl Read + Send, spool: &Path) -> Result<Self, Fault> {
-        let made = Spool::new(reader, spool).and_then(|spool| {
-            let file = spool.file()?;
-            Ok((spool, file))
-        });
-        let (input, file) = made.map_err(|error| unread(spool, error))?;
+    fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, Fault> {
+        let made = Spool::new(reader, spool, path.as_os_str().as_bytes());
+        let (input, stored) = made.map_err(|error| unread(spool, error))?;
         let mut archive = Archive::new(input);
         let members = Members::read(&mut archive).map_err(|error| broken(path, error))?;
-        // What follows the archive's end tells whether a compressed one is whole.
-        match archive.into_input().drain(MOST_BEHIND) {
-            Ok(true) => Ok(Self::Archive(members, Arc::new(file))),
-            Ok(false) => Err(unread(
-                path,
-                io::Error::other("more than 1 GiB follows its end"),
-            )),
-            Err(error) => Err(unread(path, error)),
-        }
+        let drained = archive.into_input().drain();
+        let file = drained.and_then(|()| stored.handle());
+        let file = file.map_err(|error| unread(path, error))?;
+        Ok(Self::Archive(members, Arc::new(file)))
     }
 
     /// The file `path` of the image.
@@ -129,22 +106,6 @@ impl Store {
 
 fn unread(path: &Path, error: io::Error) -> Fault {
     Fault::read(&path.to_string_lossy(), error)
-}
-
-/// What `reader` gives, if that can be an uncompressed archive.
-fn archived<'r>(
-    path: &Path,
-    reader: impl Read + Send + 'r,
-    packed: Option<Compression>,
-) -> Result<Box<dyn Read + Send + 'r>, Fault> {
-    match begun(reader, packed) {
-        Ok((Begin::Nothing, _)) => {
-            let nothing = FileFault::NotTar(NotTar::of(&[], packed));
-            Err(nothing.of(&path.to_string_lossy()))
-        }
-        Ok((_, reader)) => Ok(reader),
-        Err(error) => Err(Fault::not_read(&path.to_string_lossy(), error)),
-    }
 }
 
 fn broken(path: &Path, error: ArchiveError) -> Fault {

@@ -80,7 +80,8 @@ impl Make {
         self,
         tree: &mut Tree,
         spot: &Spot,
-        (change, now): (&Change, Timestamp),
+        change: &Change,
+        now: Timestamp,
     ) -> Result<NodeId, Fault> {
         let Spot::Name(parent, name) = spot else {
             return Err(Fault::NoName);

@@ -203,13 +203,13 @@ impl Row {
     /// Makes or changes what the row is about, and says whether that was there or made.
     fn apply(&self, tree: &mut Tree, now: Timestamp) -> Result<bool, Fault> {
         if self.count == 0 {
-            return self.apply_one(tree, (&self.name, 0), now);
+            return self.apply_one(tree, &self.name, 0, now);
         }
         let mut all = true;
         for nth in 0..self.count {
             let number = self.start.saturating_add(nth).to_string();
             let name = [&self.name[..], number.as_bytes()].concat();
-            all &= self.apply_one(tree, (&name, nth), now)?;
+            all &= self.apply_one(tree, &name, nth, now)?;
         }
         Ok(all)
     }
@@ -217,7 +217,8 @@ impl Row {
     fn apply_one(
         &self,
         tree: &mut Tree,
-        (name, nth): (&[u8], u64),
+        name: &[u8],
+        nth: u64,
         now: Timestamp,
     ) -> Result<bool, Fault> {
         let make = match self.row_type {
@@ -254,7 +255,7 @@ impl Row {
                 self.change.apply(tree, node);
                 Ok(true)
             }
-            _ => make.put(tree, &spot, (&self.change, now)).map(|_| true),
+            _ => make.put(tree, &spot, &self.change, now).map(|_| true),
         }
     }
 

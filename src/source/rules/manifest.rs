@@ -135,7 +135,7 @@ impl Entry<'_> {
         };
         match spot.node(tree)? {
             Some(node) if self.keywords.nochange => Ok(Some(node)),
-            Some(node) => self.change(tree, (&spot, node), path).map(Some),
+            Some(node) => self.change(tree, &spot, node, path).map(Some),
             None if self.keywords.optional => Ok(None),
             None => self.add(tree, &spot, path).map(Some),
         }
@@ -151,13 +151,14 @@ impl Entry<'_> {
             .entry_type
             .ok_or_else(|| needed("type= is needed"))?;
         let make = self.make(asked, path)?;
-        make.put(tree, spot, (&self.wished(), self.now))
+        make.put(tree, spot, &self.wished(), self.now)
     }
 
     fn change(
         &self,
         tree: &mut Tree,
-        (spot, node): (&Spot, NodeId),
+        spot: &Spot,
+        node: NodeId,
         path: &[u8],
     ) -> Result<NodeId, Fault> {
         let kind = &tree.node(node).kind;
@@ -175,7 +176,7 @@ impl Entry<'_> {
             return Ok(node);
         }
         let make = self.make(asked, path)?;
-        make.put(tree, spot, (&self.wished(), self.now))
+        make.put(tree, spot, &self.wished(), self.now)
     }
 
     /// Whether an entry of the same type as `kind` asks for another target, device or content.

@@ -9,15 +9,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryKind, Stored};
-use super::fault::{ArchiveError, Fault, Field};
 use super::header::{self, BLOCK, Form, Header};
 use super::pax::{self, Records, Scope};
 use super::{sparse, xattrs};
-use crate::source::acl::{ACCESS, Acl, DEFAULT};
-use crate::source::decompress::Ignored;
+use crate::source::archive::acl::{ACCESS, Acl, DEFAULT};
+use crate::source::archive::decompress::Ignored;
+use crate::source::archive::entry::{Entry, EntryKind, Stored};
+use crate::source::archive::error::{ArchiveError, Fault, Field};
+use crate::source::archive::input::Input;
+use crate::source::archive::{Oddities, Oddity};
 use crate::source::ext4_names;
-use crate::source::oddity::{Oddities, Oddity};
 use crate::source::rules::XattrFilter;
 use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
 use crate::units::Timestamp;
@@ -45,23 +46,6 @@ const MOST_ATTRIBUTE_NAME: usize = 255;
 
 /// The most bytes that the names of a file's attributes have, each with a NUL (`XATTR_LIST_MAX`).
 const MOST_NAMES: usize = 1 << 16;
-
-/// Bytes that come one after the other, some of which nobody wants.
-pub trait Input: Read {
-    /// Passes over `bytes` bytes.
-    ///
-    /// # Errors
-    /// Where they cannot be read, or there are fewer (`UnexpectedEof`).
-    fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        let mut input = self;
-        let passed = io::copy(&mut Read::take(&mut input, bytes), &mut io::sink())?;
-        if passed == bytes {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
-    }
-}
 
 /// How an archive ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,13 +321,11 @@ impl<I: Input> Archive<I> {
     fn entry(&mut self, header: &Header, before: Before) -> Result<Entry, Fault> {
         let mut records = before.records;
         let mut doubts = std::mem::take(&mut records.doubts);
-        let own_name = || match &header.name()[..] {
-            b"" => None,
-            name => Some(name.to_vec()),
-        };
         let path = records.sparse.name.clone().or(records.path.clone());
-        let path = path.or(before.long_name).or_else(own_name);
-        self.path = path.filter(|path| !path.is_empty()).ok_or(Fault::NoName)?;
+        let path = path.or(before.long_name).unwrap_or_else(|| header.name());
+        self.path = Some(path)
+            .filter(|path| !path.is_empty())
+            .ok_or(Fault::NoName)?;
         check_length(&self.path)?;
         if self.path.contains(&0) {
             return Err(Fault::NulInName);
@@ -380,17 +362,9 @@ impl<I: Input> Archive<I> {
             metadata.permissions = acl.mode(metadata.permissions);
         }
         doubts.extend(too_many_names(&xattrs));
-        let xattrs = xattrs.into_iter().map(|(name, value)| {
-            if ext4_names(&name) && (name.contains(&0) || name.ends_with(b".")) {
-                doubts.push(Fault::NoAttributeName(name.clone()));
-            } else if ext4_names(&name) && name.len() > MOST_ATTRIBUTE_NAME {
-                doubts.push(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME));
-            } else if ext4_names(&name) && value.len() > MOST_VALUE {
-                doubts.push(Fault::Attribute(name.clone(), value.len(), MOST_VALUE));
-            }
-            Xattr { name, value }
-        });
-        let xattrs: Vec<Xattr> = xattrs.collect();
+        let xattrs = xattrs.into_iter();
+        let xattrs: Vec<Xattr> = xattrs.map(|(name, value)| Xattr { name, value }).collect();
+        doubts.extend(xattrs.iter().filter_map(xattr_fault));
         let attributes = xattrs.iter().map(|it| it.name.len() + it.value.len());
         let target = match &kind {
             EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len(),
@@ -685,6 +659,22 @@ fn check_length(path: &[u8]) -> Result<(), Fault> {
         })
     } else {
         Ok(())
+    }
+}
+
+/// What keeps ext4 from having an attribute that it could have by its namespace.
+fn xattr_fault(xattr: &Xattr) -> Option<Fault> {
+    let Xattr { name, value } = xattr;
+    if !ext4_names(name) {
+        None
+    } else if name.contains(&0) || name.ends_with(b".") {
+        Some(Fault::NoAttributeName(name.clone()))
+    } else if name.len() > MOST_ATTRIBUTE_NAME {
+        Some(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME))
+    } else if value.len() > MOST_VALUE {
+        Some(Fault::Attribute(name.clone(), value.len(), MOST_VALUE))
+    } else {
+        None
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::fault::{Fault, Field};
-use crate::source::oddity::Oddity;
+use crate::source::archive::Oddity;
+use crate::source::archive::error::{Fault, Field};
 
 /// Bytes of a block: of a header, and what contents are padded to.
 pub(super) const BLOCK: usize = 512;
@@ -48,6 +48,13 @@ pub(super) enum Form {
 pub(super) struct Header {
     block: [u8; BLOCK],
     pub(super) form: Form,
+}
+
+/// Whether an uncompressed archive can begin with `head`. One that begins with zeros is one only if
+/// nothing else follows.
+pub fn is_tar(head: &[u8]) -> bool {
+    let block = head.first_chunk::<BLOCK>();
+    block.is_some_and(|block| *block == [0; BLOCK] || Header::new(*block).is_ok())
 }
 
 impl Header {

@@ -5,48 +5,30 @@
 //! tree; [`Tar`] is both as a [`Source`].
 
 mod archive;
-mod entry;
-mod fault;
-mod header;
-mod open;
-mod owners;
+pub(super) mod header;
 mod pax;
 mod sparse;
-mod spool;
-#[cfg(all(unix, feature = "oci"))]
-mod state;
-mod stored;
-mod unpack;
 mod xattrs;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::decompress::{self, Ignored};
-use super::oddity::Oddity;
-use super::patterns::{Leaf, Patterns};
-use super::rules::{OwnerRules, XattrFilter};
-use super::{ContentStore, Declared, Source, SourceError, SourceWarning, clamped};
+use super::archive::decompress::{Ignored, Memory, peek};
+use super::archive::{Begin, Held, NotRead, Opened, Spool, StoredFile, Stream, drain};
+use super::magic::NotTar;
+use super::options::{SourceOptions, heed_options, option_setters};
+use super::patterns::Leaf;
+use super::{ContentStore, Declared, Oddity, Source, SourceError, SourceWarning};
 use crate::cancel::{Cancel, Heeding};
-use crate::tree::{Content, Metadata, NodeId, Tree};
-use crate::units::Timestamp;
-use open::Opened;
+use crate::tree::{Content, NodeId, Tree};
 
-pub use archive::{Archive, End, Input};
-pub use entry::{Entry, EntryKind, Stored};
-pub use fault::ArchiveError;
-pub use open::is_tar;
-#[cfg(all(unix, feature = "oci"))]
-pub(super) use open::{Begin, NotRead, begun};
-pub use spool::Spool;
-pub use stored::{Held, StoredFile};
-pub use unpack::{Unpack, UnpackError};
-
-/// How much may follow an archive's end, which only fills a last record.
-const MOST_BEHIND: u64 = 1 << 30;
+pub use super::archive::{ArchiveError, Entry, EntryKind, Input, Stored, Unpack, UnpackError};
+pub use archive::{Archive, End};
+use header::BLOCK;
+pub use header::is_tar;
 
 /// A tar archive as a [`Source`].
 ///
@@ -62,20 +44,19 @@ const MOST_BEHIND: u64 = 1 << 30;
 pub struct Tar {
     origin: Origin,
     /// What was looked at, and not yet declared.
-    looked: Option<Opened>,
+    looked: Option<Form>,
     /// What follows it compressed.
     ignored: Ignored,
     name: Vec<u8>,
-    /// Where it is kept, if that was told.
-    spool: Option<PathBuf>,
-    /// Which extended attributes are kept.
-    xattrs: XattrFilter,
-    /// Which owners are replaced whatever they are.
-    owners: OwnerRules,
-    excluded: Patterns,
-    latest_time: Option<i64>,
-    implied_time: i64,
-    cancel: Cancel,
+    options: SourceOptions,
+}
+
+/// How an archive that was looked at can be read.
+enum Form {
+    /// Where it is.
+    Plain(File),
+    /// As it comes, but once, uncompressed.
+    Stream(Box<dyn Read + Send>),
 }
 
 enum Origin {
@@ -110,54 +91,14 @@ impl Tar {
             looked: None,
             ignored: Ignored::default(),
             name,
-            spool: None,
-            xattrs: XattrFilter::default(),
-            owners: OwnerRules::default(),
-            excluded: Patterns::default(),
-            latest_time: None,
-            implied_time: 0,
-            cancel: Cancel::new(),
+            options: SourceOptions::default(),
         }
     }
 
-    /// Keeps an archive that is compressed, or not in a regular file, as long as the tree lives: in a
-    /// file without a name in `directory`, which is the output's unless told otherwise, or `/var/tmp`.
-    #[must_use]
-    pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.spool = Some(directory.into());
-        self
-    }
-
-    /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
-    #[must_use]
-    pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.xattrs = XattrFilter::all_if(keep);
-        self
-    }
-
-    /// Leaves out, without a word, what `patterns` say, by its name in the archive.
-    #[must_use]
-    pub fn exclude(mut self, patterns: Patterns) -> Self {
-        self.excluded = patterns;
-        self
-    }
-
-    /// Sets every time later than this to it, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
-    #[must_use]
-    pub fn latest_time(mut self, seconds: Option<i64>) -> Self {
-        self.latest_time = seconds;
-        self
-    }
-
-    /// The times of directories that no entry declares, in seconds since 1970.
-    #[must_use]
-    pub fn implied_time(mut self, seconds: i64) -> Self {
-        self.implied_time = seconds;
-        self
-    }
+    option_setters!(spool_in keep_xattrs exclude latest_time implied_time);
 
     fn archive<I: Input>(&self, input: I) -> Archive<I> {
-        let archive = Archive::new(input).filter_xattrs(self.xattrs.clone());
+        let archive = Archive::new(input).filter_xattrs(self.options.xattrs.clone());
         archive.unpacked_from(&self.ignored)
     }
 
@@ -171,84 +112,54 @@ impl Tar {
         let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
         let input = stored.input().map_err(|error| self.unread(error))?;
         let mut archive = self.archive(input);
-        let unpack = Unpack::new(tree, at, self.implied())?;
+        let unpack = Unpack::new(tree, at, self.options.implied())?;
         self.entries(&mut archive, Keeper::File(stored), unpack)
     }
 
-    /// Declares an archive of which every byte is read once, and kept for later.
-    fn spooled(
+    /// Declares an archive of which every byte is read once, and kept for later: by `store`, or in a file.
+    fn once(
         &self,
         reader: impl Read,
-        tree: &mut Tree,
-        at: NodeId,
+        unpack: Unpack<'_>,
+        store: Option<&mut dyn ContentStore>,
     ) -> Result<Declared, SourceError> {
-        let reader = Heeding::new(reader, &self.cancel);
-        let directory = self
-            .spool
-            .clone()
-            .unwrap_or_else(super::temporary_directory);
-        let spool = Spool::new(reader, &directory).and_then(|spool| {
-            let file = StoredFile::new(spool.file()?, self.name.clone(), Held::Private)?;
-            Ok((spool, Arc::new(file)))
-        });
-        let unkept = |error| SourceError::read(directory.as_os_str().as_encoded_bytes(), error);
-        let (spool, stored) = spool.map_err(unkept)?;
-        let mut archive = self.archive(spool);
-        let unpack = Unpack::new(tree, at, self.implied())?;
-        let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
-        self.drained(archive.into_input().drain(MOST_BEHIND))?;
-        Ok(self.with_ignored(declared))
-    }
-
-    /// Declares an archive of which `store` keeps the data.
-    fn streamed(
-        &self,
-        reader: impl Read,
-        (tree, at): (&mut Tree, NodeId),
-        store: &mut dyn ContentStore,
-    ) -> Result<Declared, SourceError> {
-        let reader = Heeding::new(reader, &self.cancel);
-        let mut archive = self.archive(Stream(BufReader::with_capacity(1 << 17, reader)));
-        let unpack = Unpack::new(tree, at, self.implied())?;
-        let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
-        let mut rest = archive.into_input().take(MOST_BEHIND);
-        let drained = io::copy(&mut rest, &mut io::sink());
-        self.drained(drained.map(|bytes| bytes < MOST_BEHIND))?;
-        Ok(self.with_ignored(declared))
-    }
-
-    /// Says what follows a compressed archive that was read to its end.
-    fn with_ignored(&self, mut declared: Declared) -> Declared {
+        let reader = Heeding::new(reader, &self.options.cancel);
+        let (mut declared, drained) = if let Some(store) = store {
+            let mut archive = self.archive(Stream::new(reader));
+            let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
+            (declared, drain(&mut archive.into_input()))
+        } else {
+            let directory = self.options.spool();
+            let spool = Spool::new(reader, &directory, &self.name);
+            let unkept = |error| SourceError::read(directory.as_os_str().as_encoded_bytes(), error);
+            let (spool, stored) = spool.map_err(unkept)?;
+            let mut archive = self.archive(spool);
+            let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
+            (declared, archive.into_input().drain())
+        };
+        drained.map_err(|error| self.unread(error))?;
         let bytes = self.ignored.bytes();
         if bytes > 0 {
             let path = self.name.clone();
-            declared
-                .warnings
-                .push(SourceWarning::Ignored { path, bytes });
+            let ignored = SourceWarning::Ignored { path, bytes };
+            declared.warnings.push(ignored);
         }
-        declared
+        Ok(declared)
     }
 
-    /// A program at the other end of a pipe shall not find it closed, and what follows the archive's
-    /// end tells whether a compressed stream is whole.
-    fn drained(&self, is_all: io::Result<bool>) -> Result<(), SourceError> {
-        if is_all.map_err(|error| self.unread(error))? {
-            Ok(())
-        } else {
-            Err(self.unread(io::Error::other(
-                "more than 1 GiB follows the archive's end",
-            )))
-        }
-    }
-
-    fn implied(&self) -> Metadata {
-        let time = Timestamp::from_seconds(self.implied_time);
-        Metadata {
-            permissions: 0o755,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            ..Metadata::default()
+    /// Declares the archive, of which `store` keeps the data if it can only be read once.
+    fn declare_with(
+        &mut self,
+        tree: &mut Tree,
+        at: NodeId,
+        store: Option<&mut dyn ContentStore>,
+    ) -> Result<Declared, SourceError> {
+        match self.form()? {
+            Form::Plain(file) => self.in_place(file, tree, at),
+            Form::Stream(reader) => {
+                let unpack = Unpack::new(tree, at, self.options.implied())?;
+                self.once(reader, unpack, store)
+            }
         }
     }
 
@@ -266,13 +177,15 @@ impl Tar {
                 break;
             };
             is_empty = false;
-            keeper.check(&self.cancel).map_err(SourceError::other)?;
+            keeper
+                .check(&self.options.cancel)
+                .map_err(SourceError::other)?;
             if self.is_excluded(&entry)? {
                 continue;
             }
-            let settled = entry.settle(&self.owners);
+            let settled = entry.settle(&self.options.owners);
             settled.map_err(|error| named(SourceError::other(error)))?;
-            entry.metadata = clamped(entry.metadata, self.latest_time);
+            entry.metadata = self.options.clamped(entry.metadata);
             let mut copy = None;
             let content = match &entry.kind {
                 EntryKind::File(stored) => {
@@ -322,77 +235,74 @@ impl Tar {
             EntryKind::Directory => Leaf::Directory,
             _ => Leaf::Other,
         };
-        if self.excludes(&entry.path, leaf) {
+        if self.options.excludes(&entry.path, leaf) {
             return Ok(true);
         }
         match &entry.kind {
-            EntryKind::HardLink(target) if self.excludes(target, Leaf::Other) => {
+            EntryKind::HardLink(target) if self.options.excludes(target, Leaf::Other) => {
                 let error = UnpackError::left_out(entry, target);
                 Err(SourceError::from(error).of(&self.name))
             }
             _ => Ok(false),
         }
     }
-
-    fn excludes(&self, path: &[u8], leaf: Leaf) -> bool {
-        excludes(&self.excluded, path, leaf)
-    }
 }
 
 impl Tar {
     /// The archive that was looked at, or is now. What comes from a reader is taken.
-    fn opened(&mut self) -> Result<Opened, SourceError> {
+    fn form(&mut self) -> Result<Form, SourceError> {
         if let Some(looked) = self.looked.take() {
             return Ok(looked);
         }
-        let opened = match &mut self.origin {
-            Origin::Path(path) => open::path(path, &self.ignored),
-            Origin::Reader(reader) => {
-                let reader = std::mem::replace(reader, Box::new(io::empty()));
-                open::stream(reader, &self.ignored)
-            }
-        };
-        opened.map_err(|error| match error {
-            open::NotRead::Io(error) => self.unread(error),
-            open::NotRead::NotTar(found) => SourceError::not_tar(self.name.clone(), found),
+        self.look_at().map_err(|error| match error {
+            NotRead::Io(error) => self.unread(error),
+            NotRead::NotTar(found) => SourceError::not_tar(self.name.clone(), found),
         })
+    }
+
+    fn look_at(&mut self) -> Result<Form, NotRead> {
+        let open = |reader| Opened::new(reader, &self.ignored, Memory::default());
+        let opened = match &mut self.origin {
+            Origin::Path(path) => {
+                let file = File::open(path)?;
+                let is_file = file.metadata()?.is_file();
+                let opened = open(Box::new(file.try_clone()?) as Box<dyn Read + Send>)?;
+                if is_file && opened.packed.is_none() && opened.begin == Begin::Entry {
+                    return Ok(Form::Plain(file));
+                }
+                opened
+            }
+            Origin::Reader(reader) => open(std::mem::replace(reader, Box::new(io::empty())))?,
+        };
+        let opened = opened.with_bytes()?;
+        Ok(Form::Stream(match opened.begin {
+            Begin::Zeros => only_zeros(opened)?,
+            Begin::Entry | Begin::Nothing => opened.reader,
+        }))
     }
 }
 
-/// Whether `patterns` leave out what an archive calls `path`.
-pub(super) fn excludes(patterns: &Patterns, path: &[u8], leaf: Leaf) -> bool {
-    if patterns.is_empty() {
-        return false;
+/// The archive without an entry that `opened` is, if there is nothing but zeros.
+fn only_zeros(opened: Opened<'_>) -> Result<Box<dyn Read + Send>, NotRead> {
+    let mut archive = Archive::new(Stream::new(opened.reader));
+    match archive.next_entry().map_err(ArchiveError::into_read) {
+        Err(Some(error)) => return Err(error.into()),
+        Err(None) => return Err(NotRead::NotTar(NotTar::of(&[0], opened.packed))),
+        Ok(_) => {}
     }
-    let names = path.split(|byte| *byte == b'/');
-    let names: Vec<&[u8]> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
-    !names.is_empty() && patterns.exclude_within(&names.join(&b'/'), leaf)
+    // All of it was read, and nothing of it is of use but how it ends.
+    let blocks = match archive.end() {
+        Some(End::Marked) => 2,
+        _ => 1,
+    };
+    Ok(Box::new(Cursor::new(vec![0; blocks * BLOCK])))
 }
 
 impl Source for Tar {
-    fn for_output(&mut self, output: &Path) {
-        if self.spool.is_none() {
-            self.spool = super::directory_of(output);
-        }
-    }
-
-    fn heed(&mut self, cancel: &Cancel) {
-        self.cancel = cancel.clone();
-    }
-
-    fn filter_xattrs(&mut self, filter: &XattrFilter) {
-        self.xattrs.narrow(filter);
-    }
-
-    fn replace_owners(&mut self, owners: &OwnerRules) {
-        self.owners = owners.clone();
-    }
+    heed_options!();
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        match self.opened()? {
-            Opened::Plain(file) => self.in_place(file, tree, at),
-            Opened::Stream(reader) => self.spooled(reader, tree, at),
-        }
+        self.declare_with(tree, at, None)
     }
 
     fn is_stream(&self) -> bool {
@@ -402,7 +312,7 @@ impl Source for Tar {
             // writes to it would find it closed again.
             Origin::Path(path) => match std::fs::metadata(path) {
                 Ok(found) if found.is_file() => {
-                    let peeked = File::open(path).and_then(decompress::peek);
+                    let peeked = File::open(path).and_then(peek);
                     peeked.is_ok_and(|(head, _)| !is_tar(&head))
                 }
                 found => found.is_ok(),
@@ -411,7 +321,7 @@ impl Source for Tar {
     }
 
     fn look(&mut self) -> Result<(), SourceError> {
-        self.looked = Some(self.opened()?);
+        self.looked = Some(self.form()?);
         Ok(())
     }
 
@@ -421,10 +331,7 @@ impl Source for Tar {
         at: NodeId,
         store: &mut dyn ContentStore,
     ) -> Result<Declared, SourceError> {
-        match self.opened()? {
-            Opened::Plain(file) => self.in_place(file, tree, at),
-            Opened::Stream(reader) => self.streamed(reader, (tree, at), store),
-        }
+        self.declare_with(tree, at, Some(store))
     }
 }
 
@@ -497,14 +404,3 @@ impl<I: Input> Read for Data<'_, I> {
         })
     }
 }
-
-/// Bytes that are passed over by being read.
-struct Stream<R>(BufReader<R>);
-
-impl<R: Read> Read for Stream<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read> Input for Stream<R> {}

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Fault, Field};
 use super::xattrs::{base64_decoded, gnu_decoded, percent_decoded};
-use crate::source::acl::{ACCESS, DEFAULT};
+use crate::source::archive::acl::{ACCESS, DEFAULT};
+use crate::source::archive::error::{Fault, Field};
 use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
 use crate::work;

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::fault::Fault;
+use crate::source::archive::error::Fault;
 use crate::tree::DataMap;
 use crate::work;
 

@@ -4,9 +4,9 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::archive::Input;
 use super::entry::Stored;
-use crate::source::Readable;
+use super::input::Input;
+use crate::source::{Readable, is_unchanged};
 use crate::sys;
 use crate::tree::{Access, Content, ContentKey, ContentReader, ContentSource, DataMap};
 
@@ -22,7 +22,7 @@ type Starts = Arc<[(u64, u64)]>;
 
 /// A file that holds an uncompressed archive, and the contents in it.
 #[derive(Debug)]
-pub struct StoredFile {
+pub(in crate::source) struct StoredFile {
     file: File,
     /// For people.
     name: Vec<u8>,
@@ -34,7 +34,7 @@ pub struct StoredFile {
 
 /// How an archive's file may be found later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub(in crate::source) enum Held {
     /// Others may write to it.
     Shared,
     /// It has no name.
@@ -46,7 +46,11 @@ impl StoredFile {
     ///
     /// # Errors
     /// Where the file does not say how long it is.
-    pub fn new(file: File, name: impl Into<Vec<u8>>, held: Held) -> io::Result<Self> {
+    pub(in crate::source) fn new(
+        file: File,
+        name: impl Into<Vec<u8>>,
+        held: Held,
+    ) -> io::Result<Self> {
         let before = match held {
             Held::Shared => Some(file.metadata()?),
             Held::Private => None,
@@ -59,8 +63,14 @@ impl StoredFile {
         })
     }
 
+    /// A second handle of the file.
+    #[cfg(all(unix, feature = "oci"))]
+    pub(in crate::source) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// The content that is stored at a place of the archive.
-    pub fn content(self: &Arc<Self>, stored: Stored) -> Content {
+    pub(in crate::source) fn content(self: &Arc<Self>, stored: Stored) -> Content {
         let key = match &stored.data {
             DataMap::Whole => stored.place.start,
             DataMap::Ranges(ranges) => {
@@ -85,7 +95,7 @@ impl StoredFile {
     }
 
     /// The archive's bytes from the first on.
-    pub(super) fn input(self: &Arc<Self>) -> io::Result<FileInput> {
+    pub(in crate::source) fn input(self: &Arc<Self>) -> io::Result<FileInput> {
         Ok(FileInput {
             size: self.file.metadata()?.len(),
             stored: self.clone(),
@@ -156,10 +166,7 @@ impl ContentReader for Reader<'_> {
         let Some(before) = &self.stored.before else {
             return Ok(());
         };
-        let now = self.stored.file.metadata()?;
-        let times = before.modified().ok().zip(now.modified().ok());
-        let is_same = times.is_none_or(|(before, now)| before == now);
-        if is_same && before.len() == now.len() {
+        if is_unchanged(before, &self.stored.file.metadata()?) {
             Ok(())
         } else {
             Err(io::Error::other("the archive changed while it was read"))
@@ -169,7 +176,7 @@ impl ContentReader for Reader<'_> {
 
 /// The bytes of a file in turn, of which those that nobody wants are not read.
 #[derive(Debug)]
-pub(super) struct FileInput {
+pub(in crate::source) struct FileInput {
     stored: Arc<StoredFile>,
     /// Of the file, in bytes.
     size: u64,

@@ -5,16 +5,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::archive::Input;
+use super::input::Input;
+use super::stored::{Held, StoredFile};
 use crate::sys;
 
 /// How much is taken and kept at once.
 const BUFFER: usize = 1 << 17;
+/// How much may follow an archive's end, which only fills a last record, in bytes.
+const MOST_BEHIND: u64 = 1 << 30;
 
 /// A reader whose bytes are kept as they are read, at the same places of a file.
 #[derive(Debug)]
-pub struct Spool<R> {
+pub(in crate::source) struct Spool<R> {
     reader: R,
     file: File,
     /// How many bytes were kept.
@@ -25,37 +29,32 @@ pub struct Spool<R> {
 }
 
 impl<R: Read> Spool<R> {
-    /// Keeps what `reader` gives in a file without a name in `directory`.
-    ///
-    /// # Errors
-    /// Where there can be no such file.
-    pub fn new(reader: R, directory: &Path) -> io::Result<Self> {
-        Ok(Self {
+    /// Keeps what `reader` gives in a file without a name in `directory`, called `name` for people.
+    pub(in crate::source) fn new(
+        reader: R,
+        directory: &Path,
+        name: &[u8],
+    ) -> io::Result<(Self, Arc<StoredFile>)> {
+        let spool = Self {
             reader,
             file: sys::unnamed_file(directory)?,
             at: 0,
             buffer: vec![0; BUFFER].into(),
             filled: 0..0,
-        })
+        };
+        let stored = StoredFile::new(spool.file.try_clone()?, name, Held::Private)?;
+        Ok((spool, Arc::new(stored)))
     }
 
-    /// A second handle of the file, in which the bytes that were read can be found.
-    ///
-    /// # Errors
-    /// Where there can be no other handle.
-    pub fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+    /// Ends the file behind what was read: what was zeros to the end is no part of it yet.
+    pub(in crate::source) fn close(&self) -> io::Result<()> {
+        self.file.set_len(self.at)
     }
 
-    /// Reads what is left without keeping it, at most `most` bytes, and says whether that was all.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn drain(&mut self, most: u64) -> io::Result<bool> {
-        // What was zeros to the end is no part of the file yet.
-        self.file.set_len(self.at)?;
-        let drained = io::copy(&mut self.reader.by_ref().take(most), &mut io::sink())?;
-        Ok(drained < most)
+    /// The same, and reads what is left without keeping it.
+    pub(in crate::source) fn drain(&mut self) -> io::Result<()> {
+        self.close()?;
+        drain(&mut self.reader)
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -80,6 +79,18 @@ impl<R: Read> Spool<R> {
         self.filled = 0..count;
         Ok(())
     }
+}
+
+/// Reads what follows an archive's end: a program at the other end of a pipe shall not find it closed, and
+/// it tells whether a compressed stream is whole.
+pub(in crate::source) fn drain(reader: &mut impl Read) -> io::Result<()> {
+    let drained = io::copy(&mut reader.take(MOST_BEHIND), &mut io::sink())?;
+    if drained < MOST_BEHIND {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "more than 1 GiB follows the archive's end",
+    ))
 }
 
 fn unkept(error: io::Error) -> io::Error {

@@ -11,10 +11,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use super::acl::{ACCESS, Acl, DEFAULT, Named};
 use super::entry::{Entry, EntryKind, Stored};
+use super::oddity::{Oddities, Oddity};
 use super::owners::{Owners, Wanted};
-use crate::source::acl::{ACCESS, Acl, DEFAULT, Named};
-use crate::source::oddity::{Oddities, Oddity};
 use crate::source::place::Followed;
 use crate::source::{Readable, SourceError, SourceWarning, ext4_names};
 use crate::sys;
@@ -227,7 +227,7 @@ impl<'a> Unpack<'a> {
     }
 
     /// Whether the file that an entry has at `path` may be asked for owners' numbers in the end.
-    pub(super) fn may_ask_for(path: &[u8], stored: &Stored) -> bool {
+    pub(in crate::source) fn may_ask_for(path: &[u8], stored: &Stored) -> bool {
         let mut names = Vec::new();
         let mut from = 0;
         while let Some(name) = next_name(path, &mut from) {
@@ -239,7 +239,7 @@ impl<'a> Unpack<'a> {
 
     /// Keeps what the file `node` holds, for want of somebody who can read it again. What was replaced
     /// since is forgotten: an archive may hold the same name a hundred times.
-    pub(super) fn remember(&mut self, node: NodeId, bytes: Vec<u8>) {
+    pub(in crate::source) fn remember(&mut self, node: NodeId, bytes: Vec<u8>) {
         let tree = &*self.tree;
         self.remembered.retain(|node, _| tree.node(*node).names > 0);
         if self.remembered.len() >= MOST_REMEMBERED {
@@ -647,13 +647,13 @@ impl Error for UnpackError {
 }
 
 impl UnpackError {
-    pub(super) fn unkept(path: Vec<u8>, offset: u64, error: io::Error) -> Self {
+    pub(in crate::source) fn unkept(path: Vec<u8>, offset: u64, error: io::Error) -> Self {
         let why = Why::Unkept(error);
         Self { path, offset, why }
     }
 
     /// Why the hard link `entry` to `target` has no place: the caller has passed over its target.
-    pub(super) fn left_out(entry: &Entry, target: &[u8]) -> Self {
+    pub(in crate::source) fn left_out(entry: &Entry, target: &[u8]) -> Self {
         Self {
             path: entry.path.clone(),
             offset: entry.offset,

@@ -10,7 +10,7 @@ use crate::tree::{Entry, Kind, Metadata, Node, NodeId, Tree};
 use crate::work;
 
 /// The digest of what is below `root`. `more` hashes what is known of a node elsewhere.
-pub(super) fn of(
+pub(in crate::source) fn of(
     tree: &Tree,
     root: NodeId,
     more: impl Fn(NodeId, &mut dyn FnMut(&[u8])),

@@ -2,16 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::pax::decimal;
-use crate::source::acl::{Acl, Named};
+use super::acl::{Acl, Named};
 
 /// The names that ACLs have for owners.
 #[derive(Debug)]
-pub(super) struct Wanted(HashSet<Vec<u8>>);
+pub(in crate::source) struct Wanted(HashSet<Vec<u8>>);
 
 impl Wanted {
     /// Those of `acls`.
-    pub(super) fn of<'a>(acls: impl Iterator<Item = &'a Acl>) -> Self {
+    pub(in crate::source) fn of<'a>(acls: impl Iterator<Item = &'a Acl>) -> Self {
         let mut names = HashSet::new();
         for name in acls.flat_map(Acl::names) {
             if !names.contains(name) {
@@ -24,15 +23,15 @@ impl Wanted {
     /// The numbers of these names in a file in the form of passwd(5) or group(5). Name and number are
     /// the first and third part of a line; of several, the first line counts. No other name is kept,
     /// however many lines there are.
-    pub(super) fn numbers(&self, file: &[u8]) -> HashMap<Vec<u8>, u32> {
+    pub(in crate::source) fn numbers(&self, file: &[u8]) -> HashMap<Vec<u8>, u32> {
         let mut numbers = HashMap::new();
         for line in file.split(|byte| *byte == b'\n') {
             let mut parts = line.split(|byte| *byte == b':');
             let Some(name) = parts.next().filter(|name| self.0.contains(*name)) else {
                 continue;
             };
-            let number = parts.nth(1).and_then(decimal).map(u32::try_from);
-            if let Some(Ok(number)) = number {
+            let number = parts.nth(1).and_then(number);
+            if let Some(number) = number {
                 numbers.entry(name.to_vec()).or_insert(number);
             }
         }
@@ -40,15 +39,21 @@ impl Wanted {
     }
 }
 
+fn number(digits: &[u8]) -> Option<u32> {
+    let is_decimal = digits.iter().all(u8::is_ascii_digit);
+    let digits = str::from_utf8(digits).ok().filter(|_| is_decimal)?;
+    digits.parse().ok()
+}
+
 /// The numbers of users and groups.
 #[derive(Debug)]
-pub(super) struct Owners {
-    pub(super) users: HashMap<Vec<u8>, u32>,
-    pub(super) groups: HashMap<Vec<u8>, u32>,
+pub(in crate::source) struct Owners {
+    pub(in crate::source) users: HashMap<Vec<u8>, u32>,
+    pub(in crate::source) groups: HashMap<Vec<u8>, u32>,
 }
 
 impl Owners {
-    pub(super) fn number(&self, named: Named<'_>) -> Option<u32> {
+    pub(in crate::source) fn number(&self, named: Named<'_>) -> Option<u32> {
         let known = match named {
             Named::User(name) => self.users.get(name),
             Named::Group(name) => self.groups.get(name),

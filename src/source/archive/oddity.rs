@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Readable, SourceWarning};
+use crate::source::{Readable, SourceWarning};
 
 /// What is odd about an archive or an entry of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,12 @@ pub enum Oddity {
 
 impl Oddity {
     /// What it does to so many entries, of which `first` is the first.
-    pub(super) fn say(self, f: &mut fmt::Formatter<'_>, entries: u64, first: &[u8]) -> fmt::Result {
+    pub(in crate::source) fn say(
+        self,
+        f: &mut fmt::Formatter<'_>,
+        entries: u64,
+        first: &[u8],
+    ) -> fmt::Result {
         let first = Readable(first);
         let (one, more, why) = match self {
             Self::LoneZeroBlock => {
@@ -99,24 +104,24 @@ impl Oddity {
 
 /// What was odd so far: of each oddity the first path and the count.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Oddities(BTreeMap<Oddity, (Vec<u8>, u64)>);
+pub(in crate::source) struct Oddities(BTreeMap<Oddity, (Vec<u8>, u64)>);
 
 impl Oddities {
     /// Counts one more.
-    pub(super) fn note(&mut self, oddity: Oddity, path: &[u8]) {
+    pub(in crate::source) fn note(&mut self, oddity: Oddity, path: &[u8]) {
         let entry = self.0.entry(oddity);
         entry.or_insert_with(|| (path.to_vec(), 0)).1 += 1;
     }
 
     /// Counts what was counted elsewhere, behind what was counted here.
-    pub(super) fn extend(&mut self, others: Self) {
+    pub(in crate::source) fn extend(&mut self, others: Self) {
         for (oddity, (path, entries)) in others.0 {
             self.0.entry(oddity).or_insert((path, 0)).1 += entries;
         }
     }
 
     /// All of it for people.
-    pub(super) fn warnings(self) -> impl Iterator<Item = SourceWarning> {
+    pub(in crate::source) fn warnings(self) -> impl Iterator<Item = SourceWarning> {
         let warning = |(oddity, (path, entries))| SourceWarning::Odd {
             oddity,
             path,

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::fault::{ArchiveError, Fault, Field};
-use crate::source::acl::Acl;
-use crate::source::oddity::Oddity;
+use super::acl::Acl;
+use super::error::{ArchiveError, Fault, Field};
+use super::oddity::Oddity;
 use crate::source::rules::OwnerRules;
 use crate::tree::{DataMap, Metadata, Special, Xattr};
 
@@ -24,8 +24,8 @@ pub struct Entry {
     pub(in crate::source) acl: Option<Acl>,
     pub(in crate::source) default_acl: Option<Acl>,
     /// What is wrong with it alone; what it says there is nothing instead.
-    pub(super) doubts: Vec<Fault>,
-    pub(super) oddities: Vec<Oddity>,
+    pub(in crate::source) doubts: Vec<Fault>,
+    pub(in crate::source) oddities: Vec<Oddity>,
 }
 
 impl Entry {

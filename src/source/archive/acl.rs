@@ -2,9 +2,9 @@
 //! never the name of an owner on the host.
 
 /// The attribute that an access ACL is.
-pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
+pub(in crate::source) const ACCESS: &[u8] = b"system.posix_acl_access";
 /// The attribute that a directory's default ACL is.
-pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
+pub(in crate::source) const DEFAULT: &[u8] = b"system.posix_acl_default";
 /// The version that begins the kernel's value (`POSIX_ACL_XATTR_VERSION`).
 const VERSION: u32 = 2;
 /// The id of an entry that has none (`ACL_UNDEFINED_ID`).
@@ -47,13 +47,13 @@ struct Entry {
 
 /// A POSIX ACL that is whole: the three entries of a mode, and a mask where anyone is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Acl {
+pub(in crate::source) struct Acl {
     entries: Vec<Entry>,
 }
 
 /// A name that somebody has to know the number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named<'a> {
+pub(in crate::source) enum Named<'a> {
     User(&'a [u8]),
     Group(&'a [u8]),
 }
@@ -64,7 +64,7 @@ impl Acl {
     ///
     /// # Errors
     /// The entry that is none, or the text where entries are missing or stand twice.
-    pub(super) fn from_text(text: &[u8]) -> Result<Self, Vec<u8>> {
+    pub(in crate::source) fn from_text(text: &[u8]) -> Result<Self, Vec<u8>> {
         let entries = text
             .split(|byte| matches!(byte, b',' | b'\n'))
             .map(<[u8]>::trim_ascii)
@@ -75,7 +75,7 @@ impl Acl {
     }
 
     /// The ACL of the value that `getxattr` gives.
-    pub(super) fn from_value(value: &[u8]) -> Option<Self> {
+    pub(in crate::source) fn from_value(value: &[u8]) -> Option<Self> {
         let (version, rest) = value.split_first_chunk()?;
         if u32::from_le_bytes(*version) != VERSION || rest.len() % 8 != 0 {
             return None;
@@ -110,7 +110,7 @@ impl Acl {
     }
 
     /// `mode` as the kernel makes it when a file gets this ACL: the group's bits are the mask's.
-    pub(super) fn mode(&self, mode: u16) -> u16 {
+    pub(in crate::source) fn mode(&self, mode: u16) -> u16 {
         let of = |tag| {
             let found = self.entries.iter().find(|entry| entry.tag == tag);
             found.map(|entry| entry.permissions)
@@ -121,12 +121,12 @@ impl Acl {
     }
 
     /// Whether a mode says as much.
-    pub(super) fn is_mode(&self) -> bool {
+    pub(in crate::source) fn is_mode(&self) -> bool {
         self.entries.len() == 3
     }
 
     /// The names that stand for numbers.
-    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::source) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.entries.iter().filter_map(|entry| match &entry.id {
             Id::Name(name) => Some(&name[..]),
             Id::Number(_) => None,
@@ -137,7 +137,7 @@ impl Acl {
     ///
     /// # Errors
     /// The name that has none.
-    pub(super) fn value(
+    pub(in crate::source) fn value(
         &self,
         number: impl Fn(Named<'_>) -> Option<u32>,
     ) -> Result<Vec<u8>, Vec<u8>> {

@@ -11,7 +11,7 @@ use flate2::bufread::GzDecoder;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use members::Members;
-pub(super) use memory::Memory;
+pub(in crate::source) use memory::Memory;
 use memory::{Share, TooMuch};
 use xz::Xz;
 
@@ -84,15 +84,18 @@ fn is_zstd(magic: [u8; 4]) -> bool {
 }
 
 /// The first bytes of a stream, and the stream with them still before it.
-pub(super) type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
+pub(in crate::source) type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 /// Looks at the first [`HEAD`] bytes of `reader`, or at as many as there are.
-pub(super) fn peek<R: Read>(reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
+pub(in crate::source) fn peek<R: Read>(reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
     peek_far(reader, HEAD)
 }
 
 /// Looks at the first `bytes` bytes of `reader`, or at as many as there are.
-pub(super) fn peek_far<R: Read>(mut reader: R, bytes: usize) -> io::Result<(Vec<u8>, Peeked<R>)> {
+pub(in crate::source) fn peek_far<R: Read>(
+    mut reader: R,
+    bytes: usize,
+) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut head = Vec::with_capacity(HEAD);
     let most = u64::try_from(bytes).unwrap_or(u64::MAX);
     reader.by_ref().take(most).read_to_end(&mut head)?;
@@ -130,7 +133,7 @@ impl Ignored {
     }
 
     /// How many bytes were read of what is compressed: none, where nothing is.
-    pub(super) fn packed(&self) -> u64 {
+    pub(in crate::source) fn packed(&self) -> u64 {
         self.0.packed.load(Ordering::Relaxed)
     }
 
@@ -153,7 +156,7 @@ pub fn uncompressed<'r>(
 }
 
 /// As [`uncompressed`], by a decompressor that shares `memory` with others.
-pub(super) fn uncompressed_within<'r>(
+pub(in crate::source) fn uncompressed_within<'r>(
     reader: impl Read + Send + 'r,
     compression: Compression,
     ignored: &Ignored,

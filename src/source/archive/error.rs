@@ -10,7 +10,7 @@ use crate::sys;
 
 /// A number of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::source) enum Field {
     Mode,
     Uid,
     Gid,
@@ -46,7 +46,7 @@ impl fmt::Display for Field {
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub(in crate::source) enum Fault {
     Read(Arc<io::Error>),
     /// The archive ends within the entry.
     CutOff,
@@ -93,7 +93,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// Whether it is about what a link leads to.
-    pub(super) fn is_of_target(&self) -> bool {
+    pub(in crate::source) fn is_of_target(&self) -> bool {
         matches!(
             self,
             Self::NoTarget | Self::NulInTarget | Self::TooLong { .. }
@@ -112,19 +112,7 @@ impl fmt::Display for Fault {
                 f.write_str("it begins with zeros, and more than zeros follows: not a tar archive")
             }
             Self::Number(field) => write!(f, "the {field} is no number"),
-            Self::Range(field @ (Field::Uid | Field::Gid), value) => {
-                write!(
-                    f,
-                    "the {field} is {value}: must be 0 to 4294967294; use --owner "
-                )?;
-                f.write_str("or --all-root for other owners")?;
-                // Only this one is in the range of ids that a map can name.
-                match (field, *value == i64::from(u32::MAX)) {
-                    (_, false) => Ok(()),
-                    (Field::Uid, true) => f.write_str(", or --uid-map for this one"),
-                    (_, true) => f.write_str(", or --gid-map for this one"),
-                }
-            }
+            Self::Range(field @ (Field::Uid | Field::Gid), value) => say_owner(f, *field, *value),
             Self::Range(field, value) => {
                 write!(f, "the {field} is {value}, which no filesystem can hold")
             }
@@ -188,18 +176,41 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Says of an owner that is none what replaces it.
+fn say_owner(f: &mut fmt::Formatter<'_>, field: Field, value: i64) -> fmt::Result {
+    write!(
+        f,
+        "the {field} is {value}: must be 0 to 4294967294; use --owner or --all-root for other owners"
+    )?;
+    // Only this one is in the range of ids that a map can name.
+    match (field, value == i64::from(u32::MAX)) {
+        (_, false) => Ok(()),
+        (Field::Uid, true) => f.write_str(", or --uid-map for this one"),
+        (_, true) => f.write_str(", or --gid-map for this one"),
+    }
+}
+
 /// Why an archive cannot be read further.
 ///
 /// Its text has the entry's name, as far as it is known, and the offset of the entry's first header
 /// in the uncompressed archive, in bytes.
 #[derive(Debug)]
 pub struct ArchiveError {
-    pub(super) path: Vec<u8>,
-    pub(super) offset: u64,
-    pub(super) fault: Fault,
+    pub(in crate::source) path: Vec<u8>,
+    pub(in crate::source) offset: u64,
+    pub(in crate::source) fault: Fault,
 }
 
 impl ArchiveError {
+    /// What the reader of the archive failed with, if it did.
+    pub(in crate::source) fn into_read(self) -> Option<io::Error> {
+        let Fault::Read(error) = self.fault else {
+            return None;
+        };
+        let shared = |error: Arc<io::Error>| io::Error::new(error.kind(), error);
+        Some(Arc::try_unwrap(error).unwrap_or_else(shared))
+    }
+
     /// Whether there is no byte at all.
     #[cfg(all(unix, feature = "oci"))]
     pub(in crate::source) fn is_of_nothing(&self) -> bool {
