@@ -219,14 +219,14 @@ impl Geometry {
     pub fn until_written(
         settings: &Settings,
     ) -> Result<(Self, Option<GeometryError>), GeometryError> {
-        let mut draft = Draft::new(settings)?;
+        let mut candidate = Candidate::new(settings)?;
         if settings.features.has(Feature::JournalDev) {
-            return draft.of_journal_device();
+            return candidate.of_journal_device();
         }
         let mut geometry = loop {
-            match draft.attempt()? {
+            match candidate.attempt()? {
                 Attempt::Done(geometry) => break geometry,
-                Attempt::Retry(next) => draft = next,
+                Attempt::Retry(next) => candidate = next,
             }
         };
         geometry.place_sparse_super2(settings);
@@ -550,7 +550,7 @@ impl Geometry {
 
 /// One try at a geometry; `ext2fs_initialize` goes back to its start with some of these changed.
 #[derive(Clone)]
-struct Draft<'a> {
+struct Candidate<'a> {
     settings: &'a Settings,
     blocks_count: u64,
     reserved_blocks: u64,
@@ -560,7 +560,7 @@ struct Draft<'a> {
 
 enum Attempt<'a> {
     Done(Geometry),
-    Retry(Draft<'a>),
+    Retry(Candidate<'a>),
 }
 
 struct InodeCounts {
@@ -569,7 +569,7 @@ struct InodeCounts {
     count: u32,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> Candidate<'a> {
     fn new(settings: &'a Settings) -> Result<Self, GeometryError> {
         if settings.blocks_count == 0 || settings.reserved_blocks >= settings.blocks_count {
             return Err(GeometryError::InvalidArgument);

@@ -8,7 +8,7 @@ use std::io::Read;
 use arbitrary::Arbitrary;
 use mke4fs::check::{CheckOptions, ReadAt, check_with as find_faults};
 use mke4fs::raw::work;
-use mke4fs::source::patterns::{Leaf, Patterns};
+use mke4fs::source::patterns::{PathType, Patterns};
 use mke4fs::source::tar::{Archive, Input, Unpack};
 use mke4fs::tree::{Metadata, NodeId, Tree};
 
@@ -83,7 +83,7 @@ fn judge_archive(bytes: &[u8]) {
     // A path meets each place of each pattern once as a way, and once as a name.
     within(2 * most * length, length / 512, "patterns", || {
         drop(each_entry(bytes, |path| {
-            let _ = patterns.exclude_within(path, Leaf::Other);
+            let _ = patterns.exclude_within(path, PathType::Other);
         }));
     });
     within(length, length / 512, "unpacking", || drop(unpack(bytes)));

@@ -6,7 +6,7 @@ use super::inventory::{Dir, DirData, Inventory, OwnFile, is_own};
 use super::maps::{self, Mapped};
 use super::node::Node;
 use super::volume::{Volume, half, join, length, word};
-use super::xattrs::Held;
+use super::xattrs::InodeXattrs;
 use crate::feature::Feature;
 use crate::ondisk::inode::{
     FLAG_APPEND, FLAG_CASEFOLD, FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_EXTENTS, FLAG_HUGE_FILE,
@@ -212,7 +212,7 @@ fn check_blocks(volume: &Volume<'_>, node: &Node, clusters: u64) {
     volume.equal(at, "i_blocks", (found, needed));
 }
 
-fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &Held) {
+fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXattrs) {
     let at = (Area::Inode, Place::inode(node.ino));
     let size = node.size();
     if node.has_flag(FLAG_INLINE_DATA) {
@@ -253,7 +253,7 @@ fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &Held) {
     }
 }
 
-fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &Held) {
+fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &InodeXattrs) {
     let place = Place::inode(node.ino);
     let Some(value) = &held.inline_data else {
         let rule = "the attribute that holds its second part is missing";
@@ -271,7 +271,7 @@ fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &Held) {
     }
 }
 
-fn check_symlink(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &Held) {
+fn check_symlink(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXattrs) {
     let place = Place::inode(node.ino);
     let say = |rule| volume.rule(Area::Symlink, place, rule);
     let size = node.size();

@@ -38,7 +38,7 @@ struct Reading<'a> {
 
 /// A block of entries, or a part of an inode.
 #[derive(Clone, Copy)]
-struct Room<'b> {
+struct EntryBlock<'b> {
     bytes: &'b [u8],
     place: Place,
     /// Whether it begins with `.` and `..`.
@@ -118,7 +118,7 @@ impl Reading<'_> {
             } else {
                 &bytes
             };
-            let room = Room {
+            let room = EntryBlock {
                 bytes: held,
                 place: place.at(block),
                 has_dots: logical == 0,
@@ -148,7 +148,7 @@ impl Reading<'_> {
         inventory.count_name(self.dir.ino);
         inventory.count_name(word(parent, 0));
         for bytes in [entries, second] {
-            let room = Room {
+            let room = EntryBlock {
                 bytes,
                 place,
                 has_dots: false,
@@ -158,7 +158,12 @@ impl Reading<'_> {
         }
     }
 
-    fn entries(&mut self, room: Room<'_>, hashing: Option<&Hashing>, inventory: &mut Inventory) {
+    fn entries(
+        &mut self,
+        room: EntryBlock<'_>,
+        hashing: Option<&Hashing>,
+        inventory: &mut Inventory,
+    ) {
         let mut at = 0;
         let mut number = 0;
         while at < room.bytes.len() {

@@ -25,7 +25,7 @@ const ACLS: [u8; 2] = [2, 3];
 
 /// What an inode's attributes mean for the rest of it.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct InodeXattrs {
     has_block: bool,
     /// Clusters of values in inodes of their own, which `i_blocks` counts.
     value_clusters: u64,
@@ -35,7 +35,7 @@ pub(super) struct Held {
     pub(super) inline_data: Option<Vec<u8>>,
 }
 
-impl Held {
+impl InodeXattrs {
     /// The clusters that an inode counts as its own for its attributes.
     pub(super) fn clusters(&self) -> u64 {
         u64::from(self.has_block) + self.value_clusters
@@ -75,8 +75,8 @@ impl Xattrs {
         volume: &Volume<'_>,
         node: &Node,
         claims: &mut Claims,
-    ) -> Held {
-        let mut held = Held::default();
+    ) -> InodeXattrs {
+        let mut held = InodeXattrs::default();
         let place = Place::inode(node.ino);
         let mut is_policy_there = false;
         match parse_ibody(node.inode.xattr_area()) {
@@ -103,7 +103,7 @@ impl Xattrs {
         volume: &Volume<'_>,
         node: &Node,
         claims: &mut Claims,
-        held: &mut Held,
+        held: &mut InodeXattrs,
     ) -> bool {
         let Some(block) = node.inode.xattr_block() else {
             return false;
@@ -128,7 +128,7 @@ impl Xattrs {
             return true;
         }
         claims.add(run, Owner::Xattrs(Ino::new(ino)));
-        let mut of_block = Held::default();
+        let mut of_block = InodeXattrs::default();
         let mut known = KnownBlock {
             stored: 1,
             counted: 1,
@@ -161,7 +161,7 @@ impl Xattrs {
         volume: &Volume<'_>,
         place: Place,
         entries: &[StoredXattr<'_>],
-        held: &mut Held,
+        held: &mut InodeXattrs,
     ) {
         for stored in entries {
             let name = (stored.entry.e_name_index, stored.name);

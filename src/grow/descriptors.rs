@@ -4,7 +4,7 @@
 use bytemuck::{Zeroable, bytes_of};
 
 use super::GrowError;
-use super::error::Cause;
+use super::error::ErrorKind;
 use super::places::{self, Tables};
 use super::state::Start;
 use crate::ondisk::checksum::crc32c;
@@ -47,7 +47,9 @@ impl Descriptors {
         let first_new = old.groups_count();
         let stored = read(filesystem)?;
         let tables = places::place(new, first_new);
-        let tables = tables.ok_or(Cause::Unsupported("a new group has no room for its tables"))?;
+        let tables = tables.ok_or(ErrorKind::Unsupported(
+            "a new group has no room for its tables",
+        ))?;
         let fixed = (first_new..new.groups_count()).filter_map(|it| places::copies(new, it));
         let all = tables.iter().flat_map(|tables| tables.runs(new));
         let mut used: Vec<Run> = fixed.chain(all).collect();
@@ -260,14 +262,16 @@ impl LastGroup {
             filesystem.block_bitmap(&group)?
         };
         if start == Start::Clean && zeros(&bitmap, had) != u64::from(group.free_clusters()) {
-            return Err(Cause::Damaged("its last group's free count is not its bitmap's").into());
+            return Err(
+                ErrorKind::Damaged("its last group's free count is not its bitmap's").into(),
+            );
         }
         clear(&mut bitmap, had, has);
         pad(&mut bitmap, has);
         let kept = places::copies(old, number).filter(|_| number > 0);
         let is_kept = places::copies(new, number).is_some();
         if kept.is_some_and(|run| run.end() > before.end()) {
-            return Err(Cause::Unsupported("its last group is shorter than its copies").into());
+            return Err(ErrorKind::Unsupported("its last group is shorter than its copies").into());
         }
         let mut freed_copies = 0;
         if let Some(run) = kept {

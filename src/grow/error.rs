@@ -7,7 +7,7 @@ use crate::read;
 
 /// Why a filesystem was not grown.
 #[derive(Debug)]
-pub struct GrowError(Cause);
+pub struct GrowError(ErrorKind);
 
 /// What kind of trouble a [`GrowError`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ pub enum GrowErrorKind {
 }
 
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(super) enum ErrorKind {
     Smaller {
         asked_bytes: u64,
         has_bytes: u64,
@@ -68,35 +68,39 @@ impl GrowError {
     /// What kind of trouble it is.
     pub fn kind(&self) -> GrowErrorKind {
         match self.0 {
-            Cause::Smaller { .. } => GrowErrorKind::Smaller,
-            Cause::NotClean(_) => GrowErrorKind::NotClean,
-            Cause::Unsupported(_) | Cause::UnknownFeatures { .. } => GrowErrorKind::Unsupported,
-            Cause::NoReservedGdtBlocks { .. } => GrowErrorKind::NoReservedGdtBlocks,
-            Cause::TooManyBlocks { .. } | Cause::TooManyInodes { .. } => GrowErrorKind::TooLarge,
-            Cause::Damaged(_) => GrowErrorKind::Damaged,
-            Cause::Read(_) => GrowErrorKind::Read,
-            Cause::Write(_) => GrowErrorKind::Write,
-            Cause::Unfinished(_) => GrowErrorKind::Unfinished,
+            ErrorKind::Smaller { .. } => GrowErrorKind::Smaller,
+            ErrorKind::NotClean(_) => GrowErrorKind::NotClean,
+            ErrorKind::Unsupported(_) | ErrorKind::UnknownFeatures { .. } => {
+                GrowErrorKind::Unsupported
+            }
+            ErrorKind::NoReservedGdtBlocks { .. } => GrowErrorKind::NoReservedGdtBlocks,
+            ErrorKind::TooManyBlocks { .. } | ErrorKind::TooManyInodes { .. } => {
+                GrowErrorKind::TooLarge
+            }
+            ErrorKind::Damaged(_) => GrowErrorKind::Damaged,
+            ErrorKind::Read(_) => GrowErrorKind::Read,
+            ErrorKind::Write(_) => GrowErrorKind::Write,
+            ErrorKind::Unfinished(_) => GrowErrorKind::Unfinished,
         }
     }
 }
 
-impl From<Cause> for GrowError {
-    fn from(cause: Cause) -> Self {
+impl From<ErrorKind> for GrowError {
+    fn from(cause: ErrorKind) -> Self {
         Self(cause)
     }
 }
 
 impl From<read::Error> for GrowError {
     fn from(error: read::Error) -> Self {
-        Self(Cause::Read(error))
+        Self(ErrorKind::Read(error))
     }
 }
 
 impl fmt::Display for GrowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::Smaller {
+            ErrorKind::Smaller {
                 asked_bytes,
                 has_bytes,
             } => write!(
@@ -105,12 +109,12 @@ impl fmt::Display for GrowError {
                 Bytes(*has_bytes),
                 Bytes(*asked_bytes)
             ),
-            Cause::NotClean(why) => write!(f, "the filesystem is not clean: {why}"),
-            Cause::Unsupported(what) => f.write_str(what),
-            Cause::UnknownFeatures { word, bits } => {
+            ErrorKind::NotClean(why) => write!(f, "the filesystem is not clean: {why}"),
+            ErrorKind::Unsupported(what) => f.write_str(what),
+            ErrorKind::UnknownFeatures { word, bits } => {
                 write!(f, "unknown features: {word} has the bits {bits:#x}")
             }
-            Cause::NoReservedGdtBlocks {
+            ErrorKind::NoReservedGdtBlocks {
                 needed,
                 left,
                 most_bytes,
@@ -119,19 +123,19 @@ impl fmt::Display for GrowError {
                 "too few reserved GDT blocks: {needed} needed, {left} left, enough for {}",
                 Bytes(*most_bytes)
             ),
-            Cause::TooManyBlocks { blocks, most } => write!(
+            ErrorKind::TooManyBlocks { blocks, most } => write!(
                 f,
                 "{blocks} blocks are too many for its block numbers: at most {most}"
             ),
-            Cause::TooManyInodes { inodes } => write!(
+            ErrorKind::TooManyInodes { inodes } => write!(
                 f,
                 "it would have {inodes} inodes: at most {} can be numbered",
                 u32::MAX
             ),
-            Cause::Damaged(what) => write!(f, "the filesystem is damaged: {what}"),
-            Cause::Read(error) => error.fmt(f),
-            Cause::Write(error) => write!(f, "{error}; the filesystem is as it was"),
-            Cause::Unfinished(error) => write!(
+            ErrorKind::Damaged(what) => write!(f, "the filesystem is damaged: {what}"),
+            ErrorKind::Read(error) => error.fmt(f),
+            ErrorKind::Write(error) => write!(f, "{error}; the filesystem is as it was"),
+            ErrorKind::Unfinished(error) => write!(
                 f,
                 "{error}; the filesystem is marked as unfinished: grow it again to finish"
             ),
@@ -143,8 +147,8 @@ impl std::error::Error for GrowError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
             // Their text is told already.
-            Cause::Read(error) => error.source(),
-            Cause::Write(error) | Cause::Unfinished(error) => error.source(),
+            ErrorKind::Read(error) => error.source(),
+            ErrorKind::Write(error) | ErrorKind::Unfinished(error) => error.source(),
             _ => None,
         }
     }

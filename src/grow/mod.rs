@@ -63,7 +63,7 @@ use crate::read::bytes::join;
 use crate::read::{Filesystem, Superblock};
 use crate::sink::ImageRange;
 use descriptors::Descriptors;
-use error::Cause;
+use error::ErrorKind;
 use resize_inode::ResizeInode;
 use state::Start;
 
@@ -133,7 +133,7 @@ fn larger(old: &Superblock, size_bytes: u64) -> Result<Superblock, GrowError> {
     let block_bytes = old.block_size().bytes_u64();
     let mut blocks = size_bytes / block_bytes;
     if blocks < old.blocks_count() {
-        return Err(Cause::Smaller {
+        return Err(ErrorKind::Smaller {
             asked_bytes: size_bytes,
             has_bytes: old.blocks_count() * block_bytes,
         }
@@ -146,7 +146,7 @@ fn larger(old: &Superblock, size_bytes: u64) -> Result<Superblock, GrowError> {
         u64::from(u32::MAX)
     };
     if blocks > most {
-        return Err(Cause::TooManyBlocks { blocks, most }.into());
+        return Err(ErrorKind::TooManyBlocks { blocks, most }.into());
     }
     let new = with_blocks(old, blocks)?;
     if new.groups_count() > old.groups_count() && places::is_last_group_too_short(&new) {
@@ -160,8 +160,8 @@ fn with_blocks(old: &Superblock, blocks: u64) -> Result<Superblock, GrowError> {
     let mut sb = state::unmarked(old.stored());
     let groups = (blocks - old.first_data_block().get()).div_ceil(old.blocks_per_group());
     let inodes = groups.saturating_mul(old.inodes_per_group().into());
-    let inodes_count = u32::try_from(inodes).map_err(|_| Cause::TooManyInodes { inodes })?;
-    let groups = u32::try_from(groups).map_err(|_| Cause::TooManyInodes { inodes })?;
+    let inodes_count = u32::try_from(inodes).map_err(|_| ErrorKind::TooManyInodes { inodes })?;
+    let groups = u32::try_from(groups).map_err(|_| ErrorKind::TooManyInodes { inodes })?;
     sb.set_blocks_count(blocks);
     sb.s_inodes_count = inodes_count.into();
     if !old.has(Feature::MetaBg) {
@@ -173,7 +173,7 @@ fn with_blocks(old: &Superblock, blocks: u64) -> Result<Superblock, GrowError> {
     if old.has(Feature::SparseSuper2) && is_moved {
         sb.s_backup_bgs = backups(old, groups).map(Into::into);
     }
-    Superblock::decode(sb).map_err(|_| Cause::Damaged("its superblock makes no sense").into())
+    Superblock::decode(sb).map_err(|_| ErrorKind::Damaged("its superblock makes no sense").into())
 }
 
 /// Where the copies of sparse_super2 go: those in the last group move to the new last one, and a
@@ -205,7 +205,7 @@ fn check_descriptor_blocks(old: &Superblock, new: &Superblock) -> Result<(), Gro
     }
     let groups = u64::from(old.desc_blocks() + left) * u64::from(old.descs_per_block());
     let blocks = old.first_data_block().get() + groups * old.blocks_per_group();
-    Err(Cause::NoReservedGdtBlocks {
+    Err(ErrorKind::NoReservedGdtBlocks {
         needed,
         left,
         most_bytes: blocks.saturating_mul(old.block_size().bytes_u64()),

@@ -7,7 +7,7 @@
 
 use super::GrowError;
 use super::descriptors::Descriptors;
-use super::error::Cause;
+use super::error::ErrorKind;
 use super::state::Start;
 use crate::feature::Feature;
 use crate::ondisk::inode::{self, Inode as Stored, set_checksum};
@@ -56,7 +56,7 @@ impl ResizeInode {
         let mut table = filesystem.block(block)?;
         let at = index(place % block_bytes);
         let damaged =
-            || Cause::Damaged("its resize inode does not lead to its reserved GDT blocks");
+            || ErrorKind::Damaged("its resize inode does not lead to its reserved GDT blocks");
         let stored = table.get_mut(at..at.saturating_add(old.inode_size()));
         let stored = stored.ok_or_else(damaged)?;
         let double = Block::new(word(stored, DOUBLE).into());
@@ -111,7 +111,7 @@ fn pointers(sb: &Superblock, backups: &[u32]) -> Result<Vec<u8>, GrowError> {
     let size = sb.block_size().bytes_usize();
     if backups.len() > size / 4 && kept.len > 0 {
         let what = "its resize inode has no room for the copies of so many groups";
-        return Err(Cause::Unsupported(what).into());
+        return Err(ErrorKind::Unsupported(what).into());
     }
     let mut bytes = Vec::new();
     for step in 0..kept.len {
@@ -128,7 +128,7 @@ fn pointers(sb: &Superblock, backups: &[u32]) -> Result<Vec<u8>, GrowError> {
 
 fn pointer(block: u64) -> Result<u32, GrowError> {
     let what = "its resize inode cannot lead to blocks behind 2^32";
-    u32::try_from(block).map_err(|_| Cause::Unsupported(what).into())
+    u32::try_from(block).map_err(|_| ErrorKind::Unsupported(what).into())
 }
 
 /// Sets `i_blocks` of the inode that is stored, and its checksum: the double indirect block and every

@@ -3,7 +3,7 @@
 
 use bytemuck::Zeroable;
 
-use super::error::Cause;
+use super::error::ErrorKind;
 use crate::feature::{Feature, Word};
 use crate::ondisk::mmp::{MAGIC, MmpBlock, SEQUENCE_CLEAN};
 use crate::ondisk::superblock::{STATE_ERROR, STATE_VALID, Superblock as Stored};
@@ -66,21 +66,21 @@ pub(super) fn check(filesystem: &Filesystem<'_>) -> Result<Start, GrowError> {
     let stored = sb.stored();
     check_features(sb)?;
     if word_of(stored, Word::Incompat) & RECOVER != 0 || filesystem.replayed_blocks() > 0 {
-        return Err(Cause::NotClean("its journal waits to be replayed").into());
+        return Err(ErrorKind::NotClean("its journal waits to be replayed").into());
     }
     let has_orphans = word_of(stored, Word::RoCompat) & ORPHAN_PRESENT != 0;
     if has_orphans || stored.s_last_orphan.get() != 0 {
-        return Err(Cause::NotClean("it has orphaned inodes").into());
+        return Err(ErrorKind::NotClean("it has orphaned inodes").into());
     }
     check_mmp(filesystem)?;
     if is_marked(stored) {
         return Ok(Start::Unfinished);
     }
     if stored.s_state.get() & STATE_VALID == 0 {
-        return Err(Cause::NotClean("it was not cleanly unmounted").into());
+        return Err(ErrorKind::NotClean("it was not cleanly unmounted").into());
     }
     if stored.s_state.get() & STATE_ERROR != 0 {
-        return Err(Cause::NotClean("the kernel noted errors in it").into());
+        return Err(ErrorKind::NotClean("the kernel noted errors in it").into());
     }
     Ok(Start::Clean)
 }
@@ -93,15 +93,15 @@ fn check_features(sb: &Superblock) -> Result<(), GrowError> {
     for (word, name) in words {
         let bits = unknown_bits(sb.stored(), word);
         if bits != 0 {
-            return Err(Cause::UnknownFeatures { word: name, bits }.into());
+            return Err(ErrorKind::UnknownFeatures { word: name, bits }.into());
         }
     }
     let reserved = sb.stored().s_reserved_gdt_blocks.get();
     if sb.has(Feature::ResizeInode) && sb.has(Feature::MetaBg) {
-        return Err(Cause::Damaged("it has both resize_inode and meta_bg").into());
+        return Err(ErrorKind::Damaged("it has both resize_inode and meta_bg").into());
     }
     if !sb.has(Feature::ResizeInode) && reserved != 0 {
-        return Err(Cause::Damaged("it has reserved GDT blocks without resize_inode").into());
+        return Err(ErrorKind::Damaged("it has reserved GDT blocks without resize_inode").into());
     }
     Ok(())
 }
@@ -115,10 +115,10 @@ fn check_mmp(filesystem: &Filesystem<'_>) -> Result<(), GrowError> {
     let block = filesystem.block(Block::new(sb.stored().s_mmp_block.get()))?;
     let mmp: MmpBlock = crate::read::bytes::pod_or_zeros(&block);
     if mmp.mmp_magic.get() != MAGIC {
-        return Err(Cause::Damaged("its MMP block is none").into());
+        return Err(ErrorKind::Damaged("its MMP block is none").into());
     }
     if mmp.mmp_seq.get() != SEQUENCE_CLEAN {
-        return Err(Cause::NotClean("its MMP block says that it is in use").into());
+        return Err(ErrorKind::NotClean("its MMP block says that it is in use").into());
     }
     Ok(())
 }

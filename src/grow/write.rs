@@ -6,7 +6,7 @@ use std::io;
 use bytemuck::bytes_of;
 
 use super::descriptors::free_inode_bitmap;
-use super::error::Cause;
+use super::error::ErrorKind;
 use super::{GrowError, Growth, state};
 use crate::feature::Feature;
 use crate::ondisk::superblock::{OFFSET, Superblock as Stored};
@@ -28,7 +28,7 @@ impl Growth {
             block_bytes: self.new.block_size().bytes_u64(),
         };
         let made = self.write_new_groups(&storage).and_then(|()| sink.sync());
-        made.map_err(Cause::Write)?;
+        made.map_err(ErrorKind::Write)?;
         let mut in_place = InPlace {
             storage: &storage,
             before: Vec::new(),
@@ -37,8 +37,8 @@ impl Growth {
             return Ok(());
         };
         Err(match in_place.restore() {
-            Ok(()) => Cause::Write(error).into(),
-            Err(_) => Cause::Unfinished(error).into(),
+            Ok(()) => ErrorKind::Write(error).into(),
+            Err(_) => ErrorKind::Unfinished(error).into(),
         })
     }
 

@@ -7,7 +7,7 @@
 //! Content goes first: it saves a block, and attributes pushed out for it share one.
 
 use super::directory::{Entries, EntryWriter};
-use super::xattr_split::{Room, Split, StoredXattr, XattrFault, split};
+use super::xattr_split::{Split, StoredXattr, XattrFault, XattrSpace, split};
 use crate::feature::Feature;
 use crate::ondisk::dir::{BlockFormat, entry_bytes};
 use crate::ondisk::xattr::{Value, XattrEntry, ibody_size};
@@ -22,7 +22,7 @@ const PARENT_BYTES: usize = 4;
 
 /// A content that could lie in its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct InlineWish {
+pub(super) struct InlineCandidate {
     /// The bytes past those in `i_block`, rounded up to whole words.
     tail_bytes: usize,
     /// How many blocks that would save: at most one.
@@ -58,11 +58,11 @@ pub fn most_content_bytes(settings: &Settings) -> u64 {
         return 0;
     }
     let list = ibody_size(&[data_attribute(&[])]);
-    let bytes = HEAD_BYTES + Room::new(settings).inode.saturating_sub(list);
+    let bytes = HEAD_BYTES + XattrSpace::new(settings).inode.saturating_sub(list);
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-impl InlineWish {
+impl InlineCandidate {
     /// The wish of `node`, if its content would fit an inode with `room` bytes for attributes.
     pub(super) fn of(node: &Node, room: usize) -> Option<Self> {
         // A list of nothing but the attribute, with an empty value.
@@ -99,9 +99,9 @@ impl InlineWish {
 /// Decides what of a node lies in its inode: of its content, if `wish` says how that could, and of
 /// its attributes `set`.
 pub(super) fn fit_inode(
-    room: &Room,
+    room: &XattrSpace,
     set: &[StoredXattr],
-    wish: Option<InlineWish>,
+    wish: Option<InlineCandidate>,
 ) -> Result<Fit, XattrFault> {
     let Some(wish) = wish else {
         return Ok(Fit {
@@ -109,7 +109,7 @@ pub(super) fn fit_inode(
             split: split(room, set)?,
         });
     };
-    let beside = Room {
+    let beside = XattrSpace {
         inode: room.inode - wish.attribute_bytes(),
         ..*room
     };
@@ -211,16 +211,20 @@ mod tests {
     fn an_inode_of_256_bytes_holds_128_bytes_of_content() {
         // As the kernel has it: 96 bytes for attributes, of which the list takes 28.
         for (bytes, fits) in [(0, true), (60, true), (128, true), (129, false)] {
-            assert_eq!(InlineWish::of(&file(bytes), 96).is_some(), fits, "{bytes}");
+            assert_eq!(
+                InlineCandidate::of(&file(bytes), 96).is_some(),
+                fits,
+                "{bytes}"
+            );
         }
-        assert_eq!(InlineWish::of(&file(0), 0), None);
+        assert_eq!(InlineCandidate::of(&file(0), 0), None);
     }
 
     #[test]
     fn content_goes_before_attributes_unless_it_saves_nothing() {
         let set = [xattr("user.a", 44)];
         let fit = |bytes| {
-            let wish = InlineWish::of(&file(bytes), 96);
+            let wish = InlineCandidate::of(&file(bytes), 96);
             fit_inode(&room(96), &set, wish).expect("a block has room")
         };
         // The attribute takes 64 bytes and the list 28: four are left for content past its head.
@@ -229,7 +233,7 @@ mod tests {
         let pushing = fit(65);
         assert!(pushing.inline && pushing.split.cost(&room(96)) == 1);
         let large = [xattr("user.a", 68)];
-        let wish = InlineWish::of(&file(0), 96);
+        let wish = InlineCandidate::of(&file(0), 96);
         let empty = fit_inode(&room(96), &large, wish).expect("the inode has room");
         assert!(!empty.inline && empty.split.cost(&room(96)) == 0);
     }
@@ -237,7 +241,7 @@ mod tests {
     #[test]
     fn content_gives_way_to_attributes_that_fit_nowhere_else() {
         let set = [xattr("user.a", 44), xattr("user.b", 968)];
-        let wish = InlineWish::of(&file(128), 96);
+        let wish = InlineCandidate::of(&file(128), 96);
         let fit = fit_inode(&room(96), &set, wish).expect("inode and block have room");
         assert!(!fit.inline);
     }

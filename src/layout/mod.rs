@@ -535,13 +535,13 @@ impl Layout {
             overhead_clusters,
         } = Front::new(settings, &geometry)?;
         let mut warnings = Vec::new();
-        let mut draft = content::Draft::new(settings, &geometry, tree, &mut warnings)?;
-        placement::claim(settings, &geometry, &mut draft, &mut ledger)?;
-        let system = system::claim(settings, &geometry, &draft, &mut ledger)?;
+        let mut planner = content::ContentPlanner::new(settings, &geometry, tree, &mut warnings)?;
+        placement::claim(settings, &geometry, &mut planner, &mut ledger)?;
+        let system = system::claim(settings, &geometry, &planner, &mut ledger)?;
         let root = system.root.first().map(|run| run.start);
         let place = huge::HugePlace {
             geometry: &geometry,
-            rules: draft.rules(),
+            rules: planner.rules(),
             free: ledger
                 .total_free()
                 .saturating_sub(placement.counted_twice(&geometry)),
@@ -555,9 +555,9 @@ impl Layout {
             system.huge = Some(huge::claim(wish, &place, &mut ledger)?);
         }
         let (content, xattrs) = if settings.super_only {
-            draft.without_places()
+            planner.without_places()
         } else {
-            draft.claim(&system.root, &mut ledger)?
+            planner.claim(&system.root, &mut ledger)?
         };
         let counted = quota_usage::Counted {
             geometry: &geometry,

@@ -5,7 +5,7 @@
 //! what the filesystem itself needs in one piece goes first.
 
 use super::arrivals::Arrivals;
-use super::content::Draft;
+use super::content::ContentPlanner;
 use super::{Front, LayoutError, Ledger, system};
 use crate::geometry::Geometry;
 use crate::options::Settings;
@@ -36,8 +36,13 @@ fn arrivals(
     mut ledger: Ledger,
 ) -> Result<Arrivals, LayoutError> {
     let empty = Tree::with_root(Metadata::default());
-    let draft = Draft::new(settings, geometry, &empty, &mut Vec::new())?;
-    system::claim(settings, geometry, &draft.expecting_content(), &mut ledger)?;
+    let planner = ContentPlanner::new(settings, geometry, &empty, &mut Vec::new())?;
+    system::claim(
+        settings,
+        geometry,
+        &planner.expecting_content(),
+        &mut ledger,
+    )?;
     Ok(Arrivals::outside(geometry, &ledger))
 }
 
@@ -46,15 +51,15 @@ fn arrivals(
 pub(super) fn claim(
     settings: &Settings,
     geometry: &Geometry,
-    draft: &mut Draft<'_>,
+    planner: &mut ContentPlanner<'_>,
     ledger: &mut Ledger,
 ) -> Result<(), LayoutError> {
-    draft.claim_placed(ledger)?;
-    if let Some(demand) = draft.data_demand()? {
+    planner.claim_placed(ledger)?;
+    if let Some(demand) = planner.data_demand()? {
         let mut arrivals = arrivals(settings, geometry, ledger.clone())?;
         if arrivals.has_plenty(&demand) {
-            draft.place_contents(&mut arrivals, ledger)?;
+            planner.place_contents(&mut arrivals, ledger)?;
         }
     }
-    draft.form_clusters(ledger)
+    planner.form_clusters(ledger)
 }

@@ -1,7 +1,7 @@
 //! Given a geometry, places the filesystem's own files; never the tree's.
 
 use super::appended::{AppendedFile, ClaimOwners, Growing, Neighbours, inode_goal};
-use super::content::Draft;
+use super::content::ContentPlanner;
 use super::huge::HugeFiles;
 use super::ledger::Ledger;
 use super::lost_found::made_lost_found_blocks;
@@ -65,18 +65,18 @@ pub fn resize_inode_length(addresses: u32) -> u64 {
 pub(super) fn claim(
     settings: &Settings,
     geometry: &Geometry,
-    draft: &Draft<'_>,
+    planner: &ContentPlanner<'_>,
     ledger: &mut Ledger,
 ) -> Result<SystemFiles, LayoutError> {
     let mut claims = Claims {
         geometry,
         ledger,
-        keep_whole: draft.has_content(),
+        keep_whole: planner.has_content(),
     };
     let mut files = SystemFiles::default();
-    if draft.is_written() {
-        files.root = claims.root_directory(draft.root_blocks())?;
-        if !draft.has_lost_found() {
+    if planner.is_written() {
+        files.root = claims.root_directory(planner.root_blocks())?;
+        if !planner.has_lost_found() {
             files.lost_found = Some(claims.lost_found()?);
         }
         if geometry.features.has(Feature::ResizeInode) {
@@ -92,7 +92,7 @@ pub(super) fn claim(
     for quota_type in geometry.quota_types.iter() {
         files
             .quota_files
-            .push(claims.quota_file(quota_type, draft)?);
+            .push(claims.quota_file(quota_type, planner)?);
     }
     if let Some(blocks) = geometry.orphan_file_blocks {
         files.orphan_file = Some(claims.append_by_blocks(blocks, Block::default(), ORPHAN_FILE)?);
@@ -349,11 +349,11 @@ impl Claims<'_> {
     fn quota_file(
         &mut self,
         quota_type: QuotaType,
-        draft: &Draft<'_>,
+        planner: &ContentPlanner<'_>,
     ) -> Result<QuotaFile, LayoutError> {
         let geometry = self.geometry;
         let ino = geometry.quota_ino(quota_type).unwrap_or_default();
-        let shape = draft.quota_shape(quota_type)?;
+        let shape = planner.quota_shape(quota_type)?;
         let (blocks, ratio) = (
             shape.blocks_in(geometry.block_size),
             geometry.cluster_ratio(),

@@ -45,7 +45,7 @@ impl StoredXattr {
 
 /// The bytes there are for the attributes of one inode.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct XattrSpace {
     /// In the inode.
     pub(super) inode: usize,
     /// In a block.
@@ -56,7 +56,7 @@ pub(super) struct Room {
     pub(super) has_value_inodes: bool,
 }
 
-impl Room {
+impl XattrSpace {
     pub(super) fn new(settings: &Settings) -> Self {
         let fields = GOOD_OLD_SIZE + usize::from(EXTRA_ISIZE);
         Self {
@@ -88,7 +88,7 @@ impl Split {
     }
 
     /// How many blocks and inodes it takes.
-    pub(super) fn cost(&self, room: &Room) -> u64 {
+    pub(super) fn cost(&self, room: &XattrSpace) -> u64 {
         let values = self.value_bytes.iter();
         let values: usize = values.map(|bytes| 1 + bytes.div_ceil(room.block)).sum();
         u64::from(!self.block.is_empty()) + u64::try_from(values).unwrap_or(u64::MAX)
@@ -149,7 +149,7 @@ impl fmt::Display for XattrFault {
 
 /// Splits a set into what goes into the inode and what into a block, with as few values in inodes
 /// of their own as the block allows.
-pub(super) fn split(room: &Room, set: &[StoredXattr]) -> Result<Split, XattrFault> {
+pub(super) fn split(room: &XattrSpace, set: &[StoredXattr]) -> Result<Split, XattrFault> {
     let mut elsewhere = Vec::new();
     loop {
         let bytes = |at: usize| {
@@ -254,8 +254,8 @@ pub(super) mod tests {
         .expect("tests store what can be stored")
     }
 
-    pub(in crate::layout) fn room(inode: usize) -> Room {
-        Room {
+    pub(in crate::layout) fn room(inode: usize) -> XattrSpace {
+        XattrSpace {
             inode,
             block: 1024,
             cluster: 1024,
@@ -307,7 +307,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_largest_values_go_into_inodes_of_their_own() {
-        let room = Room {
+        let room = XattrSpace {
             has_value_inodes: true,
             ..room(96)
         };

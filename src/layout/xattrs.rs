@@ -9,9 +9,9 @@
 use std::collections::HashMap;
 
 use super::ea_inodes::{ValueInode, ValueInodes};
-use super::inline::{Fit, HEAD_BYTES, InlineWish, fit_inode};
+use super::inline::{Fit, HEAD_BYTES, InlineCandidate, fit_inode};
 use super::lost_found::lost_found_of;
-use super::xattr_split::{Room, StoredXattr, XattrFault, store};
+use super::xattr_split::{StoredXattr, XattrFault, XattrSpace, store};
 use super::{LayoutError, Owner};
 use crate::feature::Feature;
 use crate::layout::Ledger;
@@ -91,7 +91,7 @@ pub(super) fn plan(
         sets.push(stored.map_err(|fault| blame(tree, id, fault))?);
     }
     let mut planner = Planner {
-        room: Room::new(settings),
+        room: XattrSpace::new(settings),
         sets,
         plans: XattrPlans::default(),
         known_plans: HashMap::new(),
@@ -110,7 +110,7 @@ pub(super) fn plan(
             && Some(id) != lost_found
             && !is_uncounted;
         let wish = if may_be_inline {
-            InlineWish::of(node, planner.room.inode)
+            InlineCandidate::of(node, planner.room.inode)
         } else {
             None
         };
@@ -129,11 +129,11 @@ fn blame(tree: &Tree, id: XattrSetId, fault: XattrFault) -> LayoutError {
 
 /// What a plan depends on: the set, the content, and whether the node is a symbolic link with its
 /// target in `i_block`.
-type PlanKey = (XattrSetId, Option<InlineWish>, bool);
+type PlanKey = (XattrSetId, Option<InlineCandidate>, bool);
 
 /// The plans as they are made, node by node.
 struct Planner {
-    room: Room,
+    room: XattrSpace,
     /// By number, every set in the form that is stored.
     sets: Vec<Vec<StoredXattr>>,
     plans: XattrPlans,
@@ -149,7 +149,7 @@ impl Planner {
         &mut self,
         at: NodeId,
         node: &Node,
-        wish: Option<InlineWish>,
+        wish: Option<InlineCandidate>,
     ) -> Result<(), XattrFault> {
         let is_fast = matches!(&node.kind, Kind::Symlink(target) if target.len() < HEAD_BYTES);
         let key = (node.xattrs, wish, is_fast);
@@ -163,7 +163,7 @@ impl Planner {
                 if is_fast && fit.split.has_values_without_block() {
                     // A link's target is taken for block numbers where `i_blocks` counts blocks and
                     // there is no attribute block (`ext2fs_inode_has_valid_blocks2`).
-                    let room = Room {
+                    let room = XattrSpace {
                         inode: 0,
                         ..self.room
                     };

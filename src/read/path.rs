@@ -19,7 +19,7 @@ pub(crate) enum LastLink {
 }
 
 /// A way through directories that has gone so far.
-struct Way<'v, 'a> {
+struct PathWalk<'v, 'a> {
     volume: &'v Volume<'a>,
     /// The directories from the root on.
     above: Vec<Ino>,
@@ -33,7 +33,7 @@ struct Way<'v, 'a> {
 impl Volume<'_> {
     /// The inode at `path`, which begins at the root with or without a slash.
     pub(crate) fn resolve(&self, path: &[u8], last: LastLink) -> Result<Inode> {
-        let mut way = Way {
+        let mut way = PathWalk {
             volume: self,
             above: Vec::new(),
             here: self.inode(Ino::ROOT)?,
@@ -62,7 +62,7 @@ impl Volume<'_> {
     }
 }
 
-impl Way<'_, '_> {
+impl PathWalk<'_, '_> {
     /// Puts the components of a path before all that are to come.
     fn push(&mut self, path: &[u8]) {
         // What a slash ends has to be a directory.

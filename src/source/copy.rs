@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::dir::Directory;
-use super::patterns::{Leaf, Patterns};
-use super::place::{self, IfMissing, Spot};
+use super::patterns::{PathType, Patterns};
+use super::place::{self, Destination, IfMissing};
 use super::rules::XattrFilter;
 use super::{Declared, Source, SourceError};
 use crate::cancel::Cancel;
@@ -113,7 +113,7 @@ impl Copy {
         }
         let refused = |error| SourceError::other(Unplaced(to.clone(), error));
         match place::find(tree, &to, IfMissing::Make(self.now)).map_err(refused)? {
-            Some(Spot::Name(parent, name)) => Ok((parent, name)),
+            Some(Destination::Name(parent, name)) => Ok((parent, name)),
             _ => Err(self.other("a name is needed at the end of where it is copied to")),
         }
     }
@@ -210,9 +210,9 @@ impl Source for Copy {
         path.push(b'/');
         path.extend_from_slice(&name);
         let leaf = if is_directory {
-            Leaf::Directory
+            PathType::Directory
         } else {
-            Leaf::Other
+            PathType::Other
         };
         let path = path
             .iter()

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::magic::Ext;
 use super::options::{SourceOptions, heed_options, option_setters};
-use super::patterns::{Leaf, Way};
+use super::patterns::{MatchState, PathType};
 use super::{Declared, Readable, Source, SourceError, SourceWarning, ext4_names, is_unchanged};
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
@@ -181,7 +181,7 @@ struct Declaring<'a> {
 struct Level {
     node: NodeId,
     /// How far patterns have come on the way to it.
-    way: Way,
+    way: MatchState,
 }
 
 /// A name that leads to an inode.
@@ -236,9 +236,9 @@ impl Declaring<'_> {
         };
         let patterns = &self.options.excluded;
         let leaf = if inode.is_dir() {
-            Leaf::Directory
+            PathType::Directory
         } else {
-            Leaf::Other
+            PathType::Other
         };
         if patterns.exclude_at(&level.way, named.name, leaf) {
             return Ok(None);

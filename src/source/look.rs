@@ -20,7 +20,7 @@ use super::dir::Directory;
 use super::ext4_names;
 use super::host_files::{changed, push_name, same_file};
 use super::listed::{ListedName, ListedNames};
-use super::patterns::Leaf;
+use super::patterns::PathType;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{DataMap, Xattr};
 
@@ -204,7 +204,7 @@ impl Look<'_> {
     /// of their bytes.
     pub(super) fn names(&self, spot: &Spot) -> io::Result<ListedNames> {
         ListedNames::of(&spot.file, |name| {
-            !self.is_excluded(spot, name, Leaf::Other)
+            !self.is_excluded(spot, name, PathType::Other)
         })
     }
 
@@ -297,7 +297,7 @@ impl Look<'_> {
 
     fn seen(&self, spot: &Spot, name: &[u8], file_type: Option<FileType>) -> Result<Seen, Trouble> {
         let expected = match file_type {
-            Some(FileType::Directory) if self.is_excluded(spot, name, Leaf::Directory) => None,
+            Some(FileType::Directory) if self.is_excluded(spot, name, PathType::Directory) => None,
             Some(kind @ (FileType::Directory | FileType::Regular)) => open(spot, name, kind)
                 .and_then(|file| Ok((sys::stat_of(&file)?, file)))
                 .ok()
@@ -322,7 +322,9 @@ impl Look<'_> {
             return Ok((stat, What::LeftOut, None));
         }
         let what = match stat.file_type {
-            FileType::Directory if self.is_excluded(spot, name, Leaf::Directory) => What::Excluded,
+            FileType::Directory if self.is_excluded(spot, name, PathType::Directory) => {
+                What::Excluded
+            }
             FileType::Directory | FileType::Regular => {
                 let file = open(spot, name, stat.file_type)?;
                 if !same_file(&sys::stat_of(&file)?, &stat) {
@@ -370,7 +372,7 @@ impl Look<'_> {
         self.options.excluded.contains(&(stat.dev, stat.ino))
     }
 
-    fn is_excluded(&self, spot: &Spot, name: &[u8], leaf: Leaf) -> bool {
+    fn is_excluded(&self, spot: &Spot, name: &[u8], leaf: PathType) -> bool {
         let patterns = &self.options.patterns;
         if patterns.is_empty() {
             return false;

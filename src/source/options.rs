@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::patterns::{Leaf, Patterns};
+use super::patterns::{PathType, Patterns};
 use super::rules::{OwnerRules, XattrFilter};
 use crate::cancel::Cancel;
 use crate::tree::Metadata;
@@ -36,7 +36,7 @@ pub(super) struct SourceOptions {
 )]
 impl SourceOptions {
     /// Whether an archive's entry `path` is left out.
-    pub(super) fn excludes(&self, path: &[u8], leaf: Leaf) -> bool {
+    pub(super) fn excludes(&self, path: &[u8], leaf: PathType) -> bool {
         if self.excluded.is_empty() {
             return false;
         }

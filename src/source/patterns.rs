@@ -16,7 +16,7 @@ use crate::work;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaf {
+pub enum PathType {
     /// A directory.
     Directory,
     /// Anything else.
@@ -26,12 +26,12 @@ pub enum Leaf {
 /// Patterns of what no source shall declare. Clones share the memory of which matched.
 ///
 /// ```
-/// use mke4fs::source::patterns::{Leaf, Patterns};
+/// use mke4fs::source::patterns::{PathType, Patterns};
 ///
 /// let patterns = Patterns::new(["*.o", "/var/cache/**", "tmp/"])?;
-/// assert!(patterns.exclude(b"src/main.o", Leaf::Other));
-/// assert!(patterns.exclude(b"var/cache/apt", Leaf::Directory));
-/// assert!(!patterns.exclude(b"tmp", Leaf::Other));
+/// assert!(patterns.exclude(b"src/main.o", PathType::Other));
+/// assert!(patterns.exclude(b"var/cache/apt", PathType::Directory));
+/// assert!(!patterns.exclude(b"tmp", PathType::Other));
 /// # Ok::<(), mke4fs::source::patterns::PatternError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,7 @@ impl Patterns {
 
     /// Whether the file at `path`, from the image's root without a slash in front, shall be left
     /// out; what is above it is not asked for.
-    pub fn exclude(&self, path: &[u8], leaf: Leaf) -> bool {
+    pub fn exclude(&self, path: &[u8], leaf: PathType) -> bool {
         if self.is_empty() {
             return false;
         }
@@ -106,14 +106,14 @@ impl Patterns {
 
     /// As [`exclude`](Self::exclude), for a source that is not walked from its root: also where a
     /// directory above `path` is left out.
-    pub fn exclude_within(&self, path: &[u8], leaf: Leaf) -> bool {
+    pub fn exclude_within(&self, path: &[u8], leaf: PathType) -> bool {
         if self.is_empty() {
             return false;
         }
         let (above, name) = split_last(path);
         let mut way = self.way();
         for name in above.into_iter().flat_map(|above| above.split(is_slash)) {
-            if self.exclude_at(&way, name, Leaf::Directory) {
+            if self.exclude_at(&way, name, PathType::Directory) {
                 return true;
             }
             self.descend(&mut way, name);
@@ -122,21 +122,21 @@ impl Patterns {
     }
 
     /// The way to the directory that paths begin at.
-    pub(super) fn way(&self) -> Way {
+    pub(super) fn way(&self) -> MatchState {
         let of_paths = self.used.iter().filter(|used| used.pattern.is_of_paths);
         let places = of_paths.map(|used| {
             let mut places = used.pattern.start();
             used.pattern.read(&mut places, &self.below);
             places
         });
-        Way {
+        MatchState {
             places: places.collect(),
             is_top: true,
         }
     }
 
     /// Goes on from the directory of `way` to the directory `name` in it.
-    pub(super) fn descend(&self, way: &mut Way, name: &[u8]) {
+    pub(super) fn descend(&self, way: &mut MatchState, name: &[u8]) {
         let of_paths = self.used.iter().filter(|used| used.pattern.is_of_paths);
         for (used, places) in of_paths.zip(&mut way.places) {
             used.pattern.read(places, name);
@@ -147,7 +147,7 @@ impl Patterns {
 
     /// Whether `name` in the directory of `way` shall be left out. So a name costs its own length,
     /// however long the way to it is.
-    pub(super) fn exclude_at(&self, way: &Way, name: &[u8], leaf: Leaf) -> bool {
+    pub(super) fn exclude_at(&self, way: &MatchState, name: &[u8], leaf: PathType) -> bool {
         let is_other = |only: &[u8]| !way.is_top || only != name;
         let mut excluded = self.only.as_deref().is_some_and(is_other);
         let mut places = way.places.iter();
@@ -157,7 +157,7 @@ impl Patterns {
             } else {
                 None
             };
-            let is_wanted = !pattern.is_of_directories || leaf == Leaf::Directory;
+            let is_wanted = !pattern.is_of_directories || leaf == PathType::Directory;
             if is_wanted && pattern.ends_with(begun, name) {
                 matched.store(true, Ordering::Relaxed);
                 excluded = true;
@@ -178,7 +178,7 @@ impl Patterns {
 
 /// How far each pattern of whole paths has come on the way to a directory.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(super) struct MatchState {
     /// Of every pattern that is of whole paths.
     places: Vec<Places>,
     is_top: bool,
@@ -506,7 +506,7 @@ mod tests {
                 assert!(pattern.ends_with('\\'), "{pattern}");
                 continue;
             };
-            let found = patterns.exclude(path.as_bytes(), Leaf::Other);
+            let found = patterns.exclude(path.as_bytes(), PathType::Other);
             assert_eq!(found, matched, "{pattern} {path}");
             assert_eq!(patterns.unmatched().count(), usize::from(!matched));
         }
@@ -515,24 +515,24 @@ mod tests {
     #[test]
     fn a_slash_at_the_end_asks_for_a_directory() {
         let patterns = Patterns::new(["cache/"]).unwrap();
-        assert!(patterns.exclude(b"a/cache", Leaf::Directory));
-        assert!(!patterns.exclude(b"a/cache", Leaf::Other));
-        assert!(patterns.exclude_within(b"a/cache/b/c", Leaf::Other));
-        assert!(!patterns.exclude_within(b"a/cached/b/c", Leaf::Other));
+        assert!(patterns.exclude(b"a/cache", PathType::Directory));
+        assert!(!patterns.exclude(b"a/cache", PathType::Other));
+        assert!(patterns.exclude_within(b"a/cache/b/c", PathType::Other));
+        assert!(!patterns.exclude_within(b"a/cached/b/c", PathType::Other));
     }
 
     #[test]
     fn names_are_bytes() {
         let patterns = Patterns::new([b"k\xe4s?"]).unwrap();
-        assert!(patterns.exclude(b"d/k\xe4s\xff", Leaf::Other));
-        assert!(!patterns.exclude("käse".as_bytes(), Leaf::Other));
+        assert!(patterns.exclude(b"d/k\xe4s\xff", PathType::Other));
+        assert!(!patterns.exclude("käse".as_bytes(), PathType::Other));
     }
 
     #[test]
     fn no_pattern_takes_for_ever() {
         let text = "a*".repeat(200) + "b";
         let patterns = Patterns::new([text]).unwrap();
-        assert!(!patterns.exclude(&[b'a'; 255], Leaf::Other));
+        assert!(!patterns.exclude(&[b'a'; 255], PathType::Other));
     }
 
     #[test]
@@ -547,7 +547,7 @@ mod tests {
             "**/a/**",
         ] {
             let patterns = Patterns::new([text]).unwrap();
-            let asked = || patterns.exclude_within(&path, Leaf::Other);
+            let asked = || patterns.exclude_within(&path, PathType::Other);
             let (_, steps) = work::steps_of(asked);
             // A byte meets each token of a pattern once as a part of the way, and once as a name.
             let most = 2 * path.len() * (text.len() + 1);
@@ -559,7 +559,9 @@ mod tests {
     fn a_name_costs_no_more_below_a_long_way() {
         let patterns = Patterns::new(["a/**/x*", "**/a/b"]).unwrap();
         let mut way = patterns.way();
-        let asked = |way: &Way| work::steps_of(|| patterns.exclude_at(way, b"bab", Leaf::Other)).1;
+        let asked = |way: &MatchState| {
+            work::steps_of(|| patterns.exclude_at(way, b"bab", PathType::Other)).1
+        };
         patterns.descend(&mut way, b"a");
         let near = asked(&way);
         for _ in 0..10_000 {
@@ -571,7 +573,7 @@ mod tests {
     #[test]
     fn only_the_highest_directory_that_is_left_out_counts() {
         let patterns = Patterns::new(["a", "b", "a/**"]).unwrap();
-        assert!(patterns.exclude_within(b"a/b/c", Leaf::Other));
+        assert!(patterns.exclude_within(b"a/b/c", PathType::Other));
         let unmatched: Vec<_> = patterns.unmatched().collect();
         assert_eq!(unmatched, [&b"b"[..], b"a/**"]);
     }

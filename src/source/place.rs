@@ -52,14 +52,14 @@ fn is_step(name: &[u8]) -> bool {
 
 /// Where a path leads; its last part is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(super) enum Destination {
     /// To a directory that is reached without a name, such as the root or `a/..`.
     Directory(NodeId),
     /// To a name in a directory, whether it has it or not.
     Name(NodeId, Vec<u8>),
 }
 
-impl Spot {
+impl Destination {
     /// The node that is there.
     pub(super) fn node(&self, tree: &mut Tree) -> Result<Option<NodeId>, TreeError> {
         match self {
@@ -131,8 +131,8 @@ pub(super) fn find(
     tree: &mut Tree,
     path: &[u8],
     if_missing: IfMissing,
-) -> Result<Option<Spot>, PlaceError> {
-    let mut way = Way {
+) -> Result<Option<Destination>, PlaceError> {
+    let mut way = PathWalk {
         directories: vec![NodeId::ROOT],
         parts: Vec::new(),
         followed: Followed::default(),
@@ -154,7 +154,7 @@ pub(super) fn find(
             continue;
         }
         if way.parts.is_empty() {
-            return Ok(Some(Spot::Name(at, part)));
+            return Ok(Some(Destination::Name(at, part)));
         }
         match tree.lookup(at, &part)? {
             Some(node) => match &tree.node(node).kind {
@@ -176,7 +176,7 @@ pub(super) fn find(
             },
         }
     }
-    Ok(Some(Spot::Directory(way.at())))
+    Ok(Some(Destination::Directory(way.at())))
 }
 
 /// What a directory is that nothing declares.
@@ -191,7 +191,7 @@ pub(super) fn implied(time: Timestamp) -> Metadata {
 }
 
 /// A way that is being gone.
-struct Way {
+struct PathWalk {
     /// The directories gone through, the root first; never empty.
     directories: Vec<NodeId>,
     /// What is still to be gone, the next part last.
@@ -199,7 +199,7 @@ struct Way {
     followed: Followed,
 }
 
-impl Way {
+impl PathWalk {
     fn push(&mut self, path: &[u8]) {
         if path.starts_with(b"/") {
             self.directories.truncate(1);
@@ -249,7 +249,7 @@ mod tests {
         )
         .unwrap();
         let mut at = |path: &[u8]| find(&mut tree, path, IfMissing::Stop);
-        let name = |parent, name: &[u8]| Ok(Some(Spot::Name(parent, name.to_vec())));
+        let name = |parent, name: &[u8]| Ok(Some(Destination::Name(parent, name.to_vec())));
         assert_eq!(at(b"lib/x"), name(lib, b"x"));
         assert_eq!(at(b"/abs/x"), name(lib, b"x"));
         assert_eq!(at(b"up/lib/../x"), name(usr, b"x"));
@@ -257,7 +257,7 @@ mod tests {
         for path in [&b"../lib"[..], b"/..", b"usr/../../lib", b"up/../../lib"] {
             assert_eq!(at(path), Err(PlaceError::AboveRoot(path.to_vec())));
         }
-        assert_eq!(at(b"./usr/.."), Ok(Some(Spot::Directory(root))));
+        assert_eq!(at(b"./usr/.."), Ok(Some(Destination::Directory(root))));
         assert_eq!(at(b"none/x"), Ok(None));
         assert_eq!(at(b"loop/x"), Err(PlaceError::Loop(b"loop/x".to_vec())));
         assert_eq!(
@@ -273,7 +273,7 @@ mod tests {
 
         let time = Timestamp::from_seconds(7);
         let made = find(&mut tree, b"lib/a/b/c", IfMissing::Make(time)).unwrap();
-        let Some(Spot::Name(parent, _)) = made else {
+        let Some(Destination::Name(parent, _)) = made else {
             panic!("{made:?}");
         };
         assert_eq!(tree.path(parent), b"/usr/lib/a/b");

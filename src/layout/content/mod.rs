@@ -6,17 +6,17 @@
 //! nodes of the files' maps and, unless it has its place already, their data, each in the order of inodes,
 //! so that neighbours in the tree are neighbours on disk.
 
-mod draft;
 mod names;
 mod placer;
+mod planner;
 
 use std::ops::Range;
 
-pub use draft::Demand;
-pub(super) use draft::Draft;
 use names::NamesIn;
 pub use names::{EntriesIn, NoEntries};
 pub(super) use placer::{block_ranges, content_blocks};
+pub(super) use planner::ContentPlanner;
+pub use planner::Demand;
 
 use super::LayoutError;
 use super::block_map::{BlockMap, MapNode};

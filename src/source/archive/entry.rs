@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::acl::Acl;
-use super::error::{ArchiveError, Fault, Field};
+use super::error::{ArchiveError, ErrorKind, Field};
 use super::oddity::Oddity;
 use crate::source::rules::OwnerRules;
 use crate::tree::{DataMap, Metadata, Special, Xattr};
@@ -24,7 +24,7 @@ pub struct Entry {
     pub(in crate::source) acl: Option<Acl>,
     pub(in crate::source) default_acl: Option<Acl>,
     /// What is wrong with it alone; what it says there is nothing instead.
-    pub(in crate::source) doubts: Vec<Fault>,
+    pub(in crate::source) doubts: Vec<ErrorKind>,
     pub(in crate::source) oddities: Vec<Oddity>,
 }
 
@@ -36,8 +36,8 @@ impl Entry {
     pub(in crate::source) fn settle(&mut self, owners: &OwnerRules) -> Result<(), ArchiveError> {
         for fault in std::mem::take(&mut self.doubts) {
             let replaced = match fault {
-                Fault::Range(Field::Uid, id) => owners.uid(id).map(|id| self.metadata.uid = id),
-                Fault::Range(Field::Gid, id) => owners.gid(id).map(|id| self.metadata.gid = id),
+                ErrorKind::Range(Field::Uid, id) => owners.uid(id).map(|id| self.metadata.uid = id),
+                ErrorKind::Range(Field::Gid, id) => owners.gid(id).map(|id| self.metadata.gid = id),
                 _ => None,
             };
             if replaced.is_none() {

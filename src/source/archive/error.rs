@@ -46,7 +46,7 @@ impl fmt::Display for Field {
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug)]
-pub(in crate::source) enum Fault {
+pub(in crate::source) enum ErrorKind {
     Read(Arc<io::Error>),
     /// The archive ends within the entry.
     CutOff,
@@ -91,7 +91,7 @@ pub(in crate::source) enum Fault {
     AttributeNames(usize, usize),
 }
 
-impl Fault {
+impl ErrorKind {
     /// Whether it is about what a link leads to.
     pub(in crate::source) fn is_of_target(&self) -> bool {
         matches!(
@@ -101,7 +101,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(error) => f.write_str(&sys::reason(error)),
@@ -198,13 +198,13 @@ fn say_owner(f: &mut fmt::Formatter<'_>, field: Field, value: i64) -> fmt::Resul
 pub struct ArchiveError {
     pub(in crate::source) path: Vec<u8>,
     pub(in crate::source) offset: u64,
-    pub(in crate::source) fault: Fault,
+    pub(in crate::source) fault: ErrorKind,
 }
 
 impl ArchiveError {
     /// What the reader of the archive failed with, if it did.
     pub(in crate::source) fn into_read(self) -> Option<io::Error> {
-        let Fault::Read(error) = self.fault else {
+        let ErrorKind::Read(error) = self.fault else {
             return None;
         };
         let shared = |error: Arc<io::Error>| io::Error::new(error.kind(), error);
@@ -214,7 +214,7 @@ impl ArchiveError {
     /// Whether there is no byte at all.
     #[cfg(all(unix, feature = "oci"))]
     pub(in crate::source) fn is_of_nothing(&self) -> bool {
-        matches!(self.fault, Fault::Empty)
+        matches!(self.fault, ErrorKind::Empty)
     }
 
     /// The name of the entry, or nothing where that is not known.
@@ -245,7 +245,7 @@ impl fmt::Display for ArchiveError {
 impl Error for ArchiveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            Fault::Read(error) => Some(error.as_ref()),
+            ErrorKind::Read(error) => Some(error.as_ref()),
             _ => None,
         }
     }

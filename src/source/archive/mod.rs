@@ -26,5 +26,5 @@ pub(in crate::source) use oddity::Oddities;
 pub use oddity::Oddity;
 pub(in crate::source) use open::{Begin, NotRead, Opened};
 pub(in crate::source) use spool::{Spool, drain};
-pub(in crate::source) use stored::{Held, StoredFile};
+pub(in crate::source) use stored::{FileUse, StoredFile};
 pub use unpack::{Unpack, UnpackError};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::input::Input;
-use super::stored::{Held, StoredFile};
+use super::stored::{FileUse, StoredFile};
 use crate::sys;
 
 /// How much is taken and kept at once.
@@ -42,7 +42,7 @@ impl<R: Read> Spool<R> {
             buffer: vec![0; BUFFER].into(),
             filled: 0..0,
         };
-        let stored = StoredFile::new(spool.file.try_clone()?, name, Held::Private)?;
+        let stored = StoredFile::new(spool.file.try_clone()?, name, FileUse::Private)?;
         Ok((spool, Arc::new(stored)))
     }
 

@@ -34,7 +34,7 @@ pub(in crate::source) struct StoredFile {
 
 /// How an archive's file may be found later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Held {
+pub(in crate::source) enum FileUse {
     /// Others may write to it.
     Shared,
     /// It has no name.
@@ -49,11 +49,11 @@ impl StoredFile {
     pub(in crate::source) fn new(
         file: File,
         name: impl Into<Vec<u8>>,
-        held: Held,
+        held: FileUse,
     ) -> io::Result<Self> {
         let before = match held {
-            Held::Shared => Some(file.metadata()?),
-            Held::Private => None,
+            FileUse::Shared => Some(file.metadata()?),
+            FileUse::Private => None,
         };
         Ok(Self {
             file,

@@ -74,11 +74,11 @@ struct NamedAcl {
 pub struct UnpackError {
     path: Vec<u8>,
     offset: u64,
-    why: Why,
+    why: UnpackErrorKind,
 }
 
 #[derive(Debug)]
-enum Why {
+enum UnpackErrorKind {
     Tree(TreeError),
     /// Something on the way is no directory.
     NotADirectory(Vec<u8>),
@@ -291,7 +291,7 @@ impl<'a> Unpack<'a> {
             SourceError::other(UnpackError {
                 path: named.path,
                 offset: named.offset,
-                why: Why::Owner(name, named.attribute),
+                why: UnpackErrorKind::Owner(name, named.attribute),
             })
         })?;
         let mut xattrs = self.tree.xattrs(self.tree.node(node).xattrs).to_vec();
@@ -333,7 +333,7 @@ impl<'a> Unpack<'a> {
         Ok(bytes)
     }
 
-    fn place(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, Why> {
+    fn place(&mut self, entry: Entry, content: Option<Content>) -> Result<NodeId, UnpackErrorKind> {
         self.is_above_root = false;
         let node = self.put(&entry, content)?;
         if self.is_above_root {
@@ -345,7 +345,7 @@ impl<'a> Unpack<'a> {
         Ok(node)
     }
 
-    fn put(&mut self, entry: &Entry, content: Option<Content>) -> Result<NodeId, Why> {
+    fn put(&mut self, entry: &Entry, content: Option<Content>) -> Result<NodeId, UnpackErrorKind> {
         let (above, name) = split(&entry.path);
         let Some(name) = name else {
             return self.directory_itself(entry, above);
@@ -381,7 +381,7 @@ impl<'a> Unpack<'a> {
     }
 
     /// Whether `name` in `parent` is a directory in which the archive itself has put something.
-    fn has_filled(&mut self, parent: NodeId, name: &[u8]) -> Result<bool, Why> {
+    fn has_filled(&mut self, parent: NodeId, name: &[u8]) -> Result<bool, UnpackErrorKind> {
         let mut directories: Vec<NodeId> = self.tree.lookup(parent, name)?.into_iter().collect();
         while let Some(directory) = directories.pop() {
             if !matches!(self.tree.node(directory).kind, Kind::Directory(_)) {
@@ -398,9 +398,9 @@ impl<'a> Unpack<'a> {
     }
 
     /// Gives a directory that is there already what the entry says of it.
-    fn directory_itself(&mut self, entry: &Entry, path: &[u8]) -> Result<NodeId, Why> {
+    fn directory_itself(&mut self, entry: &Entry, path: &[u8]) -> Result<NodeId, UnpackErrorKind> {
         if !matches!(entry.kind, EntryKind::Directory) {
-            return Err(Why::NamesDirectory);
+            return Err(UnpackErrorKind::NamesDirectory);
         }
         let node = self.directory(path, IfMissing::Create)?;
         if node == self.root {
@@ -413,35 +413,41 @@ impl<'a> Unpack<'a> {
     }
 
     /// What a hard link leads to, or led to before something was taken out.
-    fn target_or_held(&mut self, path: &[u8]) -> Result<NodeId, Why> {
+    fn target_or_held(&mut self, path: &[u8]) -> Result<NodeId, UnpackErrorKind> {
         match self.target(path) {
-            Err(Why::NoTarget(path)) => match self.held.get(&path) {
+            Err(UnpackErrorKind::NoTarget(path)) => match self.held.get(&path) {
                 Some(held) => Ok(*held),
-                None => Err(Why::NoTarget(path)),
+                None => Err(UnpackErrorKind::NoTarget(path)),
             },
             found => found,
         }
     }
 
     /// What a hard link leads to.
-    fn target(&mut self, path: &[u8]) -> Result<NodeId, Why> {
-        let none = || Why::NoTarget(path.to_vec());
+    fn target(&mut self, path: &[u8]) -> Result<NodeId, UnpackErrorKind> {
+        let none = || UnpackErrorKind::NoTarget(path.to_vec());
         let (above, Some(name)) = split(path) else {
-            return Err(Why::Target(path.to_vec(), "which is a directory"));
+            return Err(UnpackErrorKind::Target(
+                path.to_vec(),
+                "which is a directory",
+            ));
         };
         let parent = match self.directory(above, IfMissing::Refuse) {
-            Err(Why::Missing(_)) => return Err(none()),
+            Err(UnpackErrorKind::Missing(_)) => return Err(none()),
             parent => parent?,
         };
         let node = self.tree.lookup(parent, name)?.ok_or_else(none)?;
         match self.tree.node(node).kind {
-            Kind::Directory(_) => Err(Why::Target(path.to_vec(), "which is a directory")),
+            Kind::Directory(_) => Err(UnpackErrorKind::Target(
+                path.to_vec(),
+                "which is a directory",
+            )),
             _ => Ok(node),
         }
     }
 
     /// The directory that `path` leads to from the root.
-    fn directory(&mut self, path: &[u8], if_missing: IfMissing) -> Result<NodeId, Why> {
+    fn directory(&mut self, path: &[u8], if_missing: IfMissing) -> Result<NodeId, UnpackErrorKind> {
         let mut at = vec![self.root];
         // Names below it that are not there.
         let mut missing: Vec<Vec<u8>> = Vec::new();
@@ -477,7 +483,7 @@ impl<'a> Unpack<'a> {
                 Kind::Directory(_) => at.push(node),
                 Kind::Symlink(target) => {
                     if !followed.may_follow(target) {
-                        return Err(Why::TooManyLinks);
+                        return Err(UnpackErrorKind::TooManyLinks);
                     }
                     if target.starts_with(b"/") {
                         at.truncate(1);
@@ -485,20 +491,20 @@ impl<'a> Unpack<'a> {
                     let target = target.to_vec();
                     rest.push((Cow::Owned(target), 0));
                 }
-                _ => return Err(Why::NotADirectory(name.to_vec())),
+                _ => return Err(UnpackErrorKind::NotADirectory(name.to_vec())),
             }
         }
         if missing.len() > path.len() / 2 + 1 + MOST_IMPLIED {
-            return Err(Why::TooManyLinks);
+            return Err(UnpackErrorKind::TooManyLinks);
         }
         let mut here = at[at.len() - 1];
         if if_missing == IfMissing::Create {
             let left = self.undeclared.checked_sub(missing.len());
-            self.undeclared = left.ok_or(Why::Undeclared)?;
+            self.undeclared = left.ok_or(UnpackErrorKind::Undeclared)?;
         }
         for name in missing {
             if if_missing == IfMissing::Refuse {
-                return Err(Why::Missing(name));
+                return Err(UnpackErrorKind::Missing(name));
             }
             here = self.tree.directory_at(here, &name, self.implied)?;
         }
@@ -587,7 +593,7 @@ fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-impl From<TreeError> for Why {
+impl From<TreeError> for UnpackErrorKind {
     fn from(error: TreeError) -> Self {
         Self::Tree(error)
     }
@@ -603,25 +609,31 @@ impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}: ", Readable(&self.path), self.offset)?;
         match &self.why {
-            Why::Tree(error) => error.fmt(f),
-            Why::NotADirectory(name) => {
+            UnpackErrorKind::Tree(error) => error.fmt(f),
+            UnpackErrorKind::NotADirectory(name) => {
                 write!(f, "{} on the way to it is no directory", Readable(name))
             }
-            Why::Missing(name) => write!(f, "{} on the way to it is not there", Readable(name)),
-            Why::TooManyLinks => f.write_str("too many symbolic links are on the way to it"),
-            Why::Undeclared => {
+            UnpackErrorKind::Missing(name) => {
+                write!(f, "{} on the way to it is not there", Readable(name))
+            }
+            UnpackErrorKind::TooManyLinks => {
+                f.write_str("too many symbolic links are on the way to it")
+            }
+            UnpackErrorKind::Undeclared => {
                 f.write_str("too many directories are on the way to it that no entry declares")
             }
-            Why::NoTarget(target) => {
+            UnpackErrorKind::NoTarget(target) => {
                 let target = Readable(target);
                 write!(f, "it is a hard link to {target}, which is not there")
             }
-            Why::Target(target, what) => {
+            UnpackErrorKind::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
-            Why::NamesDirectory => f.write_str("its name is that of a directory, which it is not"),
-            Why::Unkept(error) => f.write_str(&sys::reason(error)),
-            Why::Owner(name, attribute) => {
+            UnpackErrorKind::NamesDirectory => {
+                f.write_str("its name is that of a directory, which it is not")
+            }
+            UnpackErrorKind::Unkept(error) => f.write_str(&sys::reason(error)),
+            UnpackErrorKind::Owner(name, attribute) => {
                 let (name, attribute) = (Readable(name), Readable(attribute));
                 write!(
                     f,
@@ -640,7 +652,7 @@ impl fmt::Display for UnpackError {
 impl Error for UnpackError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.why {
-            Why::Unkept(error) => Some(error),
+            UnpackErrorKind::Unkept(error) => Some(error),
             _ => None,
         }
     }
@@ -648,7 +660,7 @@ impl Error for UnpackError {
 
 impl UnpackError {
     pub(in crate::source) fn unkept(path: Vec<u8>, offset: u64, error: io::Error) -> Self {
-        let why = Why::Unkept(error);
+        let why = UnpackErrorKind::Unkept(error);
         Self { path, offset, why }
     }
 
@@ -657,7 +669,7 @@ impl UnpackError {
         Self {
             path: entry.path.clone(),
             offset: entry.offset,
-            why: Why::Target(target.to_vec(), "which is left out"),
+            why: UnpackErrorKind::Target(target.to_vec(), "which is left out"),
         }
     }
 }

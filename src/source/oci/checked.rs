@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 
 use super::digest::{Digest, Hasher};
-use super::fault::{Fault, FileFault};
+use super::error::{FileErrorKind, OciError};
 
 /// How much is read at once of what is only summed up, in bytes.
 const REST: usize = 1 << 16;
@@ -27,7 +27,7 @@ impl<R: Read> Checked<R> {
 
     /// Reads what is left, and says whether all of it is what was expected; `path` is what messages
     /// call it.
-    pub(super) fn finish(mut self, path: &str) -> Result<(), Fault> {
+    pub(super) fn finish(mut self, path: &str) -> Result<(), OciError> {
         let Some((needed, _)) = &self.expected else {
             return Ok(());
         };
@@ -35,13 +35,13 @@ impl<R: Read> Checked<R> {
         let mut buffer = vec![0; REST];
         while self
             .read(&mut buffer)
-            .map_err(|error| Fault::read(path, error))?
+            .map_err(|error| OciError::read(path, error))?
             > 0
         {}
         let found = self.expected.map(|(_, hasher)| hasher.finish());
         match found {
             Some(found) if found != needed => {
-                Err(FileFault::OtherDigest { found, needed }.of(path))
+                Err(FileErrorKind::OtherDigest { found, needed }.of(path))
             }
             _ => Ok(()),
         }

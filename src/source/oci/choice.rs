@@ -9,7 +9,7 @@ use super::document::{
     Config, Descriptor, Kind, LayerKind, Manifest, check_layout, parse_index, parse_manifest,
     parse_saved,
 };
-use super::fault::{Fault, FileFault, ImageFault};
+use super::error::{FileErrorKind, ImageErrorKind, OciError};
 use super::names::{Named, pick};
 use super::platform::Platform;
 use super::store::{Blob, Store};
@@ -25,7 +25,7 @@ const LAYERS_MAX: usize = 1024;
 
 /// Which of the images is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct Selection {
     pub(super) reference: Option<String>,
     pub(super) platform: Option<Platform>,
 }
@@ -60,13 +60,13 @@ const OTHERS_THAN_SAVED: [FormShown; 2] = [
 ];
 
 /// The document `path`, by which an image's form is known; `others` are those of other forms.
-fn first_document(store: &Store, path: &str, others: &[FormShown]) -> Result<Vec<u8>, Fault> {
+fn first_document(store: &Store, path: &str, others: &[FormShown]) -> Result<Vec<u8>, OciError> {
     store.document(path).map_err(|fault| match &fault {
-        Fault::File {
-            fault: FileFault::Missing,
+        OciError::File {
+            fault: FileErrorKind::Missing,
             ..
         } => match others.iter().find(|(there, _)| store.has(there)) {
-            Some((there, form)) => FileFault::OtherForm(there, form).of(path),
+            Some((there, form)) => FileErrorKind::OtherForm(there, form).of(path),
             None => fault,
         },
         _ => fault,
@@ -74,7 +74,7 @@ fn first_document(store: &Store, path: &str, others: &[FormShown]) -> Result<Vec
 }
 
 /// The layers, the lowest first, of the image in the OCI image layout `store`.
-pub(super) fn choose(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
+pub(super) fn choose(store: &Store, wish: &Selection) -> Result<Vec<Layer>, OciError> {
     let path = "oci-layout";
     check_layout(path, &first_document(store, path, &OTHERS_THAN_LAYOUT)?)?;
     let path = "index.json";
@@ -107,7 +107,7 @@ fn named(root: &Descriptor) -> Named {
 }
 
 /// An image that indexes lead to.
-struct Leaf {
+struct IndexedImage {
     /// Which entry of index.json leads to it.
     root: usize,
     descriptor: Descriptor,
@@ -122,27 +122,27 @@ struct Walk<'a> {
     root: usize,
     seen: HashSet<Digest>,
     documents: usize,
-    leaves: Vec<Leaf>,
+    leaves: Vec<IndexedImage>,
     /// Why something else than an image was passed over.
-    artifact: Option<Fault>,
+    artifact: Option<OciError>,
 }
 
 impl Walk<'_> {
     /// Collects the images that `descriptor` leads to. A second way to the same one is not gone.
-    fn descend(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), Fault> {
+    fn descend(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), OciError> {
         let kind = descriptor.kind();
         if kind == Kind::Other || !self.seen.insert(descriptor.digest.clone()) {
             return Ok(());
         }
         self.documents += 1;
         if self.documents > DOCUMENTS_MAX {
-            return Err(ImageFault::Documents(DOCUMENTS_MAX).into());
+            return Err(ImageErrorKind::Documents(DOCUMENTS_MAX).into());
         }
         if kind == Kind::Manifest {
             return self.leaf(descriptor);
         }
         if depth == DEPTH_MAX {
-            return Err(ImageFault::Depth(DEPTH_MAX).into());
+            return Err(ImageErrorKind::Depth(DEPTH_MAX).into());
         }
         let (path, bytes) = document(self.store, descriptor)?;
         for inner in parse_index(&path, &bytes)? {
@@ -151,19 +151,19 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn leaf(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+    fn leaf(&mut self, descriptor: &Descriptor) -> Result<(), OciError> {
         let platform = match descriptor.platform() {
             Some(said) => Some(said),
             None => match load(self.store, descriptor) {
                 Ok((_, config)) => config.platform(),
-                Err(fault @ Fault::Image(ImageFault::Artifact(_))) => {
+                Err(fault @ OciError::Image(ImageErrorKind::Artifact(_))) => {
                     self.artifact.get_or_insert(fault);
                     return Ok(());
                 }
                 Err(fault) => return Err(fault),
             },
         };
-        self.leaves.push(Leaf {
+        self.leaves.push(IndexedImage {
             root: self.root,
             descriptor: descriptor.clone(),
             platform,
@@ -172,41 +172,41 @@ impl Walk<'_> {
     }
 
     /// The image that suits the platform best; of equal ones the first.
-    fn finish(self, wish: &Wish) -> Result<(Manifest, Config), Fault> {
+    fn finish(self, wish: &Selection) -> Result<(Manifest, Config), OciError> {
         let host = Platform::host();
         let wanted = wish.platform.as_ref().unwrap_or(&host);
-        let suits = |leaf: &&Leaf| wanted.distance(leaf.platform.as_ref()?);
+        let suits = |leaf: &&IndexedImage| wanted.distance(leaf.platform.as_ref()?);
         let suited = self.leaves.iter().filter(|leaf| suits(leaf).is_some());
         let leaf = match (suited.min_by_key(suits), &self.leaves[..], &wish.platform) {
             (Some(best), leaves, _) => {
-                let is_tie = |leaf: &&Leaf| suits(leaf) == suits(&best);
+                let is_tie = |leaf: &&IndexedImage| suits(leaf) == suits(&best);
                 let mut ties = leaves.iter().filter(is_tie);
                 if self.ties && ties.any(|leaf| leaf.root != best.root) {
-                    return Err(ImageFault::WhichImage(digests(leaves)).into());
+                    return Err(ImageErrorKind::WhichImage(digests(leaves)).into());
                 }
                 best
             }
-            (None, [], _) => return Err(self.artifact.unwrap_or(ImageFault::Empty.into())),
+            (None, [], _) => return Err(self.artifact.unwrap_or(ImageErrorKind::Empty.into())),
             (None, [only], None) => only,
             (None, leaves, None) => {
-                return Err(ImageFault::WhichPlatform(platforms(leaves)).into());
+                return Err(ImageErrorKind::WhichPlatform(platforms(leaves)).into());
             }
             (None, leaves, Some(wanted)) => {
                 let wanted = wanted.clone();
                 let there = platforms(leaves);
-                return Err(ImageFault::NoSuchPlatform { wanted, there }.into());
+                return Err(ImageErrorKind::NoSuchPlatform { wanted, there }.into());
             }
         };
         load(self.store, &leaf.descriptor)
     }
 }
 
-fn digests(leaves: &[Leaf]) -> Vec<String> {
+fn digests(leaves: &[IndexedImage]) -> Vec<String> {
     let ways = leaves.iter().map(|leaf| &leaf.descriptor.digest);
     ways.map(|digest| format!("@{digest}")).collect()
 }
 
-fn platforms(leaves: &[Leaf]) -> Vec<String> {
+fn platforms(leaves: &[IndexedImage]) -> Vec<String> {
     let said = leaves.iter().map(|leaf| match &leaf.platform {
         Some(platform) => platform.to_string(),
         None => "no platform".to_owned(),
@@ -218,29 +218,29 @@ fn platforms(leaves: &[Leaf]) -> Vec<String> {
 }
 
 /// The document that `descriptor` leads to, of the size and digest it says.
-fn document(store: &Store, descriptor: &Descriptor) -> Result<(String, Vec<u8>), Fault> {
+fn document(store: &Store, descriptor: &Descriptor) -> Result<(String, Vec<u8>), OciError> {
     let blob = blob(store, descriptor)?;
     let bytes = blob.document()?;
     check(&blob.path, &bytes, &descriptor.digest)?;
     Ok((blob.path, bytes))
 }
 
-fn check(path: &str, bytes: &[u8], needed: &Digest) -> Result<(), Fault> {
+fn check(path: &str, bytes: &[u8], needed: &Digest) -> Result<(), OciError> {
     Checked::new(bytes, Some(needed)).finish(path)
 }
 
 /// The blob that `descriptor` leads to, of the size it says.
-fn blob(store: &Store, descriptor: &Descriptor) -> Result<Blob, Fault> {
+fn blob(store: &Store, descriptor: &Descriptor) -> Result<Blob, OciError> {
     let blob = store.open(&descriptor.digest.path())?;
     let (found, needed) = (blob.size_bytes, descriptor.size);
     if found == needed {
         Ok(blob)
     } else {
-        Err(FileFault::OtherSize { found, needed }.of(&blob.path))
+        Err(FileErrorKind::OtherSize { found, needed }.of(&blob.path))
     }
 }
 
-fn load(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, Config), Fault> {
+fn load(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, Config), OciError> {
     let (path, bytes) = document(store, descriptor)?;
     let manifest = parse_manifest(&path, &bytes)?;
     let (path, bytes) = document(store, &manifest.config)?;
@@ -248,7 +248,7 @@ fn load(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, Config), Fa
     Ok((manifest, config))
 }
 
-fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Layer>, Fault> {
+fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Layer>, OciError> {
     let diff_ids = config.diff_ids();
     count(manifest.layers.len(), diff_ids)?;
     let pairs = manifest.layers.iter().zip(diff_ids);
@@ -265,11 +265,11 @@ fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Laye
         let blob = blob(descriptor).map_err(|fault| match (kind, &fault) {
             (
                 LayerKind::Foreign,
-                Fault::File {
-                    fault: FileFault::Missing,
+                OciError::File {
+                    fault: FileErrorKind::Missing,
                     ..
                 },
-            ) => ImageFault::ForeignLayer(descriptor.digest.clone()).into(),
+            ) => ImageErrorKind::ForeignLayer(descriptor.digest.clone()).into(),
             _ => fault,
         })?;
         Ok(Layer {
@@ -281,19 +281,19 @@ fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Laye
     pairs.map(layer).collect()
 }
 
-fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), Fault> {
+fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), OciError> {
     let diff_ids = diff_ids.len();
     if layers != diff_ids {
-        return Err(ImageFault::LayerCount { layers, diff_ids }.into());
+        return Err(ImageErrorKind::LayerCount { layers, diff_ids }.into());
     }
     if layers > LAYERS_MAX {
-        return Err(ImageFault::Layers(layers, LAYERS_MAX).into());
+        return Err(ImageErrorKind::Layers(layers, LAYERS_MAX).into());
     }
     Ok(())
 }
 
 /// The layers, the lowest first, of the image in what `docker save` wrote.
-pub(super) fn choose_saved(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fault> {
+pub(super) fn choose_saved(store: &Store, wish: &Selection) -> Result<Vec<Layer>, OciError> {
     let path = "manifest.json";
     let images = parse_saved(path, &first_document(store, path, &OTHERS_THAN_SAVED)?)?;
     let named: Vec<Named> = images
@@ -315,7 +315,7 @@ pub(super) fn choose_saved(store: &Store, wish: &Wish) -> Result<Vec<Layer>, Fau
         if suits.is_none() {
             let wanted = wanted.clone();
             let there = platform.iter().map(ToString::to_string).collect();
-            return Err(ImageFault::NoSuchPlatform { wanted, there }.into());
+            return Err(ImageErrorKind::NoSuchPlatform { wanted, there }.into());
         }
     }
     let paths = image.layers.as_deref().unwrap_or_default();

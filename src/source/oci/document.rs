@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::any_case::from_json;
 use super::digest::Digest;
-use super::fault::{Fault, FileFault, ImageFault};
+use super::error::{FileErrorKind, ImageErrorKind, OciError};
 use super::platform::Platform;
 
 /// The largest document, in bytes. Registries take manifests of 4 MiB.
@@ -137,7 +137,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// Where it is of no kind that holds files of a filesystem.
-    pub(super) fn layer_kind(&self) -> Result<LayerKind, Fault> {
+    pub(super) fn layer_kind(&self) -> Result<LayerKind, OciError> {
         let is_one_of = |types: [&str; 2]| {
             let rest = types.iter().find_map(|it| self.media_type.strip_prefix(it));
             rest.is_some_and(|rest| COMPRESSIONS.contains(&rest))
@@ -145,7 +145,7 @@ impl Descriptor {
         match () {
             () if is_one_of(LAYERS) => Ok(LayerKind::Ordinary),
             () if is_one_of(FOREIGN_LAYERS) => Ok(LayerKind::Foreign),
-            () => Err(ImageFault::LayerType {
+            () => Err(ImageErrorKind::LayerType {
                 digest: self.digest.clone(),
                 media_type: self.media_type.clone(),
             }
@@ -197,7 +197,7 @@ struct Rootfs {
 
 impl Config {
     /// The configuration in `bytes`; `path` is what messages call it.
-    pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn parse(path: &str, bytes: &[u8]) -> Result<Self, OciError> {
         parse(path, bytes)
     }
 
@@ -231,17 +231,17 @@ struct Layout {
 }
 
 /// Says whether the file `oci-layout` is of a version known here.
-pub(super) fn check_layout(path: &str, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_layout(path: &str, bytes: &[u8]) -> Result<(), OciError> {
     let layout: Layout = parse(path, bytes)?;
     if layout.image_layout_version.starts_with("1.") {
         Ok(())
     } else {
-        Err(FileFault::LayoutVersion(layout.image_layout_version).of(path))
+        Err(FileErrorKind::LayoutVersion(layout.image_layout_version).of(path))
     }
 }
 
 /// The images in `docker save`'s manifest.json.
-pub(super) fn parse_saved(path: &str, bytes: &[u8]) -> Result<Vec<SavedImage>, Fault> {
+pub(super) fn parse_saved(path: &str, bytes: &[u8]) -> Result<Vec<SavedImage>, OciError> {
     parse(path, bytes)
 }
 
@@ -249,11 +249,11 @@ pub(super) fn parse_saved(path: &str, bytes: &[u8]) -> Result<Vec<SavedImage>, F
 ///
 /// # Errors
 /// Where it also claims to be a manifest: readers would disagree what it is (CVE-2021-41190).
-pub(super) fn parse_index(path: &str, bytes: &[u8]) -> Result<Vec<Descriptor>, Fault> {
+pub(super) fn parse_index(path: &str, bytes: &[u8]) -> Result<Vec<Descriptor>, OciError> {
     let document = parse_document(path, bytes, INDEXES)?;
     match (document.manifests, document.config, document.layers) {
         (Some(manifests), None, None) => Ok(manifests),
-        _ => Err(FileFault::NotWhatItSays("an index").of(path)),
+        _ => Err(FileErrorKind::NotWhatItSays("an index").of(path)),
     }
 }
 
@@ -261,14 +261,14 @@ pub(super) fn parse_index(path: &str, bytes: &[u8]) -> Result<Vec<Descriptor>, F
 ///
 /// # Errors
 /// As [`parse_index`], and where it is of something else than an image.
-pub(super) fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest, Fault> {
+pub(super) fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest, OciError> {
     let document = parse_document(path, bytes, MANIFESTS)?;
     let (None, Some(config)) = (document.manifests, document.config) else {
-        return Err(FileFault::NotWhatItSays("a manifest").of(path));
+        return Err(FileErrorKind::NotWhatItSays("a manifest").of(path));
     };
     if !CONFIGS.contains(&&*config.media_type) {
         let said = document.artifact_type.unwrap_or(config.media_type);
-        return Err(ImageFault::Artifact(said).into());
+        return Err(ImageErrorKind::Artifact(said).into());
     }
     Ok(Manifest {
         config,
@@ -276,18 +276,18 @@ pub(super) fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest, Fault
     })
 }
 
-fn parse_document(path: &str, bytes: &[u8], types: [&str; 2]) -> Result<Document, Fault> {
+fn parse_document(path: &str, bytes: &[u8], types: [&str; 2]) -> Result<Document, OciError> {
     let document: Document = parse(path, bytes)?;
     match (document.schema_version, &document.media_type) {
         (Some(2), None) => Ok(document),
         (Some(2), Some(said)) if said.is_empty() || types.contains(&&**said) => Ok(document),
-        (Some(2), Some(said)) => Err(FileFault::OtherType(said.clone()).of(path)),
-        (version, _) => Err(FileFault::SchemaVersion(version.unwrap_or(0)).of(path)),
+        (Some(2), Some(said)) => Err(FileErrorKind::OtherType(said.clone()).of(path)),
+        (version, _) => Err(FileErrorKind::SchemaVersion(version.unwrap_or(0)).of(path)),
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(path: &str, bytes: &[u8]) -> Result<T, Fault> {
-    from_json(bytes).map_err(|error| FileFault::Json(error.to_string()).of(path))
+fn parse<T: for<'de> Deserialize<'de>>(path: &str, bytes: &[u8]) -> Result<T, OciError> {
+    from_json(bytes).map_err(|error| FileErrorKind::Json(error.to_string()).of(path))
 }
 
 #[cfg(test)]

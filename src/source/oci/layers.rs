@@ -14,7 +14,7 @@ use std::thread;
 
 use super::checked::Checked;
 use super::choice::Layer;
-use super::fault::{Fault, FileFault, ImageFault};
+use super::error::{FileErrorKind, ImageErrorKind, OciError};
 use super::whiteouts::{Meaning, Whiteout, meaning, plain};
 use crate::cancel::{Cancel, Heeding};
 use crate::source::Oddity;
@@ -95,7 +95,7 @@ pub(super) fn read(
     layers: &[Layer],
     reading: Reading<'_>,
     threads: NonZero<usize>,
-) -> Result<Vec<Arc<Contents>>, Fault> {
+) -> Result<Vec<Arc<Contents>>, OciError> {
     let mut numbers = HashMap::new();
     let mut firsts = Vec::new();
     let order: Vec<usize> = layers
@@ -119,10 +119,10 @@ fn read_each(
     layers: &[&Layer],
     reading: Reading<'_>,
     threads: NonZero<usize>,
-) -> Result<Vec<Arc<Contents>>, Fault> {
+) -> Result<Vec<Arc<Contents>>, OciError> {
     let queue = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let found: Vec<Mutex<Option<Result<Contents, Fault>>>> =
+    let found: Vec<Mutex<Option<Result<Contents, OciError>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         // The queue is in order, so whatever is below a layer that fails was taken before it.
@@ -147,13 +147,13 @@ fn read_each(
     found.map(|contents| contents.map(Arc::new)).collect()
 }
 
-fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, Fault> {
+fn read_layer(layer: &Layer, reading: Reading<'_>) -> Result<Contents, OciError> {
     let path = &layer.blob.path;
     let reader = Heeding::new(layer.blob.reader(), reading.cancel);
     let mut packed = Checked::new(reader, layer.digest.as_ref());
     let ignored = Ignored::default();
     let opened = Opened::new(&mut packed, &ignored, reading.memory.clone());
-    let opened = opened.map_err(|error| Fault::not_read(path, error));
+    let opened = opened.map_err(|error| OciError::not_read(path, error));
     let contents = opened.and_then(|opened| match opened.packed {
         Some(_) => spooled(layer, opened.reader, &ignored, reading),
         None => in_place(layer, opened.reader, reading.xattrs),
@@ -169,12 +169,12 @@ fn spooled(
     reader: impl Read,
     ignored: &Ignored,
     reading: Reading<'_>,
-) -> Result<Contents, Fault> {
+) -> Result<Contents, OciError> {
     let path = &layer.blob.path;
     let reader = Heeding::new(reader, reading.cancel);
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
     let spool = Spool::new(&mut checked, reading.spool, path.as_bytes());
-    let unkept = |error| Fault::read(&reading.spool.to_string_lossy(), error);
+    let unkept = |error| OciError::read(&reading.spool.to_string_lossy(), error);
     let (input, file) = spool.map_err(unkept)?;
     let mut archive = Archive::new(input)
         .filter_xattrs(reading.xattrs.clone())
@@ -182,7 +182,7 @@ fn spooled(
     let mut contents = contents(layer, &mut archive, &Kept { file, start: 0 })?;
     // What follows the archive's end counts for the digest, and need not be kept.
     let closed = archive.into_input().close();
-    closed.map_err(|error| Fault::read(path, error))?;
+    closed.map_err(|error| OciError::read(path, error))?;
     checked.finish(&format!("{path}, uncompressed,"))?;
     contents.ignored = ignored.bytes();
     Ok(contents)
@@ -193,11 +193,11 @@ fn in_place(
     layer: &Layer,
     reader: impl Read + Send,
     xattrs: &XattrFilter,
-) -> Result<Contents, Fault> {
+) -> Result<Contents, OciError> {
     let path = &layer.blob.path;
     let file = layer.blob.stored_file();
     let kept = Kept {
-        file: Arc::new(file.map_err(|error| Fault::read(path, error))?),
+        file: Arc::new(file.map_err(|error| OciError::read(path, error))?),
         start: layer.blob.start(),
     };
     let mut checked = Checked::new(reader, Some(&layer.diff_id));
@@ -213,13 +213,13 @@ fn contents<I: Input>(
     layer: &Layer,
     archive: &mut Archive<I>,
     kept: &Kept,
-) -> Result<Contents, Fault> {
+) -> Result<Contents, OciError> {
     let path = &layer.blob.path;
     let (mut whiteouts, mut entries) = (Vec::new(), Vec::new());
     // Others take a layer of no bytes for one that changes nothing, so it is none that is damaged.
     let next = |archive: &mut Archive<I>| match archive.next_entry() {
         Err(error) if error.is_of_nothing() => Ok(None),
-        next => next.map_err(|error| FileFault::Archive(error).of(path)),
+        next => next.map_err(|error| FileErrorKind::Archive(error).of(path)),
     };
     while let Some(entry) = next(archive)? {
         match meaning(&entry.path) {
@@ -231,7 +231,7 @@ fn contents<I: Input>(
             }
             Err(why) => {
                 let path = entry.path;
-                return Err(ImageFault::Whiteout { path, why }.into());
+                return Err(ImageErrorKind::Whiteout { path, why }.into());
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::fault::{Fault, FileFault};
+use super::error::{FileErrorKind, OciError};
 use crate::source::archive::{ArchiveError, EntryKind, Input};
 use crate::source::tar::Archive;
 use crate::tree::DataMap;
@@ -59,8 +59,8 @@ impl Members {
     }
 
     /// Where in the uncompressed archive the file `path` is.
-    pub(super) fn find(&self, path: &str) -> Result<Range<u64>, Fault> {
-        let missing = || FileFault::Missing.of(path);
+    pub(super) fn find(&self, path: &str) -> Result<Range<u64>, OciError> {
+        let missing = || FileErrorKind::Missing.of(path);
         let mut at = normal(path.as_bytes()).ok_or_else(missing)?;
         for _ in 0..LINKS_MAX {
             match self.0.get(&at[..]).ok_or_else(missing)? {
@@ -69,7 +69,7 @@ impl Members {
                 Member::Other => break,
             }
         }
-        Err(FileFault::NotAFile.of(path))
+        Err(FileErrorKind::NotAFile.of(path))
     }
 }
 

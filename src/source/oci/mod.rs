@@ -12,7 +12,7 @@ mod checked;
 mod choice;
 mod digest;
 mod document;
-mod fault;
+mod error;
 mod layers;
 mod members;
 mod names;
@@ -30,11 +30,11 @@ use std::sync::Arc;
 use super::archive::decompress::{Ignored, Memory};
 use super::archive::{Entry, EntryKind, Unpack};
 use super::options::{SourceOptions, heed_options, option_setters};
-use super::patterns::Leaf;
+use super::patterns::PathType;
 use super::{Declared, Source, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree};
-use choice::{Layer, Wish};
-use fault::Fault;
+use choice::{Layer, Selection};
+use error::OciError;
 use layers::Contents;
 use repeats::Repeats;
 use store::Store;
@@ -63,7 +63,7 @@ pub use platform::{Platform, PlatformError};
 pub struct Image {
     form: Form,
     path: PathBuf,
-    wish: Wish,
+    wish: Selection,
     threads: NonZero<usize>,
     options: SourceOptions,
 }
@@ -96,7 +96,7 @@ impl Image {
         Self {
             form,
             path,
-            wish: Wish::default(),
+            wish: Selection::default(),
             threads: NonZero::<usize>::MIN,
             options: SourceOptions::default(),
         }
@@ -128,7 +128,7 @@ impl Image {
     option_setters!(spool_in keep_xattrs exclude latest_time implied_time);
 
     /// What is in the image's layers, and what was passed over where they are.
-    fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), Fault> {
+    fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), OciError> {
         let path = &self.path;
         let ignored = Ignored::default();
         let spool = self.options.spool();
@@ -237,10 +237,10 @@ impl Image {
 }
 
 /// How patterns take an entry.
-fn leaf(entry: &Entry) -> Leaf {
+fn leaf(entry: &Entry) -> PathType {
     match entry.kind {
-        EntryKind::Directory => Leaf::Directory,
-        _ => Leaf::Other,
+        EntryKind::Directory => PathType::Directory,
+        _ => PathType::Other,
     }
 }
 

@@ -2,7 +2,7 @@
 //! opens them.
 
 use super::digest::Digest;
-use super::fault::{Fault, ImageFault};
+use super::error::{ImageErrorKind, OciError};
 
 /// An image as it can be asked for.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Named {
 
 /// The places in `images` of those that are meant by `wanted`: the whole name, the name without its
 /// tag, or `@` and the digest. Those of one name are one image, for several platforms perhaps.
-pub(super) fn pick(wanted: Option<&str>, images: &[Named]) -> Result<Vec<usize>, Fault> {
+pub(super) fn pick(wanted: Option<&str>, images: &[Named]) -> Result<Vec<usize>, OciError> {
     if images.is_empty() {
-        return Err(ImageFault::Empty.into());
+        return Err(ImageErrorKind::Empty.into());
     }
     match wanted {
         None => the_only(images),
@@ -35,7 +35,7 @@ pub(super) fn pick(wanted: Option<&str>, images: &[Named]) -> Result<Vec<usize>,
     }
 }
 
-fn the_only(images: &[Named]) -> Result<Vec<usize>, Fault> {
+fn the_only(images: &[Named]) -> Result<Vec<usize>, OciError> {
     let all: Vec<usize> = (0..images.len()).collect();
     let one_digest =
         images[0].digest.is_some() && images.iter().all(|image| image.digest == images[0].digest);
@@ -43,11 +43,11 @@ fn the_only(images: &[Named]) -> Result<Vec<usize>, Fault> {
     if one_digest || one_name {
         Ok(all)
     } else {
-        Err(ImageFault::WhichImage(ways(images)).into())
+        Err(ImageErrorKind::WhichImage(ways(images)).into())
     }
 }
 
-fn called(wanted: &str, images: &[Named]) -> Result<Vec<usize>, Fault> {
+fn called(wanted: &str, images: &[Named]) -> Result<Vec<usize>, OciError> {
     let such = |test: &dyn Fn(&Named) -> bool| {
         let found = images.iter().enumerate().filter(|(_, image)| test(image));
         found.map(|(at, _)| at).collect::<Vec<_>>()
@@ -72,7 +72,7 @@ fn called(wanted: &str, images: &[Named]) -> Result<Vec<usize>, Fault> {
         Ok(found)
     } else {
         let meant = found.iter().flat_map(|at| images[*at].ways()).collect();
-        Err(ImageFault::WhichImage(sorted(meant)).into())
+        Err(ImageErrorKind::WhichImage(sorted(meant)).into())
     }
 }
 
@@ -80,10 +80,10 @@ fn some(found: Vec<usize>) -> Option<Vec<usize>> {
     (!found.is_empty()).then_some(found)
 }
 
-fn no_such(wanted: &str, images: &[Named]) -> Fault {
+fn no_such(wanted: &str, images: &[Named]) -> OciError {
     let wanted = wanted.to_owned();
     let there = ways(images);
-    ImageFault::NoSuchImage { wanted, there }.into()
+    ImageErrorKind::NoSuchImage { wanted, there }.into()
 }
 
 fn ways(images: &[Named]) -> Vec<String> {

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::DOCUMENT_MAX;
-use super::fault::{Fault, FileFault};
+use super::error::{FileErrorKind, OciError};
 use super::members::Members;
 use crate::cancel::{Cancel, Heeding};
 use crate::source::archive::decompress::{Ignored, Memory};
-use crate::source::archive::{ArchiveError, Held, Input, Opened, Spool, StoredFile};
+use crate::source::archive::{ArchiveError, FileUse, Input, Opened, Spool, StoredFile};
 use crate::source::tar::Archive;
 use crate::sys::{self, FileType};
 
@@ -28,7 +28,7 @@ pub(super) enum Store {
 
 impl Store {
     /// The directory `path`, which may itself be a symbolic link.
-    pub(super) fn directory(path: &Path) -> Result<Self, Fault> {
+    pub(super) fn directory(path: &Path) -> Result<Self, OciError> {
         let opened = sys::open_directory(path);
         opened
             .map(Self::Directory)
@@ -43,14 +43,14 @@ impl Store {
         spool: &Path,
         ignored: &Ignored,
         cancel: &Cancel,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, OciError> {
         let opened = File::open(path).and_then(|file| {
             let metadata = file.metadata()?;
             Ok((file, metadata))
         });
         let (file, metadata) = opened.map_err(|error| unread(path, error))?;
         let opened = Opened::new(&file, ignored, Memory::default()).and_then(Opened::with_bytes);
-        let opened = opened.map_err(|error| Fault::not_read(&path.to_string_lossy(), error))?;
+        let opened = opened.map_err(|error| OciError::not_read(&path.to_string_lossy(), error))?;
         if opened.packed.is_some() || !metadata.is_file() {
             return Self::spooled(path, Heeding::new(opened.reader, cancel), spool);
         }
@@ -66,7 +66,7 @@ impl Store {
         Ok(Self::Archive(members, file))
     }
 
-    fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, Fault> {
+    fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, OciError> {
         let made = Spool::new(reader, spool, path.as_os_str().as_bytes());
         let (input, stored) = made.map_err(|error| unread(spool, error))?;
         let mut archive = Archive::new(input);
@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// The file `path` of the image.
-    pub(super) fn open(&self, path: &str) -> Result<Blob, Fault> {
+    pub(super) fn open(&self, path: &str) -> Result<Blob, OciError> {
         match self {
             Self::Directory(top) => open_below(top, path),
             Self::Archive(members, file) => {
@@ -99,25 +99,25 @@ impl Store {
     }
 
     /// The bytes of the document `path`.
-    pub(super) fn document(&self, path: &str) -> Result<Vec<u8>, Fault> {
+    pub(super) fn document(&self, path: &str) -> Result<Vec<u8>, OciError> {
         self.open(path)?.document()
     }
 }
 
-fn unread(path: &Path, error: io::Error) -> Fault {
-    Fault::read(&path.to_string_lossy(), error)
+fn unread(path: &Path, error: io::Error) -> OciError {
+    OciError::read(&path.to_string_lossy(), error)
 }
 
-fn broken(path: &Path, error: ArchiveError) -> Fault {
-    FileFault::Archive(error).of(&path.to_string_lossy())
+fn broken(path: &Path, error: ArchiveError) -> OciError {
+    FileErrorKind::Archive(error).of(&path.to_string_lossy())
 }
 
-fn open_below(top: &File, path: &str) -> Result<Blob, Fault> {
+fn open_below(top: &File, path: &str) -> Result<Blob, OciError> {
     let fault = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => FileFault::Missing.of(path),
-        io::ErrorKind::NotADirectory => FileFault::NotAFile.of(path),
-        _ if sys::means_other_type(&error) => FileFault::NotAFile.of(path),
-        _ => Fault::read(path, error),
+        io::ErrorKind::NotFound => FileErrorKind::Missing.of(path),
+        io::ErrorKind::NotADirectory => FileErrorKind::NotAFile.of(path),
+        _ if sys::means_other_type(&error) => FileErrorKind::NotAFile.of(path),
+        _ => OciError::read(path, error),
     };
     let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut directory = None;
@@ -129,7 +129,7 @@ fn open_below(top: &File, path: &str) -> Result<Blob, Fault> {
     let file = sys::open_file_at(above, name.as_bytes()).map_err(fault)?;
     let stat = sys::stat_of(&file).map_err(fault)?;
     if stat.file_type != FileType::Regular {
-        return Err(FileFault::NotAFile.of(path));
+        return Err(FileErrorKind::NotAFile.of(path));
     }
     Ok(Blob {
         path: path.to_owned(),
@@ -151,14 +151,14 @@ pub(super) struct Blob {
 
 impl Blob {
     /// All its bytes, if they are few enough for a document.
-    pub(super) fn document(&self) -> Result<Vec<u8>, Fault> {
+    pub(super) fn document(&self) -> Result<Vec<u8>, OciError> {
         if self.size_bytes > DOCUMENT_MAX {
             let (bytes, limit) = (self.size_bytes, DOCUMENT_MAX);
-            return Err(FileFault::Large { bytes, limit }.of(&self.path));
+            return Err(FileErrorKind::Large { bytes, limit }.of(&self.path));
         }
         let mut bytes = Vec::new();
         let read = self.reader().read_to_end(&mut bytes);
-        read.map_err(|error| Fault::read(&self.path, error))?;
+        read.map_err(|error| OciError::read(&self.path, error))?;
         Ok(bytes)
     }
 
@@ -174,7 +174,11 @@ impl Blob {
 
     /// The file of the host that it is part of, for contents in it.
     pub(super) fn stored_file(&self) -> io::Result<StoredFile> {
-        StoredFile::new(self.file.try_clone()?, self.path.as_bytes(), Held::Shared)
+        StoredFile::new(
+            self.file.try_clone()?,
+            self.path.as_bytes(),
+            FileUse::Shared,
+        )
     }
 
     /// A reader of all its bytes.

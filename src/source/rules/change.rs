@@ -1,6 +1,6 @@
 //! Given what a rule says of a node, changes or makes it in the tree; never decides what is said.
 
-use super::super::place::Spot;
+use super::super::place::Destination;
 use super::acl;
 use super::fault::Fault;
 use crate::tree::{Content, Flags, Kind, Metadata, NodeId, Special, Tree, XattrSetId};
@@ -79,11 +79,11 @@ impl Make {
     pub(super) fn put(
         self,
         tree: &mut Tree,
-        spot: &Spot,
+        spot: &Destination,
         change: &Change,
         now: Timestamp,
     ) -> Result<NodeId, Fault> {
-        let Spot::Name(parent, name) = spot else {
+        let Destination::Name(parent, name) = spot else {
             return Err(Fault::NoName);
         };
         let there = tree.lookup(*parent, name)?;

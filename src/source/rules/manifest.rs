@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::SourceError;
-use super::super::place::{self, IfMissing, Spot};
+use super::super::place::{self, Destination, IfMissing};
 use super::change::{Change, Make, kind_name};
 use super::fault::{Fault, RuleError};
 use super::mtree::{FLAGS, Keywords, Line, Lines, Name, Type};
@@ -126,8 +126,10 @@ impl Entry<'_> {
         };
         let (spot, path) = match (name, here) {
             (Name::Path(path), _) => (place::find(tree, path, if_missing)?, path),
-            (Name::Here(name), Some(here)) if name == b"." => (Some(Spot::Directory(here)), name),
-            (Name::Here(name), Some(here)) => (Some(Spot::Name(here, name.clone())), name),
+            (Name::Here(name), Some(here)) if name == b"." => {
+                (Some(Destination::Directory(here)), name)
+            }
+            (Name::Here(name), Some(here)) => (Some(Destination::Name(here, name.clone())), name),
             (Name::Here(_), None) => return Ok(None),
         };
         let Some(spot) = spot else {
@@ -141,7 +143,7 @@ impl Entry<'_> {
         }
     }
 
-    fn add(&self, tree: &mut Tree, spot: &Spot, path: &[u8]) -> Result<NodeId, Fault> {
+    fn add(&self, tree: &mut Tree, spot: &Destination, path: &[u8]) -> Result<NodeId, Fault> {
         let needed = |needed| Fault::Adding {
             path: path.to_vec(),
             needed,
@@ -157,7 +159,7 @@ impl Entry<'_> {
     fn change(
         &self,
         tree: &mut Tree,
-        spot: &Spot,
+        spot: &Destination,
         node: NodeId,
         path: &[u8],
     ) -> Result<NodeId, Fault> {

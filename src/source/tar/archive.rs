@@ -15,7 +15,7 @@ use super::{sparse, xattrs};
 use crate::source::archive::acl::{ACCESS, Acl, DEFAULT};
 use crate::source::archive::decompress::Ignored;
 use crate::source::archive::entry::{Entry, EntryKind, Stored};
-use crate::source::archive::error::{ArchiveError, Fault, Field};
+use crate::source::archive::error::{ArchiveError, ErrorKind, Field};
 use crate::source::archive::input::Input;
 use crate::source::archive::{Oddities, Oddity};
 use crate::source::ext4_names;
@@ -153,14 +153,14 @@ impl<I: Input> Archive<I> {
     }
 
     /// Refuses headers that hold far more than they were compressed to.
-    fn check_named(&mut self, named: usize) -> Result<(), Fault> {
+    fn check_named(&mut self, named: usize) -> Result<(), ErrorKind> {
         self.entries += 1;
         self.named = self.named.saturating_add(bytes(named));
         let packed = self.packed.packed();
         let most =
             MOST_NAMED + self.entries * NAMED_BY_ENTRY + packed.saturating_mul(NAMED_BY_BYTE);
         if packed > 0 && self.named > most {
-            return Err(Fault::Named(self.named, most));
+            return Err(ErrorKind::Named(self.named, most));
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl<I: Input> Archive<I> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
         let most = most.min(buffer.len());
         match self.input.read(&mut buffer[..most]) {
-            Ok(0) if most > 0 => Err(self.blame(Fault::CutOff)),
+            Ok(0) if most > 0 => Err(self.blame(ErrorKind::CutOff)),
             Ok(count) => {
                 let count_bytes = bytes(count);
                 self.at += count_bytes;
@@ -190,7 +190,7 @@ impl<I: Input> Archive<I> {
                 Ok(count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read_data(buffer),
-            Err(error) => Err(self.blame(Fault::Read(Arc::new(error)))),
+            Err(error) => Err(self.blame(ErrorKind::Read(Arc::new(error)))),
         }
     }
 
@@ -209,7 +209,7 @@ impl<I: Input> Archive<I> {
         self.input
     }
 
-    fn blame(&mut self, fault: Fault) -> ArchiveError {
+    fn blame(&mut self, fault: ErrorKind) -> ArchiveError {
         ArchiveError {
             path: self.path.clone(),
             offset: self.offset,
@@ -217,7 +217,7 @@ impl<I: Input> Archive<I> {
         }
     }
 
-    fn try_next(&mut self) -> Result<Option<Entry>, Fault> {
+    fn try_next(&mut self) -> Result<Option<Entry>, ErrorKind> {
         let left = self.left + self.padding;
         self.pass(left)?;
         (self.left, self.padding) = (0, 0);
@@ -228,10 +228,10 @@ impl<I: Input> Archive<I> {
             let first = self.at == self.offset;
             let Some(block) = self.block_or_end()? else {
                 if !first {
-                    return Err(Fault::CutOff);
+                    return Err(ErrorKind::CutOff);
                 }
                 if self.at == 0 {
-                    return Err(Fault::Empty);
+                    return Err(ErrorKind::Empty);
                 }
                 self.end = Some(End::Unmarked);
                 break;
@@ -252,12 +252,12 @@ impl<I: Input> Archive<I> {
     }
 
     /// Takes the second block of zeros of the archive's end.
-    fn ending(&mut self) -> Result<(), Fault> {
+    fn ending(&mut self) -> Result<(), ErrorKind> {
         let begins_so = self.at == bytes(BLOCK);
         self.end = Some(match self.block_or_end()? {
             None => End::Unmarked,
             Some(block) if block.iter().all(|byte| *byte == 0) => End::Marked,
-            Some(_) if begins_so => return Err(Fault::NotZeros),
+            Some(_) if begins_so => return Err(ErrorKind::NotZeros),
             Some(_) => End::Lone,
         });
         if begins_so {
@@ -268,7 +268,7 @@ impl<I: Input> Archive<I> {
 
     /// Reads what follows an end that no entry stands before: unless all of it is zeros, this is
     /// something else, such as an image whose first sector is not used.
-    fn only_zeros(&mut self) -> Result<(), Fault> {
+    fn only_zeros(&mut self) -> Result<(), ErrorKind> {
         let mut buffer = vec![0; 1 << 16];
         while self.at < MOST_ZEROS {
             match self.input.read(&mut buffer) {
@@ -276,16 +276,16 @@ impl<I: Input> Archive<I> {
                 Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {
                     self.at += bytes(count);
                 }
-                Ok(_) => return Err(Fault::NotZeros),
+                Ok(_) => return Err(ErrorKind::NotZeros),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::Read(Arc::new(error))),
+                Err(error) => return Err(ErrorKind::Read(Arc::new(error))),
             }
         }
-        Err(Fault::NotZeros)
+        Err(ErrorKind::NotZeros)
     }
 
     /// Takes a header, and gives the entry if it is of one.
-    fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>, Fault> {
+    fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>, ErrorKind> {
         if let b'x' | b'X' | b'L' | b'K' = header.type_flag() {
             before.name = Some(header.name());
         }
@@ -300,7 +300,7 @@ impl<I: Input> Archive<I> {
                 self.global.read(&body, Scope::All, &self.xattrs)?;
                 let kept = self.global.bytes();
                 if kept > MOST_GLOBAL {
-                    return Err(Fault::TooLong {
+                    return Err(ErrorKind::TooLong {
                         bytes: kept,
                         most: MOST_GLOBAL,
                     });
@@ -318,17 +318,17 @@ impl<I: Input> Archive<I> {
         Ok(None)
     }
 
-    fn entry(&mut self, header: &Header, before: Before) -> Result<Entry, Fault> {
+    fn entry(&mut self, header: &Header, before: Before) -> Result<Entry, ErrorKind> {
         let mut records = before.records;
         let mut doubts = std::mem::take(&mut records.doubts);
         let path = records.sparse.name.clone().or(records.path.clone());
         let path = path.or(before.long_name).unwrap_or_else(|| header.name());
         self.path = Some(path)
             .filter(|path| !path.is_empty())
-            .ok_or(Fault::NoName)?;
+            .ok_or(ErrorKind::NoName)?;
         check_length(&self.path)?;
         if self.path.contains(&0) {
-            return Err(Fault::NulInName);
+            return Err(ErrorKind::NulInName);
         }
         let target = records.link_path.clone().or(before.long_link);
         let target = target.unwrap_or_else(|| header.link_name().to_vec());
@@ -374,7 +374,7 @@ impl<I: Input> Archive<I> {
         if let EntryKind::HardLink(_) = kind {
             // What it says of itself counts for nothing.
             oddities.clear();
-            doubts.retain(Fault::is_of_target);
+            doubts.retain(ErrorKind::is_of_target);
         }
         Ok(Entry {
             path: self.path.clone(),
@@ -395,8 +395,8 @@ impl<I: Input> Archive<I> {
         header: &Header,
         records: &Records,
         target: Vec<u8>,
-        doubts: &mut Vec<Fault>,
-    ) -> Result<EntryKind, Fault> {
+        doubts: &mut Vec<ErrorKind>,
+    ) -> Result<EntryKind, ErrorKind> {
         let size = match records.size {
             Some(size) => size,
             None => self.size(header.number(Field::Size)?)?,
@@ -405,7 +405,7 @@ impl<I: Input> Archive<I> {
         // a record.
         let no_data = |kind, name| match records.size {
             None | Some(0) => Ok(kind),
-            Some(size) => Err(Fault::DataOf(name, size)),
+            Some(size) => Err(ErrorKind::DataOf(name, size)),
         };
         match header.type_flag() {
             b'1' => {
@@ -437,11 +437,11 @@ impl<I: Input> Archive<I> {
                 no_data(EntryKind::Directory, "a directory")
             }
             flag if flag == 0 || !flag.is_ascii_uppercase() => self.file(records, size),
-            flag => Err(Fault::Type(flag)),
+            flag => Err(ErrorKind::Type(flag)),
         }
     }
 
-    fn file(&mut self, records: &Records, size: u64) -> Result<EntryKind, Fault> {
+    fn file(&mut self, records: &Records, size: u64) -> Result<EntryKind, ErrorKind> {
         let sparse = &records.sparse;
         self.data(size)?;
         let real_size = sparse.real_size;
@@ -451,19 +451,19 @@ impl<I: Input> Archive<I> {
             }
             ((0, 0 | 1), map, Some(real_size)) => (map.clone().unwrap_or_default(), real_size),
             ((1, 0), None, Some(real_size)) => (self.sparse_map()?, real_size),
-            ((0 | 1, _), _, None) => return Err(Fault::Sparse("has no size of its file")),
-            _ => return Err(Fault::Sparse("is of a form that is not known")),
+            ((0 | 1, _), _, None) => return Err(ErrorKind::Sparse("has no size of its file")),
+            _ => return Err(ErrorKind::Sparse("is of a form that is not known")),
         };
         let data = sparse::data_map(&ranges, real_size, self.left)?;
         self.stored(real_size, data)
     }
 
     /// GNU's old form: the map is in the header, and in blocks behind it.
-    fn old_sparse(&mut self, header: &Header, size: u64) -> Result<EntryKind, Fault> {
+    fn old_sparse(&mut self, header: &Header, size: u64) -> Result<EntryKind, ErrorKind> {
         let real_size = self.size(header.number(Field::RealSize)?)?;
         let (mut ranges, mut continues) = header.sparse()?;
         while continues {
-            let block = self.block_or_end()?.ok_or(Fault::CutOff)?;
+            let block = self.block_or_end()?.ok_or(ErrorKind::CutOff)?;
             let more;
             (more, continues) = header::more_sparse(&block)?;
             ranges.extend(more);
@@ -477,8 +477,8 @@ impl<I: Input> Archive<I> {
     }
 
     /// GNU's form 1.0: the map is in the first blocks of the data, a number in each line.
-    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>, Fault> {
-        let fault = || Fault::Sparse("is not the lines of numbers that it should be");
+    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>, ErrorKind> {
+        let fault = || ErrorKind::Sparse("is not the lines of numbers that it should be");
         let mut block = [0; BLOCK];
         let mut place = BLOCK;
         let mut line = Vec::new();
@@ -488,7 +488,7 @@ impl<I: Input> Archive<I> {
         while numbers.len() < wanted {
             if place == BLOCK {
                 self.left = self.left.checked_sub(bytes(BLOCK)).ok_or_else(fault)?;
-                block = self.block_or_end()?.ok_or(Fault::CutOff)?;
+                block = self.block_or_end()?.ok_or(ErrorKind::CutOff)?;
                 place = 0;
             }
             let byte = block[place];
@@ -507,7 +507,7 @@ impl<I: Input> Archive<I> {
                 let ranges = usize::try_from(number).ok();
                 let most = sparse::most_ranges(self.left);
                 let ranges = ranges.filter(|ranges| *ranges <= most);
-                wanted = 1 + 2 * ranges.ok_or(Fault::Sparse(sparse::TOO_MANY))?;
+                wanted = 1 + 2 * ranges.ok_or(ErrorKind::Sparse(sparse::TOO_MANY))?;
             }
         }
         let pairs = numbers[1..].chunks_exact(2);
@@ -515,9 +515,9 @@ impl<I: Input> Archive<I> {
     }
 
     /// A file of `size_bytes`, whose data are what is left of the entry.
-    fn stored(&self, size_bytes: u64, data: DataMap) -> Result<EntryKind, Fault> {
+    fn stored(&self, size_bytes: u64, data: DataMap) -> Result<EntryKind, ErrorKind> {
         let end = self.at.checked_add(self.left);
-        let end = end.ok_or(Fault::Number(Field::Size))?;
+        let end = end.ok_or(ErrorKind::Number(Field::Size))?;
         Ok(EntryKind::File(Stored {
             size_bytes,
             data,
@@ -525,7 +525,12 @@ impl<I: Input> Archive<I> {
         }))
     }
 
-    fn metadata(&self, header: &Header, records: &Records, doubts: &mut Vec<Fault>) -> Metadata {
+    fn metadata(
+        &self,
+        header: &Header,
+        records: &Records,
+        doubts: &mut Vec<ErrorKind>,
+    ) -> Metadata {
         let mode = doubted(header.number(Field::Mode), doubts);
         let global = &self.global;
         let owner = |one: Option<i64>, all: Option<i64>, field| match one.or(all) {
@@ -554,42 +559,42 @@ impl<I: Input> Archive<I> {
     }
 
     /// The data of the entry begin here, and are so long.
-    fn data(&mut self, size: u64) -> Result<(), Fault> {
+    fn data(&mut self, size: u64) -> Result<(), ErrorKind> {
         self.padding = padded(size)? - size;
         self.left = size;
         Ok(())
     }
 
     /// What follows a header that describes the next.
-    fn body(&mut self, header: &Header, most: u64) -> Result<Vec<u8>, Fault> {
+    fn body(&mut self, header: &Header, most: u64) -> Result<Vec<u8>, ErrorKind> {
         let size = self.size(header.number(Field::Size)?)?;
         if size > most {
-            return Err(Fault::TooLong { bytes: size, most });
+            return Err(ErrorKind::TooLong { bytes: size, most });
         }
         let mut body = Vec::new();
         let read = self.input.by_ref().take(size).read_to_end(&mut body);
-        let count = bytes(read.map_err(|error| Fault::Read(Arc::new(error)))?);
+        let count = bytes(read.map_err(|error| ErrorKind::Read(Arc::new(error)))?);
         self.at += count;
         if count < size {
-            return Err(Fault::CutOff);
+            return Err(ErrorKind::CutOff);
         }
         self.pass(padded(size)? - size)?;
         Ok(body)
     }
 
     /// GNU's long name or target: what stands before its first NUL, as all have it.
-    fn long_text(&mut self, header: &Header) -> Result<Vec<u8>, Fault> {
+    fn long_text(&mut self, header: &Header) -> Result<Vec<u8>, ErrorKind> {
         let mut text = self.body(header, MOST_PATH + 1)?;
         text.truncate(header::text(&text).len());
         Ok(text)
     }
 
-    fn size(&self, number: i64) -> Result<u64, Fault> {
-        u64::try_from(number).map_err(|_| Fault::Range(Field::Size, number))
+    fn size(&self, number: i64) -> Result<u64, ErrorKind> {
+        u64::try_from(number).map_err(|_| ErrorKind::Range(Field::Size, number))
     }
 
     /// A block, or none where the input has ended.
-    fn block_or_end(&mut self) -> Result<Option<[u8; BLOCK]>, Fault> {
+    fn block_or_end(&mut self) -> Result<Option<[u8; BLOCK]>, ErrorKind> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
@@ -597,18 +602,18 @@ impl<I: Input> Archive<I> {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::Read(Arc::new(error))),
+                Err(error) => return Err(ErrorKind::Read(Arc::new(error))),
             }
         }
         self.at += bytes(filled);
         match filled {
             0 => Ok(None),
             BLOCK => Ok(Some(block)),
-            _ => Err(Fault::CutOff),
+            _ => Err(ErrorKind::CutOff),
         }
     }
 
-    fn pass(&mut self, bytes: u64) -> Result<(), Fault> {
+    fn pass(&mut self, bytes: u64) -> Result<(), ErrorKind> {
         if bytes == 0 {
             return Ok(());
         }
@@ -617,43 +622,43 @@ impl<I: Input> Archive<I> {
                 self.at += bytes;
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Fault::CutOff),
-            Err(error) => Err(Fault::Read(Arc::new(error))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ErrorKind::CutOff),
+            Err(error) => Err(ErrorKind::Read(Arc::new(error))),
         }
     }
 }
 
 /// The ACL that the text or the kernel's value holds; the text counts, if there are both.
-fn acl(text: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Option<Result<Acl, Fault>> {
+fn acl(text: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Option<Result<Acl, ErrorKind>> {
     match (text, value) {
-        (Some(text), _) => Some(Acl::from_text(&text).map_err(Fault::Acl)),
-        (None, Some(value)) => Some(Acl::from_value(&value).ok_or(Fault::Acl(value))),
+        (Some(text), _) => Some(Acl::from_text(&text).map_err(ErrorKind::Acl)),
+        (None, Some(value)) => Some(Acl::from_value(&value).ok_or(ErrorKind::Acl(value))),
         (None, None) => None,
     }
 }
 
 /// What was found; where something is wrong with it, that is noted, and nothing found.
-fn doubted<T: Default>(found: Result<T, Fault>, doubts: &mut Vec<Fault>) -> T {
+fn doubted<T: Default>(found: Result<T, ErrorKind>, doubts: &mut Vec<ErrorKind>) -> T {
     found.unwrap_or_else(|fault| {
         doubts.push(fault);
         T::default()
     })
 }
 
-fn link_target(target: Vec<u8>, doubts: &mut Vec<Fault>) -> Vec<u8> {
+fn link_target(target: Vec<u8>, doubts: &mut Vec<ErrorKind>) -> Vec<u8> {
     let fault = match check_length(&target) {
         Err(fault) => Some(fault),
-        Ok(()) if target.is_empty() => Some(Fault::NoTarget),
-        Ok(()) => target.contains(&0).then_some(Fault::NulInTarget),
+        Ok(()) if target.is_empty() => Some(ErrorKind::NoTarget),
+        Ok(()) => target.contains(&0).then_some(ErrorKind::NulInTarget),
     };
     doubts.extend(fault);
     target
 }
 
-fn check_length(path: &[u8]) -> Result<(), Fault> {
+fn check_length(path: &[u8]) -> Result<(), ErrorKind> {
     let bytes = bytes(path.len());
     if bytes > MOST_PATH {
-        Err(Fault::TooLong {
+        Err(ErrorKind::TooLong {
             bytes,
             most: MOST_PATH,
         })
@@ -663,33 +668,33 @@ fn check_length(path: &[u8]) -> Result<(), Fault> {
 }
 
 /// What keeps ext4 from having an attribute that it could have by its namespace.
-fn xattr_fault(xattr: &Xattr) -> Option<Fault> {
+fn xattr_fault(xattr: &Xattr) -> Option<ErrorKind> {
     let Xattr { name, value } = xattr;
     if !ext4_names(name) {
         None
     } else if name.contains(&0) || name.ends_with(b".") {
-        Some(Fault::NoAttributeName(name.clone()))
+        Some(ErrorKind::NoAttributeName(name.clone()))
     } else if name.len() > MOST_ATTRIBUTE_NAME {
-        Some(Fault::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME))
+        Some(ErrorKind::AttributeName(name.clone(), MOST_ATTRIBUTE_NAME))
     } else if value.len() > MOST_VALUE {
-        Some(Fault::Attribute(name.clone(), value.len(), MOST_VALUE))
+        Some(ErrorKind::Attribute(name.clone(), value.len(), MOST_VALUE))
     } else {
         None
     }
 }
 
 /// What is wrong with the names of a file's attributes, where Linux would not list them.
-fn too_many_names(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Fault> {
+fn too_many_names(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<ErrorKind> {
     let names: usize = xattrs.keys().map(|name| name.len() + 1).sum();
-    (names > MOST_NAMES).then_some(Fault::AttributeNames(names, MOST_NAMES))
+    (names > MOST_NAMES).then_some(ErrorKind::AttributeNames(names, MOST_NAMES))
 }
 
-fn device(header: &Header, records: &Records) -> Result<Device, Fault> {
+fn device(header: &Header, records: &Records) -> Result<Device, ErrorKind> {
     let number = |record: Option<i64>, field, bits: u32| {
         let number = record.map_or_else(|| header.number(field), Ok)?;
         let device = u32::try_from(number).ok();
         let device = device.filter(|device| device >> bits == 0);
-        device.ok_or(Fault::Range(field, number))
+        device.ok_or(ErrorKind::Range(field, number))
     };
     Ok(Device {
         major: number(records.major, Field::Major, 12)?,
@@ -698,9 +703,9 @@ fn device(header: &Header, records: &Records) -> Result<Device, Fault> {
 }
 
 /// `size` as blocks hold it.
-fn padded(size: u64) -> Result<u64, Fault> {
+fn padded(size: u64) -> Result<u64, ErrorKind> {
     let padded = size.checked_next_multiple_of(bytes(BLOCK));
-    padded.ok_or(Fault::Number(Field::Size))
+    padded.ok_or(ErrorKind::Number(Field::Size))
 }
 
 fn bytes(count: usize) -> u64 {

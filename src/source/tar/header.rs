@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::source::archive::Oddity;
-use crate::source::archive::error::{Fault, Field};
+use crate::source::archive::error::{ErrorKind, Field};
 
 /// Bytes of a block: of a header, and what contents are padded to.
 pub(super) const BLOCK: usize = 512;
@@ -59,8 +59,8 @@ pub fn is_tar(head: &[u8]) -> bool {
 
 impl Header {
     /// The header that `block` is.
-    pub(super) fn new(block: [u8; BLOCK]) -> Result<Self, Fault> {
-        let stated = number(&block[CHECKSUM], Field::Checksum).map_err(|_| Fault::Checksum)?;
+    pub(super) fn new(block: [u8; BLOCK]) -> Result<Self, ErrorKind> {
+        let stated = number(&block[CHECKSUM], Field::Checksum).map_err(|_| ErrorKind::Checksum)?;
         let field = &block[CHECKSUM];
         // The field counts as spaces. Some old programs added up signed bytes, and GNU tar takes that
         // as well.
@@ -77,7 +77,7 @@ impl Header {
         let is_stated = stated == unsigned(&block) - unsigned(field) + spaces
             || stated == signed(&block) - signed(field) + spaces;
         if !is_stated || field.iter().all(|byte| matches!(byte, 0 | b' ')) {
-            return Err(Fault::Checksum);
+            return Err(ErrorKind::Checksum);
         }
         let form = form(&block);
         Ok(Self { block, form })
@@ -122,7 +122,7 @@ impl Header {
     }
 
     /// Mode, owner, group, size, time of the last write, and device numbers.
-    pub(super) fn number(&self, field: Field) -> Result<i64, Fault> {
+    pub(super) fn number(&self, field: Field) -> Result<i64, ErrorKind> {
         let range = match field {
             Field::Mode => 100..108,
             Field::Uid => 108..116,
@@ -141,7 +141,7 @@ impl Header {
     }
 
     /// The times of the last read and change, where the header has them.
-    pub(super) fn other_times(&self) -> Result<[Option<i64>; 2], Fault> {
+    pub(super) fn other_times(&self) -> Result<[Option<i64>; 2], ErrorKind> {
         match self.form {
             Form::Gnu => Ok(self.times(GNU_TIMES).unwrap_or_default()),
             Form::Star => self.times([476..488, 488..500]),
@@ -149,7 +149,7 @@ impl Header {
         }
     }
 
-    fn times(&self, ranges: [Range<usize>; 2]) -> Result<[Option<i64>; 2], Fault> {
+    fn times(&self, ranges: [Range<usize>; 2]) -> Result<[Option<i64>; 2], ErrorKind> {
         let mut times = [None, None];
         for ((time, range), field) in times
             .iter_mut()
@@ -165,19 +165,19 @@ impl Header {
     }
 
     /// The ranges of GNU's old sparse map that the header holds, and whether a block of more follows.
-    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, bool), Fault> {
+    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, bool), ErrorKind> {
         let ranges = sparse_ranges(&self.block[SPARSE])?;
         Ok((ranges, self.block[SPARSE_CONTINUES] != 0))
     }
 }
 
 /// As [`Header::sparse`], for a block that follows.
-pub(super) fn more_sparse(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, bool), Fault> {
+pub(super) fn more_sparse(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, bool), ErrorKind> {
     let ranges = sparse_ranges(&block[MORE_SPARSE])?;
     Ok((ranges, block[MORE_SPARSE_CONTINUES] != 0))
 }
 
-fn sparse_ranges(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Fault> {
+fn sparse_ranges(bytes: &[u8]) -> Result<Vec<(u64, u64)>, ErrorKind> {
     let mut ranges = Vec::new();
     for pair in bytes.chunks_exact(24) {
         // The first without a length in digits ends the map.
@@ -186,7 +186,7 @@ fn sparse_ranges(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Fault> {
         }
         let of = |bytes| {
             let value = number(bytes, Field::SparseMap)?;
-            u64::try_from(value).map_err(|_| Fault::Number(Field::SparseMap))
+            u64::try_from(value).map_err(|_| ErrorKind::Number(Field::SparseMap))
         };
         ranges.push((of(&pair[..12])?, of(&pair[12..])?));
     }
@@ -219,8 +219,8 @@ pub(super) fn text(bytes: &[u8]) -> &[u8] {
 }
 
 /// A number in octal digits, or in GNU's form of bytes behind a set first bit. Nothing is 0.
-fn number(bytes: &[u8], field: Field) -> Result<i64, Fault> {
-    let fault = || Fault::Number(field);
+fn number(bytes: &[u8], field: Field) -> Result<i64, ErrorKind> {
+    let fault = || ErrorKind::Number(field);
     if let Some(negative) = match bytes[0] {
         0x80 => Some(0_i64),
         0xff => Some(-1),

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::archive::decompress::{Ignored, Memory, peek};
-use super::archive::{Begin, Held, NotRead, Opened, Spool, StoredFile, Stream, drain};
+use super::archive::{Begin, FileUse, NotRead, Opened, Spool, StoredFile, Stream, drain};
 use super::magic::NotTar;
 use super::options::{SourceOptions, heed_options, option_setters};
-use super::patterns::Leaf;
+use super::patterns::PathType;
 use super::{ContentStore, Declared, Oddity, Source, SourceError, SourceWarning};
 use crate::cancel::{Cancel, Heeding};
 use crate::tree::{Content, NodeId, Tree};
@@ -108,12 +108,12 @@ impl Tar {
 
     /// Declares an archive that is read where it is.
     fn in_place(&self, file: File, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let stored = StoredFile::new(file, self.name.clone(), Held::Shared);
+        let stored = StoredFile::new(file, self.name.clone(), FileUse::Shared);
         let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
         let input = stored.input().map_err(|error| self.unread(error))?;
         let mut archive = self.archive(input);
         let unpack = Unpack::new(tree, at, self.options.implied())?;
-        self.entries(&mut archive, Keeper::File(stored), unpack)
+        self.entries(&mut archive, DataStorage::File(stored), unpack)
     }
 
     /// Declares an archive of which every byte is read once, and kept for later: by `store`, or in a file.
@@ -126,7 +126,7 @@ impl Tar {
         let reader = Heeding::new(reader, &self.options.cancel);
         let (mut declared, drained) = if let Some(store) = store {
             let mut archive = self.archive(Stream::new(reader));
-            let declared = self.entries(&mut archive, Keeper::Store(store), unpack)?;
+            let declared = self.entries(&mut archive, DataStorage::Store(store), unpack)?;
             (declared, drain(&mut archive.into_input()))
         } else {
             let directory = self.options.spool();
@@ -134,7 +134,7 @@ impl Tar {
             let unkept = |error| SourceError::read(directory.as_os_str().as_encoded_bytes(), error);
             let (spool, stored) = spool.map_err(unkept)?;
             let mut archive = self.archive(spool);
-            let declared = self.entries(&mut archive, Keeper::File(stored), unpack)?;
+            let declared = self.entries(&mut archive, DataStorage::File(stored), unpack)?;
             (declared, archive.into_input().drain())
         };
         drained.map_err(|error| self.unread(error))?;
@@ -166,7 +166,7 @@ impl Tar {
     fn entries<I: Input>(
         &self,
         archive: &mut Archive<I>,
-        mut keeper: Keeper<'_>,
+        mut keeper: DataStorage<'_>,
         mut unpack: Unpack<'_>,
     ) -> Result<Declared, SourceError> {
         let named = |error: SourceError| error.of(&self.name);
@@ -232,14 +232,14 @@ impl Tar {
     /// Whether the entry is left out. Its data would be missing where a hard link to it is not.
     fn is_excluded(&self, entry: &Entry) -> Result<bool, SourceError> {
         let leaf = match entry.kind {
-            EntryKind::Directory => Leaf::Directory,
-            _ => Leaf::Other,
+            EntryKind::Directory => PathType::Directory,
+            _ => PathType::Other,
         };
         if self.options.excludes(&entry.path, leaf) {
             return Ok(true);
         }
         match &entry.kind {
-            EntryKind::HardLink(target) if self.options.excludes(target, Leaf::Other) => {
+            EntryKind::HardLink(target) if self.options.excludes(target, PathType::Other) => {
                 let error = UnpackError::left_out(entry, target);
                 Err(SourceError::from(error).of(&self.name))
             }
@@ -336,14 +336,14 @@ impl Source for Tar {
 }
 
 /// Who keeps the data of an archive.
-enum Keeper<'a> {
+enum DataStorage<'a> {
     /// A file that holds them already.
     File(Arc<StoredFile>),
     /// Somebody who takes them now.
     Store(&'a mut dyn ContentStore),
 }
 
-impl Keeper<'_> {
+impl DataStorage<'_> {
     /// Says whether to go on.
     fn check(&mut self, cancel: &Cancel) -> io::Result<()> {
         cancel.check()?;

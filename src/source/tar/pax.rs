@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::xattrs::{base64_decoded, gnu_decoded, percent_decoded};
 use crate::source::archive::acl::{ACCESS, DEFAULT};
-use crate::source::archive::error::{Fault, Field};
+use crate::source::archive::error::{ErrorKind, Field};
 use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
 use crate::work;
@@ -42,7 +42,7 @@ pub(super) struct Records {
     pub(super) has_nfs4_acl: bool,
     pub(super) sparse: Sparse,
     /// Records without a valid value that say nothing of where the next entry is, or what it is called.
-    pub(super) doubts: Vec<Fault>,
+    pub(super) doubts: Vec<ErrorKind>,
 }
 
 /// What the records of GNU's sparse forms say.
@@ -72,18 +72,18 @@ impl Records {
         bytes: &[u8],
         scope: Scope,
         filter: &XattrFilter,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ErrorKind> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (key, value, behind) = record(rest).ok_or(Fault::Record)?;
+            let (key, value, behind) = record(rest).ok_or(ErrorKind::Record)?;
             work::add_bytes(key.len() + value.len());
             let is_of_one =
                 matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.");
             if scope == Scope::All && is_of_one {
-                return Err(Fault::Global(key.to_vec()));
+                return Err(ErrorKind::Global(key.to_vec()));
             }
             if self.set(key, value, filter).is_err() {
-                let fault = Fault::Value(key.to_vec());
+                let fault = ErrorKind::Value(key.to_vec());
                 if scope == Scope::All || is_of_one {
                     return Err(fault);
                 }
@@ -93,7 +93,7 @@ impl Records {
         }
         match self.sparse.offset {
             None => Ok(()),
-            Some(_) => Err(Fault::Sparse("has an offset without a length")),
+            Some(_) => Err(ErrorKind::Sparse("has an offset without a length")),
         }
     }
 
@@ -292,10 +292,10 @@ fn time(text: &[u8]) -> Option<Timestamp> {
 }
 
 /// What a number of a record must be to be an owner.
-pub(super) fn owner(value: i64, field: Field) -> Result<u32, Fault> {
+pub(super) fn owner(value: i64, field: Field) -> Result<u32, ErrorKind> {
     // The last stands for no owner at all.
     let owner = u32::try_from(value).ok().filter(|owner| *owner != u32::MAX);
-    owner.ok_or(Fault::Range(field, value))
+    owner.ok_or(ErrorKind::Range(field, value))
 }
 
 #[cfg(test)]
@@ -337,7 +337,7 @@ mod tests {
         ] {
             let read = Records::default().read(bytes, Scope::One, &XattrFilter::default());
             assert!(
-                matches!(read, Err(Fault::Record)),
+                matches!(read, Err(ErrorKind::Record)),
                 "{}",
                 bytes.escape_ascii()
             );

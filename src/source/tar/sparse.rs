@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::source::archive::error::Fault;
+use crate::source::archive::error::ErrorKind;
 use crate::tree::DataMap;
 use crate::work;
 
@@ -26,19 +26,25 @@ pub(super) fn most_ranges(stored: u64) -> usize {
 
 /// The map of a file of `size` bytes whose data in `ranges`, as offsets and lengths, are stored one
 /// after the other in `stored` bytes.
-pub(super) fn data_map(ranges: &[(u64, u64)], size: u64, stored: u64) -> Result<DataMap, Fault> {
+pub(super) fn data_map(
+    ranges: &[(u64, u64)],
+    size: u64,
+    stored: u64,
+) -> Result<DataMap, ErrorKind> {
     work::add(ranges.len());
     if ranges.len() > most_ranges(stored) {
-        return Err(Fault::Sparse(TOO_MANY));
+        return Err(ErrorKind::Sparse(TOO_MANY));
     }
     let mut data: Vec<Range<u64>> = Vec::new();
     let (mut at, mut sum) = (0, 0_u64);
     let mut is_ragged = false;
     for (offset, length) in ranges {
         let end = offset.checked_add(*length).filter(|end| *end <= size);
-        let end = end.ok_or(Fault::Sparse("goes past the end of its file"))?;
+        let end = end.ok_or(ErrorKind::Sparse("goes past the end of its file"))?;
         if *offset < at {
-            return Err(Fault::Sparse("has ranges that overlap or are out of order"));
+            return Err(ErrorKind::Sparse(
+                "has ranges that overlap or are out of order",
+            ));
         }
         at = end;
         if *length == 0 {
@@ -46,7 +52,7 @@ pub(super) fn data_map(ranges: &[(u64, u64)], size: u64, stored: u64) -> Result<
         }
         if is_ragged {
             // GNU tar would begin the next range at a block, and others would not.
-            return Err(Fault::Sparse(
+            return Err(ErrorKind::Sparse(
                 "has a range amid the data that ends within a block",
             ));
         }
@@ -58,7 +64,7 @@ pub(super) fn data_map(ranges: &[(u64, u64)], size: u64, stored: u64) -> Result<
         }
     }
     if sum != stored {
-        return Err(Fault::Sparse(
+        return Err(ErrorKind::Sparse(
             "has another length than the data that is stored",
         ));
     }

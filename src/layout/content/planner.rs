@@ -99,7 +99,7 @@ impl LostTimes {
 }
 
 /// The tree with its inodes numbered and its directories planned, before any block is claimed.
-pub(in crate::layout) struct Draft<'a> {
+pub(in crate::layout) struct ContentPlanner<'a> {
     geometry: &'a Geometry,
     tree: &'a Tree,
     content: Content,
@@ -110,7 +110,7 @@ pub(in crate::layout) struct Draft<'a> {
     placed_blocks: u64,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ContentPlanner<'a> {
     pub(in crate::layout) fn new(
         settings: &Settings,
         geometry: &'a Geometry,
@@ -132,7 +132,7 @@ impl<'a> Draft<'a> {
         if lost_found.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(LayoutError::LostFoundNotADirectory);
         }
-        let mut draft = Self {
+        let mut planner = Self {
             geometry,
             tree,
             content: Content {
@@ -156,11 +156,11 @@ impl<'a> Draft<'a> {
             has_content: !tree.is_empty(),
             placed_blocks: 0,
         };
-        let found = draft.number();
-        draft.note_casefold(warnings);
-        draft.plan_directories(&found, settings.encoding_flags, warnings)?;
-        draft.check_nodes(warnings)?;
-        Ok(draft)
+        let found = planner.number();
+        planner.note_casefold(warnings);
+        planner.plan_directories(&found, settings.encoding_flags, warnings)?;
+        planner.check_nodes(warnings)?;
+        Ok(planner)
     }
 
     /// Whether the tree has a lost+found of its own.
@@ -630,9 +630,9 @@ impl Demand {
     /// # Errors
     /// Where a filesystem of this kind cannot hold it at any size.
     pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        let draft = Draft::new(settings, geometry, tree, &mut Vec::new())?;
+        let planner = ContentPlanner::new(settings, geometry, tree, &mut Vec::new())?;
         let ratio = geometry.cluster_ratio();
-        let made_lost_found = if draft.has_lost_found() {
+        let made_lost_found = if planner.has_lost_found() {
             made_lost_found_blocks(geometry)
         } else {
             0
@@ -642,9 +642,9 @@ impl Demand {
         let least = geometry.block_size.blocks_for(LEAST_QUOTA_FILE);
         let made_quota = u64::try_from(made_quota).unwrap_or(0) * least.next_multiple_of(ratio);
         Ok(Self {
-            blocks: draft.root_blocks().next_multiple_of(ratio)
-                + draft.blocks_needed()
-                + draft.quota_blocks()?,
+            blocks: planner.root_blocks().next_multiple_of(ratio)
+                + planner.blocks_needed()
+                + planner.quota_blocks()?,
             made_blocks: ratio + made_lost_found.next_multiple_of(ratio) + made_quota,
         })
     }

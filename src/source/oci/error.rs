@@ -16,16 +16,16 @@ const LISTED: usize = 20;
 
 /// Why an image cannot be read.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum OciError {
     /// A file of the image cannot be read.
     Read { path: String, error: io::Error },
     /// A file of the image is not what it needs to be.
-    File { path: String, fault: FileFault },
+    File { path: String, fault: FileErrorKind },
     /// The image is not what is asked for.
-    Image(ImageFault),
+    Image(ImageErrorKind),
 }
 
-impl Fault {
+impl OciError {
     /// `path` cannot be read because of `error`.
     pub(super) fn read(path: &str, error: io::Error) -> Self {
         let path = path.to_owned();
@@ -44,12 +44,12 @@ impl Fault {
     pub(super) fn not_read(path: &str, error: NotRead) -> Self {
         match error {
             NotRead::Io(error) => Self::read(path, error),
-            NotRead::NotTar(found) => FileFault::NotTar(found).of(path),
+            NotRead::NotTar(found) => FileErrorKind::NotTar(found).of(path),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for OciError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { path, error } => {
@@ -62,7 +62,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Error for Fault {
+impl Error for OciError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read { error, .. } => Some(error),
@@ -71,21 +71,21 @@ impl Error for Fault {
     }
 }
 
-impl From<ImageFault> for Fault {
-    fn from(fault: ImageFault) -> Self {
+impl From<ImageErrorKind> for OciError {
+    fn from(fault: ImageErrorKind) -> Self {
         Self::Image(fault)
     }
 }
 
-impl From<NoDigest> for Fault {
+impl From<NoDigest> for OciError {
     fn from(error: NoDigest) -> Self {
-        Self::Image(ImageFault::Digest(error))
+        Self::Image(ImageErrorKind::Digest(error))
     }
 }
 
 /// What is wrong with one file of an image: the rest of a sentence that its path begins.
 #[derive(Debug)]
-pub(super) enum FileFault {
+pub(super) enum FileErrorKind {
     Missing,
     /// It is missing, and the other file shows that the image is in another form.
     OtherForm(&'static str, &'static str),
@@ -116,15 +116,15 @@ pub(super) enum FileFault {
     NotTar(NotTar),
 }
 
-impl FileFault {
+impl FileErrorKind {
     /// The fault of the file `path`.
-    pub(super) fn of(self, path: &str) -> Fault {
+    pub(super) fn of(self, path: &str) -> OciError {
         let path = path.to_owned();
-        Fault::File { path, fault: self }
+        OciError::File { path, fault: self }
     }
 }
 
-impl fmt::Display for FileFault {
+impl fmt::Display for FileErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("is missing"),
@@ -158,7 +158,7 @@ impl fmt::Display for FileFault {
 
 /// What is wrong with an image as a whole.
 #[derive(Debug)]
-pub(super) enum ImageFault {
+pub(super) enum ImageErrorKind {
     Digest(NoDigest),
     Artifact(String),
     LayerType {
@@ -196,7 +196,7 @@ pub(super) enum ImageFault {
     },
 }
 
-impl fmt::Display for ImageFault {
+impl fmt::Display for ImageErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Digest(error) => error.fmt(f),
