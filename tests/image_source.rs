@@ -11,7 +11,8 @@ use std::process::Command;
 
 use common::attrs::{Options, RootRule, Snapshot};
 use common::awkward;
-use common::mount::{Scratch, mount_ro, mount_rw};
+use common::making::awkward_tree;
+use common::mount::{mount_ro, mount_rw};
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::read::{Filesystem, ImageFile};
@@ -49,6 +50,19 @@ const KINDS: &[(&str, Holds)] = &[
     ("-t ext4 -b 4096 -O inline_data -I 512", Holds::Whole),
 ];
 
+/// Fails where the kernel shows something else of the image in `place`.
+fn compare(expected: &Snapshot, place: &Place, about: &str) -> Result<()> {
+    let options = Options {
+        root: RootRule::Kept,
+        ..Options::default()
+    };
+    let compare = |root: &Path| expected.compare(root, &options);
+    let differences = mount_ro(&place.path("image"), compare)??;
+    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{about}:\n{}", lines.join("\n"));
+    Ok(())
+}
+
 /// Makes an image of `image` in `place`, and compares what the kernel shows of both.
 fn remade(place: &Place, image: &Path, about: &str) -> Result<()> {
     let line = format!(
@@ -59,14 +73,7 @@ fn remade(place: &Place, image: &Path, about: &str) -> Result<()> {
     let mut expected = mount_ro(image, Snapshot::take)??;
     // It is empty, and each filesystem has its own.
     expected.entries.remove(&b"lost+found"[..]);
-    let options = Options {
-        root: RootRule::Kept,
-        ..Options::default()
-    };
-    let compare = |root: &Path| expected.compare(root, &options);
-    let differences = mount_ro(&place.path("image"), compare)??;
-    let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    assert!(lines.is_empty(), "{about}:\n{}", lines.join("\n"));
+    compare(&expected, place, about)?;
     tools::report(&format!(
         "-d of {about}: {} files, no difference",
         expected.entries.len()
@@ -94,13 +101,7 @@ fn remade_of(holds: Holds) -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    let options = awkward::Options {
-        longest_symlink: 1023,
-        ..awkward::Options::default()
-    };
-    awkward::build(&tree, &options)?;
+    let (_source, tree) = awkward_tree(1023)?;
     match holds {
         Holds::All => {}
         Holds::Short => {
@@ -327,14 +328,7 @@ fn what_a_kernel_left_in_its_journal_arrives() -> Result<()> {
         let mut expected = mount_rw(&copy, Snapshot::take)??;
         assert!(expected.entries.len() > 300, "{words}: little was kept");
         expected.entries.remove(&b"lost+found"[..]);
-        let options = Options {
-            root: RootRule::Kept,
-            ..Options::default()
-        };
-        let compare = |root: &Path| expected.compare(root, &options);
-        let differences = mount_ro(&place.path("image"), compare)??;
-        let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
-        assert!(lines.is_empty(), "{words}:\n{}", lines.join("\n"));
+        compare(&expected, &place, words)?;
         tools::report(&format!(
             "-d of {words}, cut off: {replayed} blocks replayed, no difference"
         ));

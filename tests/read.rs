@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use common::awkward;
-use common::making::{CLOCK, workplace};
-use common::mount::{Mount, Scratch, mount_ro, mount_rw};
+use common::making::{as_mke2fs, awkward_tree, workplace};
+use common::mount::{Mount, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::raw::units::Ino;
@@ -62,13 +61,7 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    let options = awkward::Options {
-        longest_symlink: 1023,
-        ..awkward::Options::default()
-    };
-    awkward::build(&tree, &options)?;
+    let (_source, tree) = awkward_tree(1023)?;
     let dir = workplace()?;
     // The kinds that hold files of a TiB first, the others without those.
     for holds_all in [true, false] {
@@ -189,26 +182,12 @@ fn damaged_metadata_is_an_error_or_what_was_written() -> Result<()> {
     Ok(())
 }
 
-/// A command of ours, called as mke2fs.
-fn ours() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
-    command
-        .arg0("mke2fs")
-        .args(["-q", "-F"])
-        .env("MKE2FS_CONFIG", "/no/such/file")
-        .env("SOURCE_DATE_EPOCH", CLOCK.to_string())
-        .stdin(Stdio::null());
-    command
-}
-
 #[test]
 fn what_we_fill_is_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    awkward::build(&tree, &awkward::Options::default())?;
+    let (_source, tree) = awkward_tree(4095)?;
     let dir = workplace()?;
     for words in [
         "-t ext4 -b 4096",
@@ -218,7 +197,7 @@ fn what_we_fill_is_what_the_kernel_shows() -> Result<()> {
     ] {
         let image = dir.path().join("img");
         File::create(&image)?.set_len(700 << 20)?;
-        let mut command = ours();
+        let mut command = as_mke2fs();
         command.args(["-N", "20000"]).args(words.split(' '));
         tools::run(command.arg("-d").arg(&tree).arg(&image))?;
         compare(&image, &format!("{words}, ours"))?;

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 
 use common::attrs::{Difference, Field, Options, ROOT, RootRule, Snapshot};
 use common::awkward;
-use common::making::{SEED_TEXT, UUID_TEXT};
-use common::mount::{Scratch, mount_ro};
+use common::making::{SEED_TEXT, UUID_TEXT, awkward_tree};
+use common::mount::mount_ro;
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::raw::units::Group;
@@ -72,9 +72,7 @@ fn others_unpack_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    awkward::build(&tree, &awkward::Options::default())?;
+    let (source, tree) = awkward_tree(4095)?;
     let place = Place::new();
     let line = format!("mke4fs -q -d {} --keep-root image", tree.display());
     place.make(&line);
@@ -123,13 +121,7 @@ fn an_image_comes_back_from_its_archive_and_from_itself() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    let options = awkward::Options {
-        longest_symlink: 1023,
-        ..awkward::Options::default()
-    };
-    awkward::build(&tree, &options)?;
+    let (_source, tree) = awkward_tree(1023)?;
     let place = Place::new();
     place.shell(&format!("find {} -type s -delete", tree.display()));
     for words in [

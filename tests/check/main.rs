@@ -10,12 +10,11 @@ mod planted;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt, chown, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::common::making::{self, CLOCK};
-use crate::common::mount::{Scratch, mount_rw};
+use crate::common::making::{self, as_mke2fs, awkward_tree};
+use crate::common::mount::mount_rw;
 use crate::common::tools::{self, Need, Result, Which, ready};
 use crate::common::{awkward, making::workplace};
 use mke4fs::check::{CheckOptions, ImageFile, Report, check_with};
@@ -46,18 +45,6 @@ fn clean(image: &Path, about: &str) -> Result<()> {
     } else {
         Err(format!("{about}:\n  {}", lines.join("\n  ")).into())
     }
-}
-
-/// A command of ours, called as mke2fs.
-fn ours() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
-    command
-        .arg0("mke2fs")
-        .args(["-q", "-F"])
-        .env("MKE2FS_CONFIG", "/no/such/file")
-        .env("SOURCE_DATE_EPOCH", CLOCK.to_string())
-        .stdin(Stdio::null());
-    command
 }
 
 #[test]
@@ -91,7 +78,7 @@ fn empty_filesystems_are_clean_where_e2fsck_says_so() -> Result<()> {
         let kibibytes: u64 = size.trim_matches(['+', '!', 'k']).parse()?;
         let image = dir.path().join("img");
         File::create(&image)?.set_len(kibibytes << 10)?;
-        tools::run(ours().args(arguments).arg(&image))?;
+        tools::run(as_mke2fs().args(arguments).arg(&image))?;
         let report = checked(&image)?;
         let sound = tools::e2fsck(&image, Which::Reference).is_ok();
         assert_eq!(report.is_clean(), sound, "{line}: {:?}", report.findings);
@@ -116,19 +103,13 @@ fn the_awkward_tree_is_clean() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let source = Scratch::new(1 << 30)?;
-    let tree = source.path().join("tree");
-    let options = awkward::Options {
-        longest_symlink: 1023,
-        ..awkward::Options::default()
-    };
-    awkward::build(&tree, &options)?;
+    let (_source, tree) = awkward_tree(1023)?;
     let dir = workplace()?;
     for words in FILLED {
         let image = dir.path().join("img");
         File::create(&image)?.set_len(512 << 20)?;
         let words = format!("{words} -N 20000");
-        let mut command = ours();
+        let mut command = as_mke2fs();
         command.args(["-t", "ext4"]).args(words.split(' '));
         tools::run(command.arg("-d").arg(&tree).arg(&image))?;
         clean(&image, &words)?;

@@ -4,7 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::num::NonZero;
-use std::path::Path;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use mke4fs::{Builder, Plan};
 
 use tempfile::TempDir;
 
+use super::awkward;
+use super::mount::Scratch;
 use super::tools::Result;
 
 /// The UUID of every image, as bytes and as mke2fs takes it.
@@ -30,6 +34,30 @@ pub(crate) const SEED_TEXT: &str = "d13b027f-6690-4a1e-a45d-e388102c97b6";
 
 /// The clock of every image, in seconds since 1970.
 pub(crate) const CLOCK: i64 = 1_700_000_000;
+
+/// A command of ours, called as mke2fs, that says nothing and makes the same image on every machine.
+pub(crate) fn as_mke2fs() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+    command
+        .arg0("mke2fs")
+        .args(["-q", "-F"])
+        .env("MKE2FS_CONFIG", "/no/such/file")
+        .env("SOURCE_DATE_EPOCH", CLOCK.to_string())
+        .stdin(Stdio::null());
+    command
+}
+
+/// The awkward tree on a filesystem of its own, with symbolic links of at most so many bytes.
+pub(crate) fn awkward_tree(longest_symlink: usize) -> Result<(Scratch, PathBuf)> {
+    let scratch = Scratch::new(1 << 30)?;
+    let tree = scratch.path().join("tree");
+    let options = awkward::Options {
+        longest_symlink,
+        ..awkward::Options::default()
+    };
+    awkward::build(&tree, &options)?;
+    Ok((scratch, tree))
+}
 
 /// A host that looks the same on every machine, before `output` is written.
 pub(crate) fn host(output: &Path) -> Result<Environment> {

@@ -266,7 +266,8 @@ impl Tar {
             Origin::Path(path) => {
                 let file = File::open(path)?;
                 let is_file = file.metadata()?.is_file();
-                let opened = open(Box::new(file.try_clone()?) as Box<dyn Read + Send>)?;
+                let reader: Box<dyn Read + Send> = Box::new(file.try_clone()?);
+                let opened = open(reader)?;
                 if is_file && opened.packed.is_none() && opened.begin == Begin::Entry {
                     return Ok(Form::Plain(file));
                 }
