@@ -856,6 +856,7 @@ mod tests {
         assert!(!host_name().unwrap().contains(&0));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn only_devices_have_a_device_size() {
         let file = tempfile::tempfile().unwrap();
