@@ -1,6 +1,6 @@
 //! Given real files, loop devices and full disks, proves that the sinks keep their word on them.
 //!
-//! Runs as root: loop devices and mounts are made here. A tool that is missing fails the test.
+//! Loop devices and mounts need root. A tool that is missing fails the test.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use crate::common::tools::{Need, ready};
 use mke4fs::Builder;
 use mke4fs::options::{Environment, Options, Size};
 use mke4fs::raw::emit::Writing;
@@ -399,6 +400,9 @@ fn a_place_past_the_end_is_refused() {
 
 #[test]
 fn block_devices_are_written_zeroed_and_discarded() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     for sector_bytes in ["512", "4096"] {
         let device = Loop::new(8 * MIB, &["--sector-size", sector_bytes]);
         let output = Output::open(&device.device, IfBusy::Refuse).unwrap();
@@ -428,6 +432,9 @@ fn block_devices_are_written_zeroed_and_discarded() {
 
 #[test]
 fn a_failed_run_leaves_a_device_without_superblock() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let device = Loop::new(MIB, &[]);
     let draft = begin(&device.device, MIB);
     draft.file().write_at(0, &[0xEF; 8192]).unwrap();
@@ -440,6 +447,9 @@ fn a_failed_run_leaves_a_device_without_superblock() {
 
 #[test]
 fn a_device_that_is_too_small_is_refused_unchanged() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let device = Loop::new(MIB, &[]);
     let output = Output::open(&device.device, IfBusy::Refuse).unwrap();
     let error = output.begin(&image(0..MIB + 1024)).unwrap_err();
@@ -481,6 +491,9 @@ fn write_by_library(root: &Path, output: &Path, keep: bool) {
 /// A GPT's entries lie where the superblock of an image without an offset would.
 #[test]
 fn every_byte_before_and_behind_an_image_stays() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let directory = scratch();
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
@@ -528,6 +541,9 @@ fn every_byte_before_and_behind_an_image_stays() {
 
 #[test]
 fn a_read_only_device_is_refused() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let device = Loop::new(MIB, &["--read-only"]);
     let sentence = format!("{} is a read-only device", device.device.display());
     assert_eq!(refusal(&device.device), (Refusal::ReadOnly, sentence));
@@ -535,6 +551,9 @@ fn a_read_only_device_is_refused() {
 
 #[test]
 fn two_runs_do_not_share_a_device() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let device = Loop::new(MIB, &[]);
     let _first = Output::open(&device.device, IfBusy::Refuse).unwrap();
     let sentence = format!("{} is in use by the system", device.device.display());
@@ -543,6 +562,9 @@ fn two_runs_do_not_share_a_device() {
 
 #[test]
 fn what_is_mounted_is_refused_by_any_name_unless_forced() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let device = Loop::new(8 * MIB, &[]);
     run("mke2fs", &["-q", "-F", text(&device.device)]);
     let mount = Mount::new(&[text(&device.device)]);
@@ -558,6 +580,9 @@ fn what_is_mounted_is_refused_by_any_name_unless_forced() {
 
 #[test]
 fn a_full_disk_is_told_with_what_it_would_have_taken() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
     let tmpfs = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
     let new = tmpfs.0.path().join("new");
     let old = tmpfs.0.path().join("old");
@@ -627,7 +652,7 @@ mod stopped {
     use mke4fs::Cancel;
     use mke4fs::sink::{IfBusy, Output, Sink};
 
-    use super::{JUNK, MIB, begin, bytes_of, junk_file, run, scratch};
+    use super::{JUNK, MIB, Need, begin, bytes_of, junk_file, ready, run, scratch};
 
     const CHILD: &str = "child_that_writes_until_it_is_stopped";
 
@@ -744,6 +769,9 @@ mod stopped {
 
     #[test]
     fn a_file_that_may_not_be_written_is_refused_to_an_ordinary_user() {
+        if !ready(&[Need::Root]) {
+            return;
+        }
         let directory = scratch();
         let path = directory.path().join("old");
         junk_file(&path, MIB);

@@ -1,6 +1,6 @@
 //! Given trees made on the host, proves what a [`Directory`] declares of them and reads back.
 //!
-//! What only root can make fails for others, unless `MKE4FS_TEST_SKIP` holds the word `root`.
+//! What only root can make needs root.
 #![cfg(target_os = "linux")]
 
 use std::ffi::{CStr, OsStr};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use crate::common::tools::{Need, ready};
 use mke4fs::raw::units::Timestamp;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, Source, SourceError, SourceWarning};
@@ -33,16 +34,6 @@ fn tempdir() -> TempDir {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Whether the test may go on as root; who is not root has to say that it may be skipped.
-fn as_root() -> bool {
-    let skipped = std::env::var("MKE4FS_TEST_SKIP").unwrap_or_default();
-    assert!(
-        is_root() || skipped.split(',').any(|word| word == "root"),
-        "needs root; MKE4FS_TEST_SKIP=root skips it"
-    );
-    is_root()
 }
 
 fn declare_with(mut source: Directory) -> Result<(Tree, Declared), SourceError> {
@@ -194,7 +185,7 @@ fn what_lstat_shows_is_declared() {
 
 #[test]
 fn owners_and_devices_keep_all_their_bits() {
-    if !as_root() {
+    if !ready(&[Need::Root]) {
         return;
     }
     let dir = tempdir();
@@ -379,7 +370,7 @@ const ATTRIBUTES: [(&str, Attributes); 4] = [
 
 #[test]
 fn attributes_of_every_namespace_are_kept() {
-    if !as_root() {
+    if !ready(&[Need::Root]) {
         return;
     }
     let dir = tempdir();
@@ -411,7 +402,7 @@ fn attributes_of_every_namespace_are_kept() {
 
 #[test]
 fn flags_of_chattr_carry_over_but_not_extents() {
-    if !as_root() {
+    if !ready(&[Need::Root]) {
         return;
     }
     let dir = tempdir();
@@ -708,7 +699,7 @@ fn several_threads_read_at_once() {
 #[test]
 fn mount_points_inside_are_crossed() {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-    if !as_root() {
+    if !ready(&[Need::Root]) {
         return;
     }
     let dir = tempdir();
@@ -912,7 +903,7 @@ fn unreadable_files_are_named() {
 
 #[test]
 fn of_several_unreadable_files_the_first_is_named() {
-    if !as_root() {
+    if !ready(&[Need::Root]) {
         return;
     }
     let dir = tempdir();

@@ -97,7 +97,10 @@ pub(crate) fn ready(needs: &[Need]) -> bool {
         match need.check() {
             Ok(()) => {}
             Err(error) if skip => {
-                report(&format!("oracle skipped: {error}"));
+                // The harness names a test's thread after the test.
+                let thread = std::thread::current();
+                let test = thread.name().unwrap_or("a test");
+                report(&format!("left out: {test}: {error}"));
                 return false;
             }
             Err(error) => panic!("{error} (or set {SKIP} to pass without)"),
