@@ -21,10 +21,9 @@ fn tree(chance: &mut Chance) -> Result<Tree, Box<dyn Error>> {
     for number in 0..chance.below(50) {
         let path = format!("{}/{}/n{number}", chance.below(5), chance.below(5));
         let data = vec![b'x'; usize::try_from(chance.below(100_000))?];
-        let permissions = u16::try_from(chance.below(0o10000))?;
+        let mode = u16::try_from(chance.below(0o10000))?;
         let uid = u32::try_from(chance.below(1 << 32))?;
-        let file = tree.file(path, data)?;
-        file.permissions(permissions).owner(uid, 0);
+        tree.file(path, data)?.permissions(mode).owner(uid, 0);
     }
     Ok(tree)
 }
@@ -33,9 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for seed in 1..=20 {
         let builder = Builder::new().environment(Environment::fixed(0));
         let builder = builder.source(tree(&mut Chance(seed))?);
-        let image = builder.fit(Fit::Minimum).to_vec()?;
-        let report = check(&image);
-        assert!(report.is_clean(), "seed {seed}: {report:?}");
+        let report = check(&builder.fit(Fit::Minimum).to_vec()?);
+        assert!(report.is_clean(), "seed {seed}: {report}");
     }
     Ok(())
 }

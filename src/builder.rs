@@ -282,7 +282,7 @@ impl Builder {
     ///
     /// let size = |sparse| {
     ///     let mut tree = Tree::default();
-    ///     tree.file_at("/zeros", vec![0; 1 << 20])?;
+    ///     tree.file("/zeros", vec![0; 1 << 20])?;
     ///     let builder = Builder::new().source(tree).fit(Fit::Minimum);
     ///     Ok::<u64, mke4fs::Error>(builder.sparse(sparse).plan()?.size_bytes())
     /// };

@@ -29,8 +29,15 @@ use crate::tree::TreeError;
 /// }
 /// # Ok::<(), mke4fs::TreeError>(())
 /// ```
-#[derive(Debug)]
+///
+/// What `main` says of one that it returns is the text with all causes.
 pub struct Error(Box<Kind>, Option<u64>);
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")
+    }
+}
 
 /// What is wrong, for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,16 @@ pub enum Word {
     RoCompat,
 }
 
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Compat => "s_feature_compat",
+            Self::Incompat => "s_feature_incompat",
+            Self::RoCompat => "s_feature_ro_compat",
+        })
+    }
+}
+
 macro_rules! features {
     ($($(#[doc = $about:literal])+ $variant:ident $name:literal $word:ident $bit:literal $kernel:literal;)+) => {
         /// An ext4 feature.

@@ -82,6 +82,7 @@ pub use error::{Error, ErrorKind};
 pub use options::{Environment, Options, Size};
 pub use plan::Fit;
 pub use sink::{Memory, Piece, Sink};
+pub use source::Source;
 #[cfg(unix)]
 pub use source::copy::Copy;
 #[cfg(unix)]
@@ -92,8 +93,7 @@ pub use source::oci::Image as ContainerImage;
 pub use source::rules::Rule;
 #[cfg(feature = "tar")]
 pub use source::tar::Tar;
-pub use source::{Declared, Source, SourceError};
 pub use summary::{NodeCounts, Summary};
 pub use tree::{Content, Metadata, Tree, TreeError};
 pub use units::Timestamp;
-pub use warning::{NoLargeBlocks, Warning};
+pub use warning::Warning;

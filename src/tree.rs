@@ -148,6 +148,7 @@ impl Kind {
 
 /// What an inode will be made of.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Node {
     /// What it is.
     pub kind: Kind,

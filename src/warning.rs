@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::layout::{Claim, Layout, LayoutWarning, Owner};
-use crate::options::{Settings, SettingsWarning};
+use crate::options::{NoLargeBlocks, Settings, SettingsWarning};
 use crate::source::SourceWarning;
 use crate::units::LogicalBlock;
 
@@ -42,16 +42,6 @@ pub enum Warning {
         /// Why.
         why: NoLargeBlocks,
     },
-}
-
-/// Why blocks are smaller than is wished for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NoLargeBlocks {
-    /// The content would not fit.
-    Content,
-    /// The journal would not.
-    Journal,
 }
 
 impl fmt::Display for Warning {

@@ -344,8 +344,7 @@ impl Sketch {
         let mut tree = Tree::with_root(self.metadata);
         let plain = Metadata::default();
         let root = NodeId::ROOT;
-        let set = tree.xattr_set(self.xattrs.clone())?;
-        tree.set_xattrs(root, set)?;
+        tree.set_xattrs(root, self.xattrs.clone())?;
         tree.file_at(root, b"file", plain, Content::from_bytes(self.data))?;
         tree.special_at(root, b"dev", plain, Special::BlockDevice(self.device))?;
         tree.symlink_at(root, b"link", plain, self.target)?;

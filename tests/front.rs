@@ -573,15 +573,13 @@ fn what_is_of_another_tree_is_refused() {
         name: name.into(),
         value: Vec::new(),
     };
-    let set = large.xattr_set(vec![xattr("user.a")]).expect("one");
-    let twice = large.xattr_set(vec![xattr("user.a"), xattr("user.a")]);
+    let twice = large.set_xattrs(last, vec![xattr("user.a"), xattr("user.a")]);
     assert_eq!(twice, Err(TreeError::DuplicateXattr(b"user.a".to_vec())));
     let mut small = Tree::new();
     let all = Metadata::default();
     let foreign = Err(TreeError::Foreign);
     assert_eq!(small.set_metadata(last, all), foreign);
-    assert_eq!(small.set_xattrs(last, set), foreign);
-    assert_eq!(small.set_xattrs(NodeId::ROOT, set), foreign);
+    assert_eq!(small.set_xattrs(last, vec![xattr("user.a")]), foreign);
     assert_eq!(small.link_at(last, b"a", NodeId::ROOT), foreign);
     assert_eq!(small.link_at(NodeId::ROOT, b"a", last), foreign);
     assert_eq!(small.lookup(last, b"a"), Err(TreeError::Foreign));

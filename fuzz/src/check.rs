@@ -169,10 +169,7 @@ fn tree() -> Tree {
             name: name.as_bytes().to_vec(),
             value: vec![b'v'; length],
         };
-        let set = tree
-            .xattr_set(vec![xattr("user.a", 30), xattr("user.b", 600)])
-            .expect("each has a name of its own");
-        tree.set_xattrs(file, set).expect("it is the tree's own");
+        tree.set_xattrs(file, vec![xattr("user.a", 30), xattr("user.b", 600)])?;
         tree.file_at(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;
         tree.symlink_at(root, b"link", plain, &[b't'; 100])?;
         let many = tree.directory_at(root, b"many", plain)?;

@@ -398,13 +398,9 @@ impl Planter {
                 }
             })
             .collect();
-        let set = self
-            .tree
-            .xattr_set(xattrs)
-            .expect("each has a name of its own");
         self.tree
-            .set_xattrs(node, set)
-            .expect("it is the tree's own");
+            .set_xattrs(node, xattrs)
+            .expect("each has a name of its own");
     }
 }
 

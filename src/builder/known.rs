@@ -7,11 +7,11 @@ use super::{Sparse, sparse};
 use crate::error::{Error, Kind};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{Layout, LayoutError};
-use crate::options::{Environment, Options, Resolved, Size};
+use crate::options::{Environment, NoLargeBlocks, Options, Resolved, Size};
 use crate::plan::{self, Fit};
 use crate::tree::Tree;
 use crate::units::BlockSize;
-use crate::warning::{NoLargeBlocks, Warning};
+use crate::warning::Warning;
 
 /// How many sizes are tried from the smallest on, where a tree does not fit.
 const SIZES_TO_TRY: u64 = 16;

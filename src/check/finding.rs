@@ -9,6 +9,7 @@ use crate::units::{Block, Group, Ino, Run};
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Which structure it is about.
     pub area: Area,
@@ -101,6 +102,7 @@ impl fmt::Display for Area {
 
 /// A place in the filesystem, as far as it can be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct Place {
     /// The block group.
     pub group: Option<Group>,
@@ -362,13 +364,25 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that a check came upon.
+/// All that a check came upon. Its text is a line for each finding that is kept, and one that says how many
+/// there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// The first findings, in the order of the walk.
     pub findings: Vec<Finding>,
     /// How many there are, those left out included.
     pub total: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let plural = if self.total == 1 { "" } else { "s" };
+        write!(f, "{} finding{plural}", self.total)
+    }
 }
 
 impl Report {

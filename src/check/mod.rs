@@ -9,7 +9,7 @@
 //! use mke4fs::check::{CheckOptions, check};
 //!
 //! let empty = vec![0; 1 << 20];
-//! let report = check(&empty[..], &CheckOptions::default());
+//! let report = check(&empty[..]);
 //! assert!(!report.is_clean());
 //! assert_eq!(report.findings[0].to_string(), "superblock: s_magic is 0; 61267 is needed");
 //! ```

@@ -62,7 +62,7 @@ fn unknown_features(sb: &Superblock) -> impl Iterator<Item = Fault> {
     let unknown = unknown.into_iter().filter(|(_, bits)| *bits != 0);
     unknown.map(|(word, bits)| {
         Fault::Told(format!(
-            "feature bits {bits:#x} of {word:?} are unknown; what they mean is not checked"
+            "feature bits {bits:#x} of {word} are unknown; what they mean is not checked"
         ))
     })
 }

@@ -119,6 +119,7 @@ impl Finding<'_> {
 
 /// The names of a file that has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Links {
     /// How many it has.
     pub names: u32,

@@ -18,6 +18,7 @@ pub enum Depth {
 
 /// A file in a listing. Shown, it is a line in the manner of `ls -l`, without its path.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Listed {
     /// Its path from the directory that is listed; of a file that is not a directory, the path that was
     /// asked for.
@@ -120,6 +121,7 @@ impl fmt::Display for Listed {
 
 /// A time, shown as date and time of day in UTC, to the nanosecond.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Utc(pub Timestamp);
 
 impl fmt::Display for Utc {

@@ -20,19 +20,7 @@
 //! use mke4fs::read::Filesystem;
 //! use mke4fs::sink::{Memory, Sink};
 //!
-//! # fn image() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-//! #     use mke4fs::{Builder, emit::Writing, options::{Options, Size}};
-//! #     use std::{num::NonZero, sync::atomic::AtomicBool};
-//! #     let mut options = Options::new();
-//! #     options.size(Size::Kibibytes(8 << 10));
-//! #     let plan = Builder::from_options(options).environment(mke4fs::options::Environment::detect()).plan()?;
-//! #     let memory = Memory::new(plan.size_bytes());
-//! #     let cancel = AtomicBool::new(false);
-//! #     let threads = NonZero::<usize>::MIN;
-//! #     plan.write(&memory, &Writing { threads, progress: &|_| {}, cancel: &cancel, sync: false })?;
-//! #     Ok(memory.into_bytes()?)
-//! # }
-//! # let image: Vec<u8> = image()?;
+//! let image = mke4fs::Builder::new().size_bytes(8 << 20).to_vec()?;
 //! // A filesystem of 8 MiB, in memory that has room for 80.
 //! let storage = Memory::new(80 << 20);
 //! storage.write_at(0, &image)?;
@@ -40,7 +28,7 @@
 //! let growth = Growth::new(&Filesystem::open(&storage)?, 80 << 20)?;
 //! growth.write(&storage, 0)?;
 //! assert_eq!(growth.size_bytes(), 80 << 20);
-//! # let report = mke4fs::check::check(&storage, &mke4fs::check::CheckOptions::default());
+//! # let report = mke4fs::check::check(&storage);
 //! # assert!(report.is_clean(), "{report:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

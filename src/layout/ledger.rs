@@ -58,7 +58,7 @@ impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} for {:?}: empty, too many, outside of the filesystem or claimed before",
+            "{} of {}: empty, too many, outside of the filesystem or claimed before",
             self.run, self.owner
         )
     }

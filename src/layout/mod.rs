@@ -73,10 +73,10 @@
 //! let first = image(&[7; 1000])?;
 //! assert_eq!(first, image(&[7; 1000])?);
 //! # use mke4fs::check::{CheckOptions, check};
-//! # assert!(check(&first[..], &CheckOptions::default()).is_clean());
+//! # assert!(check(&first[..]).is_clean());
 //! # for choice in 0..27 {
 //! #     let bytes = image(&[&[choice, choice], &[b'x'; 2000][..]].concat())?;
-//! #     assert!(check(&bytes[..], &CheckOptions::default()).is_clean());
+//! #     assert!(check(&bytes[..]).is_clean());
 //! # }
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
@@ -201,6 +201,39 @@ pub enum Owner {
     Value(u32, LogicalBlock),
     /// A node of such a value's extent tree or block map.
     ValueMapNode(u32, u32),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Superblock(group) => write!(f, "the superblock in group {group}"),
+            Self::GroupDescs(group) => write!(f, "the group descriptors in group {group}"),
+            Self::MetaBgDescs { index } => write!(f, "block {index} of the group descriptors"),
+            Self::BootBlock => f.write_str("the boot block"),
+            Self::ClusterSlack => f.write_str("the rest of a cluster"),
+            Self::ReservedGdt(group) => write!(f, "the reserved GDT blocks in group {group}"),
+            Self::BlockBitmap(group) => write!(f, "the block bitmap of group {group}"),
+            Self::InodeBitmap(group) => write!(f, "the inode bitmap of group {group}"),
+            Self::InodeTable(group) => write!(f, "the inode table of group {group}"),
+            Self::LostFound(_) | Self::LostFoundNode(_) => f.write_str("lost+found"),
+            Self::ResizeDoubleIndirect => f.write_str("the resize inode"),
+            Self::Journal(_) | Self::JournalNode(_) => f.write_str("the journal"),
+            Self::Mmp => f.write_str("the MMP block"),
+            Self::QuotaFile(..) | Self::QuotaFileNode(..) => f.write_str("a quota file"),
+            Self::OrphanFile(_) | Self::OrphanFileNode(_) => f.write_str("the orphan file"),
+            Self::HugeFile(_) | Self::HugeFileNode(_) => f.write_str("a huge file"),
+            Self::HugeDirectory(..) | Self::HugeDirectoryNode(..) => {
+                f.write_str("the directory of huge files")
+            }
+            Self::Directory(..) => f.write_str("a directory"),
+            Self::Symlink(_) => f.write_str("a symbolic link's target"),
+            Self::File(..) => f.write_str("a file's data"),
+            Self::MapNode(..) => f.write_str("a file's block map"),
+            Self::Xattrs(_) | Self::Value(..) | Self::ValueMapNode(..) => {
+                f.write_str("extended attributes")
+            }
+        }
+    }
 }
 
 /// Where everything is.
@@ -378,7 +411,8 @@ impl fmt::Display for LayoutError {
         match self {
             Self::NoRoom { owner, blocks } => write!(
                 f,
-                "the filesystem is too small: no room for {blocks} blocks for {owner:?}"
+                "the filesystem is too small: no room for {blocks} block{} of {owner}",
+                if *blocks == 1 { "" } else { "s" }
             ),
             Self::Claim(error) => fmt::Display::fmt(error, f),
             Self::ContentTooBig {

@@ -41,6 +41,16 @@ use features::edit_features;
 /// A size that holds whatever is asked for: 1 TiB.
 const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
 
+/// Why blocks are smaller than is wished for by [`Options::large_blocks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoLargeBlocks {
+    /// The content would not fit.
+    Content,
+    /// The journal would not.
+    Journal,
+}
+
 /// What [`Options::large_blocks`] wishes for.
 const LARGE_BLOCK_BYTES: u32 = 4096;
 
@@ -143,6 +153,7 @@ impl FeatureWish {
 
 /// Settings, and what was remarkable on the way to them.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Resolved {
     /// Every setting.
     pub settings: Settings,

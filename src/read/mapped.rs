@@ -5,6 +5,7 @@ use crate::units::{Block, Run};
 
 /// Neighbouring blocks of a file that are neighbours on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Extent {
     /// The first block, counted from the file's first.
     pub logical: u64,

@@ -9,19 +9,7 @@
 //! ```
 //! use mke4fs::read::Filesystem;
 //!
-//! # fn image() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-//! #     use mke4fs::{Builder, Fit, emit::Writing, options::{Environment, Options}, sink::Memory};
-//! #     use std::{num::NonZero, sync::atomic::AtomicBool};
-//! #     let source = mke4fs::source::dir::Directory::new("fixtures/read");
-//! #     let builder = Builder::from_options(Options::new()).environment(Environment::detect()).source(source);
-//! #     let plan = builder.fit(Fit::Auto).plan()?;
-//! #     let memory = Memory::new(plan.size_bytes());
-//! #     let cancel = AtomicBool::new(false);
-//! #     let threads = NonZero::<usize>::MIN;
-//! #     plan.write(&memory, &Writing { threads, progress: &|_| {}, cancel: &cancel, sync: false })?;
-//! #     Ok(memory.into_bytes()?)
-//! # }
-//! # let image = image()?;
+//! let image = mke4fs::Builder::new().source(mke4fs::Directory::new("fixtures/read")).to_vec()?;
 //! // `image` is anything that is `ReadAt`: bytes, a file, a device.
 //! let filesystem = Filesystem::open(image)?;
 //! for entry in filesystem.read_dir("/")? {

@@ -133,6 +133,7 @@ impl Iterator for Inodes<'_> {
 
 /// A file that a walk has come to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct WalkEntry {
     /// How many directories lie between it and the one that the walk began with.
     pub depth: usize,

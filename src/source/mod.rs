@@ -311,8 +311,13 @@ impl fmt::Display for Files {
 }
 
 /// Why a source could not declare its files.
-#[derive(Debug)]
 pub struct SourceError(Box<Kind>);
+
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")
+    }
+}
 
 #[derive(Debug)]
 enum Kind {

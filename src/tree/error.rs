@@ -36,7 +36,7 @@ pub enum TreeError {
     Missing(Vec<u8>),
     /// A second extended attribute of one name.
     DuplicateXattr(Vec<u8>),
-    /// A node or a set of extended attributes that is of another tree.
+    /// A node that is of another tree.
     Foreign,
 }
 

@@ -5,7 +5,7 @@
 //! are made, with permissions 0755 and the owner and times of the directory they are in; so is, but for its
 //! permissions, whatever is declared by a path.
 
-use super::{Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, Xattr, XattrSetId};
+use super::{Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, Xattr};
 use crate::units::Timestamp;
 
 /// What a directory, a file and anything else may do unless told otherwise.
@@ -271,30 +271,20 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// The id of the set of `xattrs`, in whatever order they come.
+    /// Gives `node` the extended attributes `xattrs`, in whatever order they come, in place of those it has.
     ///
     /// # Errors
-    /// Where two have one name.
-    pub fn xattr_set(&mut self, xattrs: Vec<Xattr>) -> Result<XattrSetId, TreeError> {
+    /// Where two have one name, or this tree has no such node.
+    pub fn set_xattrs(&mut self, node: NodeId, xattrs: Vec<Xattr>) -> Result<(), TreeError> {
+        self.check_own(node)?;
         let mut names: Vec<&[u8]> = xattrs.iter().map(|xattr| &xattr.name[..]).collect();
         names.sort_unstable();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
         if let Some(name) = twice.map(|pair| pair[0].to_vec()) {
             return Err(TreeError::DuplicateXattr(name));
         }
-        Ok(self.intern_xattrs(xattrs))
-    }
-
-    /// Gives `node` a set of extended attributes in place of the one it has.
-    ///
-    /// # Errors
-    /// Where this tree has no such node or set.
-    pub fn set_xattrs(&mut self, node: NodeId, xattrs: XattrSetId) -> Result<(), TreeError> {
-        self.check_own(node)?;
-        if xattrs.index() >= self.xattr_set_ids().count() {
-            return Err(TreeError::Foreign);
-        }
-        self.replace_xattrs(node, xattrs);
+        let set = self.intern_xattrs(xattrs);
+        self.replace_xattrs(node, set);
         Ok(())
     }
 

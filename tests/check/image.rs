@@ -39,12 +39,11 @@ fn tree() -> Result<Tree> {
     pieces.data = DataMap::Ranges((0..6).map(|at| at * 16_384..at * 16_384 + 4096).collect());
     tree.file_at(root, b"pieces", plain, pieces)?;
     let small = tree.file_at(root, b"small", plain, text(20))?;
-    let set = tree.xattr_set(vec![attribute("user.small", 12)])?;
-    tree.set_xattrs(small, set)?;
-    let set = tree.xattr_set(vec![attribute("user.a", 20), attribute("user.large", 500)])?;
+    tree.set_xattrs(small, vec![attribute("user.small", 12)])?;
+    let set = [attribute("user.a", 20), attribute("user.large", 500)];
     for name in [&b"one"[..], b"two"] {
         let node = tree.file_at(root, name, plain, text(0))?;
-        tree.set_xattrs(node, set)?;
+        tree.set_xattrs(node, set.to_vec())?;
     }
     tree.symlink_at(root, b"short", plain, b"target")?;
     tree.symlink_at(root, b"long", plain, &[b'l'; 200])?;
@@ -80,14 +79,13 @@ impl Image {
         let geometry = Geometry::new(&settings)?;
         let mut tree = tree()?;
         if large_value {
-            let set = tree.xattr_set(vec![attribute("user.huge", 9000)])?;
             let holder = tree.file_at(
                 NodeId::ROOT,
                 b"huge",
                 Metadata::default(),
                 Content::from_bytes([]),
             )?;
-            tree.set_xattrs(holder, set)?;
+            tree.set_xattrs(holder, vec![attribute("user.huge", 9000)])?;
         }
         if folds {
             let metadata = Metadata {
