@@ -137,45 +137,47 @@ impl fmt::Display for GeometryError {
             ),
             Self::TooManyInodes { inodes } => write!(
                 f,
-                "{inodes} inodes do not fit into the block groups; ask for fewer or for more blocks"
+                "{inodes} inodes do not fit in the block groups; use fewer inodes (-N) or a larger size"
             ),
-            Self::InvalidArgument => f.write_str("the sizes asked for contradict each other"),
+            Self::InvalidArgument => {
+                f.write_str("invalid combination of block size, cluster size and group size")
+            }
             Self::ReservedGdtBlocks { blocks } => write!(
                 f,
-                "{blocks} descriptor blocks kept for growing are more than a block can point to"
+                "{blocks} reserved GDT blocks are more than one block can point to; use a smaller -E resize"
             ),
             Self::JournalLength { blocks } => write!(
                 f,
-                "the journal would have {blocks} blocks; it can have {} to {}",
+                "invalid journal size of {blocks} blocks: must be {} to {} blocks",
                 jbd2::MIN_BLOCKS,
                 jbd2::MAX_BLOCKS
             ),
             Self::JournalTooShort { blocks } => write!(
                 f,
-                "the journal would have {blocks} blocks beside those for fast commits; it needs {}",
+                "invalid journal size of {blocks} blocks without the fast commit area: must be at least {} blocks",
                 jbd2::MIN_BLOCKS
             ),
             Self::JournalDeviceTooShort { blocks } => write!(
                 f,
-                "the journal device has {blocks} blocks; it needs {}",
+                "the journal device has {blocks} blocks: a journal needs at least {}",
                 jbd2::MIN_BLOCKS
             ),
             Self::JournalTooBig { blocks, most } => write!(
                 f,
-                "the journal would have {blocks} blocks; this filesystem has room for {most}"
+                "invalid journal size of {blocks} blocks: must be at most {most} blocks in this filesystem; use -J size="
             ),
             Self::MmpInterval { seconds } => write!(
                 f,
-                "multiple mount protection would be updated every {seconds} seconds; {} is the most",
+                "invalid MMP update interval {seconds}: must be at most {} seconds",
                 mmp::MAX_UPDATE_INTERVAL
             ),
             Self::OrphanFileTooBig { blocks, most } => write!(
                 f,
-                "the orphan file would have {blocks} blocks; this filesystem has room for {most}"
+                "invalid orphan file size of {blocks} blocks: must be at most {most} blocks in this filesystem"
             ),
-            Self::OrphanFileWithoutJournal => {
-                f.write_str("the orphan_file feature needs a journal")
-            }
+            Self::OrphanFileWithoutJournal => f.write_str(
+                "the orphan_file feature needs a journal; use -O ^orphan_file or -O has_journal",
+            ),
         }
     }
 }

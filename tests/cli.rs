@@ -160,7 +160,7 @@ fn what_a_later_version_takes_is_refused_by_name() {
     ] {
         let output = run(command(name, directory.path()).args(arguments));
         assert_eq!(output.status.code(), Some(1), "{name} {arguments:?}");
-        let said = format!("{name}: {what} is not supported yet\n");
+        let said = format!("{name}: {what} is not supported\n");
         assert_eq!(without_banner(&text(&output.stderr)), said);
         assert!(!directory.path().join("img").exists());
     }
@@ -472,7 +472,7 @@ fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
     let output = run(command("mke4fs", directory.path()).args(never));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(
-        text(&output.stderr).contains("option resize asks for"),
+        text(&output.stderr).contains("invalid resize of "),
         "{output:?}"
     );
     let too_long = [
@@ -527,36 +527,38 @@ fn one_sentence_says_what_is_wrong() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     source(directory.path());
     for (arguments, said) in [
-        (&["img"][..], "the output does not exist; it needs a size"),
+        (&["img"][..], "the output does not exist: a size is needed"),
         (&[], "missing OUTPUT (a file or block device); see --help"),
         (
             &["img", "1.5M"],
-            "invalid size '1.5M'; it can be min, auto, +512M, +20% or a size such as 64M",
+            "invalid size '1.5M': must be a size such as 64M, or min, auto, +512M, +20% or keep",
         ),
         (
             &["--size", "min", "img", "8M"],
-            "a size after the output and --size exclude each other",
+            "SIZE and --size cannot be combined: must be given once",
         ),
         (
             &["-L", "seventeen bytes !!", "img", "8M"],
-            "the label has 18 bytes; it can have 16",
+            "invalid label of 18 bytes: must be at most 16 bytes",
         ),
         (
             &["-b", "3000", "img", "8M"],
-            "a block cannot have 3000 bytes; it needs a power of two from 1024 to 65536",
+            "invalid block size 3000: must be a power of two from 1024 to 65536 bytes",
         ),
         (
             &["-U", "xx", "img", "8M"],
-            "invalid UUID 'xx'; it can be random, time, clear or five groups of digits",
+            "invalid UUID 'xx': must be clear, random, time or five groups of hexadecimal digits such \
+             as 01234567-89ab-4def-8123-456789abcdef",
         ),
         (
             &["-J", "sizee=1", "img", "8M"],
-            "invalid journal option 'sizee=1'; it can be size=MIB, location=BLOCK, \
-             fast_commit_size=KIB or v1_superblock",
+            "invalid journal option 'sizee=1': must be size=MIB, location=BLOCK, \
+             fast_commit_size=KIB, device=PATH or v1_superblock",
         ),
         (
             &["-E", "stride=x,foo", "img", "8M"],
-            "extended option stride cannot be 'x'; there is no extended option 'foo'",
+            "invalid value 'x' for extended option stride: expected stride=BLOCKS; unknown \
+             extended option 'foo'",
         ),
         (
             &["-d", "nowhere", "img"],
@@ -564,7 +566,7 @@ fn one_sentence_says_what_is_wrong() {
         ),
         (
             &["source", "8M"],
-            "source is a directory; a regular file or a block device is needed",
+            "source is a directory: must be a regular file or a block device",
         ),
     ] {
         let output = run(command("mke4fs", directory.path()).args(arguments));

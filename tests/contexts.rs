@@ -277,11 +277,11 @@ fn what_cannot_be_matched_is_refused_with_file_and_line() {
     let refused = [
         (
             "/a(?=b) c",
-            "pattern \"/a(?=b)\": look-around cannot be matched here",
+            "invalid pattern '/a(?=b)': look-around cannot be matched here",
         ),
         (
             "/a(?<!b) c",
-            "pattern \"/a(?<!b)\": look-around cannot be matched here",
+            "invalid pattern '/a(?<!b)': look-around cannot be matched here",
         ),
         (
             r"/(a)\1 c",
@@ -307,19 +307,19 @@ fn what_cannot_be_matched_is_refused_with_file_and_line() {
         ("/(a$)b c", "something follows the end of the path ($)"),
         (
             "/a{60000} c",
-            "pattern \"/a{60000}\": compiled, it takes more than 64 KiB",
+            "invalid pattern '/a{60000}': compiled, it takes more than 64 KiB",
         ),
         (
             "/a",
-            "a pattern, perhaps a file type, and a context are needed",
+            "expected a pattern, an optional file type and a context",
         ),
         (
             "/a -- c d",
-            "a pattern, perhaps a file type, and a context are needed",
+            "expected a pattern, an optional file type and a context",
         ),
         (
             "/a -x c",
-            "file type cannot be \"-x\": --, -d, -l, -c, -b, -p or -s is needed",
+            "invalid file type '-x': must be --, -d, -l, -c, -b, -p or -s",
         ),
         ("/\u{e9} c", "libselinux takes ASCII only"),
     ];
@@ -333,7 +333,7 @@ fn what_cannot_be_matched_is_refused_with_file_and_line() {
     }
     let compiled = FileContexts::new("fc.bin", [0x8a, 0xff, 0x7c, 0xf9, 5, 0, 0, 0]);
     let error = compiled.map(drop).expect_err("it is compiled").to_string();
-    assert!(error.contains("its text is needed"), "{error}");
+    assert!(error.contains("use its text form"), "{error}");
 }
 
 #[test]
@@ -451,13 +451,13 @@ fn the_kernel_shows_the_labels() {
     fs::remove_file(place.path("image")).expect("it is there");
     let said = place.refusal("mke4fs -q -d root --file-contexts fc --mount-point vendor other");
     assert!(
-        said.contains("--mount-point: an absolute path is needed"),
+        said.contains("for --mount-point: must be an absolute path"),
         "{said}"
     );
     fs::write(place.path("bad"), "/a x\n/b(?=c) y\n").expect("it is written");
     let said = place.refusal("mke4fs -q -d root --file-contexts bad other");
     assert!(
-        said.contains("bad:2: pattern \"/b(?=c)\": look-around"),
+        said.contains("bad:2: invalid pattern '/b(?=c)': look-around"),
         "{said}"
     );
 }

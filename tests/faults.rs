@@ -504,7 +504,7 @@ const OUTPUTS: [(&str, Make, &str); 8] = [
     (
         "a directory",
         |at| fs::create_dir(at),
-        "is a directory; a regular file or a block device is needed",
+        "is a directory: must be a regular file or a block device",
     ),
     (
         "a dangling link",
@@ -519,12 +519,12 @@ const OUTPUTS: [(&str, Make, &str); 8] = [
     (
         "a pipe",
         |at| run("mkfifo", &[at]),
-        "is a pipe; a regular file or a block device is needed",
+        "is a pipe: must be a regular file or a block device",
     ),
     (
         "a full device",
         |at| symlink("/dev/full", at),
-        "is a character device; a regular file or a block device is needed",
+        "is a character device: must be a regular file or a block device",
     ),
     (
         "another's file in a shared directory",

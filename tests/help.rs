@@ -287,3 +287,233 @@ fn by_the_names_of_mke2fs_help_is_that_of_mke2fs() {
         assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
+
+#[test]
+fn a_word_that_is_mistyped_is_answered_with_the_nearest() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let image = directory.path().join("img");
+    let image = image.to_str().expect("its name is UTF-8");
+    for (arguments, said) in [
+        (["--labl", "x"], "tip: a similar argument exists: '--label'"),
+        (
+            ["--help=feature", "x"],
+            "tip: a similar value exists: 'features'",
+        ),
+        (["-O", "metdata_csum"], "; did you mean 'metadata_csum'?\n"),
+        (["-O", "^has_jurnal"], "; did you mean 'has_journal'?\n"),
+        (
+            ["-E", "strid=4"],
+            "unknown extended option 'strid'; did you mean 'stride'?\n",
+        ),
+        (["-t", "etx4"], "; did you mean 'ext4'?\n"),
+        (
+            ["-T", "largefle"],
+            "unknown usage type 'largefle'; using the defaults; did you mean 'largefile'?\n",
+        ),
+    ] {
+        let output = run("mke4fs", &[&arguments[..], &[image, "8M"]].concat());
+        let answer = String::from_utf8_lossy(&output.stderr);
+        assert!(answer.contains(said), "{arguments:?}: {answer}");
+    }
+    for arguments in [["-O", "qqq"], ["-E", "qqq"]] {
+        let output = run("mke4fs", &[&arguments[..], &[image, "8M"]].concat());
+        let answer = String::from_utf8_lossy(&output.stderr);
+        assert!(!answer.contains("did you mean"), "{arguments:?}: {answer}");
+    }
+}
+
+/// What mke2fs says of these values stays with its names: under our own they are told in our form.
+#[test]
+fn values_that_cannot_be_are_told_in_our_own_form() {
+    for (arguments, said) in [
+        (
+            ["-m", "60"],
+            "invalid reserved percentage 60: must be 0 to 50",
+        ),
+        (
+            ["-m", "x"],
+            "invalid reserved percentage 'x': must be 0 to 50",
+        ),
+        (
+            ["-b", "1000"],
+            "invalid block size 1000: must be a power of two from 1024 to 65536 bytes",
+        ),
+        (
+            ["-i", "512"],
+            "invalid inode ratio 512: must be 1024 to 67108864 bytes per inode",
+        ),
+        (
+            ["-I", "x"],
+            "invalid inode size 'x': must be a power of two from 128 bytes on",
+        ),
+        (
+            ["-N", "x"],
+            "invalid number of inodes 'x': must be a number up to 4294967295",
+        ),
+        (
+            ["-g", "7"],
+            "invalid blocks per group 7: must be a multiple of 8",
+        ),
+        (
+            ["-g", "x"],
+            "invalid blocks per group 'x': must be a multiple of 8",
+        ),
+        (
+            ["-G", "3"],
+            "invalid flex group size 3: must be a power of two up to 2^31 groups",
+        ),
+        (
+            ["-G", "4294967296"],
+            "invalid flex group size 4294967296: must be a power of two up to 2^31 groups",
+        ),
+        (
+            ["-C", "1000"],
+            "invalid cluster size 1000: must be a power of two from 2048 to 536870912 bytes",
+        ),
+        (
+            ["-e", "x"],
+            "invalid error behavior 'x': must be continue, remount-ro or panic",
+        ),
+        (
+            ["-r", "0"],
+            "invalid revision 0: must be 1; use -E revision=0",
+        ),
+        (["-r", "9"], "invalid revision 9: must be 1"),
+        (["-r", "x"], "invalid revision 'x': must be 1"),
+        (
+            ["-o", "x"],
+            "invalid creator OS 'x': must be linux, hurd, freebsd, lites or a number",
+        ),
+        (
+            ["-J", "device=LABEL=nowhere"],
+            "no journal device with LABEL=nowhere; create it with -O journal_dev",
+        ),
+        (
+            ["-s", "1"],
+            "-s is not supported; use -O sparse_super or -O ^sparse_super",
+        ),
+        (["-l", "x"], "-l is not supported"),
+        (
+            ["--sparse", "x"],
+            "invalid value 'x' for --sparse: must be auto, always or never",
+        ),
+        (
+            ["--threads", "0"],
+            "invalid number of threads '0': must be at least 1",
+        ),
+        (
+            ["--copy", "x"],
+            "invalid value 'x' for --copy: must be SRC:/DEST",
+        ),
+        (
+            ["--exclude", "["],
+            "--exclude: invalid pattern '[': missing ] after [",
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let image = directory.path().join("img");
+        let operands = [image.to_str().expect("its name is UTF-8"), "8M"];
+        let output = run("mke4fs", &[&arguments[..], &operands].concat());
+        let answer = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(answer, format!("mke4fs: {said}\n"), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(!image.exists(), "{arguments:?}");
+    }
+}
+
+/// The left column of the project's glossary, as far as it can be found by its letters.
+#[test]
+fn no_words_of_old_are_in_any_text_for_users() {
+    const OLD: [&str; 33] = [
+        "images of containers",
+        "image of containers",
+        "times of access",
+        "last writing",
+        "block of multiple mount protection",
+        "kept for growing",
+        "whatever their case",
+        "so many bytes",
+        "what its content tells",
+        "names of users",
+        "speaks the words",
+        "awkward tree",
+        "unless told otherwise",
+        "go on where",
+        "claim it for",
+        "is no list of",
+        "is no pattern",
+        "is no range",
+        "is no type",
+        "is no flag",
+        "is no operating system",
+        "is no revision",
+        "there is no extended option",
+        "cannot be \"",
+        "an inode per 1",
+        "has no mark at its end",
+        "how it likes to be",
+        "neither a directory nor",
+        "shall be",
+        "'; it can be ",
+        "it can have ",
+        "are given, and",
+        "exclude each other",
+    ];
+    let mut texts = vec![
+        printed(&["-h"]),
+        printed(&["--help"]),
+        printed(&["--help=extended"]),
+        printed(&["--help=features"]),
+        printed(&["--help=usage-types"]),
+        manual(),
+    ];
+    for verb in ["ls", "cat", "tar", "check", "diff", "map", "grow"] {
+        texts.push(printed(&[verb, "--help"]));
+    }
+    texts.extend(strings(std::path::Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src"
+    ))));
+    let around = |text: &str, old: &str| {
+        let (before, after) = text.split_once(old)?;
+        let before: String = before.chars().rev().take(60).collect();
+        let before: String = before.chars().rev().collect();
+        let after: String = after.chars().take(60).collect();
+        Some(format!("{before}{old}{after}"))
+    };
+    let mut found = Vec::new();
+    for text in texts {
+        let text = text.to_lowercase();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        found.extend(OLD.iter().filter_map(|old| around(&text, old)));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The strings in the code that ships, but for what mke2fs says, one a piece.
+fn strings(directory: &std::path::Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("src can be listed") {
+        let path = entry.expect("src can be listed").path();
+        if path.is_dir() {
+            all.extend(strings(&path));
+        } else if !path.ends_with("cli/words.rs") {
+            let code = std::fs::read_to_string(&path).expect("a source is text");
+            let shipped = code
+                .split("\n#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
+            let is_code = |line: &&str| !line.trim_start().starts_with("//");
+            let shipped: String = shipped
+                .lines()
+                .filter(is_code)
+                .map(|line| format!("{line}\n"))
+                .collect();
+            // A quote within a string is the only one that a backslash stands before.
+            let plain = shipped.replace("\\\"", "\u{1}").replace("'\"'", "");
+            let within = plain.split('"').skip(1).step_by(2);
+            all.extend(within.map(|text| text.replace('\u{1}', "\"").replace("\\\n", "")));
+        }
+    }
+    all
+}

@@ -247,7 +247,7 @@ const SPOILT: &[Spoilt] = &[
     },
     Spoilt {
         how: |layout| layout.write("oci-layout", &json!({"imageLayoutVersion": "2.0.0"})),
-        sentence: "oci-layout is of version 2.0.0; version 1 is needed",
+        sentence: "oci-layout has version 2.0.0: must be 1",
     },
     Spoilt {
         how: |layout| {
@@ -256,7 +256,7 @@ const SPOILT: &[Spoilt] = &[
                 "[".repeat(1 << 20),
             )?)
         },
-        sentence: "index.json is not the JSON that is needed there",
+        sentence: "index.json is not valid JSON for its place",
     },
     Spoilt {
         how: |layout| {
@@ -267,11 +267,11 @@ const SPOILT: &[Spoilt] = &[
     },
     Spoilt {
         how: |layout| layout.index(&[]),
-        sentence: "it holds no image",
+        sentence: "no image in it",
     },
     Spoilt {
         how: |layout| layout.write("index.json", &json!({"schemaVersion": 1, "manifests": []})),
-        sentence: "index.json is of schema version 1; version 2 is needed",
+        sentence: "index.json has schema version 1: must be 2",
     },
     Spoilt {
         how: |layout| lie(layout, "size", json!(1)),
@@ -283,7 +283,7 @@ const SPOILT: &[Spoilt] = &[
     },
     Spoilt {
         how: |layout| lie(layout, "size", json!(-1)),
-        sentence: "index.json is not the JSON that is needed there",
+        sentence: "index.json is not valid JSON for its place",
     },
     Spoilt {
         how: |layout| lie(layout, "digest", json!(digest(b"another"))),
@@ -291,11 +291,11 @@ const SPOILT: &[Spoilt] = &[
     },
     Spoilt {
         how: |layout| lie(layout, "digest", json!("sha256:../../../../etc/passwd")),
-        sentence: "\"sha256:../../../../etc/passwd\" is no digest",
+        sentence: "invalid digest 'sha256:../../../../etc/passwd'",
     },
     Spoilt {
         how: |layout| lie(layout, "digest", json!("../index:json")),
-        sentence: "\"../index:json\" is no digest",
+        sentence: "invalid digest '../index:json'",
     },
     Spoilt {
         how: |layout| {
@@ -305,7 +305,7 @@ const SPOILT: &[Spoilt] = &[
                 json!("md5:d41d8cd98f00b204e9800998ecf8427e"),
             )
         },
-        sentence: "\"md5:d41d8cd98f00b204e9800998ecf8427e\" is no digest",
+        sentence: "invalid digest 'md5:d41d8cd98f00b204e9800998ecf8427e'",
     },
     // A manifest of the right size and with other bytes.
     Spoilt {
@@ -392,7 +392,7 @@ const SPOILT: &[Spoilt] = &[
             let image = layout.manifest(&[], &config(&["sha256:0".to_owned()]))?;
             layout.index(&[image])
         },
-        sentence: "\"sha256:0\" is no digest",
+        sentence: "invalid digest 'sha256:0'",
     },
     Spoilt {
         how: |layout| {
@@ -479,7 +479,7 @@ const SPOILT: &[Spoilt] = &[
             symlink(&elsewhere, &path)?;
             layout.index(&[image])
         },
-        sentence: "needs to be a regular file inside the image",
+        sentence: "must be a regular file inside the image",
     },
     Spoilt {
         how: |layout| {
@@ -488,7 +488,7 @@ const SPOILT: &[Spoilt] = &[
             symlink("b", layout.path().join("blobs"))?;
             layout.index(&[image])
         },
-        sentence: "needs to be a regular file inside the image",
+        sentence: "must be a regular file inside the image",
     },
     Spoilt {
         how: |layout| {
@@ -498,7 +498,7 @@ const SPOILT: &[Spoilt] = &[
             fs::create_dir(&path)?;
             layout.index(&[image])
         },
-        sentence: "needs to be a regular file inside the image",
+        sentence: "must be a regular file inside the image",
     },
     // Whiteouts that would take away what they must not.
     Spoilt {
@@ -569,12 +569,9 @@ fn an_image_is_found_by_its_name_or_digest() {
         (Some(&*by_digest), "three"),
         (
             Some("other"),
-            &format!("no image is called other; there is {there}"),
+            &format!("no image named other; the names are: {there}"),
         ),
-        (
-            None,
-            &format!("one of the images needs to be named: {there}"),
-        ),
+        (None, &format!("several images: name one of {there}")),
     ] {
         let image = Image::layout(layout.path()).reference(name.map(str::to_owned));
         assert_eq!(found(image), expected, "{name:?}");
@@ -602,11 +599,11 @@ fn an_image_is_found_by_its_platform() {
         (Some("linux/s390x"), "big"),
         (
             Some("linux/arm/v8"),
-            &*format!("no image is for linux/arm/v8; there is one for {there}"),
+            &*format!("no image for platform linux/arm/v8; the platforms are: {there}"),
         ),
         (
             None,
-            &format!("one of the platforms needs to be named: {there}"),
+            &format!("several platforms: select one with --platform: {there}"),
         ),
     ] {
         let platform = platform.map(|it| it.parse().expect("a platform"));
@@ -619,7 +616,7 @@ fn an_image_is_found_by_its_platform() {
     let other = Image::layout(layout.path()).platform("linux/arm64".parse().ok());
     assert_eq!(
         found(other),
-        "no image is for linux/arm64; there is one for linux/arm/v6"
+        "no image for platform linux/arm64; the platforms are: linux/arm/v6"
     );
     // Where the index does not say, the configuration does.
     layout
@@ -630,7 +627,7 @@ fn an_image_is_found_by_its_platform() {
     let other = Image::layout(layout.path()).platform("linux/arm64".parse().ok());
     assert_eq!(
         found(other),
-        "no image is for linux/arm64; there is one for linux/amd64"
+        "no image for platform linux/arm64; the platforms are: linux/amd64"
     );
 }
 
@@ -738,10 +735,10 @@ fn what_docker_did_not_save_is_refused() {
     let path = ["1/layer.tar"];
     for (tar, sentence) in [
         (Tar::new().file("other", b"{}"), "manifest.json is missing"),
-        (Tar::new().file("manifest.json", b"[]"), "it holds no image"),
+        (Tar::new().file("manifest.json", b"[]"), "no image in it"),
         (
             Tar::new().file("manifest.json", b"{}"),
-            "manifest.json is not the JSON",
+            "manifest.json is not valid JSON",
         ),
         (saved(&good, &path), "1/layer.tar is missing"),
         (
@@ -755,7 +752,7 @@ fn what_docker_did_not_save_is_refused() {
         (saved(&good, &["/etc/passwd"]), "/etc/passwd is missing"),
         (
             saved(&good, &path).dir("1/layer.tar", 0o755),
-            "1/layer.tar needs to be a regular file",
+            "1/layer.tar must be a regular file",
         ),
         (
             saved(&good, &path).symlink("1/layer.tar", "../../etc/passwd"),
@@ -767,7 +764,7 @@ fn what_docker_did_not_save_is_refused() {
         ),
         (
             saved(&good, &path).symlink("1/layer.tar", "layer.tar"),
-            "1/layer.tar needs to be a regular file",
+            "1/layer.tar must be a regular file",
         ),
         (
             saved(&good, &path).file(path[0], &layer(&["a=2"])),
@@ -927,7 +924,7 @@ fn layers_of_no_bytes_change_nothing() {
             let layout = layout_of_blob(&pack(bytes), bytes);
             assert_eq!(found(Image::layout(layout.path())), "", "{program}");
             let said = said_of(Image::layout(layout.path()));
-            let expected = format!("{} holds no entry", layout.path().display());
+            let expected = format!("{}: the archive has no entries", layout.path().display());
             assert_eq!(said, [expected], "{program}");
         }
         let layout = Layout::new().expect("a layout");
@@ -953,12 +950,12 @@ fn what_is_no_layer_or_archive_is_named() {
     for (bytes, plain, compressed) in [
         (
             &squashfs,
-            "is a squashfs image, not a tar archive, plain or",
+            "is a squashfs image, not a tar archive (plain or",
             "is compressed with gzip, but holds a squashfs image, not a tar archive",
         ),
         (
             &superblock,
-            "is an ext2 image, not a tar archive, plain or",
+            "is an ext2 image, not a tar archive (plain or",
             "is compressed with gzip, but holds an ext2 image, not a tar archive",
         ),
         (&far, "not a tar archive", "not a tar archive"),
@@ -997,8 +994,7 @@ fn what_follows_compressed_layers_and_archives_is_ignored() {
         let layout = layout_of_blob(&[&packed(program, &bytes), behind].concat(), &bytes);
         assert_eq!(found(Image::layout(layout.path())), "a=1", "{program}");
         let expected = |path: &str| {
-            let text =
-                |bytes| format!("{path}: {bytes} bytes behind its compressed data are ignored");
+            let text = |bytes| format!("{path}: ignored {bytes} bytes after its compressed data");
             Vec::from_iter(ignored.map(text))
         };
         let said = said_of(Image::layout(layout.path()));
@@ -1032,7 +1028,7 @@ fn fields_are_named_in_any_case() {
     let twice = index.replacen("\"Digest\"", &twice, 1);
     fs::write(layout.path().join("index.json"), twice).expect("a file");
     let error = found(Image::layout(layout.path()));
-    assert!(error.contains("index.json is not the JSON"), "{error}");
+    assert!(error.contains("index.json is not valid JSON"), "{error}");
     assert!(error.contains("duplicate field `digest`"), "{error}");
 
     let config = config(&[digest(&layers[0])]).to_string();

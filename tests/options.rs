@@ -218,8 +218,7 @@ fn room_to_grow_is_kept() {
     options.block_size(4096).resize(Size::Blocks(16384));
     assert_eq!(
         refusal(&options, &file(64 * MIB)),
-        "extended option resize asks for 16384 blocks, which must be more than the 16384 blocks \
-         of the filesystem"
+        "invalid resize of 16384 blocks: must be more than the 16384 blocks of the filesystem"
     );
 }
 
@@ -233,12 +232,11 @@ fn an_offset_is_taken_off_the_output() {
     assert_eq!(settings(&options, &file(64 * MIB)).blocks_count, 32 * 1024);
     assert_eq!(
         refusal(Options::new().offset(65 * MIB), &file(64 * MIB)),
-        "offset 68157440 leaves no room in an output of 67108864 bytes; it needs to be smaller, \
-         or a size be given"
+        "invalid offset 68157440: the output has 67108864 bytes; use a smaller offset, or a size"
     );
     assert_eq!(
         refusal(Options::new().offset(64 * MIB), &file(64 * MIB)),
-        "there is no room for a block; an offset needs to be smaller, or a size be given"
+        "no space for a block after the offset; use a smaller offset, or a size"
     );
 }
 
@@ -259,7 +257,7 @@ fn a_device_says_how_it_likes_to_be_written() {
     assert_eq!((made.raid_stride, made.raid_stripe_width), (4, 16));
     assert_eq!(
         refusal(Options::new().block_size(1024), &host),
-        "blocks of 1024 bytes are too small for a device with sectors of 4096"
+        "invalid block size 1024: the device has sectors of 4096 bytes; use -b 4096"
     );
 }
 
@@ -314,18 +312,17 @@ fn a_configuration_file_replaces_the_rules() {
     ] {
         assert_eq!(
             refusal(Options::new().features(features), &ext4),
-            format!("make_hugefiles {what} is not supported yet")
+            format!("make_hugefiles {what} is not supported")
         );
     }
 
     assert_eq!(
         refusal(&Options::new(), &conf("[defaults]\nblocksize 1024\n")),
-        "line 2 of the configuration file conf cannot be read: a relation needs the form name = \
-         value"
+        "conf:2: expected name = value"
     );
     assert_eq!(
         refusal(&Options::new(), &conf("[defaults]\nblocksize = 1024\n")),
-        "the configuration file does not define the type ext4; force to make one anyway"
+        "unknown filesystem type 'ext4': MKE2FS_CONFIG does not define it; use -F to create it anyway"
     );
 }
 
@@ -335,73 +332,71 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     let asks: [(Ask, &str); 25] = [
         (
             |o| o.label(*b"seventeen bytes !"),
-            "the label has 17 bytes; it can have 16",
+            "invalid label of 17 bytes: must be at most 16 bytes",
         ),
         (
             |o| o.last_mounted([b'x'; 65]),
-            "the mount point has 65 bytes; it can have 64",
+            "invalid last mount point of 65 bytes: must be at most 64 bytes",
         ),
         (
             |o| o.block_size(3000),
-            "a block cannot have 3000 bytes; it needs a power of two from 1024 to 65536",
+            "invalid block size 3000: must be a power of two from 1024 to 65536 bytes",
         ),
         (
             |o| o.block_size(8192),
-            "blocks of 8192 bytes are larger than a page of 4096, and many kernels cannot mount \
-             that; force to make them anyway",
+            "block size 8192 is above the page size 4096, which many kernels cannot mount; use -F to create it anyway",
         ),
         (
             |o| o.reserved_percent(f64::NAN),
-            "NaN percent cannot be reserved; 0 to 50 can",
+            "invalid reserved percentage NaN: must be 0 to 50",
         ),
         (
             |o| o.inode_ratio(1),
-            "an inode per 1 bytes cannot be; one per 1024 to 67108864 bytes can",
+            "invalid inode ratio 1: must be 1024 to 67108864 bytes per inode",
         ),
         (
             |o| o.inode_size(100),
-            "an inode cannot have 100 bytes; it needs a power of two from 128 to 1024",
+            "invalid inode size 100: must be a power of two from 128 to 1024 bytes",
         ),
         (
             |o| o.inodes_count(1 << 32),
-            "4294967296 inodes are too many; there can be 4294967295",
+            "invalid number of inodes 4294967296: must be at most 4294967295",
         ),
         (
             |o| o.inodes_count(1 << 20),
-            "1048576 inodes of 256 bytes fill more than 65536 blocks; fewer inodes are needed",
+            "1048576 inodes of 256 bytes do not fit in 65536 blocks; use fewer inodes (-N) or a larger inode ratio (-i)",
         ),
         (
             |o| o.groups_per_flex(3),
-            "a flex group cannot have 3 groups; it needs a power of two up to 2^31",
+            "invalid flex group size 3: must be a power of two up to 2^31 groups",
         ),
         (
             |o| o.blocks_per_group(100),
-            "a group cannot have 100 blocks; it needs a multiple of 8 from 256 to 8192",
+            "invalid blocks per group 100: must be a multiple of 8 from 256 to 8192",
         ),
         (
             |o| o.groups_per_flex(4).without_feature(Feature::FlexBg),
-            "the number of groups in a flex group needs the flex_bg feature",
+            "a flex group size needs the flex_bg feature; use -O flex_bg",
         ),
         (
             |o| o.without_feature(Feature::Extent),
-            "the 64bit feature needs the extent feature",
+            "the 64bit feature needs the extent feature; use -O extent or -O ^64bit",
         ),
         (
             |o| o.without_feature(Feature::SparseSuper),
-            "the resize_inode feature needs the sparse_super feature",
+            "the resize_inode feature needs the sparse_super feature; use -O ^resize_inode",
         ),
         (
             |o| o.with_feature(Feature::MetaBg),
-            "the meta_bg and resize_inode features exclude each other",
+            "the meta_bg and resize_inode features cannot be combined; use -O ^resize_inode",
         ),
         (
             |o| o.features("^metadata_csum,metadata_csum_seed,nonsense"),
-            "'^metadata_csum,metadata_csum_seed,nonsense' is no list of features: it needs names \
-             that can be chosen, with ^ before those to leave out",
+            "invalid feature 'nonsense': expected feature names, with ^ to disable one",
         ),
         (
             |o| o.size(Size::Bytes(1023)),
-            "the size is less than a block; it needs to be larger",
+            "invalid size: must be at least one block",
         ),
         (
             |o| {
@@ -409,35 +404,35 @@ fn what_cannot_be_is_refused_in_a_sentence() {
                     .block_size(1024)
                     .without_feature(Feature::SixtyFourBit)
             },
-            "18014398509481983 blocks of 1024 bytes need the 64bit feature",
+            "18014398509481983 blocks of 1024 bytes need the 64bit feature; use -O 64bit",
         ),
         (
             |o| o.size(Size::Bytes(u64::MAX)).block_size(1024),
-            "18014398509481983 blocks of 1024 bytes are more than a filesystem can have",
+            "18014398509481983 blocks of 1024 bytes are more than ext4 supports; use larger blocks or a smaller size",
         ),
         (
             |o| o.fs_type("ext3").with_feature(Feature::Verity),
-            "the verity feature needs the extent feature",
+            "the verity feature needs the extent feature; use -O extent",
         ),
         (
             |o| o.with_feature(Feature::Project).inode_size(128),
-            "inodes of 128 bytes have no room for a project's number; they need 256",
+            "project IDs need inodes of at least 256 bytes; use -I 256",
         ),
         (
             |o| o.creator_os("plan9"),
-            "'plan9' is no operating system; there are linux, hurd, freebsd, lites and numbers",
+            "invalid creator OS 'plan9': must be linux, hurd, freebsd, lites or a number",
         ),
         (
             |o| o.creator_os("hurd").with_feature(Feature::Filetype),
-            "the Hurd has no filetype feature",
+            "the Hurd does not support the filetype feature; use -O ^filetype",
         ),
         (
             |o| o.extended("revision=0").with_feature(Feature::Mmp),
-            "a filesystem of revision 0 has no features",
+            "revision 0 does not support features; use -E revision=1",
         ),
         (
             |o| o.extended("encoding_flags=strict"),
-            "flags of an encoding need an encoding",
+            "encoding flags need an encoding; use -E encoding=utf8",
         ),
     ];
     for (ask, said) in asks {
@@ -463,11 +458,11 @@ fn what_is_remarkable_is_noted_in_order() {
     assert_eq!(
         warnings,
         [
-            "the type bogus is not defined; the defaults apply",
-            "the rules of ext4, small apply",
-            "blocks of 8192 bytes are larger than a page of 4096; many kernels cannot mount that",
-            "the stripe width of 4 blocks is no multiple of the stride of 3",
-            "inodes of 128 bytes hold no time past 2038",
+            "unknown usage type 'bogus'; using the defaults",
+            "usage types: ext4, small",
+            "block size 8192 is above the page size 4096, which many kernels cannot mount",
+            "stripe width 4 is not a multiple of the stride 3",
+            "inodes of 128 bytes cannot store times past 2038",
         ]
     );
 }

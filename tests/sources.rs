@@ -112,9 +112,9 @@ const RULES: &str = "--keep-root --exclude '*.o' --exclude /cache --exclude '*.n
     --uid-map 1905:7:1 --uid-map 900:1:1 --gid-map 1906:8:1 --xattr-exclude 'user.b*' \
     --manifest manifest --device-table table --copy extra:/opt/ --clamp-times 1500000000 --times mtime";
 
-const WARNINGS: &str = "mke4fs: warning: nothing matches the rule uid map 900:1:1\n\
-    mke4fs: warning: nothing matches the rule table:3: /none\n\
-    mke4fs: warning: nothing matches *.none, which was to be left out\n";
+const WARNINGS: &str = "mke4fs: warning: rule uid map 900:1:1 matches nothing\n\
+    mke4fs: warning: rule table:3: /none matches nothing\n\
+    mke4fs: warning: exclude pattern *.none matches nothing\n";
 
 #[test]
 fn rules_mean_the_same_to_every_source() {

@@ -645,7 +645,7 @@ fn devices_take_streams_and_faults_are_named() {
     let found = mount_ro(&file, |root| fs::read(root.join("file")));
     assert!(found.expect("it mounts").expect("it is there") == content);
     // What is no archive at all is refused while the old filesystem is whole.
-    let no_archive = "stdin is neither a directory nor a tar archive";
+    let no_archive = "stdin is not a directory, a tar archive";
     let cut_off = "it is cut off";
     let zeros_and_text = [vec![0; 300_000], b"text".to_vec()].concat();
     for (bytes, wanted, is_left) in [

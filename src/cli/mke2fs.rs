@@ -10,13 +10,12 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::flags::Fault;
 use super::getopt::{self, Unreadable};
 use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
 use super::telling::{Step, Telling};
 use super::words::{self, Names};
-use super::{Failed, check, existing, inputs, journal, proceed, say, tell, undo, warn};
+use super::{Failed, check, existing, flags, inputs, journal, proceed, say, tell, undo, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
@@ -75,15 +74,7 @@ fn read(
     for (flag, value) in parsed.given {
         let read = (flag.read)(&mut request, &value);
         request.warnings.drain(..).for_each(|text| warn(&text));
-        match read {
-            Ok(()) => {}
-            Err(Fault::Line(text)) => return fail(&format!("{name}: {text}\n")),
-            Err(Fault::LineAndUsage(text)) => {
-                warn(&format!("{name}: {text}\n"));
-                return usage(name);
-            }
-            Err(Fault::Text { theirs, .. }) => return fail(theirs),
-        }
+        read.or_else(|fault| fail(&words::fault(&fault, name)))?;
     }
     match parsed.stopped {
         Some(Unreadable(what)) => {
@@ -308,7 +299,7 @@ impl Command {
             };
         }
         let size = match (&self.size, self.request.size) {
-            (Some(_), Some(_)) => return self.fail(words::SIZE_TWICE),
+            (Some(_), Some(_)) => return self.fail(flags::SIZE_TWICE),
             (Some(text), None) => match Size::parse(text) {
                 Some(size) => Some(size),
                 None => {

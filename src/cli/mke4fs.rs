@@ -15,17 +15,17 @@ use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::flags::{Fault, flags};
+use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::make::{self, Failure, Prepared};
 use super::mend::Wanted;
 use super::request::{Manner, Request, SizeWish};
 use super::stream::painted;
 use super::{
-    Failed, check, help, inputs, journal, overwrite, tell_surely, undo, verbs, warn, words,
+    Failed, check, help, hint, inputs, journal, overwrite, tell_surely, undo, verbs, warn,
 };
 use crate::geometry::Geometry;
 use crate::json::Object;
-use crate::options::{Environment, Options, Settings, Size, TargetKind};
+use crate::options::{Environment, Options, Settings, SettingsWarning, Size, TargetKind};
 use crate::sink::{Output, Undo};
 use crate::source::Readable;
 use crate::sys;
@@ -115,11 +115,7 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
     given.sort_by_key(|(index, ..)| *index);
     let mut request = Request::new(Manner::Mke4fs, "mke4fs");
     for (_, flag, value) in given {
-        match (flag.read)(&mut request, &value) {
-            Ok(()) => {}
-            Err(Fault::Line(text) | Fault::LineAndUsage(text)) => return fail(&text),
-            Err(Fault::Text { ours, .. }) => return fail(&ours),
-        }
+        (flag.read)(&mut request, &value).or_else(|fault| fail(&fault.to_string()))?;
     }
     Ok(request)
 }
@@ -180,9 +176,10 @@ impl Run {
         };
         let settings = resolved.or_else(|error| {
             for warning in error.warnings() {
-                self.remark(&crate::Warning::Options(warning.clone()));
+                self.remark_on_options(warning);
             }
-            fail(&error.to_string())
+            let hint = hint::of_refusal(error.refusal());
+            fail(&format!("{error}{hint}"))
         })?;
         let mut is_allowed = false;
         if let Some(output) = &opened
@@ -237,17 +234,19 @@ impl Run {
             options.large_blocks();
         }
         let size = match (&self.size, self.request.size) {
-            (Some(_), Some(_)) => return fail(words::SIZE_TWICE),
+            (Some(_), Some(_)) => return fail(SIZE_TWICE),
             (Some(text), None) => {
                 let text = text.to_string_lossy();
                 match Size::parse(&text) {
                     Some(size) => Some(size),
-                    None => return fail(&words::bad_size(&text)),
+                    None => return fail(&bad_size(&text)),
                 }
             }
             (None, Some(SizeWish::Exactly(size))) => Some(size),
             (None, Some(SizeWish::Keep)) => match host.target.kind {
-                TargetKind::Missing => return fail(words::NO_SIZE_TO_KEEP),
+                TargetKind::Missing => {
+                    return fail("--size keep needs an existing OUTPUT; give a size, or no --size");
+                }
                 // As of an output whose size nobody gives, a whole number of pages is used.
                 TargetKind::File { size_bytes } => {
                     let page = u64::from(host.page_size.max(1));
@@ -357,25 +356,32 @@ impl Run {
         let undo = wanted.open(output, settings).map_err(Failure::Undo)?;
         if !self.request.quiet {
             let readable = |path: &Path| Readable(path.as_os_str().as_encoded_bytes()).to_string();
-            let text = words::undo_command(&readable(&wanted.path), &readable(&self.output));
-            warn(&format!("mke4fs: {text}\n"));
+            let (undo, output) = (readable(&wanted.path), readable(&self.output));
+            warn(&format!(
+                "mke4fs: e2undo {undo} {output} restores the overwritten data\n"
+            ));
         }
         Ok(Some(undo))
     }
 
     fn remark(&self, warning: &crate::Warning) {
         match warning {
-            crate::Warning::Options(warning) if !warning.is_warning() => {
-                if self.request.verbose {
-                    warn(&format!("mke4fs: {warning}\n"));
-                }
-            }
+            crate::Warning::Options(warning) => self.remark_on_options(warning),
             choice if !choice.is_warning() => {
                 if !self.request.quiet {
                     warn(&format!("mke4fs: {choice}\n"));
                 }
             }
             warning => warn(&format!("mke4fs: warning: {warning}\n")),
+        }
+    }
+
+    fn remark_on_options(&self, warning: &SettingsWarning) {
+        if warning.is_warning() {
+            let hint = hint::of_warning(warning);
+            warn(&format!("mke4fs: warning: {warning}{hint}\n"));
+        } else if self.request.verbose {
+            warn(&format!("mke4fs: {warning}\n"));
         }
     }
 

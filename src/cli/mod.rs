@@ -8,6 +8,7 @@ mod existing;
 mod flags;
 mod getopt;
 mod help;
+mod hint;
 #[cfg(all(unix, feature = "oci"))]
 mod images;
 mod inputs;

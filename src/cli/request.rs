@@ -66,7 +66,6 @@ pub(super) struct Request {
     pub(super) has_block_size: bool,
     /// 0 takes back what was asked for before.
     pub(super) blocks_per_group: Option<u32>,
-    pub(super) cluster_size: Option<u32>,
     pub(super) threads: Option<NonZero<usize>>,
     pub(super) keep_root: bool,
     /// Files of the host and where they go in the image.
@@ -125,7 +124,6 @@ impl Request {
             block_size: None,
             has_block_size: false,
             blocks_per_group: None,
-            cluster_size: None,
             threads: None,
             keep_root: false,
             copies: Vec::new(),
@@ -197,9 +195,6 @@ impl Request {
         }
         if let Some(blocks) = self.blocks_per_group.filter(|blocks| *blocks != 0) {
             options.blocks_per_group(blocks);
-        }
-        if let Some(bytes) = self.cluster_size {
-            options.cluster_size(bytes);
         }
         if self.force > 0 {
             options.force();

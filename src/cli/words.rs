@@ -6,6 +6,7 @@
 use std::num::NonZero;
 
 use super::existing::Existing;
+use super::flags::{Fault, What};
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::Owner;
@@ -20,98 +21,18 @@ pub(super) enum Stream {
     Err,
 }
 
-/// Ours: a flag that a later version takes.
-pub(super) fn not_yet(what: &str) -> String {
-    format!("{what} is not supported yet")
-}
-
-/// Ours: `--size` is ours alone.
-pub(super) fn bad_size(value: &str) -> String {
-    format!("invalid size '{value}'; it can be min, auto, +512M, +20% or a size such as 64M")
-}
-
-/// Ours: `--sparse` is ours alone.
-pub(super) fn bad_sparse(value: &str) -> String {
-    format!("--sparse: invalid value '{value}': must be auto, always or never")
-}
-
-/// Ours: `--threads` is ours alone.
-pub(super) fn bad_threads(value: &str) -> String {
-    format!("invalid number of threads '{value}'; it needs a number from 1")
-}
-
-/// Ours: mke2fs looks for a directory then.
-pub(super) const UNDO_FILE_NEEDED: &str = "-z needs the name of a file";
-
-/// Ours: how to restore what was overwritten.
-pub(super) fn undo_command(undo: &str, device: &str) -> String {
-    format!("`e2undo {undo} {device}` restores what was there")
-}
-
-/// Ours: a UUID is checked at once.
-pub(super) fn bad_uuid(value: &str) -> String {
-    format!("invalid UUID '{value}'; it can be random, time, clear or five groups of digits")
-}
-
-/// Ours: mke2fs has no second way to give a size.
-pub(super) const SIZE_TWICE: &str = "a size after the output and --size exclude each other";
-
-/// Ours: there is nothing yet.
-pub(super) const NO_SIZE_TO_KEEP: &str =
-    "--size keep needs an output that exists; give a size, or no --size to plan one";
-
 /// Programs parse this line for the version whose options and messages they may count on.
 pub(super) const BANNER: &str = "mke2fs 1.47.2 (1-Jan-2025)\n";
 
 /// Ours: mke2fs names the version of its library here.
 pub(super) const USING: &str = concat!("\tUsing mke4fs version ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Ours: what to say of a journal option in one line.
-pub(super) fn bad_journal_option(token: &str) -> String {
-    format!(
-        "invalid journal option '{token}'; it can be size=MIB, location=BLOCK, \
-         fast_commit_size=KIB or v1_superblock"
-    )
-}
-
 pub(super) fn label_truncated(label: &str) -> String {
     format!("Warning: label too long; will be truncated to '{label}'\n\n")
 }
 
-pub(super) fn only_once(letter: char) -> String {
-    format!("The -{letter} option may only be used once")
-}
-
-pub(super) fn invalid_block_size(value: &str) -> String {
-    format!("invalid block size - {value}")
-}
-
 pub(super) fn block_size_not_usable(bytes: u32) -> String {
     format!("Warning: blocksize {bytes} not usable on most systems.\n")
-}
-
-pub(super) fn invalid_inode_size(value: &str) -> String {
-    format!("invalid inode size - {value}")
-}
-
-pub(super) fn invalid_inode_ratio(value: &str) -> String {
-    format!("invalid inode ratio {value} (min 1024/max 67108864)")
-}
-
-pub(super) fn bad_num_inodes(value: &str) -> String {
-    format!("bad num inodes - {value}")
-}
-
-pub(super) fn invalid_reserved_percent(value: &str) -> String {
-    format!("invalid reserved blocks percent - {value}")
-}
-
-pub(super) fn bad_errors(value: &str) -> String {
-    format!("bad error behavior - {value}")
-}
-
-pub(super) fn flex_size_too_large(groups: u64) -> String {
-    format!("flex_bg size ({groups}) must be less than or equal to 2^31")
 }
 
 pub(super) fn invalid_blocks(value: &str, device: &str) -> String {
@@ -184,11 +105,6 @@ pub(super) fn contains(device: &str, existing: &Existing) -> (Stream, String) {
     }
 }
 
-/// No device has the label or the UUID asked for.
-pub(super) fn no_such_journal(name: &str) -> String {
-    format!("\nCould not find journal device matching {name}\n")
-}
-
 pub(super) fn using_journal_block_size(bytes: u32) -> String {
     format!("Using journal device's blocksize: {bytes}\n")
 }
@@ -224,22 +140,13 @@ pub(super) fn in_use(device: &str, mounted: bool) -> String {
 
 pub(super) const K_IS_DEPRECATED: &str = "Warning: -K option is deprecated and should not be \
     used anymore. Use '-E nodiscard' extended option instead!\n";
-pub(super) const S_IS_REMOVED: &str = "the -s option has been removed.\n\n\
+const S_IS_REMOVED: &str = "the -s option has been removed.\n\n\
     Use the -O option to set or clear the sparse_super feature.\n";
-
-/// Ours: the same in one line.
-pub(super) fn s_is_removed() -> String {
-    "-s was for sparse_super; -O sparse_super and -O ^sparse_super say it now".to_owned()
-}
 
 pub(super) fn r_is_deprecated(program: &str) -> String {
     format!("{program}: '-R' is deprecated, use '-E' instead\n")
 }
 
-pub(super) const ILLEGAL_BLOCKS_PER_GROUP: &str = "Illegal number for blocks per group";
-pub(super) const BLOCKS_PER_GROUP_MULTIPLE: &str = "blocks per group must be multiple of 8";
-pub(super) const ILLEGAL_FLEX_SIZE: &str = "Illegal number for flex_bg size";
-pub(super) const FLEX_SIZE_POWER: &str = "flex_bg size must be a power of 2";
 pub(super) const WHILE_SIZING: &str = "while trying to determine filesystem size";
 pub(super) const NO_SECTOR_SIZE: &str =
     "No such file or directory while trying to determine hardware sector size";
@@ -256,7 +163,7 @@ pub(super) const DEVICE_HAS_NO_SIZE: &str = "Device size reported to be zero.  \
     due to\n\ta modified partition being busy and in use.  You may need to reboot\n\t\
     to re-read your partition table.\n";
 
-pub(super) const JOURNAL_USAGE: &str = "\nBad journal options specified.\n\n\
+const JOURNAL_USAGE: &str = "\nBad journal options specified.\n\n\
     Journal options are separated by commas, and may take an argument which\n\
     \tis set off by an equals ('=') sign.\n\nValid journal options are:\n\
     \tsize=<journal size in megabytes>\n\tdevice=<journal device>\n\
@@ -303,6 +210,54 @@ pub(super) struct Names<'a> {
     pub(super) journal: &'a str,
 }
 
+/// What mke2fs says where a flag's value cannot be. What is no flag of its own is told in our words.
+pub(super) fn fault(fault: &Fault, program: &str) -> String {
+    let text = match fault {
+        Fault::Value {
+            what,
+            text,
+            refusal,
+        } => value(*what, text, refusal.as_deref()),
+        Fault::Twice(letter) => format!("The -{letter} option may only be used once"),
+        Fault::BlocksPerGroup(_) => "blocks per group must be multiple of 8".to_owned(),
+        Fault::RevisionTooHigh(number) => revision_too_high(*number),
+        Fault::RevisionRemoved => REVISION_REMOVED.to_owned(),
+        Fault::SparseSuperRemoved => S_IS_REMOVED.to_owned(),
+        Fault::JournalOption(_) => return JOURNAL_USAGE.to_owned(),
+        Fault::NoSuchJournal(name) => {
+            return format!("\nCould not find journal device matching {name}\n{JOURNAL_USAGE}");
+        }
+        Fault::NotSupported(_) | Fault::Own(_) => fault.to_string(),
+    };
+    match fault {
+        Fault::Value {
+            what: What::Errors, ..
+        } => format!("{program}: {text}\n{}", usage(program)),
+        _ => format!("{program}: {text}\n"),
+    }
+}
+
+fn value(what: What, text: &str, refusal: Option<&Refusal>) -> String {
+    match what {
+        What::BlockSize => format!("invalid block size - {text}"),
+        What::BlocksPerGroup => "Illegal number for blocks per group".to_owned(),
+        What::ClusterSize => format!("invalid cluster size - {text}"),
+        What::Errors => format!("bad error behavior - {text}"),
+        What::FlexSize => match refusal {
+            None => "Illegal number for flex_bg size".to_owned(),
+            Some(Refusal::GroupsPerFlex(groups)) if groups.is_power_of_two() => {
+                format!("flex_bg size ({groups}) must be less than or equal to 2^31")
+            }
+            Some(_) => "flex_bg size must be a power of 2".to_owned(),
+        },
+        What::InodeRatio => format!("invalid inode ratio {text} (min 1024/max 67108864)"),
+        What::InodeSize => format!("invalid inode size - {text}"),
+        What::Inodes => format!("bad num inodes - {text}"),
+        What::ReservedPercent => format!("invalid reserved blocks percent - {text}"),
+        What::Revision => bad_revision(text),
+    }
+}
+
 /// What mke2fs says of a refusal, and where.
 pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
     let Names {
@@ -323,7 +278,7 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
         Refusal::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
         Refusal::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
         Refusal::TypeUndefined(name) => (Stream::Out, type_undefined(name) + "Aborting...\n"),
-        Refusal::Features(text) => plain(format!("Invalid filesystem option set: {text}\n")),
+        Refusal::Features { text, .. } => plain(format!("Invalid filesystem option set: {text}\n")),
         Refusal::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
         Refusal::BlockBelowSector { .. } => {
             line("Invalid argument while setting blocksize; too small for device\n".to_owned())
@@ -467,15 +422,15 @@ fn os_name(number: u32) -> &'static str {
     known.copied().unwrap_or("(unknown os)")
 }
 
-pub(super) fn bad_revision(text: &str) -> String {
+fn bad_revision(text: &str) -> String {
     format!("bad revision level - {text}")
 }
 
-pub(super) fn revision_too_high(number: u32) -> String {
+fn revision_too_high(number: u32) -> String {
     format!("Filesystem revision too high while trying to create revision {number}")
 }
 
-pub(super) const REVISION_REMOVED: &str = "the -r option has been removed.\n\n\
+const REVISION_REMOVED: &str = "the -r option has been removed.\n\n\
     If you really need compatibility with pre-1995 Linux systems, use the\n\
     command-line option \"-E revision=0\".\n";
 

@@ -481,27 +481,34 @@ impl fmt::Display for LayoutError {
 
 impl std::error::Error for LayoutError {}
 
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 impl fmt::Display for LayoutWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LinearDirectory(path) => write!(
                 f,
-                "{} is too large for a hash tree of two levels and is written without one; large_dir would give it one",
+                "{} is stored without an htree: it is too large for two levels; use -O large_dir",
                 Readable(path)
             ),
             Self::TimesClamped { nodes, first } => write!(
                 f,
-                "{nodes} files have times that their inodes cannot hold; they are set to the nearest they can ({} is the first)",
+                "{} lost times that their inodes cannot store (first: {}): set to the nearest they can",
+                counted(*nodes, "file", "files"),
                 Readable(first)
             ),
             Self::NanosecondsDropped { nodes, first } => write!(
                 f,
-                "{nodes} files lose the nanoseconds of their times in inodes of 128 bytes ({} is the first)",
+                "{} lost the nanoseconds of their times (first: {}): they need inodes of 256 bytes, -I 256",
+                counted(*nodes, "file", "files"),
                 Readable(first)
             ),
             Self::CasefoldDropped { nodes, first } => write!(
                 f,
-                "{nodes} directories that find names whatever their case no longer do; the casefold feature would keep that ({} is the first)",
+                "{} lost case-insensitive lookup (first: {}): it needs -O casefold",
+                counted(*nodes, "directory", "directories"),
                 Readable(first)
             ),
         }

@@ -93,3 +93,16 @@ pub(crate) fn usage_types() -> Vec<Choice> {
     };
     usage.map(choice).collect()
 }
+
+/// The names that `-O` takes.
+pub(crate) fn feature_names() -> Vec<String> {
+    let names = Feature::ALL.iter().map(|feature| feature.name());
+    let aliases = ALIASES.iter().map(|(name, _)| *name);
+    names.chain(aliases).map(str::to_owned).collect()
+}
+
+/// The types that `-t` and `-T` take where no configuration says otherwise.
+pub(crate) fn type_names() -> Vec<String> {
+    let names = TYPES.iter().map(|built_in| built_in.name);
+    names.chain(["ext2"]).map(str::to_owned).collect()
+}

@@ -51,7 +51,7 @@ impl SettingsError {
             Refusal::InodeSize { asked, .. } => ("-I", asked.to_string()),
             Refusal::TooManyInodes(inodes) => ("-N", inodes.to_string()),
             Refusal::TypeUndefined(name) => ("-t", name.clone()),
-            Refusal::Features(text) => ("-O", text.clone()),
+            Refusal::Features { text, .. } => ("-O", text.clone()),
             Refusal::UnknownOs(name) => ("-o", name.clone()),
             Refusal::MountOptions(text) => ("default_mntopts", text.clone()),
             Refusal::EncodingInConf(name) => ("encoding", name.clone()),
@@ -110,8 +110,8 @@ pub(crate) enum Refusal {
     OutputIsEmpty,
     /// The configuration has no such type.
     TypeUndefined(String),
-    /// Features that cannot be chosen.
-    Features(String),
+    /// A list of features, and the word in it that names none.
+    Features { text: String, word: String },
     /// Mount options in the configuration that are none.
     MountOptions(String),
     /// Blocks smaller than the device's sectors, in bytes.
@@ -207,48 +207,47 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConfUnreadable { path, reason } => {
-                write!(f, "the configuration file {path} cannot be read: {reason}")
+                write!(f, "cannot read configuration file {path}: {reason}")
             }
-            Self::ConfSyntax { path, error } => write!(
-                f,
-                "line {} of the configuration file {path} cannot be read: {}",
-                error.line, error.fault
-            ),
-            Self::NotYet(what) => write!(f, "{what} is not supported yet"),
+            Self::ConfSyntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
+            Self::NotYet(what) => write!(f, "{what} is not supported"),
             Self::TypeUndefined(name) => write!(
                 f,
-                "the configuration file does not define the type {name}; force to make one anyway"
+                "unknown filesystem type '{name}': MKE2FS_CONFIG does not define it; use -F to create it anyway"
             ),
-            Self::Features(text) => write!(
+            Self::Features { word, .. } => write!(
                 f,
-                "'{text}' is no list of features: it needs names that can be chosen, with ^ \
-                 before those to leave out"
+                "invalid feature '{word}': expected feature names, with ^ to disable one"
             ),
             Self::MountOptions(text) => write!(
                 f,
-                "the configuration file's default_mntopts '{text}' names no mount option"
+                "invalid default_mntopts '{text}' in MKE2FS_CONFIG: expected mount option names"
             ),
             Self::ErrorsInConf(text) => write!(
                 f,
-                "the configuration file's errors is '{text}'; it can be continue, remount-ro or \
-                 panic"
+                "invalid errors '{text}' in MKE2FS_CONFIG: must be continue, remount-ro or panic"
             ),
             Self::Extended { complaints, .. } => join(f, complaints),
             Self::Revision(complaint) | Self::EncodingFlag(complaint) => complaint.fmt(f),
             Self::EncodingInConf(name) => write!(
                 f,
-                "the configuration file's encoding is '{name}'; it can be utf8"
+                "invalid encoding '{name}' in MKE2FS_CONFIG: must be utf8 or utf8-12.1"
             ),
             Self::EncodingFlagsInConf(text) => write!(
                 f,
-                "the configuration file's encoding_flags '{text}' names no flag"
+                "invalid encoding_flags '{text}' in MKE2FS_CONFIG: must be strict or nostrict"
             ),
             Self::NotOnHurd(feature) => {
-                write!(f, "the Hurd has no {} feature", feature.name())
+                write!(
+                    f,
+                    "the Hurd does not support the {} feature; use -O ^{}",
+                    feature.name(),
+                    feature.name()
+                )
             }
             Self::UnknownOs(name) => write!(
                 f,
-                "'{name}' is no operating system; there are linux, hurd, freebsd, lites and numbers"
+                "invalid creator OS '{name}': must be linux, hurd, freebsd, lites or a number"
             ),
             Self::NoBlocks
             | Self::NoOutputAndNoSize
@@ -295,12 +294,11 @@ impl fmt::Display for Refusal {
 impl Refusal {
     fn of_output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoOutputAndNoSize => f.write_str("the output does not exist; it needs a size"),
-            Self::OutputIsEmpty => f.write_str("the output is empty; it needs a size"),
+            Self::NoOutputAndNoSize => f.write_str("the output does not exist: a size is needed"),
+            Self::OutputIsEmpty => f.write_str("the output is empty: a size is needed"),
             Self::OffsetPastEnd { offset, size } => write!(
                 f,
-                "offset {offset} leaves no room in an output of {size} bytes; it needs to be \
-                 smaller, or a size be given"
+                "invalid offset {offset}: the output has {size} bytes; use a smaller offset, or a size"
             ),
             Self::EndPastOffsets {
                 offset,
@@ -308,48 +306,53 @@ impl Refusal {
                 block_size,
             } => write!(
                 f,
-                "{blocks} blocks of {block_size} bytes from byte {offset} on end past the last \
-                 byte that an output can have, 2^63 - 1; fewer blocks or a smaller offset are \
-                 needed"
+                "{blocks} blocks of {block_size} bytes at offset {offset} end past byte 2^63 - 1, the \
+                 last of an output; use fewer blocks or a smaller offset"
             ),
-            _ => f.write_str("the size is less than a block; it needs to be larger"),
+            _ => f.write_str("invalid size: must be at least one block"),
         }
     }
 
     fn of_range(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LabelTooLong(bytes) => {
-                write!(f, "the label has {bytes} bytes; it can have 16")
+                write!(
+                    f,
+                    "invalid label of {bytes} bytes: must be at most 16 bytes"
+                )
             }
             Self::LastMountedTooLong(bytes) => {
-                write!(f, "the mount point has {bytes} bytes; it can have 64")
+                write!(
+                    f,
+                    "invalid last mount point of {bytes} bytes: must be at most 64 bytes"
+                )
             }
             Self::ReservedPercent(percent) => {
-                write!(f, "{percent} percent cannot be reserved; 0 to 50 can")
+                write!(f, "invalid reserved percentage {percent}: must be 0 to 50")
             }
             Self::InodeRatio(bytes) => write!(
                 f,
-                "an inode per {bytes} bytes cannot be; one per 1024 to 67108864 bytes can"
+                "invalid inode ratio {bytes}: must be 1024 to 67108864 bytes per inode"
             ),
             Self::GroupsPerFlex(groups) => write!(
                 f,
-                "a flex group cannot have {groups} groups; it needs a power of two up to 2^31"
+                "invalid flex group size {groups}: must be a power of two up to 2^31 groups"
             ),
             Self::BlocksPerGroup { asked, most } => write!(
                 f,
-                "a group cannot have {asked} blocks; it needs a multiple of 8 from 256 to {most}"
+                "invalid blocks per group {asked}: must be a multiple of 8 from 256 to {most}"
             ),
             Self::ClusterSize(bytes) => write!(
                 f,
-                "a cluster cannot have {bytes} bytes; it needs more than 1024 and at most 512 MiB"
+                "invalid cluster size {bytes}: must be a power of two from 2048 to 536870912 bytes"
             ),
             Self::InodeSize { asked, most } => write!(
                 f,
-                "an inode cannot have {asked} bytes; it needs a power of two from 128 to {most}"
+                "invalid inode size {asked}: must be a power of two from 128 to {most} bytes"
             ),
             Self::BlockSize(bytes) => write!(
                 f,
-                "a block cannot have {bytes} bytes; it needs a power of two from 1024 to 65536"
+                "invalid block size {bytes}: must be a power of two from 1024 to 65536 bytes"
             ),
             _ => Ok(()),
         }
@@ -362,46 +365,49 @@ impl Refusal {
                 sector_size,
             } => write!(
                 f,
-                "blocks of {block_size} bytes are too small for a device with sectors of \
+                "invalid block size {block_size}: the device has sectors of {sector_size} bytes; use -b \
                  {sector_size}"
             ),
             Self::JournalBlocksTooSmall { journal, least } => write!(
                 f,
-                "the journal's device has blocks of {journal} bytes; at least {least} are asked for"
+                "invalid minimum block size {least}: the journal device has blocks of {journal} bytes"
             ),
             Self::JournalBlockSize {
                 journal,
                 block_size,
             } => write!(
                 f,
-                "the journal's device has blocks of {journal} bytes, and the filesystem of \
-                 {block_size}; they need to be the same"
+                "invalid block size {block_size}: the journal device has blocks of {journal} bytes; use \
+                 -b {journal}"
             ),
             Self::Above32Bits { blocks, block_size } => write!(
                 f,
-                "{blocks} blocks of {block_size} bytes need the 64bit feature"
+                "{blocks} blocks of {block_size} bytes need the 64bit feature; use -O 64bit"
             ),
             Self::TooManyBlocks { blocks, block_size } => write!(
                 f,
-                "{blocks} blocks of {block_size} bytes are more than a filesystem can have"
+                "{blocks} blocks of {block_size} bytes are more than ext4 supports; use larger blocks or a smaller size"
             ),
             Self::BlockAbovePage {
                 block_size,
                 page_size,
             } => write!(
                 f,
-                "blocks of {block_size} bytes are larger than a page of {page_size}, and many \
-                 kernels cannot mount that; force to make them anyway"
+                "block size {block_size} is above the page size {page_size}, which many kernels cannot \
+                 mount; use -F to create it anyway"
             ),
             Self::TooManyInodesByRatio(inodes) => write!(
                 f,
-                "{inodes} inodes are too many; a larger number of bytes per inode is needed"
+                "{inodes} inodes are more than 4294967295; use a larger inode ratio (-i)"
             ),
             Self::TooManyInodes(inodes) => {
-                write!(f, "{inodes} inodes are too many; there can be 4294967295")
+                write!(
+                    f,
+                    "invalid number of inodes {inodes}: must be at most 4294967295"
+                )
             }
             Self::InodesFillAll { blocks: 0, .. } => f.write_str(
-                "there is no room for a block; an offset needs to be smaller, or a size be given",
+                "no space for a block after the offset; use a smaller offset, or a size",
             ),
             Self::InodesFillAll {
                 inode_size,
@@ -409,8 +415,8 @@ impl Refusal {
                 blocks,
             } => write!(
                 f,
-                "{inodes} inodes of {inode_size} bytes fill more than {blocks} blocks; fewer \
-                 inodes are needed"
+                "{inodes} inodes of {inode_size} bytes do not fit in {blocks} blocks; use fewer inodes \
+                 (-N) or a larger inode ratio (-i)"
             ),
             _ => Ok(()),
         }
@@ -418,31 +424,47 @@ impl Refusal {
 
     fn of_features(&self) -> &'static str {
         match self {
-            Self::VerityWithoutExtents => "the verity feature needs the extent feature",
-            Self::SixtyFourBitWithoutExtents => "the 64bit feature needs the extent feature",
-            Self::ClusterBelowBlock => "a cluster cannot be smaller than a block",
-            Self::ClusterWithoutBigalloc => "a cluster size needs the bigalloc feature",
-            Self::BigallocWithoutExtents => "the bigalloc feature needs the extent feature",
-            Self::FeaturesWithRevision0 => "a filesystem of revision 0 has no features",
-            Self::JournalWithRevision0 => "a filesystem of revision 0 has no journal",
-            Self::ResizeWithRevision0 => "a filesystem of revision 0 cannot grow while mounted",
-            Self::EncodingFlagsAlone => "flags of an encoding need an encoding",
+            Self::VerityWithoutExtents => {
+                "the verity feature needs the extent feature; use -O extent"
+            }
+            Self::SixtyFourBitWithoutExtents => {
+                "the 64bit feature needs the extent feature; use -O extent or -O ^64bit"
+            }
+            Self::ClusterBelowBlock => "invalid cluster size: must be at least the block size",
+            Self::ClusterWithoutBigalloc => {
+                "a cluster size needs the bigalloc feature; use -O bigalloc"
+            }
+            Self::BigallocWithoutExtents => {
+                "the bigalloc feature needs the extent feature; use -O extent"
+            }
+            Self::FeaturesWithRevision0 => {
+                "revision 0 does not support features; use -E revision=1"
+            }
+            Self::JournalWithRevision0 => {
+                "revision 0 does not support a journal; use -E revision=1"
+            }
+            Self::ResizeWithRevision0 => {
+                "revision 0 does not support growing while mounted; use -E revision=1"
+            }
+            Self::EncodingFlagsAlone => "encoding flags need an encoding; use -E encoding=utf8",
             Self::InodesTooSmallForProjects => {
-                "inodes of 128 bytes have no room for a project's number; they need 256"
+                "project IDs need inodes of at least 256 bytes; use -I 256"
             }
             Self::MetaBgWithResizeInode => {
-                "the meta_bg and resize_inode features exclude each other"
+                "the meta_bg and resize_inode features cannot be combined; use -O ^resize_inode"
             }
             Self::ResizeInodeWithoutSparseSuper => {
-                "the resize_inode feature needs the sparse_super feature"
+                "the resize_inode feature needs the sparse_super feature; use -O ^resize_inode"
             }
             Self::FlexSizeWithoutFlexBg => {
-                "the number of groups in a flex group needs the flex_bg feature"
+                "a flex group size needs the flex_bg feature; use -O flex_bg"
             }
             Self::InlineDataInSmallInodes => {
-                "the inline_data feature needs inodes of at least 256 bytes"
+                "the inline_data feature needs inodes of at least 256 bytes; use -I 256"
             }
-            _ => "the metadata_csum_seed feature needs the metadata_csum feature",
+            _ => {
+                "the metadata_csum_seed feature needs the metadata_csum feature; use -O metadata_csum"
+            }
         }
     }
 }
@@ -512,53 +534,54 @@ pub(crate) enum Remark {
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TypeUndefined(name) | Self::UsageUndefined(name) => {
-                write!(f, "the type {name} is not defined; the defaults apply")
+            Self::TypeUndefined(name) => {
+                write!(f, "unknown filesystem type '{name}'; using the defaults")
+            }
+            Self::UsageUndefined(name) => {
+                write!(f, "unknown usage type '{name}'; using the defaults")
             }
             Self::BlockBelowPhysicalSector {
                 block_size,
                 sector_size,
             } => write!(
                 f,
-                "blocks of {block_size} bytes are smaller than the device's physical sectors of \
-                 {sector_size}"
+                "block size {block_size} is below the device's physical sector size {sector_size}, which \
+                 makes writing slow"
             ),
-            Self::Types(types) => write!(f, "the rules of {} apply", types.join(", ")),
-            Self::NoTopology => f.write_str("the device does not say how it likes to be written"),
+            Self::Types(types) => write!(f, "usage types: {}", types.join(", ")),
+            Self::NoTopology => f.write_str("the device reports no I/O topology"),
             Self::Misaligned(bytes) => write!(
                 f,
-                "the device begins {bytes} bytes off a physical sector, which makes it slow"
+                "the device is misaligned by {bytes} bytes, which makes writing slow"
             ),
             Self::NoDax {
                 block_size,
                 page_size,
             } => write!(
                 f,
-                "blocks of {block_size} bytes rule out DAX, which needs {page_size}"
+                "block size {block_size} rules out DAX, which needs the page size {page_size}"
             ),
             Self::BlockAbovePage {
                 block_size,
                 page_size,
             } => write!(
                 f,
-                "blocks of {block_size} bytes are larger than a page of {page_size}; many kernels \
-                 cannot mount that"
+                "block size {block_size} is above the page size {page_size}, which many kernels cannot \
+                 mount"
             ),
             Self::UnevenStripe {
                 stripe_width,
                 stride,
             } => write!(
                 f,
-                "the stripe width of {stripe_width} blocks is no multiple of the stride of {stride}"
+                "stripe width {stripe_width} is not a multiple of the stride {stride}"
             ),
             Self::OffsetWithoutSize { blocks } => write!(
                 f,
-                "the offset is taken off the output's size, which leaves {blocks} blocks"
+                "offset without a size: the filesystem gets the {blocks} blocks behind it"
             ),
-            Self::TimesEndIn2038 => f.write_str("inodes of 128 bytes hold no time past 2038"),
-            Self::LargeClusters => {
-                f.write_str("clusters of more than 16 blocks are considered experimental")
-            }
+            Self::TimesEndIn2038 => f.write_str("inodes of 128 bytes cannot store times past 2038"),
+            Self::LargeClusters => f.write_str("clusters of more than 16 blocks are experimental"),
         }
     }
 }

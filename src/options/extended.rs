@@ -200,8 +200,8 @@ pub(crate) static ROWS: [Row; 27] = [
     },
     Row {
         name: "num_backup_sb",
-        value: "=COUNT",
-        about: "Set the number of backup superblocks with sparse_super2: 0, 1 or 2",
+        value: "=0|1|2",
+        about: "Set the number of backup superblocks with sparse_super2",
         default: "2",
         kernel: Some("3.16"),
         takes: Value(num_backup_sb),
@@ -248,8 +248,8 @@ pub(crate) static ROWS: [Row; 27] = [
     },
     Row {
         name: "revision",
-        value: "=NUMBER",
-        about: "Set the filesystem revision, 0 or 1",
+        value: "=0|1",
+        about: "Set the filesystem revision",
         default: "1",
         kernel: None,
         takes: Checked(revision),
@@ -357,36 +357,50 @@ pub(crate) enum Complaint {
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "there is no extended option '{name}'"),
+            Self::Unknown(name) => write!(f, "unknown extended option '{name}'"),
             Self::NoValue(name) => write!(f, "extended option {name} needs a value: {name}=VALUE"),
             Self::Invalid { name, value } => {
-                write!(f, "extended option {name} cannot be '{value}'")
+                write!(
+                    f,
+                    "invalid value '{value}' for extended option {name}: {}",
+                    expected(name)
+                )
             }
             Self::DescSizeWithout64Bit(name) => {
-                write!(f, "extended option {name} needs the 64bit feature")
+                write!(
+                    f,
+                    "extended option {name} needs the 64bit feature; use -O 64bit"
+                )
             }
             Self::DescSizeAfterResize { name, .. } => {
                 write!(f, "extended option {name} must come before resize")
             }
             Self::EncodingFlag(word) => {
-                write!(f, "'{word}' is no flag of an encoding; there is strict")
+                write!(
+                    f,
+                    "invalid encoding flag '{word}': must be strict or nostrict"
+                )
             }
-            Self::Revision(text) => write!(f, "the revision cannot be '{text}'"),
+            Self::Revision(text) => write!(f, "invalid revision '{text}': must be 0 or 1"),
             Self::RevisionTooHigh(number) => {
-                write!(f, "the revision cannot be {number}; there are 0 and 1")
+                write!(f, "invalid revision {number}: must be 0 or 1")
             }
-            Self::QuotaType(word) => write!(
-                f,
-                "'{word}' is no type of quota; there are usr, grp and prj"
-            ),
-            Self::NotYet(name) => write!(f, "extended option {name} is not supported yet"),
+            Self::QuotaType(word) => {
+                write!(f, "invalid quota type '{word}': must be usr, grp or prj")
+            }
+            Self::NotYet(name) => write!(f, "extended option {name} is not supported"),
             Self::ResizeNotLarger { blocks, least } => write!(
                 f,
-                "extended option resize asks for {blocks} blocks, which must be more than the \
-                 {least} blocks of the filesystem"
+                "invalid resize of {blocks} blocks: must be more than the {least} blocks of the filesystem"
             ),
         }
     }
+}
+
+/// What the value of an option has to be, by what help says of it.
+fn expected(name: &str) -> String {
+    let row = ROWS.iter().find(|row| row.name == name);
+    row.map_or_else(String::new, |row| format!("expected {name}{}", row.value))
 }
 
 /// The options in `text`, as mke2fs reads them: nothing may follow the last comma, but something

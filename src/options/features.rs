@@ -7,6 +7,7 @@
 
 use crate::feature::{Feature, FeatureSet, Word};
 
+use super::error::Refusal;
 use super::size;
 
 /// One word of an edit: as it stands, whether it adds, and the bare name.
@@ -38,8 +39,11 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }
 
-/// `set` as `text` edits it, or `None` where a word names no feature that mke2fs lets one choose.
-pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Option<FeatureSet> {
+/// `set` as `text` edits it.
+///
+/// # Errors
+/// Where a word names no feature that mke2fs lets one choose.
+pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Result<FeatureSet, Refusal> {
     for edit in edits(text) {
         if ["none", "clear"]
             .iter()
@@ -53,14 +57,17 @@ pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Option<FeatureSe
             Some(name) if edit.adds => (name, false),
             _ => (name.as_str(), edit.adds),
         };
-        let feature = feature(name)?;
+        let feature = feature(name).ok_or_else(|| Refusal::Features {
+            text: text.to_owned(),
+            word: edit.name.to_owned(),
+        })?;
         set = if adds {
             set.with(feature)
         } else {
             set.without(feature)
         };
     }
-    Some(set)
+    Ok(set)
 }
 
 /// The feature of that name, in lower case: `FEATURE_I6` is bit 6 of the incompatible word.
@@ -152,7 +159,7 @@ mod tests {
             ("^none", None),
             ("+none", None),
         ] {
-            assert_eq!(edit_features(start, text), expected, "{text:?}");
+            assert_eq!(edit_features(start, text).ok(), expected, "{text:?}");
         }
     }
 

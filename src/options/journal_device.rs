@@ -43,17 +43,20 @@ impl fmt::Display for JournalDeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.fault {
-            JournalFault::Io(error) => write!(f, "cannot read the journal device {path}: {error}"),
+            JournalFault::Io(error) => write!(f, "cannot read journal device {path}: {error}"),
             JournalFault::BadMagic => {
-                write!(f, "{path} has no superblock; it is to hold a journal")
+                write!(
+                    f,
+                    "journal device {path} has no superblock; create it with -O journal_dev"
+                )
             }
             JournalFault::NotBlock => {
-                write!(f, "{path} is no block device, which the journal needs")
+                write!(f, "journal device {path} is not a block device")
             }
             JournalFault::NoJournal => {
                 write!(
                     f,
-                    "{path} holds no journal; the journal_dev feature makes one"
+                    "journal device {path} has no journal; create it with -O journal_dev"
                 )
             }
         }

@@ -141,12 +141,12 @@ impl FeatureWish {
     /// The features that this makes of `set`.
     ///
     /// # Errors
-    /// The text that is no list of features.
-    fn edit(&self, set: FeatureSet) -> Result<FeatureSet, String> {
+    /// Where text is no list of features.
+    fn edit(&self, set: FeatureSet) -> Result<FeatureSet, error::Refusal> {
         match self {
             Self::With(feature) => Ok(set.with(*feature)),
             Self::Without(feature) => Ok(set.without(*feature)),
-            Self::Text(text) => edit_features(set, text).ok_or_else(|| text.clone()),
+            Self::Text(text) => edit_features(set, text),
         }
     }
 }
@@ -540,6 +540,12 @@ impl Options {
         self.one(Extended::NoCopyXattrs)
     }
 
+    /// Says which of the wishes no filesystem can grant, if one is such.
+    #[cfg(feature = "cli")]
+    pub(crate) fn judge(&self) -> Result<(), error::Refusal> {
+        resolve::check_wishes(self)
+    }
+
     /// Whether a size is asked for.
     pub fn has_size(&self) -> bool {
         self.size.is_some()
@@ -658,7 +664,9 @@ mod tests {
         for bytes in [0, 32, 96, 2048] {
             let mut options = Options::new();
             options.size(Size::Kibibytes(65536)).desc_size(bytes);
-            let expected = format!("extended option desc_size cannot be '{bytes}'");
+            let expected = format!(
+                "invalid value '{bytes}' for extended option desc_size: expected desc_size=BYTES"
+            );
             assert_eq!(refusal(&options), Some(expected));
         }
     }
@@ -678,9 +686,8 @@ mod tests {
             (65536, 1 << 48, 0),
         ] {
             let expected = format!(
-                "{blocks} blocks of {block_size} bytes from byte {offset} on end past the last \
-                 byte that an output can have, 2^63 - 1; fewer blocks or a smaller offset are \
-                 needed"
+                "{blocks} blocks of {block_size} bytes at offset {offset} end past byte 2^63 - 1, the \
+                 last of an output; use fewer blocks or a smaller offset"
             );
             assert_eq!(refused(block_size, blocks, offset), Some(expected));
         }

@@ -228,11 +228,11 @@ pub(crate) enum SyntaxFault {
 impl fmt::Display for SyntaxFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::SectionNotAtTop => "a section header stands inside braces",
-            Self::SectionHeader => "the section header does not end in a bracket",
-            Self::Relation => "a relation needs the form name = value",
-            Self::ExtraClosingBrace => "a brace closes that was not opened",
-            Self::MissingOpeningBrace => "an opening brace is missing",
+            Self::SectionNotAtTop => "section header inside braces",
+            Self::SectionHeader => "section header without its closing bracket",
+            Self::Relation => "expected name = value",
+            Self::ExtraClosingBrace => "closing brace without its opening brace",
+            Self::MissingOpeningBrace => "expected an opening brace",
         })
     }
 }

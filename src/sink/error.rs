@@ -123,13 +123,13 @@ impl OpenError {
             Cause::NoStorage { kind } => {
                 write!(
                     f,
-                    "{path} is {kind}; a regular file or a block device is needed"
+                    "{path} is {kind}: must be a regular file or a block device"
                 )
             }
             Cause::Directory => {
                 write!(
                     f,
-                    "{path} is a directory; a regular file or a block device is needed"
+                    "{path} is a directory: must be a regular file or a block device"
                 )
             }
             Cause::DanglingSymlink => write!(

@@ -352,30 +352,30 @@ impl NotTar {
         }
     }
 
-    /// The rest of a sentence that its path begins; `needed` is the beginning of what is needed.
+    /// The rest of a sentence that its path begins; `needed` is what it is not.
     pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>, needed: &str) -> fmt::Result {
         match (self.packed, self.what) {
-            (Some(packed), Some(what)) => {
-                write!(f, "is compressed with {packed}, but holds {what}, ")?;
-                f.write_str("not a tar archive")
-            }
+            (Some(packed), Some(what)) => write!(
+                f,
+                "is compressed with {packed}, but holds {what}, not a tar archive"
+            ),
             (Some(packed), None) => write!(
                 f,
                 "is compressed with {packed}, but what it holds is not a tar archive"
             ),
-            (None, what) => {
-                f.write_str("is ")?;
-                if let Some(what) = what {
-                    write!(f, "{what}, ")?;
-                }
-                write!(
-                    f,
-                    "{needed} tar archive, plain or compressed with gzip, zstd, xz or bzip2"
-                )
-            }
+            (None, Some(what)) => write!(f, "is {what}, not {needed}"),
+            (None, None) => write!(f, "is not {needed}"),
         }
     }
 }
+
+/// What a layer of a container image is.
+#[cfg(feature = "tar")]
+pub(crate) const LAYER: &str = "a tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
+
+/// What a source is.
+pub(crate) const SOURCE: &str = "a directory, a tar archive (plain or compressed with gzip, zstd, xz or \
+    bzip2), a container image or an ext2, ext3 or ext4 image";
 
 #[cfg(all(test, feature = "tar"))]
 mod tests {
@@ -394,7 +394,7 @@ mod tests {
 
     impl fmt::Display for Shown {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.say(f, "not a")
+            self.0.say(f, LAYER)
         }
     }
 
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn the_sentence_says_what_is_there_and_what_is_needed() {
-        let forms = "tar archive, plain or compressed with gzip, zstd, xz or bzip2";
+        let forms = "tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
         for (bytes, packed, expected) in [
             (
                 &b"hsqs"[..],

@@ -246,21 +246,14 @@ impl fmt::Display for SourceWarning {
         match self {
             Self::LeftOut { path } => write!(f, "{} is left out", Readable(path)),
             Self::PatternUnmatched(pattern) => {
-                write!(
-                    f,
-                    "nothing matches {}, which was to be left out",
-                    Readable(pattern)
-                )
+                write!(f, "exclude pattern {} matches nothing", Readable(pattern))
             }
-            Self::RuleUnmatched(rule) => write!(f, "nothing matches the rule {rule}"),
+            Self::RuleUnmatched(rule) => write!(f, "rule {rule} matches nothing"),
             Self::AttributeSkipped { name, path, files } => {
                 let (name, path) = (Readable(name), Readable(path));
-                write!(f, "attribute {name} of {path} is left out: ")?;
-                f.write_str("ext4 has no attributes of that kind")?;
-                match files {
-                    1 => Ok(()),
-                    _ => write!(f, " ({files} files have it)"),
-                }
+                let count = Files(*files);
+                write!(f, "{count} lost {name} (first: {path}): ")?;
+                f.write_str("ext4 has no xattrs of that namespace")
             }
             Self::VerityLost { path, files } => {
                 let (count, path) = (Files(*files), Readable(path));
@@ -279,16 +272,17 @@ impl fmt::Display for SourceWarning {
                 write!(f, "{count} lost {name} (first: {path}): {reason}")
             }
             Self::NoEnd { path } => {
-                write!(f, "{} has no mark at its end: ", Readable(path))?;
-                f.write_str("it may have been cut off between two entries")
+                write!(f, "{}: no end-of-archive marker; ", Readable(path))?;
+                f.write_str("the archive may have been truncated")
             }
-            Self::NoEntries { path } => write!(f, "{} holds no entry", Readable(path)),
+            Self::NoEntries { path } => write!(f, "{}: the archive has no entries", Readable(path)),
             Self::Ignored { path, bytes } => {
-                let what = match bytes {
-                    1 => "byte behind its compressed data is",
-                    _ => "bytes behind its compressed data are",
-                };
-                write!(f, "{}: {bytes} {what} ignored", Readable(path))
+                let noun = if *bytes == 1 { "byte" } else { "bytes" };
+                write!(
+                    f,
+                    "{}: ignored {bytes} {noun} after its compressed data",
+                    Readable(path)
+                )
             }
             #[cfg(feature = "tar")]
             Self::Odd {
@@ -433,7 +427,7 @@ impl SourceError {
             Kind::Read { path, .. } => write!(f, "cannot read {}", Readable(path)),
             Kind::Attribute { path, name, .. } => {
                 let (name, path) = (Readable(name), Readable(path));
-                write!(f, "cannot read attribute {name} of {path}")
+                write!(f, "cannot read xattr {name} of {path}")
             }
             Kind::Changed { path } => write!(f, "{} changed while it was read", Readable(path)),
             Kind::Store { path, .. } => write!(f, "cannot store {}", Readable(path)),
@@ -443,7 +437,7 @@ impl SourceError {
                 if found.is_image() {
                     found.say_image(f)
                 } else {
-                    found.say(f, "neither a directory nor a")
+                    found.say(f, magic::SOURCE)
                 }
             }
             Kind::Of { path, error } => {

@@ -209,7 +209,7 @@ pub struct PatternError {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, needed) = (Readable(&self.text), self.needed);
-        write!(f, "\"{text}\" is no pattern: {needed}")
+        write!(f, "invalid pattern '{text}': {needed}")
     }
 }
 
@@ -272,7 +272,7 @@ impl Pattern {
         let is_of_paths = body.contains(&b'/');
         let body = body.strip_prefix(b"/").unwrap_or(body);
         if body.is_empty() {
-            return Err(refuse("it needs a name"));
+            return Err(refuse("missing name"));
         }
         Ok(Self {
             text: text.into(),
@@ -289,7 +289,7 @@ impl Pattern {
             needed,
         };
         if text.is_empty() {
-            return Err(refuse("it needs a name"));
+            return Err(refuse("missing name"));
         }
         let mut tokens = tokens(text).map_err(refuse)?;
         for token in &mut tokens {
@@ -422,11 +422,11 @@ fn tokens(body: &[u8]) -> Result<Box<[Token]>, &'static str> {
             (b'*', _) => (after, tokens.push(Token::Name)),
             (b'?', _) => (after, tokens.push(Token::One)),
             (b'[', _) => {
-                let (set, after) = set(after).ok_or("a [ needs its ]")?;
+                let (set, after) = set(after).ok_or("missing ] after [")?;
                 (after, tokens.push(set))
             }
             (b'\\', [literal, after @ ..]) => (after, tokens.push(Token::Byte(*literal))),
-            (b'\\', []) => return Err("a byte needs to follow the backslash at its end"),
+            (b'\\', []) => return Err("missing byte after its last backslash"),
             (literal, _) => (after, tokens.push(Token::Byte(*literal))),
         };
     }
@@ -581,12 +581,12 @@ mod tests {
     #[test]
     fn what_ends_too_early_is_no_pattern() {
         for (text, said) in [
-            ("", "\"\" is no pattern: it needs a name"),
-            ("/", "\"/\" is no pattern: it needs a name"),
-            ("[a", "\"[a\" is no pattern: a [ needs its ]"),
+            ("", "invalid pattern '': missing name"),
+            ("/", "invalid pattern '/': missing name"),
+            ("[a", "invalid pattern '[a': missing ] after ["),
             (
                 "a\\",
-                "\"a\\\\\" is no pattern: a byte needs to follow the backslash at its end",
+                "invalid pattern 'a\\\\': missing byte after its last backslash",
             ),
         ] {
             assert_eq!(Patterns::new([text]).unwrap_err().to_string(), said);

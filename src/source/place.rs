@@ -94,7 +94,7 @@ impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotADirectory(name) => {
-                write!(f, "{} is no directory, and needs to be one", Readable(name))
+                write!(f, "{}: not a directory", Readable(name))
             }
             Self::Loop(path) => {
                 let path = Readable(path);
@@ -109,7 +109,7 @@ impl fmt::Display for PlaceError {
             }
             Self::AboveRoot(path) => write!(
                 f,
-                "{} leads above the root by its \"..\": a path inside the image is needed",
+                "invalid path {}: \"..\" leads above the root of the image",
                 Readable(path)
             ),
             Self::Tree(error) => error.fmt(f),

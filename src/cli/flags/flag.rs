@@ -2,21 +2,11 @@
 
 use std::ffi::OsStr;
 
+use super::fault::Fault;
 use crate::cli::request::Request;
 
 /// Notes in a request what a flag's value asks for.
 pub(in crate::cli) type Reader = fn(&mut Request, &OsStr) -> Result<(), Fault>;
-
-/// Why a flag's value cannot be.
-#[derive(Debug, PartialEq)]
-pub(in crate::cli) enum Fault {
-    /// A line that follows the program's name.
-    Line(String),
-    /// The same, and how to call the program.
-    LineAndUsage(String),
-    /// Lines that stand alone, in mke2fs's words, and the same in one line of ours.
-    Text { theirs: &'static str, ours: String },
-}
 
 /// Flags that help shows together.
 pub(in crate::cli) struct Group {

@@ -3,6 +3,7 @@
 //! One item per flag: its names, what its value is called, its help and its reader. Both the mke2fs and
 //! the mke4fs way of reading a command line use this table, and so does all that explains the flags.
 
+mod fault;
 mod flag;
 mod readers;
 mod rules;
@@ -10,7 +11,9 @@ mod table;
 
 use std::ffi::OsString;
 
-pub(super) use flag::{Fault, Flag, Shown};
+pub(super) use fault::{Fault, What};
+pub(super) use flag::{Flag, Shown};
+pub(super) use readers::{SIZE_TWICE, bad_size};
 pub(super) use table::GROUPS;
 
 /// Every flag, in the order of help.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 
-use super::flag::Fault;
+use super::fault::Fault;
 use super::os_string;
 use crate::cli::request::Request;
 use crate::cli::rules::RuleWish;
@@ -14,7 +14,13 @@ use crate::units::Timestamp;
 type Noted = Result<(), Fault>;
 
 fn fault(flag: &str, error: &dyn std::fmt::Display) -> Fault {
-    Fault::Line(format!("{flag}: {error}"))
+    Fault::Own(format!("{flag}: {error}"))
+}
+
+fn invalid(flag: &str, value: &OsStr, needed: &str) -> Fault {
+    let value = value.to_string_lossy();
+    let value = value.escape_debug();
+    Fault::Own(format!("invalid value '{value}' for {flag}: {needed}"))
 }
 
 pub(super) fn all_root(request: &mut Request, _: &OsStr) -> Noted {
@@ -27,16 +33,9 @@ pub(super) fn owner(request: &mut Request, value: &OsStr) -> Noted {
     // The last id stands for none.
     let id = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
     let ids = ids.and_then(|(uid, gid)| Some((id(uid)?, id(gid)?)));
-    match ids {
-        Some((uid, gid)) => push(request, Rule::Owner { uid, gid }),
-        None => {
-            let text = text.escape_debug();
-            Err(fault(
-                "--owner",
-                &format_args!("UID:GID is needed, two numbers up to 4294967294, not \"{text}\""),
-            ))
-        }
-    }
+    let needed = "must be UID:GID, two numbers up to 4294967294";
+    let (uid, gid) = ids.ok_or_else(|| invalid("--owner", value, needed))?;
+    push(request, Rule::Owner { uid, gid })
 }
 
 pub(super) fn uid_map(request: &mut Request, value: &OsStr) -> Noted {
@@ -90,9 +89,7 @@ pub(super) fn copy(request: &mut Request, value: &OsStr) -> Noted {
     let bytes = value.as_encoded_bytes();
     let at = bytes.windows(2).rposition(|two| two == b":/");
     let Some(at) = at.filter(|at| *at > 0) else {
-        let text = value.to_string_lossy();
-        let needed = format_args!("SRC:/DEST is needed, not \"{}\"", text.escape_debug());
-        return Err(fault("--copy", &needed));
+        return Err(invalid("--copy", value, "must be SRC:/DEST"));
     };
     let from = os_string(&bytes[..at]);
     request.copies.push((from, bytes[at + 1..].to_vec()));
@@ -127,12 +124,7 @@ pub(super) fn file_contexts(request: &mut Request, value: &OsStr) -> Noted {
 pub(super) fn mount_point(request: &mut Request, value: &OsStr) -> Noted {
     let path = value.as_encoded_bytes();
     if !path.starts_with(b"/") {
-        let text = value.to_string_lossy();
-        let needed = format_args!(
-            "an absolute path is needed, not \"{}\"",
-            text.escape_debug()
-        );
-        return Err(fault("--mount-point", &needed));
+        return Err(invalid("--mount-point", value, "must be an absolute path"));
     }
     request.mount_point = path.to_vec();
     Ok(())
@@ -140,24 +132,17 @@ pub(super) fn mount_point(request: &mut Request, value: &OsStr) -> Noted {
 
 pub(super) fn clamp_times(request: &mut Request, value: &OsStr) -> Noted {
     let text = value.to_string_lossy();
-    match text.strip_prefix('@').unwrap_or(&text).parse() {
-        Ok(seconds) => push(request, Rule::LatestTime(Timestamp::from_seconds(seconds))),
-        Err(_) => {
-            let text = text.escape_debug();
-            let needed = format_args!("seconds since 1970 are needed, not \"{text}\"");
-            Err(fault("--clamp-times", &needed))
-        }
-    }
+    let seconds = text.strip_prefix('@').unwrap_or(&text).parse();
+    let needed = "must be a number of seconds since 1970";
+    let seconds = seconds.map_err(|_| invalid("--clamp-times", value, needed))?;
+    push(request, Rule::LatestTime(Timestamp::from_seconds(seconds)))
 }
 
 pub(super) fn times(request: &mut Request, value: &OsStr) -> Noted {
-    match value.to_str() {
-        Some("mtime") => push(request, Rule::TimesByMtime),
-        _ => {
-            let text = value.to_string_lossy();
-            let needed = format_args!("mtime is needed, not \"{}\"", text.escape_debug());
-            Err(fault("--times", &needed))
-        }
+    if value == "mtime" {
+        push(request, Rule::TimesByMtime)
+    } else {
+        Err(invalid("--times", value, "must be mtime"))
     }
 }
 
@@ -226,49 +211,51 @@ mod tests {
             (
                 owner,
                 "root:root",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"root:root\"",
+                "invalid value 'root:root' for --owner: must be UID:GID, two numbers up to 4294967294",
             ),
             (
                 owner,
                 "5",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"5\"",
+                "invalid value '5' for --owner: must be UID:GID, two numbers up to 4294967294",
             ),
             (
                 owner,
                 "0:4294967295",
-                "--owner: UID:GID is needed, two numbers up to 4294967294, not \"0:4294967295\"",
+                "invalid value '0:4294967295' for --owner: must be UID:GID, two numbers up to 4294967294",
             ),
             (
                 uid_map,
                 "1:2",
-                "--uid-map: \"1:2\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no \
-                 IN past 4294967295 and no OUT past 4294967294",
+                "--uid-map: invalid ID range '1:2': must be IN:OUT:COUNT, COUNT at least 1, IN up to 4294967295 and OUT up to 4294967294",
             ),
             (
                 gid_map,
                 "0:4294967295:2",
-                "--gid-map: \"0:4294967295:2\" is no range: IN:OUT:COUNT is needed, COUNT at least \
-                 1, with no IN past 4294967295 and no OUT past 4294967294",
+                "--gid-map: invalid ID range '0:4294967295:2': must be IN:OUT:COUNT, COUNT at least 1, IN up to 4294967295 and OUT up to 4294967294",
             ),
             (
                 clamp_times,
                 "today",
-                "--clamp-times: seconds since 1970 are needed, not \"today\"",
+                "invalid value 'today' for --clamp-times: must be a number of seconds since 1970",
             ),
-            (times, "ctime", "--times: mtime is needed, not \"ctime\""),
+            (
+                times,
+                "ctime",
+                "invalid value 'ctime' for --times: must be mtime",
+            ),
             (
                 xattr_include,
                 "",
-                "--xattr-include: \"\" is no pattern: it needs a name",
+                "--xattr-include: invalid pattern '': missing name",
             ),
             (
                 xattr_exclude,
                 "[",
-                "--xattr-exclude: \"[\" is no pattern: a [ needs its ]",
+                "--xattr-exclude: invalid pattern '[': missing ] after [",
             ),
         ];
         for (read, value, said) in flags {
-            assert_eq!(rules(&[(read, value)]), Err(Fault::Line(said.to_owned())));
+            assert_eq!(rules(&[(read, value)]), Err(Fault::Own(said.to_owned())));
         }
     }
 }

@@ -91,6 +91,7 @@ fn about_itself() -> [Arg; 3] {
             .value_parser(["man", "complete-bash", "complete-zsh", "complete-fish"])
             .hide_short_help(true)
             .help("Print the man page, or the completions for a shell")
+            .long_help("Print the man page, or the completions for a shell")
             .help_heading(heading),
     ]
 }

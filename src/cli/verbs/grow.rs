@@ -26,8 +26,8 @@ const SIZE: &str = "SIZE";
 
 fn arguments(command: Command) -> Command {
     let size = Arg::new(SIZE).help(
-        "How large it shall be, such as 2G; +2G for that much more; a number alone counts KiB \
-         [default: all of the file, device or partition]",
+        "New size such as 2G, or +2G for that much more; a number alone counts KiB [default: \
+         that of the file, device or partition]",
     );
     image::arguments(command).arg(size)
 }

@@ -218,11 +218,6 @@ pub(super) fn size_clusters(
     rules: &Choice,
 ) -> Result<(), Refusal> {
     let asked = options.cluster_size;
-    if let Some(bytes) = asked
-        && !(1025..=1 << 29).contains(&bytes)
-    {
-        return Err(Refusal::ClusterSize(bytes.into()));
-    }
     if !settings.features.has(Feature::Bigalloc) {
         return match asked {
             Some(_) => Err(Refusal::ClusterWithoutBigalloc),

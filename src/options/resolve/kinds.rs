@@ -121,17 +121,14 @@ impl Choice {
 
     /// The features of the rules, edited as the options ask.
     pub(super) fn features(&self, options: &Options) -> Result<FeatureSet, Refusal> {
-        let edit = |set, text: &str| {
-            edit_features(set, text).ok_or_else(|| Refusal::Features(text.to_owned()))
-        };
         let base = self
             .text(|rules| rules.base_features.as_deref())
             .unwrap_or("sparse_super,large_file,filetype,resize_inode,dir_index");
-        let mut set = edit(FeatureSet::EMPTY, base)?;
+        let mut set = edit_features(FeatureSet::EMPTY, base)?;
         for name in &self.types {
             let rules = self.profile.fs_type(name);
             if let Some(text) = rules.and_then(|rules| rules.features.as_deref()) {
-                set = edit(set, text)?;
+                set = edit_features(set, text)?;
             }
         }
         if self.for_hurd {
@@ -141,11 +138,11 @@ impl Choice {
         if options.features.is_empty()
             && let Some(text) = self.text(|rules| rules.default_features.as_deref())
         {
-            set = edit(set, text)?;
+            set = edit_features(set, text)?;
         }
         let before = set;
         for wish in &options.features {
-            set = wish.edit(set).map_err(Refusal::Features)?;
+            set = wish.edit(set)?;
         }
         // A feature that came by default goes without a word when what it needs was taken away.
         for (feature, needs) in [

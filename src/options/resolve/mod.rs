@@ -151,8 +151,8 @@ fn settings(
     finish(settings, &rules, host)
 }
 
-/// Looks for wishes that no filesystem can grant: what a command line cannot even say.
-fn check_wishes(options: &Options) -> Result<(), Refusal> {
+/// Looks for wishes that no filesystem can grant, whatever else is asked for.
+pub(super) fn check_wishes(options: &Options) -> Result<(), Refusal> {
     if let Some(BlockSizeWish::Exactly(bytes) | BlockSizeWish::AtLeast(bytes)) = options.block_size
         && BlockSize::new(bytes).is_none()
     {
@@ -176,6 +176,11 @@ fn check_wishes(options: &Options) -> Result<(), Refusal> {
         && !groups.is_power_of_two()
     {
         return Err(Refusal::GroupsPerFlex(groups.into()));
+    }
+    if let Some(bytes) = options.cluster_size
+        && !(1025..=1 << 29).contains(&bytes)
+    {
+        return Err(Refusal::ClusterSize(bytes.into()));
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl fmt::Display for NoDigest {
         let text = Readable(self.0.as_bytes());
         write!(
             f,
-            "\"{text}\" is no digest: sha256: or sha512: and all its lower-case hexadecimal digits are needed"
+            "invalid digest '{text}': must be sha256: or sha512: and all its digits in lower-case hexadecimal"
         )
     }
 }

@@ -320,13 +320,10 @@ mod tests {
         for (text, error) in [
             (
                 "{",
-                "b is not the JSON that is needed there: EOF while parsing an object at line 1 column 1",
+                "b is not valid JSON for its place: EOF while parsing an object at line 1 column 1",
             ),
-            ("{}", "b is of schema version 0; version 2 is needed"),
-            (
-                "{\"schemaVersion\":1}",
-                "b is of schema version 1; version 2 is needed",
-            ),
+            ("{}", "b has schema version 0: must be 2"),
+            ("{\"schemaVersion\":1}", "b has schema version 1: must be 2"),
             (
                 "{\"schemaVersion\":2,\"mediaType\":\"text/plain\"}",
                 "b says that it is text/plain, and another type was said of it",

@@ -129,12 +129,12 @@ impl fmt::Display for FileErrorKind {
         match self {
             Self::Missing => f.write_str("is missing"),
             Self::OtherForm(there, form) => write!(f, "is missing, but {there} is there: {form}"),
-            Self::NotAFile => f.write_str("needs to be a regular file inside the image"),
+            Self::NotAFile => f.write_str("must be a regular file inside the image"),
             Self::LayoutVersion(said) => {
                 let said = Readable(said.as_bytes());
-                write!(f, "is of version {said}; version 1 is needed")
+                write!(f, "has version {said}: must be 1")
             }
-            Self::Json(error) => write!(f, "is not the JSON that is needed there: {error}"),
+            Self::Json(error) => write!(f, "is not valid JSON for its place: {error}"),
             Self::Large { bytes, limit } => {
                 write!(f, "has {bytes} bytes; at most {limit} are read")
             }
@@ -148,10 +148,10 @@ impl fmt::Display for FileErrorKind {
             }
             Self::NotWhatItSays(needed) => write!(f, "is not {needed}, as it is said to be"),
             Self::SchemaVersion(version) => {
-                write!(f, "is of schema version {version}; version 2 is needed")
+                write!(f, "has schema version {version}: must be 2")
             }
             Self::Archive(error) => write!(f, "cannot be unpacked: {error}"),
-            Self::NotTar(found) => found.say(f, "not a"),
+            Self::NotTar(found) => found.say(f, crate::source::magic::LAYER),
         }
     }
 }
@@ -226,23 +226,27 @@ impl fmt::Display for ImageErrorKind {
             }
             Self::Depth(limit) => write!(f, "indexes are nested more than {limit} deep"),
             Self::Documents(limit) => write!(f, "the indexes lead to more than {limit} documents"),
-            Self::Empty => f.write_str("it holds no image"),
+            Self::Empty => f.write_str("no image in it"),
             Self::NoSuchImage { wanted, there } => {
                 let wanted = Readable(wanted.as_bytes());
-                write!(f, "no image is called {wanted}; there is {}", List(there))
+                write!(f, "no image named {wanted}; the names are: {}", List(there))
             }
             Self::WhichImage(there) => {
-                write!(f, "one of the images needs to be named: {}", List(there))
+                write!(f, "several images: name one of {}", List(there))
             }
             Self::NoSuchPlatform { wanted, there } => {
                 write!(
                     f,
-                    "no image is for {wanted}; there is one for {}",
+                    "no image for platform {wanted}; the platforms are: {}",
                     List(there)
                 )
             }
             Self::WhichPlatform(there) => {
-                write!(f, "one of the platforms needs to be named: {}", List(there))
+                write!(
+                    f,
+                    "several platforms: select one with --platform: {}",
+                    List(there)
+                )
             }
             Self::Whiteout { path, why } => write!(f, "{}: {why}", Readable(path)),
         }

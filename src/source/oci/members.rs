@@ -127,10 +127,10 @@ mod tests {
         assert_eq!(found("./file"), Ok(512..600));
         assert_eq!(found("link"), Ok(512..600));
         for (path, sentence) in [
-            ("loop", "loop needs to be a regular file inside the image"),
+            ("loop", "loop must be a regular file inside the image"),
             (
                 "directory",
-                "directory needs to be a regular file inside the image",
+                "directory must be a regular file inside the image",
             ),
             ("dangling", "dangling is missing"),
             ("outside", "outside is missing"),

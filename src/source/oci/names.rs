@@ -154,11 +154,11 @@ mod tests {
             docker.io/library/debian:12, localhost:5000/app:latest, localhost:5000/app:old";
         assert_eq!(
             picked(Some("fedora"), &images),
-            Err(format!("no image is called fedora; there is {there}"))
+            Err(format!("no image named fedora; the names are: {there}"))
         );
         assert_eq!(
             picked(None, &images),
-            Err(format!("one of the images needs to be named: {there}"))
+            Err(format!("several images: name one of {there}"))
         );
         assert!(picked(Some("@sha256:5"), &images).is_err());
     }
@@ -168,7 +168,7 @@ mod tests {
         let images = [image(&["app:1"], 1), image(&["app:2"], 2)];
         assert_eq!(
             picked(Some("app"), &images),
-            Err("one of the images needs to be named: app:1, app:2".to_owned())
+            Err("several images: name one of app:1, app:2".to_owned())
         );
     }
 
@@ -183,6 +183,6 @@ mod tests {
             let all: Vec<usize> = (0..images.len()).collect();
             assert_eq!(picked(None, &images), Ok(all));
         }
-        assert_eq!(picked(None, &[]), Err("it holds no image".to_owned()));
+        assert_eq!(picked(None, &[]), Err("no image in it".to_owned()));
     }
 }

@@ -119,7 +119,7 @@ impl fmt::Display for PlatformError {
         let text = self.0.escape_debug();
         write!(
             f,
-            "\"{text}\" is no platform: os/architecture or os/architecture/variant is needed, such as linux/arm64"
+            "invalid platform '{text}': must be OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64"
         )
     }
 }

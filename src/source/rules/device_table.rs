@@ -145,7 +145,7 @@ fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
             return Err(Fault::Value {
                 of: "type",
                 value: other.to_vec(),
-                needed: "f, d, r, c, b, p or F is needed",
+                needed: "must be f, d, r, c, b, p or F",
             });
         }
     };
@@ -183,7 +183,7 @@ impl Row {
             return Err(Fault::Value {
                 of: "the last device",
                 value: format!("{},{}", self.major, self.minor_at_most(last)).into(),
-                needed: "a major of at most 4095 and a minor of at most 1048575 are needed",
+                needed: "must be a major of at most 4095 and a minor of at most 1048575",
             });
         }
         Ok(())
@@ -309,31 +309,31 @@ mod tests {
             ),
             (
                 "/d\nx",
-                "t:1: type cannot be \"-\": f, d, r, c, b, p or F is needed",
+                "t:1: invalid type '-': must be f, d, r, c, b, p or F",
             ),
             (
                 "a c 7 4294967295 0 1 1",
-                "t:1: uid cannot be \"4294967295\": at most 4294967294 is needed",
+                "t:1: invalid uid '4294967295': must be at most 4294967294",
             ),
             (
                 "a c 9 0 0 1 1",
-                "t:1: mode cannot be \"9\": octal digits up to 7777 are needed",
+                "t:1: invalid mode '9': must be octal digits up to 7777",
             ),
             (
                 "a c 7 root 0 1 1",
-                "t:1: uid cannot be \"root\": a number of its range is needed",
+                "t:1: invalid uid 'root': must be a number in its range",
             ),
             (
                 "a c 7 0 0 1 1 0 0 0 0",
-                "t:1: 11 columns are given, and at most 10 are known",
+                "t:1: 11 columns: must be at most 10",
             ),
             (
                 "\na c 7 0 0 1 1 0 0 4294967296",
-                "t:2: ranges up to this line make 4294967296 nodes, and a table makes at most 1048576",
+                "t:2: the ranges up to this line create 4294967296 nodes: must be at most 1048576 per table",
             ),
             (
                 "a p 7 0 0 - - 0 0 1048576\na p 7 0 0 - - 0 0 1",
-                "t:2: ranges up to this line make 1048577 nodes, and a table makes at most 1048576",
+                "t:2: the ranges up to this line create 1048577 nodes: must be at most 1048576 per table",
             ),
         ] {
             assert_eq!(said(text), words, "{text}");

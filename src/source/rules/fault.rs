@@ -103,44 +103,46 @@ impl fmt::Display for RuleError {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keyword(word) => write!(f, "{} is no keyword of mtree(5)", Readable(word)),
+            Self::Keyword(word) => write!(f, "unknown mtree(5) keyword {}", Readable(word)),
             Self::Value { of, value, needed } => {
-                write!(f, "{of} cannot be \"{}\": {needed}", Readable(value))
+                write!(f, "invalid {of} '{}': {needed}", Readable(value))
             }
             Self::Escape(word) => write!(
                 f,
-                "{} has a backslash that stands for nothing; a backslash itself is \\\\",
+                "invalid escape in {}: write a backslash as \\\\",
                 word.escape_ascii()
             ),
-            Self::NameOfId { of, name, needed } => write!(
-                f,
-                "{of} {} is not looked up: {needed} is needed beside it",
-                Readable(name)
-            ),
+            Self::NameOfId { of, name, needed } => {
+                write!(f, "{of} {} is not looked up: add {needed}", Readable(name))
+            }
             Self::Adding { path, needed } => {
-                write!(f, "{} is in no source: to add it, {needed}", Readable(path))
+                write!(
+                    f,
+                    "{} is not in any source: to add it, {needed}",
+                    Readable(path)
+                )
             }
             Self::OtherKind { path, is, asked } => {
                 write!(f, "{} is {is} and cannot become {asked}", Readable(path))
             }
             Self::Columns(count) => {
-                write!(f, "{count} columns are given, and at most 10 are known")
+                write!(f, "{count} columns: must be at most 10")
             }
             Self::Nodes { nodes, most } => write!(
                 f,
-                "ranges up to this line make {nodes} nodes, and a table makes at most {most}"
+                "the ranges up to this line create {nodes} nodes: must be at most {most} per table"
             ),
             #[cfg(feature = "selinux")]
             Self::Line(needed) => f.write_str(needed),
             #[cfg(feature = "selinux")]
             Self::Pattern { text, reason } => {
-                write!(f, "pattern \"{}\": {reason}", Readable(text))
+                write!(f, "invalid pattern '{}': {reason}", Readable(text))
             }
             #[cfg(feature = "selinux")]
             Self::CompiledContexts => {
-                f.write_str("this is a compiled file_contexts (.bin): its text is needed")
+                f.write_str("compiled file_contexts (.bin): use its text form")
             }
-            Self::NoName => f.write_str("a name is needed"),
+            Self::NoName => f.write_str("missing name"),
             Self::Place(error) => error.fmt(f),
             Self::Content(error) => error.fmt(f),
         }

@@ -108,15 +108,12 @@ impl fmt::Display for IdMapError {
         match self {
             Self::Range(text) => write!(
                 f,
-                "\"{}\" is no range: IN:OUT:COUNT is needed, COUNT at least 1, with no IN past \
-                 4294967295 and no OUT past 4294967294",
+                "invalid ID range '{}': must be IN:OUT:COUNT, COUNT at least 1, IN up to 4294967295 and \
+                 OUT up to 4294967294",
                 text.escape_debug()
             ),
             Self::Overlap(first, second) => {
-                write!(
-                    f,
-                    "{first} and {second} have an id in common, and one map has it once"
-                )
+                write!(f, "ID ranges {first} and {second} overlap")
             }
         }
     }
@@ -160,9 +157,6 @@ mod tests {
             assert_eq!(map(&[text]), Err(IdMapError::Range(text.to_owned())));
         }
         let said = map(&["0:5:10", "9:0:1"]).unwrap_err().to_string();
-        assert_eq!(
-            said,
-            "0:5:10 and 9:0:1 have an id in common, and one map has it once"
-        );
+        assert_eq!(said, "ID ranges 0:5:10 and 9:0:1 overlap");
     }
 }

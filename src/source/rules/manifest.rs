@@ -151,7 +151,7 @@ impl Entry<'_> {
         let asked = self
             .keywords
             .entry_type
-            .ok_or_else(|| needed("type= is needed"))?;
+            .ok_or_else(|| needed("add type="))?;
         let make = self.make(asked, path)?;
         make.put(tree, spot, &self.wished(), self.now)
     }
@@ -203,7 +203,7 @@ impl Entry<'_> {
             Type::File => Make::File(self.content(path)?),
             Type::Link => {
                 let target = self.keywords.link.clone();
-                Make::Symlink(target.ok_or_else(|| adding(path, "link= is needed"))?)
+                Make::Symlink(target.ok_or_else(|| adding(path, "add link="))?)
             }
             Type::Char => Make::Special(Special::CharDevice(self.device(path)?)),
             Type::Block => Make::Special(Special::BlockDevice(self.device(path)?)),
@@ -215,7 +215,7 @@ impl Entry<'_> {
     fn device(&self, path: &[u8]) -> Result<Device, Fault> {
         self.keywords
             .device
-            .ok_or_else(|| adding(path, "device= is needed"))
+            .ok_or_else(|| adding(path, "add device="))
     }
 
     fn content(&self, path: &[u8]) -> Result<Content, Fault> {
@@ -223,7 +223,7 @@ impl Entry<'_> {
             (Some(contents), Some(open)) => open(contents).map_err(Fault::Content),
             (Some(_), None) => Err(adding(path, "contents= would need the host's files")),
             (None, _) if self.keywords.size == Some(0) => Ok(Content::from_bytes([])),
-            (None, _) => Err(adding(path, "contents= or size=0 is needed")),
+            (None, _) => Err(adding(path, "add contents= or size=0")),
         }
     }
 

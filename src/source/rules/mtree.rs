@@ -336,7 +336,7 @@ fn entry_type(value: &[u8]) -> Result<Type, Fault> {
             return Err(Fault::Value {
                 of: "type",
                 value: value.to_vec(),
-                needed: "block, char, dir, fifo, file, link or socket is needed",
+                needed: "must be block, char, dir, fifo, file, link or socket",
             });
         }
     })
@@ -348,7 +348,7 @@ fn time(value: &[u8]) -> Result<Timestamp, Fault> {
     let refused = || Fault::Value {
         of: "time",
         value: value.to_vec(),
-        needed: "seconds since 1970 are needed, and nanoseconds after a point",
+        needed: "must be seconds since 1970, with nanoseconds after a point",
     };
     let mut parts = value.splitn(2, |byte| *byte == b'.');
     let seconds = parts.next().unwrap_or_default();
@@ -378,7 +378,7 @@ fn device(value: &[u8]) -> Result<Device, Fault> {
     let refused = || Fault::Value {
         of: "device",
         value: value.to_vec(),
-        needed: "native,MAJOR,MINOR is needed, MAJOR at most 4095 and MINOR at most 1048575",
+        needed: "must be native,MAJOR,MINOR, MAJOR at most 4095 and MINOR at most 1048575",
     };
     let parts: Vec<&[u8]> = value.split(|byte| *byte == b',').collect();
     let (major, minor) = match parts[..] {
@@ -404,7 +404,7 @@ fn flags(value: &[u8]) -> Result<u32, Fault> {
         let (_, bit) = known.ok_or_else(|| Fault::Value {
             of: "flags",
             value: name.to_vec(),
-            needed: "names of chflags(1) with commas between them are needed, or none",
+            needed: "must be names of chflags(1) separated by commas, or none",
         })?;
         flags |= bit;
     }
@@ -571,22 +571,19 @@ mod tests {
     #[test]
     fn faults_are_told_with_their_line() {
         for (text, said) in [
-            ("a\nb colour=red", "m:2: colour is no keyword of mtree(5)"),
-            (
-                "a uname=bin",
-                "m:1: user bin is not looked up: uid= is needed beside it",
-            ),
+            ("a\nb colour=red", "m:2: unknown mtree(5) keyword colour"),
+            ("a uname=bin", "m:1: user bin is not looked up: add uid="),
             (
                 "a \\\n mode=u+x",
-                "m:1: mode cannot be \"u+x\": octal digits up to 7777 are needed",
+                "m:1: invalid mode 'u+x': must be octal digits up to 7777",
             ),
             (
                 "\\x a",
-                "m:1: \\\\x has a backslash that stands for nothing; a backslash itself is \\\\",
+                "m:1: invalid escape in \\\\x: write a backslash as \\\\",
             ),
             (
                 "/set uid=4294967296",
-                "m:1: uid cannot be \"4294967296\": a number of its range is needed",
+                "m:1: invalid uid '4294967296': must be a number in its range",
             ),
         ] {
             assert_eq!(lines(text).unwrap_err(), said);

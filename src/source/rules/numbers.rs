@@ -22,7 +22,7 @@ pub(super) fn decimal<T: TryFrom<u64>>(of: &'static str, digits: &[u8]) -> Resul
     let refused = || Fault::Value {
         of,
         value: digits.to_vec(),
-        needed: "a number of its range is needed",
+        needed: "must be a number in its range",
     };
     let is_decimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let text = str::from_utf8(digits).ok().filter(|_| is_decimal);
@@ -38,7 +38,7 @@ pub(super) fn owner(of: &'static str, digits: &[u8]) -> Result<u32, Fault> {
         u32::MAX => Err(Fault::Value {
             of,
             value: digits.to_vec(),
-            needed: "at most 4294967294 is needed",
+            needed: "must be at most 4294967294",
         }),
         id => Ok(id),
     }
@@ -54,7 +54,7 @@ pub(super) fn octal(of: &'static str, digits: &[u8]) -> Result<u16, Fault> {
         .ok_or_else(|| Fault::Value {
             of,
             value: digits.to_vec(),
-            needed: "octal digits up to 7777 are needed",
+            needed: "must be octal digits up to 7777",
         })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn substitutions(file: &str, text: &[u8]) -> Result<Vec<Substitution>
             from: from.into(),
             to: to.into(),
         }),
-        _ => Err(Fault::Line("two paths are needed").at(file, line)),
+        _ => Err(Fault::Line("expected two paths").at(file, line)),
     };
     lines(text).map(read).collect()
 }
@@ -64,7 +64,7 @@ fn specification(columns: Vec<&[u8]>, line: u64) -> Result<Specification, Fault>
         [text, file_type, context] => (text, Some(of_word(file_type)?), context),
         _ => {
             return Err(Fault::Line(
-                "a pattern, perhaps a file type, and a context are needed",
+                "expected a pattern, an optional file type and a context",
             ));
         }
     };
@@ -96,7 +96,7 @@ fn of_word(word: &[u8]) -> Result<FileType, Fault> {
         other => Err(Fault::Value {
             of: "file type",
             value: other.to_vec(),
-            needed: "--, -d, -l, -c, -b, -p or -s is needed",
+            needed: "must be --, -d, -l, -c, -b, -p or -s",
         }),
     }
 }

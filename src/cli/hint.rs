@@ -1,0 +1,45 @@
+//! Given a word that names nothing, finds what is called nearly so; never decides what was meant.
+
+use crate::options::{Complaint, Refusal, Remark, SettingsWarning, choices};
+
+/// How alike two words have to be, from 0 to 1: as much as clap wants for flags.
+const ALIKE: f64 = 0.7;
+
+/// What may have been meant where options are refused; empty where nothing is like it.
+pub(super) fn of_refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Features { word, .. } => nearest(word, &choices::feature_names()),
+        Refusal::TypeUndefined(name) => nearest(name, &choices::type_names()),
+        Refusal::Extended { complaints, .. } => {
+            let unknown = complaints.iter().find_map(|complaint| match complaint {
+                Complaint::Unknown(name) => Some(name),
+                _ => None,
+            });
+            let names = choices::extended_options()
+                .into_iter()
+                .map(|it| it.name.to_owned());
+            unknown.map_or_else(String::new, |name| {
+                nearest(name, &names.collect::<Vec<_>>())
+            })
+        }
+        _ => String::new(),
+    }
+}
+
+/// The same where options are remarkable.
+pub(super) fn of_warning(warning: &SettingsWarning) -> String {
+    match warning.remark() {
+        Remark::UsageUndefined(name) | Remark::TypeUndefined(name) => {
+            nearest(name, &choices::type_names())
+        }
+        _ => String::new(),
+    }
+}
+
+fn nearest(word: &str, known: &[String]) -> String {
+    let word = word.to_ascii_lowercase();
+    let alike = known.iter().map(|name| (strsim::jaro(&word, name), name));
+    let alike = alike.filter(|(alike, _)| *alike > ALIKE);
+    let nearest = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    nearest.map_or_else(String::new, |(_, name)| format!("; did you mean '{name}'?"))
+}
