@@ -1,6 +1,5 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
-mod early;
 mod ends;
 mod known;
 mod run;
@@ -22,14 +21,13 @@ use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
 use crate::sink::{ImageRange, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
-use crate::source::{ContentStore, EarlyContents, Source, SourceError};
+use crate::source::{ContentStore, Source, SourceError};
 use crate::summary::Summary;
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 use crate::warning::Warning;
 
-use early::Early;
-use known::{Decided, Known};
+use known::Known;
 pub use run::Progress;
 use run::Run;
 pub use sparse::Sparse;
@@ -53,7 +51,6 @@ pub struct Builder {
     wanted: Wanted,
     fit: Option<Fit>,
     sparse: Sparse,
-    early: bool,
     run: Run,
 }
 
@@ -295,15 +292,6 @@ impl Builder {
         self
     }
 
-    /// Lets [`ready`](Self::ready) write what files hold while it is still being found out what there
-    /// is, if that makes no other image: each file is then opened once. What is wrong with the source
-    /// may show only after the first byte was written, so this is for a sink that holds nothing.
-    #[must_use]
-    pub fn early(mut self, early: bool) -> Self {
-        self.early = early;
-        self
-    }
-
     /// Hears of a wish to stop: once it is there, planning and writing soon end with an error that
     /// [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call that waits for
     /// somebody else.
@@ -401,9 +389,9 @@ impl Builder {
     }
 
     /// Decides all that can be decided before the first byte is written: every block, unless the size is
-    /// known, a source is a stream and holes are [`Sparse::Auto`], or contents may be written
-    /// [`early`](Self::early). Then what is there is written at once, and the rest decided behind it. Where
-    /// blocks are as large as the content [allows](Options::large_blocks), a stream is kept.
+    /// known, a source is a stream and holes are [`Sparse::Auto`]. Then what is there is written at once,
+    /// and the rest decided behind it. Where blocks are as large as the content
+    /// [allows](Options::large_blocks), a stream is kept.
     ///
     /// # Errors
     /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
@@ -413,12 +401,6 @@ impl Builder {
         let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
-        if Early::suits(&self) {
-            return match Early::new(self)? {
-                Ok(early) => Ok(Ready::early(early)),
-                Err(builder) => builder.plan().map(Ready::planned),
-            };
-        }
         if is_open || !streams || self.sparse != Sparse::Auto {
             return self.plan().map(Ready::planned);
         }
@@ -446,8 +428,6 @@ enum Contents<'a> {
     Later,
     /// Those of streams are kept.
     Stream(&'a mut dyn ContentStore),
-    /// They are handed over, if that is easy.
-    Early(&'a mut dyn EarlyContents),
 }
 
 impl Wanted {
@@ -498,7 +478,6 @@ impl Wanted {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?
                 }
-                Contents::Early(early) => source.declare_early(&mut tree, NodeId::ROOT, *early)?,
                 _ => source.declare(&mut tree, NodeId::ROOT)?,
             };
             root = declared.root.or(root);

@@ -87,8 +87,8 @@ fn has_blocks_of(bytes: &str) -> String {
     format!("mke4fs check -q image; test $(od -An -tu4 -j1048 -N4 image) = $(({bytes} / 1024 / 2))")
 }
 
-/// Also below 512 MiB, and however the content comes: into a new file its short files are written early,
-/// into one that is there they are not, a tar archive is read in place and a stream is kept.
+/// Also below 512 MiB, and however the content comes: into a new file or one that is there, of a tar archive
+/// that is read in place, or of a stream that is kept.
 #[test]
 fn blocks_have_4_kib_where_the_content_fits_so() {
     if !ready(&[Need::E2fsprogs(Which::Reference)]) {

@@ -19,10 +19,13 @@ use crate::common::tools::{Need, ready};
 use mke4fs::raw::units::Timestamp;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, Source, SourceError, SourceWarning};
-use mke4fs::tree::{Content, DataMap, DataRanges, Device, Flags, Kind, Metadata, NodeId, Tree};
+use mke4fs::tree::{
+    Content, DIRECTORY_FLAGS, DataMap, DataRanges, Device, FILE_FLAGS, Flags, Kind, Metadata,
+    NodeId, Tree,
+};
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, IFlags, Mode, OFlags, Timespec, Timestamps, fallocate,
-    ioctl_setflags, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+    ioctl_getflags, ioctl_setflags, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
 use tempfile::TempDir;
 
@@ -296,7 +299,8 @@ fn holes_are_mapped_and_data_read() {
     }
 }
 
-/// `st_blocks` alone would hide this one: blocks past the end make up for the hole.
+/// `st_blocks` alone would hide these: blocks past the end make up for a hole, and a block that is
+/// preallocated was never written.
 #[test]
 fn a_hole_is_found_in_a_file_with_blocks_enough() {
     let dir = tempdir();
@@ -312,6 +316,15 @@ fn a_hole_is_found_in_a_file_with_blocks_enough() {
         data,
         DataMap::Ranges(std::iter::once(end_of_hole..host.len()).collect())
     );
+    for length in [100, 4096, 20_000] {
+        let file = File::create(dir.path().join("preallocated")).unwrap();
+        fallocate(&file, FallocateFlags::empty(), 0, length).unwrap();
+        file.sync_all().unwrap();
+        let host = file.metadata().unwrap();
+        assert!(host.blocks() * 512 >= host.len() && host.len() == length);
+        let data = content(&declare(dir.path()), b"preallocated").data;
+        assert_eq!(data, DataMap::Ranges(DataRanges::default()), "{length}");
+    }
 }
 
 #[test]
@@ -426,6 +439,40 @@ fn flags_of_chattr_carry_over_but_not_extents() {
     let flags = |name| tree.node(find(&tree, name)).metadata.flags.bits();
     assert_eq!(flags(b"dir"), given);
     assert_eq!(flags(b"file"), 0xb0);
+}
+
+#[test]
+fn each_flag_of_chattr_carries_over_by_itself() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
+    let dir = tempdir();
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    for (name, kept) in [("file", FILE_FLAGS), ("dir", DIRECTORY_FLAGS)] {
+        let open = || File::open(dir.path().join(name)).unwrap();
+        let before = ioctl_getflags(open()).unwrap();
+        let mut carried = 0;
+        for bit in (0..32).map(|bit| 1 << bit).filter(|bit| bit & kept != 0) {
+            let flag = IFlags::from_bits_retain(bit);
+            // No filesystem has all of them, and some take one without keeping it.
+            if ioctl_setflags(open(), before | flag).is_err() {
+                continue;
+            }
+            let given = ioctl_getflags(open()).unwrap();
+            let declared = declare_with(Directory::new(dir.path()));
+            ioctl_setflags(open(), before).unwrap();
+            let (tree, _) = declared.unwrap();
+            let flags = tree
+                .node(find(&tree, name.as_bytes()))
+                .metadata
+                .flags
+                .bits();
+            assert_eq!(flags, given.bits() & kept, "{name}: {bit:#x}");
+            carried += u32::from(flags & bit != 0);
+        }
+        assert!(carried >= 3, "{name}: only {carried} flags");
+    }
 }
 
 #[test]

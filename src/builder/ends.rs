@@ -129,8 +129,7 @@ impl Ready {
         run::write_output(output, &image, |file| {
             let total = self.total(run);
             let built = run.write(total, is_device, |writing| self.write(file, writing))?;
-            let end = built.end_bytes();
-            Ok((built.into_summary(), end))
+            Ok(built.into_summary())
         })
     }
 
@@ -158,7 +157,7 @@ impl Plan {
             let total = self.total(&self.run);
             self.run
                 .write(total, is_device, |writing| self.write(file, writing))?;
-            Ok((self.summary(), self.size_bytes()))
+            Ok(self.summary())
         })
     }
 

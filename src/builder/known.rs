@@ -59,7 +59,7 @@ impl Candidate {
 }
 
 /// Whether a filesystem has no journal only because its blocks are `large`.
-pub(super) fn loses_journal(large: &Geometry, options: &Options, host: &Environment) -> bool {
+fn loses_journal(large: &Geometry, options: &Options, host: &Environment) -> bool {
     let has_journal = || {
         let settings = options.resolve(host).ok()?.settings;
         let small = Geometry::new(&settings).ok()?;

@@ -121,17 +121,16 @@ pub(super) fn open(path: &Path) -> Result<Output, Error> {
     Ok(Output::open(path, IfBusy::Refuse)?)
 }
 
-/// Begins an image in `output`, has `write` write it, and keeps it; `write` says where it ends. Where that
-/// fails, a new file is gone, and one that was there has its length and no superblock.
+/// Begins an image in `output`, has `write` write it, and keeps it. Where that fails, a new file is gone, and
+/// one that was there has its length and no superblock.
 pub(super) fn write_output<T>(
     output: Output,
     image: &ImageRange,
-    write: impl FnOnce(&File) -> Result<(T, u64), Error>,
+    write: impl FnOnce(&File) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let failed = |error| Error::new(Kind::Output(error));
     let begun = output.begin(image).map_err(failed)?;
-    let (made, end) = write(begun.file())?;
-    begun.end_at(end).map_err(failed)?;
+    let made = write(begun.file())?;
     begun.keep();
     Ok(made)
 }

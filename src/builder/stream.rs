@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::early::Early;
 use super::{Builder, Contents, Found, Plan, Wanted, end_bytes};
 use crate::cancel::Cancel;
-use crate::emit::{self, ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
+use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::inline::most_content_bytes;
@@ -31,7 +30,6 @@ pub struct Ready(Way);
 enum Way {
     Planned(Box<Plan>),
     Streaming(Box<Streaming>),
-    Early(Box<Early>),
 }
 
 /// An image of which the settings are known, and whose content is still to come.
@@ -74,20 +72,11 @@ impl Built {
         summary.warnings.extend(warnings);
         summary
     }
-
-    /// Where the image ends in its sink, in bytes.
-    pub fn end_bytes(&self) -> u64 {
-        end_bytes(&self.settings, &self.geometry)
-    }
 }
 
 impl Ready {
     pub(super) fn planned(plan: Plan) -> Self {
         Self(Way::Planned(Box::new(plan)))
-    }
-
-    pub(super) fn early(early: Early) -> Self {
-        Self(Way::Early(Box::new(early)))
     }
 
     pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
@@ -114,7 +103,6 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.settings,
             Way::Streaming(streaming) => &streaming.settings,
-            Way::Early(early) => &early.settings,
         }
     }
 
@@ -123,7 +111,6 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.layout.geometry,
             Way::Streaming(streaming) => &streaming.geometry,
-            Way::Early(early) => &early.geometry,
         }
     }
 
@@ -132,7 +119,6 @@ impl Ready {
         match &self.0 {
             Way::Planned(plan) => &plan.warnings,
             Way::Streaming(streaming) => &streaming.warnings,
-            Way::Early(early) => &early.warnings,
         }
     }
 
@@ -140,7 +126,7 @@ impl Ready {
     pub fn plan(&self) -> Option<&Plan> {
         match &self.0 {
             Way::Planned(plan) => Some(plan),
-            Way::Streaming(_) | Way::Early(_) => None,
+            Way::Streaming(_) => None,
         }
     }
 
@@ -149,12 +135,8 @@ impl Ready {
         ImageRange::new(self.settings().offset_bytes..self.size_bytes())
     }
 
-    /// How many bytes a sink must hold, those before the image as well; where contents are written early,
-    /// the image may come out a little shorter, as [`Built`] says.
+    /// How many bytes a sink must hold, those before the image as well.
     pub fn size_bytes(&self) -> u64 {
-        if let Way::Early(early) = &self.0 {
-            return early.size_bytes;
-        }
         end_bytes(self.settings(), self.geometry())
     }
 
@@ -180,8 +162,8 @@ impl Ready {
     ///
     /// # Errors
     /// Where `sink` is too small or fails, content cannot be read or changed since it was declared,
-    /// or `writing` is cancelled; for a stream, and where contents are written early, also where the
-    /// source cannot be read, or content cannot be stored or does not fit.
+    /// or `writing` is cancelled; for a stream, also where the source cannot be read, or content cannot be
+    /// stored or does not fit.
     /// The sink then holds no superblock.
     pub fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
         let sinks = Sinks {
@@ -198,7 +180,6 @@ impl Ready {
     pub fn write_sinks(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
             Way::Streaming(streaming) => streaming.write(sinks.image, writing),
-            Way::Early(early) => early.write(sinks.image, writing),
             Way::Planned(plan) => {
                 plan.write_sinks(sinks, writing)?;
                 Ok(Built {
@@ -240,7 +221,7 @@ impl Streaming {
         let used = used?;
         let Found { tree, warnings } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
-        begun.finish(&layout, &tree, emit::Early::told(used))?;
+        begun.finish(&layout, &tree, &used)?;
         let mut warnings = warnings;
         warnings.extend(Warning::of_layout(&settings, &layout));
         Ok(Built {

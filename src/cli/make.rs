@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::request::{Manner, Request, SizeWish};
+use super::request::{Request, SizeWish};
 use super::sources::{Named, SPOOL_DIRECTORY, Wishes};
 use crate::builder::{Builder, Built, Plan, Ready};
 use crate::cancel::Cancel;
@@ -144,7 +144,6 @@ pub(super) fn prepare(
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
-    let builder = builder.early(asked.may_be_early());
     let ready = builder.ready()?;
     Ok(Prepared { ready, patterns })
 }
@@ -171,33 +170,6 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether contents may be written before all of them are known: into a new file, which goes if
-    /// something is wrong, and of which the source sees nothing. mke2fs tells what it makes beforehand.
-    fn may_be_early(&self) -> bool {
-        let request = self.request;
-        let [source] = &request.sources[..] else {
-            return false;
-        };
-        // What is replaced counts as missing, and keeps what it holds until all is known to fit.
-        let is_new = std::fs::symlink_metadata(&self.host.target.path).is_err();
-        let is_ours = request.manner == Manner::Mke4fs && !request.dry_run;
-        // An undo file is one more that the source must not see.
-        let is_alone = request.undo_file.is_none() && !self.holds_output(Path::new(source));
-        is_new && is_ours && is_alone
-    }
-
-    /// Whether the output will be a file in the directory `source`.
-    fn holds_output(&self, source: &Path) -> bool {
-        let parent = match self.host.target.path.parent() {
-            Some(parent) if parent != "" => parent,
-            _ => Path::new("."),
-        };
-        match (source.canonicalize(), parent.canonicalize()) {
-            (Ok(source), Ok(parent)) => parent.starts_with(source),
-            _ => true,
-        }
-    }
-
     /// Adds a source by what it is.
     fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
         Ok(builder.boxed_source(Named::of(source).open(&self.wishes())?))
@@ -419,8 +391,6 @@ fn write_until(
         }
         if built.settings.super_only {
             draft.end_at_written()?;
-        } else {
-            draft.end_at(built.end_bytes())?;
         }
         Ok(built)
     });

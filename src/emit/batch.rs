@@ -260,6 +260,14 @@ struct Writer<'r, 'a> {
 }
 
 impl Image<'_> {
+    /// Whether what `claim` is for was written as it arrived.
+    pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
+        let Owner::File(node, _) = claim.owner else {
+            return false;
+        };
+        matches!(&self.tree.node(node).kind, Kind::File(content) if content.placed().is_some())
+    }
+
     /// Renders `batch` and writes it, and gives the bytes written.
     pub(super) fn write_batch<'a>(
         &'a self,

@@ -7,7 +7,6 @@
 
 mod arriving;
 mod batch;
-mod early;
 mod inodes;
 mod journal_device;
 mod metadata;
@@ -35,7 +34,6 @@ use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
 pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Worker};
-pub use early::Early;
 use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
@@ -180,7 +178,7 @@ pub fn emit(
 
 /// How many bytes writing the image of `layout` takes, about: no fewer than [`Writing::progress`] is told.
 pub(crate) fn bytes_to_write(settings: &Settings, layout: &Layout, tree: &Tree) -> u64 {
-    let image = Image::new((settings, Storage::OldData), layout, tree, Early::default());
+    let image = Image::new((settings, Storage::OldData), layout, tree);
     let claims = layout.ledger.claims().iter();
     let blocks: u64 = claims.map(|claim| image.blocks_to_write(claim)).sum();
     blocks * layout.geometry.block_size.bytes_u64()
@@ -220,14 +218,13 @@ pub fn emit_to(
     }
     let mut begun = Begun::in_place(out, settings, writing)?;
     begun.listing = listing;
-    begun.finish(layout, tree, Early::default())
+    begun.finish(layout, tree, &[])
 }
 
 /// An image that is being written: the old superblock is gone, and the storage discarded.
 ///
-/// Contents whose places are known may be written now, each once, with [`Begun::arriving`], and those
-/// whose places are guessed with [`Begun::write`]. The rest comes with [`Begun::finish`], and the new
-/// superblock last of all.
+/// Contents whose places are known may be written now, each once, with [`Begun::arriving`]. The rest comes
+/// with [`Begun::finish`], and the new superblock last of all.
 pub struct Begun<'a> {
     settings: &'a Settings,
     writing: &'a Writing<'a>,
@@ -297,31 +294,16 @@ impl<'a> Begun<'a> {
         Arriving::new(scope, &self.out, self.writing)
     }
 
-    /// Where `block` begins, in bytes from the image's first.
-    pub fn offset(&self, block: Block) -> u64 {
-        self.out.offset(block)
-    }
-
-    /// Writes bytes of contents at `offset` from the image's first byte.
-    ///
-    /// # Errors
-    /// Where the sink fails.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), EmitError> {
-        self.out.write(offset, bytes)?;
-        (self.writing.progress)(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        Ok(())
-    }
-
-    /// Writes all but the contents that are in their places, and ends with the superblock. The blocks
-    /// that `early` were written and hold no content now are cleared.
+    /// Writes all but the contents that are in their places, and ends with the superblock. Of the blocks
+    /// that ever held one, `used` in ascending order, those that hold none now are cleared.
     ///
     /// # Errors
     /// Where the sink fails, content cannot be read, or the caller cancels. The sink then holds no
     /// superblock.
-    pub fn finish(self, layout: &Layout, tree: &Tree, early: Early) -> Result<(), EmitError> {
+    pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<(), EmitError> {
         let (out, writing) = (&self.out, self.writing);
-        let image = Image::new((self.settings, self.storage), layout, tree, early.sorted());
-        image.clear_left(self.storage, out)?;
+        let image = Image::new((self.settings, self.storage), layout, tree);
+        image.clear_left(used, self.storage, out)?;
         if self.settings.super_only {
             image.write_own_inodes(out)?
         } else {
@@ -524,7 +506,6 @@ struct Image<'a> {
     settings: &'a Settings,
     layout: &'a Layout,
     tree: &'a Tree,
-    early: Early,
     /// The seed of metadata checksums.
     seed: u32,
     /// Whether unused inodes are left as they were, from which inode's block on of each table.
@@ -543,13 +524,11 @@ impl<'a> Image<'a> {
         (settings, storage): (&'a Settings, Storage),
         layout: &'a Layout,
         tree: &'a Tree,
-        early: Early,
     ) -> Self {
         let mut image = Self {
             settings,
             layout,
             tree,
-            early,
             seed: filesystem_seed(settings.uuid),
             stale_inodes: StaleInodes::new(settings, layout, storage),
             tables_zeroed: !settings.super_only

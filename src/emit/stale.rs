@@ -47,10 +47,14 @@ impl Image<'_> {
         left.into_iter().try_for_each(|range| out.zero(range))
     }
 
-    /// Clears the blocks in which contents came to lie, but for those where one still does: they shall
-    /// read as zeros where free blocks do, and take no room.
-    pub(super) fn clear_left(&self, storage: Storage, out: &Out<'_>) -> Result<(), EmitError> {
-        let used = self.early.used();
+    /// Clears the blocks `used`, in which contents came to lie, but for those where one still does: they
+    /// shall read as zeros where free blocks do, and take no room.
+    pub(super) fn clear_left(
+        &self,
+        used: &[Run],
+        storage: Storage,
+        out: &Out<'_>,
+    ) -> Result<(), EmitError> {
         let used: Vec<Range<u64>> = used.iter().map(|run| out.bytes(*run)).collect();
         let claims = self.layout.ledger.claims().iter();
         let in_place = claims.filter(|claim| self.is_in_place(claim));
@@ -60,12 +64,8 @@ impl Image<'_> {
                 Storage::Zeros | Storage::SaidToBeZeros => out.zero(range)?,
                 // It may stay, as old data does; but a file or a device may have its blocks back.
                 Storage::OldData if self.settings.discard || out.sink.discard_zeroes() => {
-                    let discarded = out.discard_range(range.clone())?;
-                    if self.early.is_guess() && !discarded {
-                        out.zero(range)?;
-                    }
+                    out.discard_range(range)?;
                 }
-                Storage::OldData if self.early.is_guess() => out.zero(range)?,
                 Storage::OldData => {}
             }
         }

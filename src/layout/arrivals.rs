@@ -5,7 +5,7 @@
 //! come to lie together and early. What is left takes the contents in the order in which they
 //! arrive. The layout of the finished tree claims those blocks first and goes its usual way then: what
 //! was written is where it is, and where there is plenty of room the layout puts the contents of a tree
-//! that was all there from the start to the same places, so that they can be foretold.
+//! that was all there from the start to the same places.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,7 +17,6 @@ use super::space::Space;
 use super::{LayoutError, Ledger, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::options::Settings;
 use crate::tree::Content;
 use crate::units::{Block, BlockSize, LogicalBlock, Run};
 
@@ -69,22 +68,6 @@ pub(super) struct DataDemand {
 }
 
 impl Arrivals {
-    /// Whether a filesystem of `settings` has the contents of a tree where these places are, taken in
-    /// the order of a walk, if there is plenty of room.
-    pub fn foretell(settings: &Settings) -> bool {
-        let has = |feature| settings.features.has(feature);
-        has(Feature::Extent) && !has(Feature::InlineData)
-    }
-
-    /// Whether the contents that have places may still have them in the layout of a tree.
-    pub fn may_be_plenty(&self) -> bool {
-        self.has_plenty(&DataDemand {
-            data: self.used,
-            root: 0,
-            others: 0,
-        })
-    }
-
     /// Whether there is room for data outside of what is set aside, and for all else. The root directory
     /// is the first that takes what is set aside and shall not go further, since the filesystem's own
     /// files need room in one piece.

@@ -253,19 +253,6 @@ impl Draft {
         Ok(())
     }
 
-    /// Cuts a file that was created to `end` bytes, if it is longer.
-    ///
-    /// # Errors
-    /// Where it cannot be cut.
-    pub fn end_at(&self, end: u64) -> io::Result<()> {
-        let is_new = self.0.origin == Origin::Nothing;
-        if is_new && self.0.file.size_bytes() > end {
-            self.0.file.handle().set_len(end)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Leaves the output as it is now: it is finished.
     pub fn keep(mut self) {
         self.0.kept = true;

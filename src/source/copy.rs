@@ -45,6 +45,12 @@ pub struct Copy {
     cancel: Cancel,
 }
 
+/// A name in a directory of the image.
+struct NamedPlace<'a> {
+    parent: NodeId,
+    name: &'a [u8],
+}
+
 impl Copy {
     /// The file `from` at the path `to`, or in the directory `to` if that ends in a slash.
     pub fn new(from: impl Into<PathBuf>, to: impl Into<Vec<u8>>) -> Self {
@@ -126,11 +132,8 @@ impl Copy {
         SourceError::other(format!("cannot copy {from} to {to}: {needed}"))
     }
 
-    fn directory(
-        &self,
-        tree: &mut Tree,
-        (parent, name): (NodeId, &[u8]),
-    ) -> Result<Declared, SourceError> {
+    fn directory(&self, tree: &mut Tree, place: &NamedPlace<'_>) -> Result<Declared, SourceError> {
+        let NamedPlace { parent, name } = *place;
         let there = tree.lookup(parent, name)?;
         if there.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(self.other("that is there and no directory"));
@@ -156,12 +159,8 @@ impl Copy {
     }
 
     /// Anything but a directory.
-    fn file(
-        &self,
-        tree: &mut Tree,
-        (parent, name): (NodeId, &[u8]),
-    ) -> Result<Declared, SourceError> {
-        let there = tree.lookup(parent, name)?;
+    fn file(&self, tree: &mut Tree, place: &NamedPlace<'_>) -> Result<Declared, SourceError> {
+        let there = tree.lookup(place.parent, place.name)?;
         if there.is_some_and(|node| matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(
                 self.other("that is a directory; to copy into it, a slash is needed behind it")
@@ -172,7 +171,7 @@ impl Copy {
         let (1, Some(entry)) = (entries.len(), entries.last()) else {
             return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
         };
-        move_node((&from, entry.node), tree, (parent, name))?;
+        move_node(&from, entry.node, tree, place)?;
         // What was found of a root is of the directory that the file was in.
         Ok(Declared {
             root: None,
@@ -205,7 +204,10 @@ impl Source for Copy {
         let is_directory = fs::symlink_metadata(&self.from).map_err(unread)?.is_dir();
         tree.overlay()?;
         let (parent, name) = self.spot(tree)?;
-        let place = (parent, &name[..]);
+        let place = NamedPlace {
+            parent,
+            name: &name,
+        };
         let mut path = tree.path(parent);
         path.push(b'/');
         path.extend_from_slice(&name);
@@ -222,9 +224,9 @@ impl Source for Copy {
             return Ok(Declared::default());
         }
         if is_directory {
-            self.directory(tree, place)
+            self.directory(tree, &place)
         } else {
-            self.file(tree, place)
+            self.file(tree, &place)
         }
     }
 }
@@ -269,12 +271,14 @@ fn alone(
     Ok((tree, declared))
 }
 
-/// Declares a node of `from` that is no directory as `name` in `parent`.
+/// Declares a node of `from` that is no directory at `place`.
 fn move_node(
-    (from, node): (&Tree, NodeId),
+    from: &Tree,
+    node: NodeId,
     tree: &mut Tree,
-    (parent, name): (NodeId, &[u8]),
+    place: &NamedPlace<'_>,
 ) -> Result<(), TreeError> {
+    let NamedPlace { parent, name } = *place;
     let node = from.node(node);
     let metadata = node.metadata;
     let moved = match &node.kind {

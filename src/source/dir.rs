@@ -2,7 +2,7 @@
 //!
 //! Everything that `lstat`, `readlink`, `listxattr`, `lsattr` and `SEEK_HOLE` tell is kept. Whatever
 //! order the host lists names in, nodes are declared in the order of their names' bytes, each
-//! directory before what it holds. A directory is looked at before it is read, and read without
+//! directory before what it holds. A directory is inspected before it is read, and read without
 //! touching its time of access where the host allows that, so a second walk finds the same.
 //!
 //! The walk goes from directory to directory by descriptor: a path that is too long for the kernel,
@@ -11,27 +11,28 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::num::NonZero;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::{thread, vec};
 
-use super::ahead::{Ahead, Listing, Looked, Next};
 use super::host_files::{FileNumber, HostContents, HostFiles, means_changed};
+use super::inspect::{
+    self, FileInfo, FileKind, InspectCause, InspectError, Inspector, OpenDirectory, Selection,
+    Xattrs,
+};
 use super::listed::ListedName;
-use super::look::{self, Fault, Found, Look, Reading, Room, Spot, Trouble, What, Xattrs};
 use super::patterns::Patterns;
+use super::prefetch::{Inspected, Listing, Next, Prefetch};
 use super::rules::XattrFilter;
-use super::{Declared, EarlyContents, Source, SourceError, SourceWarning, clamped};
+use super::{Declared, Source, SourceError, SourceWarning, clamped};
 use crate::cancel::Cancel;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
     Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Flags, Metadata, NodeId, Special, Tree, TreeError,
 };
 
-/// How many threads look at files beside the one that declares them, at most: each keeps a file and a
+/// How many threads inspect files beside the one that declares them, at most: each keeps a file and a
 /// directory open.
 const MOST_HELPERS: usize = 63;
 
@@ -54,11 +55,7 @@ const MOST_HELPERS: usize = 63;
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Which extended attributes are kept.
-    pub(super) xattrs: XattrFilter,
-    pub(super) excluded: Vec<(u64, u64)>,
-    pub(super) patterns: Patterns,
-    pub(super) one_file_system: bool,
+    selection: Selection,
     latest_time: Option<i64>,
     threads: Option<NonZero<usize>>,
     cancel: Cancel,
@@ -69,10 +66,7 @@ impl Directory {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            xattrs: XattrFilter::default(),
-            excluded: Vec::new(),
-            patterns: Patterns::default(),
-            one_file_system: false,
+            selection: Selection::default(),
             latest_time: None,
             threads: None,
             cancel: Cancel::new(),
@@ -82,14 +76,14 @@ impl Directory {
     /// Whether extended attributes are kept; they are unless told otherwise.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
-        self.xattrs = XattrFilter::all_if(keep);
+        self.selection.xattrs = XattrFilter::all_if(keep);
         self
     }
 
     /// Leaves out, with a warning, every name of the inode `ino` on device `dev`, as `stat` calls them.
     #[must_use]
     pub fn exclude_inode(mut self, dev: u64, ino: u64) -> Self {
-        self.excluded.push((dev, ino));
+        self.selection.excluded.push((dev, ino));
         self
     }
 
@@ -97,7 +91,7 @@ impl Directory {
     /// this directory.
     #[must_use]
     pub fn exclude(mut self, patterns: Patterns) -> Self {
-        self.patterns = patterns;
+        self.selection.patterns = patterns;
         self
     }
 
@@ -105,7 +99,7 @@ impl Directory {
     /// and `rsync -x` keep them; their contents are kept unless told otherwise.
     #[must_use]
     pub fn one_file_system(mut self, one: bool) -> Self {
-        self.one_file_system = one;
+        self.selection.one_file_system = one;
         self
     }
 
@@ -116,7 +110,7 @@ impl Directory {
         self
     }
 
-    /// Looks at the files with so many threads: as many as the program may use unless told otherwise.
+    /// Inspects the files with so many threads: as many as the program may use unless told otherwise.
     /// What is declared does not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {
@@ -124,7 +118,7 @@ impl Directory {
         self
     }
 
-    /// How many threads look at files beside the one that declares them.
+    /// How many threads inspect files beside the one that declares them.
     fn helpers(&self) -> usize {
         let asked = self
             .threads
@@ -148,69 +142,26 @@ impl Directory {
 
 impl Source for Directory {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        self.walk(tree, at, None)
-    }
-
-    fn filter_xattrs(&mut self, filter: &XattrFilter) {
-        self.xattrs.narrow(filter);
-    }
-
-    fn for_output(&mut self, output: &Path) {
-        if let Some(output) = std::fs::metadata(output)
-            .ok()
-            .as_ref()
-            .and_then(sys::identity)
-        {
-            self.excluded.push((output.device, output.inode));
-        }
-    }
-
-    fn heed(&mut self, cancel: &Cancel) {
-        self.cancel = cancel.clone();
-    }
-
-    fn is_early(&self) -> bool {
-        true
-    }
-
-    fn declare_early(
-        &mut self,
-        tree: &mut Tree,
-        at: NodeId,
-        early: &mut dyn EarlyContents,
-    ) -> Result<Declared, SourceError> {
-        self.walk(tree, at, Some(early))
-    }
-}
-
-impl Directory {
-    fn walk(
-        &self,
-        tree: &mut Tree,
-        at: NodeId,
-        early: Option<&mut dyn EarlyContents>,
-    ) -> Result<Declared, SourceError> {
         let unread = |error| SourceError::read(self.path.as_os_str().as_bytes(), error);
         let (files, stat) = HostFiles::new(&self.path).map_err(unread)?;
         let root = files.directory(FileNumber::ROOT).map_err(unread)?;
-        let look = Look {
-            options: self,
+        let inspector = Inspector {
+            selection: &self.selection,
             root_path: self.path.as_os_str().as_bytes(),
             device: stat.dev,
-            has_proc: look::has_proc(&root),
-            reading: early.as_ref().map(|early| Reading {
-                block_bytes: early.block_bytes(),
-                goes_on: AtomicBool::new(true),
-            }),
+            has_proc: inspect::has_proc(&root),
         };
         let helpers = self.helpers();
-        let ahead = Ahead::new(helpers);
+        let prefetch = Prefetch::new(helpers);
         thread::scope(|scope| {
-            let _ending = ahead.ending();
+            let _ending = prefetch.ending();
             for _ in 0..helpers {
-                // Where the system has no more threads, the walk looks at more by itself.
+                // Where the system has no more threads, the walk inspects more by itself.
                 let helper = thread::Builder::new();
-                if helper.spawn_scoped(scope, || ahead.help(&look)).is_err() {
+                if helper
+                    .spawn_scoped(scope, || prefetch.help(&inspector))
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -223,18 +174,30 @@ impl Directory {
                 left_out: Vec::new(),
                 skipped: BTreeMap::new(),
                 unread: BTreeMap::new(),
-                look: &look,
-                ahead: &ahead,
-                // The reference outlives what the walk borrows besides, which only a coercion forgets.
-                early: match early {
-                    Some(early) => Some(early),
-                    None => None,
-                },
-                pending: Vec::new(),
+                inspector: &inspector,
+                prefetch: &prefetch,
             };
             let root = walk.run(at, &stat)?;
             Ok(walk.finish(root))
         })
+    }
+
+    fn filter_xattrs(&mut self, filter: &XattrFilter) {
+        self.selection.xattrs.narrow(filter);
+    }
+
+    fn for_output(&mut self, output: &Path) {
+        if let Some(output) = std::fs::metadata(output)
+            .ok()
+            .as_ref()
+            .and_then(sys::identity)
+        {
+            self.selection.excluded.push((output.device, output.inode));
+        }
+    }
+
+    fn heed(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
     }
 }
 
@@ -243,13 +206,11 @@ struct Level {
     number: FileNumber,
     node: NodeId,
     /// The directory, as long as the walk stays in it.
-    spot: Option<Arc<Spot>>,
-    /// The entries that come next, looked at already or, if there are none, yet to be.
-    looked: vec::IntoIter<Looked>,
+    directory: Option<Arc<OpenDirectory>>,
+    /// The entries that come next, inspected already or, if there are none, yet to be.
+    inspected: vec::IntoIter<Inspected>,
     names: vec::IntoIter<ListedName>,
-    /// The contents of those that were looked at.
-    room: Option<Room>,
-    /// How many entries were looked at.
+    /// How many entries were inspected.
     seen: u32,
     listing: Listing,
 }
@@ -259,10 +220,9 @@ impl Level {
         Self {
             number,
             node,
-            spot: None,
-            looked: Vec::new().into_iter(),
+            directory: None,
+            inspected: Vec::new().into_iter(),
             names: Vec::new().into_iter(),
-            room: None,
             seen: 0,
             listing,
         }
@@ -284,12 +244,8 @@ struct Walk<'a> {
     skipped: BTreeMap<Vec<u8>, Files>,
     /// Attributes that could not be read, by name and reason.
     unread: BTreeMap<(Option<Vec<u8>>, String), Files>,
-    look: &'a Look<'a>,
-    ahead: &'a Ahead,
-    /// Who takes contents that were read.
-    early: Option<&'a mut dyn EarlyContents>,
-    /// Where contents go, and where they are in the room of the directory that the walk is in.
-    pending: Vec<(u64, Range<usize>)>,
+    inspector: &'a Inspector<'a>,
+    prefetch: &'a Prefetch,
 }
 
 /// A file by its place in the walk.
@@ -307,32 +263,30 @@ impl Walk<'_> {
         let parent = FileNumber::ROOT;
         let name = &b""[..];
         let root = self
-            .spot(parent)
-            .map_err(|error| self.trouble(parent, name, error))?;
-        let flags =
-            sys::attribute_flags(&*root.file).map_err(|error| self.trouble(parent, name, error))?;
+            .open(parent)
+            .map_err(|error| self.unreadable(parent, name, error))?;
+        let flags = sys::attribute_flags(&*root.file)
+            .map_err(|error| self.unreadable(parent, name, error))?;
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
-        let xattrs = self.look.xattrs_of(&root.file);
-        let xattrs = xattrs.map_err(|trouble| {
+        let xattrs = self.inspector.xattrs_of(&root.file);
+        let xattrs = xattrs.map_err(|cause| {
             let name = Box::default();
-            self.fault(parent, Fault { name, trouble })
+            self.uninspected(parent, InspectError { name, cause })
         })?;
         self.set_xattrs(at, Place { parent, at, name }, xattrs);
-        let mut levels = vec![self.level((parent, at), root, Some(Vec::new()))?];
+        let mut levels = vec![self.level(parent, at, root, Some(Vec::new()))?];
         while let Some(level) = levels.last_mut() {
-            let Some(looked) = self.next(level)? else {
+            let Some(inspected) = self.next(level)? else {
                 levels.pop();
                 continue;
             };
             self.options.cancel.check().map_err(SourceError::other)?;
-            if let Some(early) = &mut self.early {
-                early.check().map_err(SourceError::other)?;
-            }
-            let (found, listing) = looked.map_err(|fault| self.fault(level.number, fault))?;
-            let below = self.entry(level, (found, listing))?;
+            let (info, listing) =
+                inspected.map_err(|error| self.uninspected(level.number, error))?;
+            let below = self.entry(level, info, listing)?;
             level.seen = level.seen.saturating_add(1);
             if let Some(below) = below {
-                self.leave(level)?;
+                level.directory = None;
                 levels.push(below);
             }
         }
@@ -340,101 +294,37 @@ impl Walk<'_> {
     }
 
     /// The next entry of a directory.
-    fn next(&mut self, level: &mut Level) -> Result<Option<Looked>, SourceError> {
+    fn next(&self, level: &mut Level) -> Result<Option<Inspected>, SourceError> {
         loop {
-            if let Some(looked) = level.looked.next() {
-                return Ok(Some(looked));
+            if let Some(inspected) = level.inspected.next() {
+                return Ok(Some(inspected));
             }
             if let Some(listed) = level.names.next() {
-                let spot = match &level.spot {
-                    Some(spot) => spot.clone(),
+                let directory = match &level.directory {
+                    Some(directory) => directory.clone(),
                     None => self
-                        .spot(level.number)
-                        .map_err(|error| self.trouble(level.number, &listed.name, error))?,
+                        .open(level.number)
+                        .map_err(|error| self.unreadable(level.number, &listed.name, error))?,
                 };
-                level.spot = Some(spot.clone());
-                if !level.room.as_ref().is_some_and(Room::fits_any) {
-                    self.empty(level)?;
-                    level.room = self.ahead.room(self.look);
-                }
-                let found = self.look.at(&spot, listed, level.room.as_mut());
-                return Ok(Some(found.map(|found| (found, None))));
+                level.directory = Some(directory.clone());
+                let info = self.inspector.at(&directory, listed);
+                return Ok(Some(info.map(|info| (info, None))));
             }
-            self.empty(level)?;
-            let (known, number) = (level.spot.clone(), level.number);
-            let spot = || known.map_or_else(|| self.spot(number), Ok);
-            match level.listing.next(self.ahead, self.look, spot) {
-                Some(Next::Looked(done)) => {
-                    level.looked = done.looked.into_iter();
-                    level.room = done.room;
-                }
+            let (known, number) = (level.directory.clone(), level.number);
+            let directory = || known.map_or_else(|| self.open(number), Ok);
+            match level.listing.next(self.prefetch, self.inspector, directory) {
+                Some(Next::Inspected(inspected)) => level.inspected = inspected.into_iter(),
                 Some(Next::Names(names)) => level.names = names.into_iter(),
                 None => return Ok(None),
             }
         }
     }
 
-    /// Hands over the contents in a directory's room whose places are known.
-    fn hand_over(&mut self, level: &Level) -> Result<(), SourceError> {
-        let (Some(early), Some(room)) = (&mut self.early, &level.room) else {
-            return Ok(());
-        };
-        for (offset, range) in self.pending.drain(..) {
-            let written = early.write(offset, &room.bytes()[range]);
-            written.map_err(SourceError::other)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves a directory for one below.
-    fn leave(&mut self, level: &mut Level) -> Result<(), SourceError> {
-        level.spot = None;
-        if level.looked.as_slice().is_empty() {
-            self.empty(level)
-        } else {
-            self.hand_over(level)
-        }
-    }
-
-    /// Empties a directory's room, and gives it back.
-    fn empty(&mut self, level: &mut Level) -> Result<(), SourceError> {
-        self.hand_over(level)?;
-        if let Some(room) = level.room.take() {
-            self.ahead.give_back(room);
-        }
-        Ok(())
-    }
-
-    /// Notes where a content goes that is at `range` of the room, if it was read.
-    fn place(&mut self, content: &Content, range: Range<usize>) -> Result<(), SourceError> {
-        let Some(early) = &mut self.early else {
-            return Ok(());
-        };
-        let place = early.place(content, !range.is_empty());
-        let Some(offset) = place.map_err(SourceError::other)? else {
-            if let Some(reading) = &self.look.reading {
-                reading
-                    .goes_on
-                    .fetch_and(early.takes_more(), Ordering::Relaxed);
-            }
-            return Ok(());
-        };
-        if let Some((start, last)) = self.pending.last_mut()
-            && last.end == range.start
-            && offset.checked_sub(*start) == u64::try_from(last.len()).ok()
-        {
-            last.end = range.end;
-            return Ok(());
-        }
-        self.pending.push((offset, range));
-        Ok(())
-    }
-
     /// The directory `number`, open.
-    fn spot(&self, number: FileNumber) -> io::Result<Arc<Spot>> {
+    fn open(&self, number: FileNumber) -> io::Result<Arc<OpenDirectory>> {
         let file = self.files.directory(number)?;
-        let below = self.files.path_below(number, self.look.longest_path());
-        Ok(Arc::new(Spot { file, below }))
+        let below = self.files.path_below(number, self.inspector.longest_path());
+        Ok(Arc::new(OpenDirectory { file, below }))
     }
 
     /// What was declared, once everything is.
@@ -464,14 +354,15 @@ impl Walk<'_> {
     /// Lists a directory.
     fn level(
         &self,
-        (number, node): (FileNumber, NodeId),
-        spot: Arc<Spot>,
+        number: FileNumber,
+        node: NodeId,
+        directory: Arc<OpenDirectory>,
         place: Option<Vec<u32>>,
     ) -> Result<Level, SourceError> {
-        let names = self.look.names(&spot);
+        let names = self.inspector.names(&directory);
         let names = names.map_err(|error| SourceError::read(self.files.path(number), error))?;
         Ok(Level {
-            spot: Some(spot),
+            directory: Some(directory),
             ..Level::new(number, node, Listing::new(names, place))
         })
     }
@@ -480,25 +371,25 @@ impl Walk<'_> {
     fn entry(
         &mut self,
         level: &Level,
-        (found, listing): (Found, Option<Listing>),
+        info: FileInfo,
+        listing: Option<Listing>,
     ) -> Result<Option<Level>, SourceError> {
         let (parent, at) = (level.number, level.node);
-        let Found {
+        let FileInfo {
             name,
             stat,
-            what,
+            kind,
             directory,
-            content,
-        } = found;
+        } = info;
         let place = Place {
             parent,
             at,
             name: &name,
         };
         let inode = (stat.dev, stat.ino);
-        if let What::Directory { flags, xattrs } = what {
-            let (number, node) = self.directory(place, &stat, (flags, xattrs))?;
-            if self.look.stops_at(&stat) {
+        if let FileKind::Directory { flags, xattrs } = kind {
+            let (number, node) = self.directory(place, &stat, flags, xattrs)?;
+            if self.inspector.stops_at(&stat) {
                 return Ok(None);
             }
             if let Some(listing) = listing {
@@ -507,11 +398,11 @@ impl Walk<'_> {
             if let Some(file) = directory {
                 self.files.remember(number, Arc::new(file));
             }
-            let spot = self
-                .spot(number)
-                .map_err(|error| self.trouble(parent, &name, error))?;
+            let directory = self
+                .open(number)
+                .map_err(|error| self.unreadable(parent, &name, error))?;
             let place = level.listing.place_below(level.seen);
-            return self.level((number, node), spot, place).map(Some);
+            return self.level(number, node, directory, place).map(Some);
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
         if let Some(node) = known {
@@ -519,7 +410,7 @@ impl Walk<'_> {
             linked.map_err(|error| self.unstorable(parent, &name, error))?;
             return Ok(None);
         }
-        if let Some(node) = self.node(place, &stat, (what, content))?
+        if let Some(node) = self.node(place, &stat, kind)?
             && stat.links > 1
         {
             self.links.insert(inode, node);
@@ -531,7 +422,8 @@ impl Walk<'_> {
         &mut self,
         place: Place<'_>,
         stat: &Stat,
-        (flags, xattrs): (u32, Xattrs),
+        flags: u32,
+        xattrs: Xattrs,
     ) -> Result<(FileNumber, NodeId), SourceError> {
         let Place { parent, at, name } = place;
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
@@ -543,7 +435,7 @@ impl Walk<'_> {
         let number = self
             .files
             .add(parent, name, stat)
-            .map_err(|error| self.trouble(parent, name, error))?;
+            .map_err(|error| self.unreadable(parent, name, error))?;
         Ok((number, node))
     }
 
@@ -552,17 +444,17 @@ impl Walk<'_> {
         &mut self,
         place: Place<'_>,
         stat: &Stat,
-        (what, range): (What, Range<usize>),
+        kind: FileKind,
     ) -> Result<Option<NodeId>, SourceError> {
         let Place { parent, at, name } = place;
         let metadata = |flags| self.options.metadata(stat, flags);
-        let (declared, xattrs) = match what {
-            What::LeftOut => {
+        let (declared, xattrs) = match kind {
+            FileKind::LeftOut => {
                 self.left_out.push(self.files.path_of(parent, name));
                 return Ok(None);
             }
-            What::Excluded | What::Directory { .. } => return Ok(None),
-            What::File {
+            FileKind::Excluded | FileKind::Directory { .. } => return Ok(None),
+            FileKind::File {
                 data,
                 flags,
                 xattrs,
@@ -570,25 +462,24 @@ impl Walk<'_> {
                 let number = self
                     .files
                     .add(parent, name, stat)
-                    .map_err(|error| self.trouble(parent, name, error))?;
+                    .map_err(|error| self.unreadable(parent, name, error))?;
                 let content = Content {
                     size_bytes: stat.size_bytes,
                     key: number.key(&data),
                     data,
                     source: self.contents.clone(),
                 };
-                self.place(&content, range)?;
                 let metadata = metadata(flags & FILE_FLAGS);
                 (self.tree.file_at(at, name, metadata, content), xattrs)
             }
-            What::Symlink { target, xattrs } => {
-                let read = || look::target(&*self.files.directory(parent)?, name, stat);
+            FileKind::Symlink { target, xattrs } => {
+                let read = || inspect::target(&*self.files.directory(parent)?, name, stat);
                 let target = target
                     .map_or_else(read, Ok)
-                    .map_err(|error| self.trouble(parent, name, error))?;
+                    .map_err(|error| self.unreadable(parent, name, error))?;
                 (self.tree.symlink_at(at, name, metadata(0), &target), xattrs)
             }
-            What::Special { xattrs } => match special(stat) {
+            FileKind::Special { xattrs } => match special(stat) {
                 Some(special) => (self.tree.special_at(at, name, metadata(0), special), xattrs),
                 None => return Ok(None),
             },
@@ -609,24 +500,25 @@ impl Walk<'_> {
             let cause = (name, sys::reason(&error));
             self.unread.entry(cause).or_insert_with(first).1 += 1;
         }
-        if !self.options.xattrs.keeps_nothing() {
+        if !self.options.selection.xattrs.keeps_nothing() {
             // The root may have those of a source below.
             let set = self.tree.intern_xattrs(xattrs.kept);
             self.tree.replace_xattrs(node, set);
         }
     }
 
-    fn fault(&self, parent: FileNumber, fault: Fault) -> SourceError {
-        let Fault { name, trouble } = fault;
-        match trouble {
-            Trouble::Read(error) => self.trouble(parent, &name, error),
-            Trouble::Attribute(attribute, error) => {
+    /// What is said of a file in `parent` that could not be inspected.
+    fn uninspected(&self, parent: FileNumber, error: InspectError) -> SourceError {
+        let InspectError { name, cause } = error;
+        match cause {
+            InspectCause::Read(error) => self.unreadable(parent, &name, error),
+            InspectCause::Attribute(attribute, error) => {
                 SourceError::attribute(self.files.path_of(parent, &name), attribute, error)
             }
         }
     }
 
-    fn trouble(&self, parent: FileNumber, name: &[u8], error: io::Error) -> SourceError {
+    fn unreadable(&self, parent: FileNumber, name: &[u8], error: io::Error) -> SourceError {
         let path = self.files.path_of(parent, name);
         if means_changed(&error) {
             SourceError::changed(path)

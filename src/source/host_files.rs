@@ -166,6 +166,10 @@ impl HostFiles {
     /// # Errors
     /// Where it cannot be reached, or is another by now.
     pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<File>> {
+        // Mostly the last one that was asked for.
+        if let Some(directory) = self.recall(number) {
+            return Ok(directory);
+        }
         // What is open is sought nearby first: a tree may be as deep as it has directories.
         let mut within = FIRST_STEPS;
         loop {

@@ -13,8 +13,6 @@ use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
 pub(crate) use crate::units::Readable;
 
-#[cfg(unix)]
-mod ahead;
 #[cfg(feature = "tar")]
 mod archive;
 mod by_hand;
@@ -27,9 +25,9 @@ pub mod dir;
 mod host_files;
 pub mod image;
 #[cfg(unix)]
-mod listed;
+mod inspect;
 #[cfg(unix)]
-mod look;
+mod listed;
 #[cfg_attr(
     not(all(feature = "cli", feature = "tar")),
     allow(dead_code, reason = "each asks for a part of it")
@@ -40,6 +38,8 @@ pub mod oci;
 mod options;
 pub mod patterns;
 mod place;
+#[cfg(unix)]
+mod prefetch;
 pub mod rules;
 mod store;
 #[cfg(feature = "tar")]
@@ -49,7 +49,7 @@ pub mod tar;
 pub use archive::{Oddity, decompress};
 use options::clamped;
 use rules::{OwnerRules, XattrFilter};
-pub use store::{ContentStore, EarlyContents};
+pub use store::ContentStore;
 
 use magic::NotTar;
 
@@ -139,26 +139,6 @@ pub trait Source: Send {
         store: &mut dyn ContentStore,
     ) -> Result<Declared, SourceError> {
         let _ = store;
-        self.declare(tree, at)
-    }
-
-    /// Whether contents may be handed over while they are declared, of which
-    /// [`declare_early`](Self::declare_early) then makes use.
-    fn is_early(&self) -> bool {
-        false
-    }
-
-    /// Declares the same as [`declare`](Self::declare), and hands contents over to `early`.
-    ///
-    /// # Errors
-    /// As those of [`declare`](Self::declare), and where `early` fails.
-    fn declare_early(
-        &mut self,
-        tree: &mut Tree,
-        at: NodeId,
-        early: &mut dyn EarlyContents,
-    ) -> Result<Declared, SourceError> {
-        let _ = early;
         self.declare(tree, at)
     }
 }

@@ -1,9 +1,9 @@
-//! Given directories of the host, has several threads look at what they hold before the walk comes by;
+//! Given directories of the host, has several threads inspect what they hold before the walk comes by;
 //! never decides what the walk finds, nor in which order.
 //!
-//! The walk shares out the names it will come to, a few at a time. Whoever looks at a directory also
+//! The walk shares out the names it will come to, a few at a time. Whoever inspects a directory also
 //! lists it and shares out what it holds, so that a thread finds work of its own below. What the walk
-//! comes to before any thread does, it takes back. What is nearest to the walk is looked at first. Names
+//! comes to before any thread does, it takes back. What is nearest to the walk comes first. Names
 //! that wait, directories that are open for them, and what was found and not fetched are bounded: where
 //! there is enough of it, nothing more is shared.
 
@@ -12,10 +12,10 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec;
 
+use super::inspect::{FileInfo, InspectError, Inspector, OpenDirectory};
 use super::listed::{ListedName, ListedNames};
-use super::look::{Fault, Found, Look, Room, Spot};
 
-/// How many names are looked at in one go, directories counted several times.
+/// How many names are inspected in one go, directories counted several times.
 const TASK_NAMES: usize = 32;
 /// How deep directories may lie of which names are shared out.
 const MOST_DEPTH: usize = 64;
@@ -23,10 +23,8 @@ const MOST_DEPTH: usize = 64;
 const TASKS_OF_ONE: usize = 32;
 /// How many directories tasks wait in; each is kept open.
 const MOST_OPEN: usize = 64;
-/// How many tasks wait, are worked on, or were not fetched; but for names put back for want of room.
+/// How many tasks wait, are worked on, or were not fetched.
 const MOST_SHARED: usize = 512;
-/// How much room there is for contents, in pieces that a task fills; as much again for what is next.
-const MOST_ROOMS: usize = 32;
 /// How many names are listed, but for those the walk listed itself.
 const MOST_LISTED: usize = 1 << 16;
 
@@ -39,7 +37,7 @@ pub(super) struct Listing {
     rest: ListedNames,
     /// How many names come before the rest.
     before: u32,
-    /// Whether the rest is counted as listed ahead.
+    /// Whether the rest is counted as listed prefetch.
     is_ahead: bool,
 }
 
@@ -49,34 +47,24 @@ type Ticket = Vec<u32>;
 
 #[derive(Debug)]
 struct Task {
-    spot: Arc<Spot>,
+    directory: Arc<OpenDirectory>,
     names: Vec<ListedName>,
 }
 
 /// What a name led to, and of a directory what it holds, if there was room for that.
-pub(super) type Looked = Result<(Found, Option<Listing>), Fault>;
-
-/// What names led to that were shared out.
-#[derive(Debug, Default)]
-pub(super) struct Done {
-    /// Up to the first name that could not be looked at.
-    pub(super) looked: Vec<Looked>,
-    /// The contents.
-    pub(super) room: Option<Room>,
-    /// The names for whose contents there was no room left: they are shared out anew.
-    rest: Option<Ticket>,
-}
+pub(super) type Inspected = Result<(FileInfo, Option<Listing>), InspectError>;
 
 /// What the walk comes to next.
 pub(super) enum Next {
-    /// Names nobody looked at.
+    /// Names that nobody inspected.
     Names(Vec<ListedName>),
-    Looked(Done),
+    /// What names led to, up to the first that could not be inspected.
+    Inspected(Vec<Inspected>),
 }
 
 /// The names that are shared out among threads.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     /// Whether anybody else works.
     has_helpers: bool,
     state: Mutex<State>,
@@ -86,10 +74,7 @@ pub(super) struct Ahead {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeMap<Ticket, Task>,
-    looked: BTreeMap<Ticket, Done>,
-    /// Rooms nobody uses, and how many are in use.
-    spare: Vec<Room>,
-    rooms: usize,
+    inspected: BTreeMap<Ticket, Vec<Inspected>>,
     /// How many tasks are shared and not fetched.
     shared: usize,
     /// How many names are listed ahead.
@@ -100,33 +85,17 @@ struct State {
 }
 
 impl State {
-    /// Whether there is room for what the nearest names that wait lead to. What lies before all that
-    /// was looked at shall not wait for the walk to come by there.
-    fn has_room(&self) -> bool {
-        let nearest = self.waiting.keys().next();
-        let is_next = nearest.is_some_and(|nearest| {
-            let looked = self.looked.keys().next();
-            looked.is_none_or(|looked| nearest < looked)
-        });
-        self.rooms < if is_next { 2 * MOST_ROOMS } else { MOST_ROOMS }
-    }
-
     /// How many directories tasks wait in, or a few more: those of one mostly follow each other.
     fn open_directories(&self) -> usize {
-        let spots = self.waiting.values().map(|task| Arc::as_ptr(&task.spot));
-        let mut spots: Vec<*const Spot> = spots.collect();
-        spots.dedup();
-        spots.len()
-    }
-
-    fn room(&mut self) -> Room {
-        self.rooms += 1;
-        self.spare.pop().unwrap_or_default()
+        let directories = self.waiting.values().map(|task| &task.directory);
+        let mut directories: Vec<*const OpenDirectory> = directories.map(Arc::as_ptr).collect();
+        directories.dedup();
+        directories.len()
     }
 }
 
 /// Ends the helpers' work when it is dropped.
-pub(super) struct Ending<'a>(&'a Ahead);
+pub(super) struct Ending<'a>(&'a Prefetch);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -136,7 +105,7 @@ impl Drop for Ending<'_> {
 }
 
 /// Tells the walk not to wait for a thread that panics.
-struct Working<'a>(&'a Ahead);
+struct Working<'a>(&'a Prefetch);
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
@@ -147,7 +116,7 @@ impl Drop for Working<'_> {
     }
 }
 
-impl Ahead {
+impl Prefetch {
     /// Names shared among the walk and so many `helpers`.
     pub(super) fn new(helpers: usize) -> Self {
         Self {
@@ -162,144 +131,96 @@ impl Ahead {
         Ending(self)
     }
 
-    /// Looks at what is shared until the end.
-    pub(super) fn help(&self, look: &Look<'_>) {
+    /// Inspects what is shared until the end.
+    pub(super) fn help(&self, inspector: &Inspector<'_>) {
         let mut state = self.state();
         while !state.is_over {
-            state = self.work_or_wait(state, look);
+            state = self.work_or_wait(state, inspector);
         }
     }
 
-    /// Looks at what waits nearest to the walk, or waits for more: for names, and for room.
+    /// Inspects what waits nearest to the walk, or waits for more.
     fn work_or_wait<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        look: &Look<'_>,
+        inspector: &Inspector<'_>,
     ) -> MutexGuard<'a, State> {
-        let reads = look.reading().is_some();
-        if reads && !state.has_room() {
-            return self.wait(state);
-        }
         match state.waiting.pop_first() {
             Some((ticket, task)) => {
-                let room = reads.then(|| state.room());
                 drop(state);
-                self.work(ticket, (task, room), look);
+                self.work(ticket, task, inspector);
                 self.state()
             }
             None => self.wait(state),
         }
     }
 
-    fn work(&self, ticket: Ticket, (task, room): (Task, Option<Room>), look: &Look<'_>) {
+    fn work(&self, ticket: Ticket, task: Task, inspector: &Inspector<'_>) {
         let _working = Working(self);
-        let Task { spot, names } = task;
-        let mut names = names.into_iter();
-        let mut done = Done {
-            looked: Vec::with_capacity(names.len()),
-            room,
-            rest: None,
-        };
+        let mut inspected = Vec::with_capacity(task.names.len());
         let mut place = ticket.clone();
-        while done.room.as_ref().is_none_or(Room::fits_any)
-            && let Some(listed) = names.next()
-        {
-            let found = look.at(&spot, listed, done.room.as_mut());
-            let found = found.map(|mut found| {
-                let listing = self.list((&spot, &place), &mut found, look);
-                (found, listing)
-            });
+        for listed in task.names {
+            let info = inspector.at(&task.directory, listed);
+            let is_error = info.is_err();
+            inspected.push(info.map(|mut info| {
+                let listing = self.list(&task.directory, &place, &mut info, inspector);
+                (info, listing)
+            }));
+            if is_error {
+                // The walk ends there: nobody comes for what is left.
+                break;
+            }
             if let Some(last) = place.last_mut() {
                 *last += 1;
             }
-            let is_fault = found.is_err();
-            done.looked.push(found);
-            if is_fault {
-                // The walk ends there: nobody comes for what is left.
-                names = Vec::new().into_iter();
-            }
         }
-        if let Some(unused) = done.room.take_if(|room| room.bytes().is_empty()) {
-            self.give_back(unused);
-        }
-        let is_left = !names.as_slice().is_empty();
-        let names = names.collect();
-        let rest = is_left.then(move || Task { spot, names });
-        let mut state = self.state();
-        if let Some(rest) = rest {
-            state.shared += 1;
-            state.waiting.insert(place.clone(), rest);
-            done.rest = Some(place);
-        }
-        state.looked.insert(ticket, done);
-        drop(state);
+        self.state().inspected.insert(ticket, inspected);
         self.changed.notify_all();
     }
 
-    /// Room for contents, if they are read.
-    pub(super) fn room(&self, look: &Look<'_>) -> Option<Room> {
-        look.reading()?;
-        Some(self.state().room())
-    }
-
-    /// Takes back what [`room`](Self::room) gave.
-    pub(super) fn give_back(&self, mut room: Room) {
-        room.clear();
-        let mut state = self.state();
-        let waits = state.rooms >= MOST_ROOMS;
-        state.rooms -= 1;
-        state.spare.push(room);
-        drop(state);
-        if waits {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Lists a directory that was `found` at this place of the walk, in the directory at `above`, unless
+    /// Lists a directory that was found at this place of the walk, in the directory `above`, unless
     /// enough is listed. Where it cannot be listed, the walk will find out.
     fn list(
         &self,
-        (above, place): (&Spot, &[u32]),
-        found: &mut Found,
-        look: &Look<'_>,
+        above: &OpenDirectory,
+        place: &[u32],
+        info: &mut FileInfo,
+        inspector: &Inspector<'_>,
     ) -> Option<Listing> {
-        let file = found.directory.take()?;
+        let file = info.directory.take()?;
         let is_enough = place.len() > MOST_DEPTH || self.state().listed >= MOST_LISTED;
-        if is_enough || look.stops_at(&found.stat) {
+        if is_enough || inspector.stops_at(&info.stat) {
             return None;
         }
-        let spot = Arc::new(look.spot_below(above, &found.name, file));
-        let names = look.names(&spot).ok()?;
+        let directory = Arc::new(inspector.directory_below(above, &info.name, file));
+        let names = inspector.names(&directory).ok()?;
         self.state().listed += names.len();
         let mut listing = Listing {
             is_ahead: true,
             ..Listing::new(names, Some(place.to_vec()))
         };
-        listing.share(self, &spot);
+        listing.share(self, &directory);
         Some(listing)
     }
 
-    /// What became of the names that were shared as `ticket`. While a helper looks at them, this
+    /// What became of the names that were shared as `ticket`. While a helper inspects them, this
     /// helps with others.
-    fn fetch(&self, ticket: &[u32], look: &Look<'_>) -> Next {
+    fn fetch(&self, ticket: &[u32], inspector: &Inspector<'_>) -> Next {
         let mut state = self.state();
         loop {
             if let Some(task) = state.waiting.remove(ticket) {
                 state.shared -= 1;
                 return Next::Names(task.names);
             }
-            if let Some(done) = state.looked.remove(ticket) {
+            if let Some(inspected) = state.inspected.remove(ticket) {
                 state.shared -= 1;
-                return Next::Looked(done);
+                return Next::Inspected(inspected);
             }
             if state.is_broken {
-                let fault = Fault::unnamed(io::Error::other("a thread ended early"));
-                return Next::Looked(Done {
-                    looked: vec![Err(fault)],
-                    ..Done::default()
-                });
+                let error = io::Error::other("a thread ended early");
+                return Next::Inspected(vec![Err(InspectError::unnamed(error))]);
             }
-            state = self.work_or_wait(state, look);
+            state = self.work_or_wait(state, inspector);
         }
     }
 
@@ -330,48 +251,40 @@ impl Listing {
         (place.len() < MOST_DEPTH).then(|| [place, &[number][..]].concat())
     }
 
-    /// What comes next, or `None` at the end. Of what comes after that, more is shared out; `spot`
+    /// What comes next, or `None` at the end. Of what comes after that, more is shared out; `directory`
     /// gives the directory if it is needed for that.
     pub(super) fn next(
         &mut self,
-        ahead: &Ahead,
-        look: &Look<'_>,
-        spot: impl FnOnce() -> io::Result<Arc<Spot>>,
+        prefetch: &Prefetch,
+        inspector: &Inspector<'_>,
+        directory: impl FnOnce() -> io::Result<Arc<OpenDirectory>>,
     ) -> Option<Next> {
         let ticket = self.shared.pop_front();
         let names = match ticket {
             Some(_) => Vec::new(),
-            None => self.take(TASK_NAMES, ahead),
+            None => self.take(TASK_NAMES, prefetch),
         };
-        if ahead.has_helpers
+        if prefetch.has_helpers
             && !self.rest.is_empty()
             && self.shared.len() < TASKS_OF_ONE
-            && let Ok(spot) = spot()
+            && let Ok(directory) = directory()
         {
-            self.share(ahead, &spot);
+            self.share(prefetch, &directory);
         }
         match ticket {
-            Some(ticket) => {
-                let mut next = ahead.fetch(&ticket, look);
-                if let Next::Looked(done) = &mut next
-                    && let Some(rest) = done.rest.take()
-                {
-                    self.shared.push_front(rest);
-                }
-                Some(next)
-            }
+            Some(ticket) => Some(prefetch.fetch(&ticket, inspector)),
             None if names.is_empty() => None,
             None => Some(Next::Names(names)),
         }
     }
 
     /// Shares out as much of the rest as there is room for.
-    fn share(&mut self, ahead: &Ahead, spot: &Arc<Spot>) {
+    fn share(&mut self, prefetch: &Prefetch, directory: &Arc<OpenDirectory>) {
         let Some(place) = &self.place else {
             return;
         };
         let place = place.clone();
-        let mut state = ahead.state();
+        let mut state = prefetch.state();
         if state.open_directories() >= MOST_OPEN {
             return;
         }
@@ -385,18 +298,20 @@ impl Listing {
             if self.is_ahead {
                 state.listed -= names.len();
             }
-            let spot = spot.clone();
-            state.waiting.insert(ticket.clone(), Task { spot, names });
+            let directory = directory.clone();
+            state
+                .waiting
+                .insert(ticket.clone(), Task { directory, names });
             self.shared.push_back(ticket);
         }
         drop(state);
-        ahead.changed.notify_all();
+        prefetch.changed.notify_all();
     }
 
-    fn take(&mut self, most: usize, ahead: &Ahead) -> Vec<ListedName> {
+    fn take(&mut self, most: usize, prefetch: &Prefetch) -> Vec<ListedName> {
         let names = self.rest(most);
         if self.is_ahead {
-            ahead.state().listed -= names.len();
+            prefetch.state().listed -= names.len();
         }
         names
     }

@@ -1,9 +1,10 @@
-//! Given an open directory of the host and names in it, gives all that the host says of those files,
-//! and of short ones what they hold, where there is room for it; never declares one.
+//! Given an open directory of the host and names in it, gives all that the host says of those files;
+//! never declares one, nor reads what one holds.
 //!
 //! A name costs one look-up where the directory tells what it leads to: it is opened as that, and what
-//! was opened says the rest. What cannot be opened so, or is something else by then, is looked at
-//! before it is opened.
+//! was opened says the rest. What cannot be opened so, or is something else by then, is asked for by
+//! name before it is opened. To ask for all by name would cost less, but no call that takes one tells of
+//! all flags of chattr, nor where a preallocated file is a hole.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,31 +12,36 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::dir::Directory;
 use super::ext4_names;
 use super::host_files::{changed, push_name, same_file};
 use super::listed::{ListedName, ListedNames};
-use super::patterns::PathType;
+use super::patterns::{PathType, Patterns};
+use super::rules::XattrFilter;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{DataMap, Xattr};
-
-/// No longer content is read while its file is looked at: to open it once more takes longer than to
-/// read and write it.
-const SHORT_BYTES: usize = 64 << 10;
-/// How much room there is for contents, before they must be written.
-const ROOM_BYTES: usize = 512 << 10;
 
 /// The longest path that the kernel takes, its NUL included.
 pub(super) const PATH_MAX: usize = 4096;
 
+/// What is kept of a directory of the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    /// Which extended attributes are kept.
+    pub(super) xattrs: XattrFilter,
+    /// What is left out with a warning, by device and inode number.
+    pub(super) excluded: Vec<(u64, u64)>,
+    /// What is left out without one.
+    pub(super) patterns: Patterns,
+    /// Whether directories on which something is mounted are kept empty.
+    pub(super) one_file_system: bool,
+}
+
 /// A directory that is open.
 #[derive(Debug)]
-pub(super) struct Spot {
+pub(super) struct OpenDirectory {
     pub(super) file: Arc<File>,
     /// Its path below the walk's root, unless nobody will ask for it.
     pub(super) below: Option<Vec<u8>>,
@@ -43,61 +49,17 @@ pub(super) struct Spot {
 
 /// What the host says of a file.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FileInfo {
     pub(super) name: Box<[u8]>,
     pub(super) stat: Stat,
-    pub(super) what: What,
+    pub(super) kind: FileKind,
     /// The directory it is, open.
     pub(super) directory: Option<File>,
-    /// Where its content is in the room, if it was read: whole blocks, with zeros behind its end.
-    pub(super) content: Range<usize>,
-}
-
-/// Room for contents that are read while files are looked at. Kept from one use to the next: fresh
-/// memory costs the kernel as much as reading a short file does.
-#[derive(Debug, Default)]
-pub(super) struct Room {
-    /// As long as it ever was filled; what lies behind `filled` is left over.
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-impl Room {
-    /// What is in it, from which it is taken by ranges.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.filled]
-    }
-
-    /// Whether any short content fits.
-    pub(super) fn fits_any(&self) -> bool {
-        self.filled + SHORT_BYTES <= ROOM_BYTES
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.filled = 0;
-    }
-
-    /// Takes `size` bytes that `read` gives, up to the end of a block; nothing of them if it fails.
-    fn take(
-        &mut self,
-        (size, block_bytes): (usize, usize),
-        read: impl FnOnce(&mut [u8]) -> io::Result<()>,
-    ) -> io::Result<Range<usize>> {
-        let (start, end) = (self.filled, self.filled + size);
-        let filled = end.next_multiple_of(block_bytes);
-        if self.bytes.len() < filled {
-            self.bytes.resize(filled, 0);
-        }
-        read(&mut self.bytes[start..end])?;
-        self.bytes[end..filled].fill(0);
-        self.filled = filled;
-        Ok(start..filled)
-    }
 }
 
 /// What a file is, and what is said of it beside its `stat`.
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum FileKind {
     /// It shall not be declared, and a warning shall say so.
     LeftOut,
     /// It shall not be declared.
@@ -130,35 +92,35 @@ pub(super) struct Xattrs {
     pub(super) unread: Vec<(Option<Vec<u8>>, io::Error)>,
 }
 
-/// What could not be looked at.
+/// What could not be inspected, and why.
 #[derive(Debug)]
-pub(super) struct Fault {
-    /// Its name; none for the directory that was to be looked into.
+pub(super) struct InspectError {
+    /// Its name; none for the directory that was to be listed.
     pub(super) name: Box<[u8]>,
-    pub(super) trouble: Trouble,
+    pub(super) cause: InspectCause,
 }
 
-/// Why a file could not be looked at.
+/// Why a file could not be inspected.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum InspectCause {
     /// The file itself cannot be read, or changed.
     Read(io::Error),
     /// The attribute of this name cannot be read.
     Attribute(Vec<u8>, io::Error),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for InspectCause {
     fn from(error: io::Error) -> Self {
         Self::Read(error)
     }
 }
 
-impl Fault {
-    /// A fault of no name in particular.
+impl InspectError {
+    /// An error of no name in particular.
     pub(super) fn unnamed(error: io::Error) -> Self {
         Self {
             name: Box::default(),
-            trouble: error.into(),
+            cause: error.into(),
         }
     }
 }
@@ -173,54 +135,48 @@ enum XattrsOf<'a> {
     Below(&'a File, &'a [u8]),
 }
 
-/// A file's `stat`, what it is, and the file if it is open.
-type Seen = (Stat, What, Option<File>);
+/// A file's `stat`, what it is, and the open directory if it is one.
+type Inspected = (Stat, FileKind, Option<File>);
 
-/// How files are looked at.
+/// Asks the host for what it says of files.
 #[derive(Debug)]
-pub(super) struct Look<'a> {
-    pub(super) options: &'a Directory,
+pub(super) struct Inspector<'a> {
+    pub(super) selection: &'a Selection,
     /// The path of the walk's root.
     pub(super) root_path: &'a [u8],
     /// The device that the walk began on.
     pub(super) device: u64,
     /// Whether open directories have names in /proc.
     pub(super) has_proc: bool,
-    /// How contents are read, if they are.
-    pub(super) reading: Option<Reading>,
 }
 
-/// How contents are read while files are looked at.
-#[derive(Debug)]
-pub(super) struct Reading {
-    /// They fill blocks of so many bytes.
-    pub(super) block_bytes: usize,
-    /// Whether anybody takes more of them.
-    pub(super) goes_on: AtomicBool,
-}
-
-impl Look<'_> {
-    /// The names in the directory at `spot` that are not excluded whatever they lead to, in the order
+impl Inspector<'_> {
+    /// The names in the directory `parent` that are not excluded whatever they lead to, in the order
     /// of their bytes.
-    pub(super) fn names(&self, spot: &Spot) -> io::Result<ListedNames> {
-        ListedNames::of(&spot.file, |name| {
-            !self.is_excluded(spot, name, PathType::Other)
+    pub(super) fn names(&self, parent: &OpenDirectory) -> io::Result<ListedNames> {
+        ListedNames::of(&parent.file, |name| {
+            !self.is_excluded(parent, name, PathType::Other)
         })
     }
 
     /// Whether what lies below the directory that `stat` shows is left alone, since it is mounted.
     pub(super) fn stops_at(&self, stat: &Stat) -> bool {
-        self.options.one_file_system && stat.dev != self.device
+        self.selection.one_file_system && stat.dev != self.device
     }
 
     /// The open directory `file`, called `name` in the one at `above`.
-    pub(super) fn spot_below(&self, above: &Spot, name: &[u8], file: File) -> Spot {
+    pub(super) fn directory_below(
+        &self,
+        above: &OpenDirectory,
+        name: &[u8],
+        file: File,
+    ) -> OpenDirectory {
         let below = above.below.as_ref().map(|above| {
             let mut below = above.clone();
             push_name(&mut below, name);
             below
         });
-        Spot {
+        OpenDirectory {
             file: Arc::new(file),
             below: below.filter(|below| below.len() <= self.longest_path()),
         }
@@ -228,77 +184,42 @@ impl Look<'_> {
 
     /// How long a path may be that somebody asks for.
     pub(super) fn longest_path(&self) -> usize {
-        match (self.options.patterns.is_empty(), self.has_proc) {
+        match (self.selection.patterns.is_empty(), self.has_proc) {
             (true, true) => 0,
             (true, false) => PATH_MAX,
             (false, _) => usize::MAX,
         }
     }
 
-    /// Looks at what `listed` leads to in the directory at `spot`, and reads it into `room` if it is
-    /// short enough.
+    /// Inspects what `listed` leads to in the directory `parent`.
     pub(super) fn at(
         &self,
-        spot: &Spot,
+        parent: &OpenDirectory,
         listed: ListedName,
-        room: Option<&mut Room>,
-    ) -> Result<Found, Fault> {
+    ) -> Result<FileInfo, InspectError> {
         let ListedName { name, file_type } = listed;
-        let (stat, what, file) = match self.seen(spot, &name, file_type) {
-            Ok(seen) => seen,
-            Err(trouble) => return Err(Fault { name, trouble }),
-        };
-        let mut found = Found {
-            name,
-            stat,
-            what,
-            directory: None,
-            content: 0..0,
-        };
-        match (&found.what, file, room) {
-            (What::Directory { .. }, file, _) => found.directory = file,
-            (What::File { data, .. }, Some(file), Some(room)) if *data == DataMap::Whole => {
-                found.content = self.content(&file, &found.stat, room);
-            }
-            _ => {}
+        match self.inspect(parent, &name, file_type) {
+            Ok((stat, kind, directory)) => Ok(FileInfo {
+                name,
+                stat,
+                kind,
+                directory,
+            }),
+            Err(cause) => Err(InspectError { name, cause }),
         }
-        Ok(found)
     }
 
-    /// How contents are read, as long as anybody takes them.
-    pub(super) fn reading(&self) -> Option<&Reading> {
-        let reading = self.reading.as_ref();
-        reading.filter(|reading| reading.goes_on.load(Ordering::Relaxed))
-    }
-
-    /// Reads a short content. Where it cannot be read or changes meanwhile, that is told once it is
-    /// read again.
-    ///
-    /// A file with several names is not read: reading may leave a time behind, which must not show at
-    /// the next name.
-    fn content(&self, file: &File, stat: &Stat, room: &mut Room) -> Range<usize> {
-        let size = usize::try_from(stat.size_bytes).unwrap_or(usize::MAX);
-        let Some(reading) = self.reading() else {
-            return 0..0;
-        };
-        if size == 0 || size > SHORT_BYTES || stat.links > 1 || !room.fits_any() {
-            return 0..0;
-        }
-        let read = room.take((size, reading.block_bytes), |bytes| {
-            file.read_exact_at(bytes, 0)?;
-            if same_file(&sys::stat_of(file)?, stat) {
-                Ok(())
-            } else {
-                Err(changed())
-            }
-        });
-        read.unwrap_or(0..0)
-    }
-
-    fn seen(&self, spot: &Spot, name: &[u8], file_type: Option<FileType>) -> Result<Seen, Trouble> {
+    fn inspect(
+        &self,
+        parent: &OpenDirectory,
+        name: &[u8],
+        file_type: Option<FileType>,
+    ) -> Result<Inspected, InspectCause> {
         let expected = match file_type {
-            Some(FileType::Directory) if self.is_excluded(spot, name, PathType::Directory) => None,
-            Some(kind @ (FileType::Directory | FileType::Regular)) => open(spot, name, kind)
+            Some(FileType::Directory) if self.is_excluded(parent, name, PathType::Directory) => {
+                None
+            }
+            Some(kind @ (FileType::Directory | FileType::Regular)) => open(parent, name, kind)
                 .and_then(|file| Ok((sys::stat_of(&file)?, file)))
                 .ok()
                 .filter(|(stat, _)| stat.file_type == kind),
@@ -306,87 +227,87 @@ impl Look<'_> {
         };
         match expected {
             Some((stat, file)) => self.opened(file, stat),
-            None => self.unopened(spot, name),
+            None => self.unopened(parent, name),
         }
     }
 
     /// The extended attributes of an open file.
-    pub(super) fn xattrs_of(&self, file: &File) -> Result<Xattrs, Trouble> {
+    pub(super) fn xattrs_of(&self, file: &File) -> Result<Xattrs, InspectCause> {
         self.xattrs(&XattrsOf::Open(file))
     }
 
-    /// Looks at a file before it is opened.
-    fn unopened(&self, spot: &Spot, name: &[u8]) -> Result<Seen, Trouble> {
-        let stat = sys::stat_at(&*spot.file, name)?;
+    /// Inspects a file before it is opened.
+    fn unopened(&self, parent: &OpenDirectory, name: &[u8]) -> Result<Inspected, InspectCause> {
+        let stat = sys::stat_at(&*parent.file, name)?;
         if self.is_left_out(&stat) {
-            return Ok((stat, What::LeftOut, None));
+            return Ok((stat, FileKind::LeftOut, None));
         }
-        let what = match stat.file_type {
-            FileType::Directory if self.is_excluded(spot, name, PathType::Directory) => {
-                What::Excluded
+        let kind = match stat.file_type {
+            FileType::Directory if self.is_excluded(parent, name, PathType::Directory) => {
+                FileKind::Excluded
             }
             FileType::Directory | FileType::Regular => {
-                let file = open(spot, name, stat.file_type)?;
+                let file = open(parent, name, stat.file_type)?;
                 if !same_file(&sys::stat_of(&file)?, &stat) {
                     return Err(changed().into());
                 }
                 return self.opened(file, stat);
             }
-            FileType::Symlink => What::Symlink {
+            FileType::Symlink => FileKind::Symlink {
                 target: match stat.links {
-                    1 => Some(sys::read_link_at(&*spot.file, name)?),
+                    1 => Some(sys::read_link_at(&*parent.file, name)?),
                     _ => None,
                 },
-                xattrs: self.xattrs(&self.xattrs_at(spot, name)?)?,
+                xattrs: self.xattrs(&self.xattrs_at(parent, name)?)?,
             },
             FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket => {
-                let xattrs = self.xattrs(&self.xattrs_at(spot, name)?)?;
-                What::Special { xattrs }
+                let xattrs = self.xattrs(&self.xattrs_at(parent, name)?)?;
+                FileKind::Special { xattrs }
             }
         };
-        still_is(&spot.file, name, &stat)?;
-        Ok((stat, what, None))
+        still_is(&parent.file, name, &stat)?;
+        Ok((stat, kind, None))
     }
 
     /// What an open directory or regular file says of itself.
-    fn opened(&self, file: File, stat: Stat) -> Result<Seen, Trouble> {
+    fn opened(&self, file: File, stat: Stat) -> Result<Inspected, InspectCause> {
         if self.is_left_out(&stat) {
-            return Ok((stat, What::LeftOut, None));
+            return Ok((stat, FileKind::LeftOut, None));
         }
         let flags = sys::attribute_flags(&file)?;
         if stat.file_type == FileType::Directory {
             let xattrs = self.xattrs_of(&file)?;
-            return Ok((stat, What::Directory { flags, xattrs }, Some(file)));
+            return Ok((stat, FileKind::Directory { flags, xattrs }, Some(file)));
         }
         let data = data_map(&file, stat.size_bytes)?;
         let xattrs = self.xattrs_of(&file)?;
-        let what = What::File {
+        let kind = FileKind::File {
             data,
             flags,
             xattrs,
         };
-        Ok((stat, what, Some(file)))
+        Ok((stat, kind, None))
     }
 
     fn is_left_out(&self, stat: &Stat) -> bool {
-        self.options.excluded.contains(&(stat.dev, stat.ino))
+        self.selection.excluded.contains(&(stat.dev, stat.ino))
     }
 
-    fn is_excluded(&self, spot: &Spot, name: &[u8], leaf: PathType) -> bool {
-        let patterns = &self.options.patterns;
+    fn is_excluded(&self, parent: &OpenDirectory, name: &[u8], leaf: PathType) -> bool {
+        let patterns = &self.selection.patterns;
         if patterns.is_empty() {
             return false;
         }
-        let mut path = spot.below.clone().unwrap_or_default();
+        let mut path = parent.below.clone().unwrap_or_default();
         push_name(&mut path, name);
         patterns.exclude(&path, leaf)
     }
 
-    fn xattrs_at<'a>(&self, spot: &'a Spot, name: &'a [u8]) -> io::Result<XattrsOf<'a>> {
+    fn xattrs_at<'a>(&self, parent: &'a OpenDirectory, name: &'a [u8]) -> io::Result<XattrsOf<'a>> {
         if self.has_proc {
-            return Ok(XattrsOf::Below(&spot.file, name));
+            return Ok(XattrsOf::Below(&parent.file, name));
         }
-        if let Some(below) = &spot.below {
+        if let Some(below) = &parent.below {
             let mut path = self.root_path.to_vec();
             push_name(&mut path, below);
             push_name(&mut path, name);
@@ -397,9 +318,9 @@ impl Look<'_> {
         Err(io::Error::other("so long a path needs /proc"))
     }
 
-    fn xattrs(&self, from: &XattrsOf<'_>) -> Result<Xattrs, Trouble> {
+    fn xattrs(&self, from: &XattrsOf<'_>) -> Result<Xattrs, InspectCause> {
         let mut xattrs = Xattrs::default();
-        if self.options.xattrs.keeps_nothing() {
+        if self.selection.xattrs.keeps_nothing() {
             return Ok(xattrs);
         }
         let names = match from.names() {
@@ -411,7 +332,7 @@ impl Look<'_> {
             Err(error) => return Err(error.into()),
         };
         for name in names {
-            if !self.options.xattrs.keeps(&name) {
+            if !self.selection.xattrs.keeps(&name) {
                 continue;
             }
             if !ext4_names(&name) {
@@ -425,7 +346,7 @@ impl Look<'_> {
                 Err(error) if sys::means_kept_back(&error) => {
                     xattrs.unread.push((Some(name), error))
                 }
-                Err(error) => return Err(Trouble::Attribute(name, error)),
+                Err(error) => return Err(InspectCause::Attribute(name, error)),
             }
         }
         Ok(xattrs)
@@ -450,10 +371,10 @@ impl XattrsOf<'_> {
     }
 }
 
-fn open(spot: &Spot, name: &[u8], file_type: FileType) -> io::Result<File> {
+fn open(parent: &OpenDirectory, name: &[u8], file_type: FileType) -> io::Result<File> {
     match file_type {
-        FileType::Directory => sys::open_directory_at(&*spot.file, name),
-        _ => sys::open_file_at(&*spot.file, name),
+        FileType::Directory => sys::open_directory_at(&*parent.file, name),
+        _ => sys::open_file_at(&*parent.file, name),
     }
 }
 
@@ -487,11 +408,15 @@ fn path_below(directory: &File, name: &[u8]) -> PathBuf {
 
 /// Which of the file's `size` bytes are data.
 ///
-/// Every file is asked, even one that has as many blocks as its size needs: blocks of attributes, of
-/// the extent tree and past the end count too, and may hide a hole.
+/// Every file that is not empty is asked, even one that has as many blocks as its size needs: blocks of
+/// attributes, of the extent tree and past the end count too, and may hide a hole, and so do blocks that
+/// are preallocated and were never written.
 fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
+    if size == 0 {
+        return Ok(DataMap::Whole);
+    }
     match sys::seek_hole(file, 0) {
-        // The first hole is the one after the end; an empty file has nothing before it.
+        // The first hole is the one after the end.
         Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
         answer => answer?,
