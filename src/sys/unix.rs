@@ -554,7 +554,7 @@ mod signals {
     /// The signals that end a process unless they are caught, and that somebody else may send; not
     /// those that tell of a fault in the process itself.
     fn ending_signals() -> Vec<c_int> {
-        let mut numbers = vec![
+        let everywhere = [
             libc::SIGINT,
             libc::SIGTERM,
             libc::SIGHUP,
@@ -567,11 +567,14 @@ mod signals {
             libc::SIGXCPU,
         ];
         #[cfg(target_os = "linux")]
-        {
-            numbers.extend([libc::SIGPOLL, libc::SIGPWR, libc::SIGSTKFLT]);
-            numbers.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
-        }
-        numbers
+        let more = {
+            let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+            let named = [libc::SIGPOLL, libc::SIGPWR, libc::SIGSTKFLT];
+            named.into_iter().chain(real_time)
+        };
+        #[cfg(not(target_os = "linux"))]
+        let more = std::iter::empty();
+        everywhere.into_iter().chain(more).collect()
     }
 
     /// What is done at a signal from now on; gives what was done before.
