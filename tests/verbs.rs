@@ -212,7 +212,8 @@ fn what_cannot_be_done_is_said() {
         return;
     }
     let place = small();
-    place.file("text", "no image\n");
+    place.file("text", &"no image\n".repeat(500));
+    place.file("empty", "");
     let image = place.path("rootless");
     place.make("mke4fs -q -t ext2 -b 1024 rootless 4M");
     let mut bytes = fs::read(&image).expect("it is there");
@@ -256,6 +257,18 @@ fn what_cannot_be_done_is_said() {
         (
             "mke4fs ls image@4k",
             "mke4fs ls: image: no ext2, ext3 or ext4 filesystem",
+        ),
+        (
+            "mke4fs ls empty",
+            "mke4fs ls: empty: no ext2, ext3 or ext4 filesystem: there are 0 bytes, and a superblock needs 2048\n",
+        ),
+        (
+            "mke4fs grow image@18446744073709551615",
+            "mke4fs grow: image: no ext2, ext3 or ext4 filesystem: there are 0 bytes, ",
+        ),
+        (
+            "head -c 20000 image > cut; mke4fs grow cut",
+            "mke4fs grow: cut: it was cut off: the filesystem has ",
         ),
         (
             "mke4fs ls -E offset=4k image",

@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     Io(io::Error),
     /// The superblock has another magic number.
     Magic(u16),
+    /// So many bytes are there from where a filesystem is looked for, and so many a superblock needs.
+    Short { left: u64, needed: u64 },
     /// A field, by the kernel's name, or a count has another value.
     Value {
         what: &'static str,
@@ -108,7 +110,7 @@ impl Fault {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(_) => ErrorKind::Io,
-            Self::Magic(_) => ErrorKind::NotExt,
+            Self::Magic(_) | Self::Short { .. } => ErrorKind::NotExt,
             Self::Checksum { .. } => ErrorKind::Checksum,
             Self::UnknownFeatures { .. } | Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::NotInUse => ErrorKind::NotFound,
@@ -123,6 +125,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::Short { left, needed } => write!(
+                f,
+                "no ext2, ext3 or ext4 filesystem: there are {left} bytes, and a superblock needs {needed}"
+            ),
             Self::Magic(found) => write!(
                 f,
                 "no ext2, ext3 or ext4 filesystem: s_magic is {found:#06x}, expected 0xef53"

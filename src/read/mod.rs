@@ -311,9 +311,12 @@ impl<'a> Filesystem<'a> {
 /// The superblock of a filesystem that this reader can follow.
 fn read_superblock(image: &dyn ReadAt, base: u64) -> Result<Superblock> {
     let mut bytes = vec![0; size_of::<Stored>()];
-    let short = || Error::new(Fault::Io(std::io::ErrorKind::UnexpectedEof.into()));
-    let offset = base.checked_add(OFFSET).ok_or_else(short)?;
-    let read = image.read_exact_at(offset, &mut bytes);
+    let left = image.size_bytes().saturating_sub(base);
+    let needed = OFFSET.saturating_add(bytes::length(bytes.len()));
+    if left < needed {
+        return Err(Error::new(Fault::Short { left, needed }));
+    }
+    let read = image.read_exact_at(base + OFFSET, &mut bytes);
     read.map_err(|error| Error::new(Fault::Io(error)))?;
     decode_superblock(&bytes)
 }

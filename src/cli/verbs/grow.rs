@@ -94,6 +94,13 @@ impl Image<'_> {
         let filesystem = Filesystem::open_at(output.file(), start).map_err(|error| told(&error))?;
         let superblock = filesystem.superblock();
         let has = superblock.blocks_count() * superblock.block_size().bytes_u64();
+        let room = end.saturating_sub(start);
+        if wish.is_none() && room < has {
+            let (has, room) = (Bytes(has), Bytes(room));
+            return Err(told(&format_args!(
+                "it was cut off: the filesystem has {has}, and {room} are left of it"
+            )));
+        }
         let size = match wish {
             Some(Wish::Whole(bytes)) => bytes,
             Some(Wish::More(bytes)) => has.saturating_add(bytes),
