@@ -81,15 +81,8 @@ fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
         );
     }
     let most = desc.free_inodes.min(volume.inodes_per_group);
-    if desc.itable_unused > most {
-        let fault = Fault::Bounds {
-            what: "bg_itable_unused",
-            found: desc.itable_unused.into(),
-            least: 0,
-            most: most.into(),
-        };
-        volume.note(at.0, at.1, fault);
-    }
+    let found = desc.itable_unused.into();
+    volume.within(at, "bg_itable_unused", found, 0..=most.into());
 }
 
 /// The blocks of a group's bitmaps and inode table.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::finding::{Area, Fault, Place};
+use super::finding::{Area, Place};
 use super::inventory::Dir;
 use super::maps::{self, Piece};
 use super::volume::{Volume, half, length, read, word};
@@ -194,17 +194,14 @@ impl Reading<'_> {
         let (limit, count) = (half(bytes, header), half(bytes, header + 2));
         let at = (Area::Htree, place);
         self.volume.equal(at, "limit", (limit.into(), length(room)));
-        let count = usize::from(count);
-        if count == 0 || count > room {
-            let fault = Fault::Bounds {
-                what: "count",
-                found: length(count),
-                least: 1,
-                most: length(room),
-            };
-            self.volume.note(at.0, at.1, fault);
+        let bounds_of_count = 1..=length(room);
+        if !self
+            .volume
+            .within(at, "count", count.into(), bounds_of_count)
+        {
             return;
         }
+        let count = usize::from(count);
         if has_sums {
             self.check_sum(block);
         }

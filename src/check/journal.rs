@@ -4,7 +4,7 @@
 //! Layout: the kernel's `journal.rst`; rules as in the kernel's `journal_load_superblock` and e2fsck's
 //! `e2fsck_journal_load`.
 
-use super::finding::{Area, Fault, Place};
+use super::finding::{Area, Place};
 use super::inventory::{Inventory, OwnFile};
 use super::usage::size_of_file;
 use super::volume::{Volume, read};
@@ -115,16 +115,7 @@ fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblo
     volume.equal(at, "s_blocksize", (journal.s_blocksize.get().into(), bytes));
     let length = u64::from(journal.s_maxlen.get());
     let bounds = |what, found: u32, least: u64, most: u64| {
-        let found = u64::from(found);
-        if found < least || found > most {
-            let fault = Fault::Bounds {
-                what,
-                found,
-                least,
-                most,
-            };
-            volume.note(at.0, at.1, fault);
-        }
+        volume.within(at, what, found.into(), least..=most);
     };
     bounds(
         "s_maxlen",

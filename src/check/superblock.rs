@@ -112,14 +112,9 @@ fn check_features(volume: &Volume<'_>) {
     }
     let desc_blocks = u64::from(volume.desc_blocks());
     let first = u64::from(volume.sb.s_first_meta_bg.get());
-    if has(Feature::MetaBg) && first > desc_blocks {
-        let fault = Fault::Bounds {
-            what: "s_first_meta_bg",
-            found: first,
-            least: 0,
-            most: desc_blocks,
-        };
-        volume.note(Area::Superblock, Place::WHOLE, fault);
+    if has(Feature::MetaBg) {
+        let at = (Area::Superblock, Place::WHOLE);
+        volume.within(at, "s_first_meta_bg", first, 0..=desc_blocks);
     }
 }
 
@@ -147,16 +142,9 @@ fn check_state(volume: &Volume<'_>) {
 
 fn check_sizes(volume: &Volume<'_>) {
     let sb = &volume.sb;
+    let at = (Area::Superblock, Place::WHOLE);
     let bounds = |what, found, least, most| {
-        if found < least || found > most {
-            let fault = Fault::Bounds {
-                what,
-                found,
-                least,
-                most,
-            };
-            volume.note(Area::Superblock, Place::WHOLE, fault);
-        }
+        volume.within(at, what, found, least..=most);
     };
     let reserved = super::volume::join(sb.s_r_blocks_count_lo.get(), sb.s_r_blocks_count_hi.get());
     bounds("s_r_blocks_count", reserved, 0, volume.blocks_count / 2);

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 
 use super::finding::{Area, Fault, Finding, Place, Report};
 use crate::read::Superblock;
@@ -92,6 +92,28 @@ impl<'a> Volume<'a> {
             };
             self.note(at.0, at.1, fault);
         }
+    }
+
+    /// Notes a value that is out of its bounds, and says whether it is within.
+    pub(super) fn within(
+        &self,
+        at: (Area, Place),
+        what: &'static str,
+        found: u64,
+        bounds: RangeInclusive<u64>,
+    ) -> bool {
+        let is_within = bounds.contains(&found);
+        if !is_within {
+            let (least, most) = bounds.into_inner();
+            let fault = Fault::Bounds {
+                what,
+                found,
+                least,
+                most,
+            };
+            self.note(at.0, at.1, fault);
+        }
+        is_within
     }
 
     /// Notes a checksum or hash that is not the one that is needed.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::patterns::{PathType, Patterns};
+use super::place::implied;
 use super::rules::{OwnerRules, XattrFilter};
 use crate::cancel::Cancel;
 use crate::tree::Metadata;
@@ -52,14 +53,7 @@ impl SourceOptions {
 
     /// What directories are that nothing declares.
     pub(super) fn implied(&self) -> Metadata {
-        let time = Timestamp::from_seconds(self.implied_time);
-        Metadata {
-            permissions: 0o755,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            ..Metadata::default()
-        }
+        implied(Timestamp::from_seconds(self.implied_time))
     }
 
     /// Where temporary files lie. Those in `/tmp` may be in memory, and the current directory is none of a
