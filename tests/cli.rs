@@ -431,7 +431,12 @@ fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
             let arguments = [arguments, &["-q", "-d", "source", "--size", size, "img"]].concat();
             let output = run(command.args(&arguments));
             assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
-            assert_eq!(text(&output.stderr), "", "{arguments:?}");
+            let said = text(&output.stderr);
+            let moved = "mke4fs: warning: the journal begins at block ";
+            assert!(
+                said.is_empty() || said.starts_with(moved),
+                "{arguments:?}: {said}"
+            );
             let image = directory.path().join("img");
             assert!(has_journal(&image), "{name} {arguments:?}");
             fs::remove_file(image).expect("it can be removed");

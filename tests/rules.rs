@@ -820,7 +820,7 @@ fn files_are_what_an_attribute_of_theirs_says() {
         let line = format!("setfattr -n user.x.stat -v {value} root/etc/shadow");
         assert!(place.shell(&line).status.success(), "{line}");
         let said = place.refusal("mke4fs -q -d root --override-stat=user.x.stat image");
-        let whole = format!("user.x.stat of etc/shadow cannot be \"{value}\": {told}");
+        let whole = format!("invalid user.x.stat '{value}' of etc/shadow: {told}");
         assert!(said.contains(&whole), "{said}");
     }
 }

@@ -26,7 +26,7 @@ const COLUMNS: usize = 10;
 ///
 /// DeviceTable::new("table", "/dev/tty c 620 0 5 4 0 0 1 8\n")?;
 /// let said = DeviceTable::new("table", "/dev/tty x 620 0 5\n").unwrap_err().to_string();
-/// assert!(said.starts_with("table:1: type cannot be \"x\""));
+/// assert!(said.starts_with("table:1: invalid type 'x'"));
 /// # Ok::<(), mke4fs::source::rules::RuleError>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ pub type OpenContent = Arc<dyn Fn(&[u8]) -> Result<Content, SourceError> + Send 
 /// let text = "./dev/console type=char mode=0600 uid=0 gid=5 device=native,5,1\n";
 /// Manifest::new("devices", text)?;
 /// let said = Manifest::new("devices", "x type=pipe\n").unwrap_err().to_string();
-/// assert!(said.starts_with("devices:1: type cannot be \"pipe\""));
+/// assert!(said.starts_with("devices:1: invalid type 'pipe'"));
 /// # Ok::<(), mke4fs::source::rules::RuleError>(())
 /// ```
 #[derive(Clone)]

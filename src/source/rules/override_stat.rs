@@ -86,7 +86,7 @@ impl OverrideStat {
                 let (path, name, value) =
                     (tree.path_of(node), Readable(name), value.escape_ascii());
                 let path = Readable(&path);
-                SourceError::other(format!("{name} of {path} cannot be \"{value}\": {needed}"))
+                SourceError::other(format!("invalid {name} '{value}' of {path}: {needed}"))
             })?;
             self.change(tree, node, stat);
             changed = true;
