@@ -88,6 +88,25 @@ impl File {
         Ok(())
     }
 
+    /// Writes `bytes` at `offset`, where nothing was and the file may end before: it grows, and pages of
+    /// zeros stay holes.
+    pub(super) fn write_new(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = offset..offset + length_of(bytes);
+        let runs = runs_to_write(range.clone(), std::slice::from_ref(&range), bytes);
+        for run in runs {
+            let part = index(run.start - offset)..index(run.end - offset);
+            self.write_all(run.start, &bytes[part])?;
+        }
+        Ok(())
+    }
+
+    /// Makes a regular file `length` bytes long.
+    pub(super) fn set_length(&self, length: u64) -> io::Result<()> {
+        let doing = || format!("make it {length} bytes long");
+        let made = self.file.set_len(length);
+        made.map_err(|error| StorageError::wrap(&self.path, doing(), error))
+    }
+
     /// The file's name, absolute.
     pub fn path(&self) -> &Path {
         &self.path
@@ -239,10 +258,13 @@ impl File {
             let missing = self
                 .size_bytes
                 .saturating_sub(sys::allocated_bytes(&metadata));
-            doing += &format!(
-                " of {}, which needs room for up to {missing} bytes more",
-                self.size_bytes
-            );
+            // How long a container gets, nobody knows yet.
+            if self.size_bytes > 0 {
+                doing += &format!(
+                    " of {}, which needs room for up to {missing} bytes more",
+                    self.size_bytes
+                );
+            }
         }
         StorageError::wrap(&self.path, doing, error)
     }
@@ -295,6 +317,10 @@ impl Sink for File {
     fn discard_zeroes(&self) -> bool {
         // A hole reads as zeros. Linux has promised it of no block device since 4.12.
         self.medium == Medium::Regular
+    }
+
+    fn unknown(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.known_zero().missing_from(range)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -2,29 +2,50 @@
 //!
 //! [`ReadAt`] is what only reads. [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
 //! [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and [`Undo`] keeps
-//! what was there before.
+//! what was there before. [`Contained`] is a disk in a [`Format`] with tables of its own, [`Stream`] hands
+//! bytes on in their order, and [`Verity`] hashes them on their way.
 
+mod android_sparse;
+mod bmap;
 mod checked;
+mod compress;
+mod contained;
+mod container;
 mod error;
 mod file;
+mod format;
 mod image;
 mod memory;
 mod ordered;
 mod output;
+mod qcow2;
 mod ranges;
+mod stream;
 mod undo;
+mod verity;
+mod vhd;
+mod vhdx;
 
 use std::io;
+use std::ops::Range;
 
 pub use crate::sys::Identity;
+pub use bmap::bmap;
 pub use checked::{Checked, Fault};
+pub use contained::{Contained, Naming};
+pub use container::{Compression, Disk};
 pub use error::{OpenError, Refusal};
 pub use file::File;
+pub use format::{Format, FormatError};
 pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;
 pub use ordered::{Ordered, Piece};
 pub use output::{Draft, IfBusy, ImageRange, Output};
+pub use stream::Stream;
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
+pub use verity::{VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, verity_bytes};
+
+use sha2::{Digest, Sha256};
 
 use error::StorageError;
 
@@ -46,8 +67,8 @@ use error::StorageError;
 /// - Bytes outside of the image are never touched. After an error nothing more is written, but that the
 ///   place of the superblock is zeroed again if it was the superblock that failed.
 ///
-/// A sink that [is in order](Self::is_in_order) sees all from one thread, in ascending order, the
-/// superblock in its place.
+/// A sink that [is in order](Self::is_in_order) gets all but what is zeroed and discarded by
+/// [`prepare`](Self::prepare), the superblock in its place.
 ///
 /// The bytes of an image depend on its options, sources, UUID, hash seed and clock alone, within one
 /// version of this crate; another version may place things elsewhere.
@@ -80,10 +101,31 @@ pub trait Sink: Sync {
     /// Whether bytes that a [`discard`](Self::discard) took surely read as zeros.
     fn discard_zeroes(&self) -> bool;
 
-    /// Whether bytes have to come in ascending order, each once and from one thread. What is passed over
-    /// then reads as zeros. Only an image whose blocks are all decided beforehand can come so.
+    /// Whether bytes have to come in ascending order, each once. What is passed over then reads as zeros.
+    /// Only an image whose blocks are all decided beforehand can come so.
     fn is_in_order(&self) -> bool {
         false
+    }
+
+    /// Takes pieces of an image that comes in order: what needs no order is done here, by several threads
+    /// at once, and the rest by what this gives.
+    ///
+    /// The pieces ascend, and lie behind all those whose turn comes before. A span of [`WINDOW_BYTES`] of
+    /// the sink, which begins at a multiple of that, is never in two calls.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    fn prepare<'b>(&'b self, extents: &'b [Extent<'b>]) -> io::Result<Box<dyn Prepared + 'b>> {
+        let write = move || {
+            let mut extents = extents.iter();
+            extents.try_for_each(|extent| self.write_at(extent.offset, extent.bytes))
+        };
+        Ok(Box::new(InTurn(Some(write))))
+    }
+
+    /// The parts of `range` that may read as something else than zeros.
+    fn unknown(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        vec![range]
     }
 
     /// Reads `buffer` full from `offset`, as the storage is.
@@ -97,6 +139,50 @@ pub trait Sink: Sync {
     /// # Errors
     /// Where the storage fails.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// Bytes at a place in a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent<'a> {
+    /// Where they begin, in bytes from the sink's first.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Extent<'a> {
+    /// `bytes` at `offset`.
+    pub fn new(offset: u64, bytes: &'a [u8]) -> Self {
+        Self { offset, bytes }
+    }
+}
+
+/// Pieces of an image on their way into a sink that [is in order](Sink::is_in_order).
+pub trait Prepared {
+    /// Does what has to be done in order. One thread at a time calls it, in the order of the pieces.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    fn take_turn(&mut self) -> io::Result<()>;
+
+    /// Does the rest, which has no order. It is called after [`take_turn`](Self::take_turn).
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// All is done in order.
+struct InTurn<F>(Option<F>);
+
+impl<F: FnOnce() -> io::Result<()>> Prepared for InTurn<F> {
+    fn take_turn(&mut self) -> io::Result<()> {
+        self.0.take().map_or(Ok(()), |write| write())
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<S: Sink + ?Sized> Sink for &S {
@@ -124,6 +210,14 @@ impl<S: Sink + ?Sized> Sink for &S {
         (**self).is_in_order()
     }
 
+    fn prepare<'b>(&'b self, extents: &'b [Extent<'b>]) -> io::Result<Box<dyn Prepared + 'b>> {
+        (**self).prepare(extents)
+    }
+
+    fn unknown(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        (**self).unknown(range)
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read_at(offset, buffer)
     }
@@ -136,8 +230,35 @@ impl<S: Sink + ?Sized> Sink for &S {
 /// How much is discarded at once, 2 GiB (`DISCARD_STEP_MB` of mke2fs).
 pub const DISCARD_STEP_BYTES: u64 = 2 << 30;
 
+/// No two calls of [`Sink::prepare`] have bytes of one such span: 64 KiB.
+pub const WINDOW_BYTES: u64 = 64 << 10;
+
+/// A UUID for `what`, which follows from that of the filesystem: version 8 of RFC 9562.
+fn uuid_from(filesystem: [u8; 16], what: &str) -> [u8; 16] {
+    let hash = Sha256::new()
+        .chain_update(b"mke4fs ")
+        .chain_update(what)
+        .chain_update(filesystem)
+        .finalize();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&hash[..16]);
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
+}
+
+fn out_of_order() -> io::Error {
+    io::Error::other("a file that can be read only in order lies in pieces that are not")
+}
+
+/// Whether all of `bytes` are zero.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// `length` bytes from `offset` on as a range, if a sink of `size_bytes` holds them.
-fn range_within(size_bytes: u64, offset: u64, length: u64) -> io::Result<std::ops::Range<u64>> {
+fn range_within(size_bytes: u64, offset: u64, length: u64) -> io::Result<Range<u64>> {
     match offset.checked_add(length) {
         Some(end) if end <= size_bytes => Ok(offset..end),
         _ => Err(io::Error::new(

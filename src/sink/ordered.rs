@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Sink, length_of, range_within};
+use super::{Sink, length_of, out_of_order, range_within};
 
 /// A piece of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,7 @@ impl<F: FnMut(Piece<'_>) -> io::Result<()> + Send> Ordered<F> {
 impl<F: FnMut(Piece<'_>) -> io::Result<()>> State<F> {
     fn pass(&mut self, to: u64) -> io::Result<()> {
         match to.checked_sub(self.at) {
-            None => Err(io::Error::other(
-                "a file that can be read only in order lies in pieces that are not",
-            )),
+            None => Err(out_of_order()),
             Some(0) => Ok(()),
             Some(length) => {
                 self.at = to;

@@ -100,7 +100,33 @@ struct Guard {
     replaced: Option<u64>,
     /// The bytes of the image, once it was begun.
     image: Option<ImageRange>,
+    /// All of the file is a container, whose first bytes are written last.
+    contained: bool,
+    #[cfg_attr(
+        not(all(unix, feature = "cli")),
+        expect(dead_code, reason = "only the command tells of aborts")
+    )]
+    on_abort: OnAbort,
     kept: bool,
+}
+
+/// What an abort knows of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnAbort {
+    /// It may be the one output that is undone.
+    Output,
+    /// It is the file beside it.
+    #[cfg_attr(
+        not(all(unix, feature = "cli")),
+        expect(dead_code, reason = "only the command tells of aborts")
+    )]
+    Beside,
+    /// Nothing.
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "only the command tells of aborts")
+    )]
+    Nothing,
 }
 
 /// What was there before.
@@ -167,6 +193,26 @@ impl Output {
         sys::undo_on_abort(file.handle(), file.path(), before)
     }
 
+    /// Tells that it lies beside another output, which an abort undoes: of this one it knows nothing.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lies_beside(&mut self) {
+        self.0.on_abort = OnAbort::Nothing;
+    }
+
+    /// The same, but an abort of the process removes it if it was created. It is for one output at a time.
+    ///
+    /// # Errors
+    /// Where the system does not tell which file it is.
+    #[cfg(all(unix, feature = "cli"))]
+    pub(crate) fn remove_beside_on_abort(&mut self) -> io::Result<()> {
+        let Guard { file, origin, .. } = &self.0;
+        if *origin == Origin::Nothing {
+            sys::remove_on_abort(file.handle(), file.path())?;
+        }
+        self.0.on_abort = OnAbort::Beside;
+        Ok(())
+    }
+
     /// Keeps what will be written out of the page cache, but for some of it at a time.
     pub fn leave_uncached(&mut self) {
         self.0.file.leave_uncached();
@@ -222,9 +268,32 @@ impl Output {
         self.make_room(image)?;
         let Self(mut guard) = self;
         #[cfg(all(unix, feature = "cli"))]
-        sys::finished_by_magic_at(image.0.start.saturating_add(MAGIC));
+        if guard.on_abort == OnAbort::Output {
+            sys::finished_by_magic_at(image.0.start.saturating_add(MAGIC));
+        }
         guard.image = Some(image.clone());
         guard.zero_superblock()?;
+        Ok(Draft(guard))
+    }
+
+    /// Begins to write a container, such as a [`Contained`](super::Contained) has: it takes the place of all
+    /// that the file held.
+    ///
+    /// # Errors
+    /// Where the output is a device, or cannot be emptied.
+    pub fn begin_contained(self) -> io::Result<Draft> {
+        let Self(mut guard) = self;
+        if guard.file.is_block_device() {
+            let path = guard.file.path().display();
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path} is a block device; this format needs a regular file"),
+            ));
+        }
+        guard.file.empty()?;
+        guard.contained = true;
+        #[cfg(all(unix, feature = "cli"))]
+        sys::finished_by_magic_at(0);
         Ok(Draft(guard))
     }
 }
@@ -287,7 +356,11 @@ impl Drop for Guard {
             self.undo();
         }
         #[cfg(all(unix, feature = "cli"))]
-        sys::undo_nothing();
+        match self.on_abort {
+            OnAbort::Output => sys::undo_nothing(),
+            OnAbort::Beside => sys::remove_nothing(),
+            OnAbort::Nothing => {}
+        }
     }
 }
 
@@ -301,7 +374,11 @@ impl Guard {
             }
             Origin::Existing { size_bytes } => {
                 let _ = self.zero_superblock();
-                if size_bytes != self.file.size_bytes() {
+                if self.contained {
+                    // What was begun may name its format already.
+                    let _ = self.file.set_length(0);
+                }
+                if self.contained || size_bytes != self.file.size_bytes() {
                     let _ = self.file.handle().set_len(size_bytes);
                 }
             }
@@ -330,6 +407,8 @@ fn open(path: PathBuf, if_busy: IfBusy) -> Result<Guard, Cause> {
             origin,
             replaced: None,
             image: None,
+            contained: false,
+            on_abort: OnAbort::Output,
             kept: false,
         });
     }
