@@ -1,11 +1,14 @@
 //! Given claims in ascending order, cuts them into batches and renders those; never a superblock.
 
 use super::readers::{Readers, Wanted, unreadable};
+use super::turns::Turns;
 use super::{EmitError, Image, Out};
 use crate::feature::Feature;
 use crate::layout::directory::{Directory, DirectoryPlan};
 use crate::layout::{Claim, HugeDirectory, NoEntries, Owner, StoredXattr};
+use crate::ondisk::superblock;
 use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
+use crate::sink::{Extent, WINDOW_BYTES};
 use crate::tree::{Access, Content, Kind, NodeId};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use bytemuck::bytes_of;
@@ -38,6 +41,9 @@ struct Piece {
 #[derive(Clone)]
 pub(super) struct Batches<'a> {
     image: &'a Image<'a>,
+    /// Where the image begins in a sink that takes it in order: the primary superblock is among the
+    /// blocks then, and no two batches have bytes of one [window](WINDOW_BYTES) of the sink.
+    base: Option<u64>,
     number: u64,
     /// The claims in the order in which they are dealt, where that is not the ledger's.
     order: Option<Arc<[usize]>>,
@@ -49,9 +55,10 @@ pub(super) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(image: &'a Image<'a>) -> Self {
+    pub(super) fn new(image: &'a Image<'a>, base: Option<u64>) -> Self {
         Self {
             image,
+            base,
             number: 0,
             order: image.order_of_claims(),
             claim: 0,
@@ -60,34 +67,58 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// The next piece of at most `most` blocks that has bytes of its own.
-    fn piece(&mut self, most: u64) -> Option<Piece> {
+    /// The next claim of which blocks are still to be written, the number of those, and the first.
+    fn next_claim(&mut self) -> Option<(&'a Claim, u64, Block)> {
         loop {
             let at = match &self.order {
                 Some(order) => *order.get(self.claim)?,
                 None => self.claim,
             };
             let claim = self.image.layout.ledger.claims().get(at)?;
-            let blocks = if self.image.is_in_place(claim) {
-                0
-            } else {
-                self.image.blocks_to_write(claim)
+            let blocks = match claim.owner {
+                _ if self.image.is_in_place(claim) => 0,
+                Owner::Superblock(_) if self.base.is_some() => claim.run().len,
+                _ => self.image.blocks_to_write(claim),
             };
-            if self.dealt >= blocks {
-                self.claim += 1;
-                self.dealt = 0;
-                continue;
+            if self.dealt < blocks {
+                let start = claim.run().start.plus(self.dealt);
+                return Some((claim, blocks - self.dealt, start));
             }
-            let len = (blocks - self.dealt).min(most);
-            let run = Run::new(claim.run().start.plus(self.dealt), len);
-            let owner = further(claim.owner, self.dealt);
-            self.dealt += len;
-            // None would end the image here, and nobody would say so.
-            let piece = Claim::new(run, owner);
-            let claim = piece.expect("a piece is no longer than its claim");
-            let turn = self.turn(&claim);
-            return Some(Piece { claim, turn });
+            self.claim += 1;
+            self.dealt = 0;
         }
+    }
+
+    /// The next piece that has bytes of its own, of about `most` blocks.
+    fn piece(&mut self, most: u64) -> Option<Piece> {
+        let (claim, blocks, start) = self.next_claim()?;
+        let len = blocks.min(self.window_end(start.get() + most) - start.get());
+        let run = Run::new(start, len);
+        let owner = further(claim.owner, self.dealt);
+        self.dealt += len;
+        // None would end the image here, and nobody would say so.
+        let piece = Claim::new(run, owner);
+        let claim = piece.expect("a piece is no longer than its claim");
+        let turn = self.turn(&claim);
+        Some(Piece { claim, turn })
+    }
+
+    /// The first block at or after `block` that begins a window; `block` where there are none.
+    fn window_end(&self, block: u64) -> u64 {
+        let Some(base) = self.base else { return block };
+        let block_bytes = self.image.layout.geometry.block_size.bytes_u64();
+        let at = base + block * block_bytes;
+        block + (at.next_multiple_of(WINDOW_BYTES) - at) / block_bytes
+    }
+
+    /// Whether the next piece begins in the window in which `last` ends.
+    fn is_same_window(&mut self, last: Option<&Piece>) -> bool {
+        let Some(last) = last.filter(|_| self.base.is_some()) else {
+            return false;
+        };
+        let end = self.window_end(last.claim.run().end().get());
+        self.next_claim()
+            .is_some_and(|(_, _, start)| start.get() < end)
     }
 
     /// Which of the pieces of its file `piece` is, where they are read in order: those without data count
@@ -166,8 +197,9 @@ impl Iterator for Batches<'_> {
         let most = (BATCH_BYTES / self.image.layout.geometry.block_size.bytes_u64()).max(1);
         let mut pieces = Vec::new();
         let mut blocks = 0;
-        while blocks < most {
-            let Some(piece) = self.piece(most - blocks) else {
+        while blocks < most || self.is_same_window(pieces.last()) {
+            // What ends a window may be a little more.
+            let Some(piece) = self.piece(most.saturating_sub(blocks).max(1)) else {
                 break;
             };
             blocks += piece.claim.run().len;
@@ -232,31 +264,42 @@ struct Buffer {
 pub(super) struct Worker<'r, 'a> {
     buffer: Buffer,
     readers: &'r Readers<'a>,
+    /// Where the image is written in order.
+    turns: Option<&'r Turns>,
 }
 
 impl<'r, 'a> Worker<'r, 'a> {
-    pub(super) fn new(readers: &'r Readers<'a>) -> Self {
+    pub(super) fn new(readers: &'r Readers<'a>, turns: Option<&'r Turns>) -> Self {
         Self {
             buffer: Buffer::default(),
             readers,
+            turns,
         }
     }
 }
 
-/// Rendered bytes of neighbouring blocks, and where they go.
-struct Pending<'b> {
+/// Rendered bytes of neighbouring blocks.
+struct Rendered<'a> {
+    /// Where they go, in bytes from the image's first.
     offset: u64,
-    buffer: &'b mut Buffer,
+    bytes: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    /// These of the buffer.
+    Buffered(Range<usize>),
+    /// What is rendered once for all its copies.
+    Shared(&'a [u8]),
 }
 
 /// A batch while it is rendered: neighbouring blocks gather and are written at once.
-struct Writer<'r, 'a> {
+struct Renderer<'r, 'a> {
     image: &'a Image<'a>,
     readers: &'r Readers<'a>,
     batch: u64,
     out: &'r Out<'r>,
-    pending: Pending<'r>,
-    written: u64,
+    buffer: &'r mut Buffer,
+    rendered: Vec<Rendered<'a>>,
 }
 
 impl Image<'_> {
@@ -275,21 +318,41 @@ impl Image<'_> {
         out: &Out<'_>,
         worker: &mut Worker<'_, 'a>,
     ) -> Result<u64, EmitError> {
-        let Worker { buffer, readers } = worker;
+        let Worker {
+            buffer,
+            readers,
+            turns,
+        } = worker;
         buffer.filled = 0;
-        let mut writer = Writer {
+        let mut renderer = Renderer {
             image: self,
             readers,
             batch: batch.number,
             out,
-            pending: Pending { offset: 0, buffer },
-            written: 0,
+            buffer,
+            rendered: Vec::new(),
         };
         for piece in &batch.pieces {
-            writer.piece(piece)?;
+            renderer.piece(piece)?;
         }
-        writer.flush()?;
-        Ok(writer.written)
+        let Renderer {
+            rendered, buffer, ..
+        } = renderer;
+        let extents: Vec<Extent<'_>> = rendered
+            .iter()
+            .map(|Rendered { offset, bytes }| {
+                let bytes = match bytes {
+                    Bytes::Buffered(range) => &buffer.bytes[range.clone()],
+                    Bytes::Shared(bytes) => bytes,
+                };
+                Extent::new(out.base + offset, bytes)
+            })
+            .collect();
+        match turns {
+            Some(turns) => out.write_in_turn(&extents, turns, batch.number)?,
+            None => out.write_all(&extents)?,
+        }
+        Ok(extents.iter().map(|extent| length(extent.bytes)).sum())
     }
 
     /// How many blocks of a claim, from its first on, are written, now or as they arrived. The primary superblock is
@@ -539,27 +602,63 @@ impl Image<'_> {
     }
 }
 
-impl Writer<'_, '_> {
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+impl Out<'_> {
+    /// Writes each of `extents`, whenever.
+    fn write_all(&self, extents: &[Extent<'_>]) -> Result<(), EmitError> {
+        extents.iter().try_for_each(|extent| {
+            let written = self.sink.write_at(extent.offset, extent.bytes);
+            written.map_err(|error| self.failed("writing", extent.offset - self.base, error))
+        })
+    }
+
+    /// Writes `extents` once it is the turn of the batch `number`.
+    fn write_in_turn(
+        &self,
+        extents: &[Extent<'_>],
+        turns: &Turns,
+        number: u64,
+    ) -> Result<(), EmitError> {
+        let first = extents.first().map_or(self.base, |extent| extent.offset);
+        let failed = |error| self.failed("writing", first - self.base, error);
+        let mut prepared = self.sink.prepare(extents).map_err(failed)?;
+        let turn = turns.wait(number)?;
+        prepared.take_turn().map_err(failed)?;
+        turn.pass();
+        prepared.finish().map_err(failed)
+    }
+}
+
+impl Renderer<'_, '_> {
     fn piece(&mut self, Piece { claim: piece, turn }: &Piece) -> Result<(), EmitError> {
         let offset = self.out.offset(piece.run().start);
         if let Owner::Superblock(group) = piece.owner {
             // Only the structure is written; the rest of its block is left as it was.
-            self.flush()?;
-            self.out
-                .write(offset, bytes_of(&self.image.superblock(group)))?;
+            let superblock = self.image.superblock(group);
+            let bytes = bytes_of(&superblock);
+            let place = match group.get() {
+                0 => superblock::OFFSET,
+                _ => offset,
+            };
+            let range = self.room(place, bytes.len());
+            self.buffer.bytes[range].copy_from_slice(bytes);
             return Ok(());
         }
         let length = usize::try_from(piece.run().len * self.out.block_bytes).expect("fits memory");
         if matches!(piece.owner, Owner::GroupDescs(_)) && length >= COPIED_BYTES {
-            self.flush()?;
             let rendered = self
                 .image
                 .descriptors_at(piece.owner, piece.run().start, length);
-            self.out.write(offset, rendered)?;
-            self.written += u64::try_from(length).unwrap_or(u64::MAX);
+            self.rendered.push(Rendered {
+                offset,
+                bytes: Bytes::Shared(rendered),
+            });
             return Ok(());
         }
-        let bytes = self.room(offset, length)?;
+        let bytes = self.room(offset, length);
         if let Owner::File(node, logical) = piece.owner {
             return self.read(
                 node,
@@ -570,7 +669,7 @@ impl Writer<'_, '_> {
         }
         let block_bytes = usize::try_from(self.out.block_bytes).expect("fits memory");
         let image = self.image;
-        let bytes = &mut self.pending.buffer.bytes[bytes];
+        let bytes = &mut self.buffer.bytes[bytes];
         bytes.fill(0);
         let blocks = bytes.chunks_exact_mut(block_bytes);
         for (block, at) in blocks.zip(0..) {
@@ -586,40 +685,52 @@ impl Writer<'_, '_> {
                 .offset(self.image.layout.tables_of(group).inode_table);
             let excess = (offset + u64::try_from(length).expect("fits 64 bits"))
                 .saturating_sub(table + self.image.table_bytes(group));
-            let excess = usize::try_from(excess).expect("less than a block");
-            self.pending.buffer.filled -= excess;
+            self.take_back(usize::try_from(excess).expect("less than a block"));
         }
         Ok(())
     }
 
-    /// Makes room for `length` more bytes at `offset`, writing what is not their neighbour. Whatever
-    /// they are left over from is still in them.
-    fn room(&mut self, offset: u64, length: usize) -> Result<Range<usize>, EmitError> {
-        let end = u64::try_from(self.pending.buffer.filled).unwrap_or(u64::MAX);
-        if self.pending.offset + end != offset {
-            self.flush()?;
-            self.pending.offset = offset;
-        }
-        let Buffer { bytes, filled } = &mut *self.pending.buffer;
+    /// Makes room for `length` more bytes at `offset`. Whatever they are left over from is still in them.
+    fn room(&mut self, offset: u64, length: usize) -> Range<usize> {
+        let Buffer { bytes, filled } = &mut *self.buffer;
         let start = *filled;
         *filled += length;
         if bytes.len() < *filled {
             bytes.resize(*filled, 0);
         }
-        Ok(start..*filled)
-    }
-
-    fn flush(&mut self) -> Result<(), EmitError> {
-        let Buffer { bytes, filled } = &mut *self.pending.buffer;
-        if *filled > 0 {
-            self.out.write(self.pending.offset, &bytes[..*filled])?;
-            self.written += u64::try_from(*filled).unwrap_or(u64::MAX);
-            *filled = 0;
+        let behind = |rendered: &Rendered<'_>| match &rendered.bytes {
+            Bytes::Buffered(range) => {
+                let length = u64::try_from(range.len()).unwrap_or(u64::MAX);
+                range.end == start && rendered.offset + length == offset
+            }
+            Bytes::Shared(_) => false,
+        };
+        if let Some(Rendered {
+            bytes: Bytes::Buffered(range),
+            ..
+        }) = self.rendered.last_mut().filter(|last| behind(last))
+        {
+            range.end = *filled;
+        } else {
+            let bytes = Bytes::Buffered(start..*filled);
+            self.rendered.push(Rendered { offset, bytes });
         }
-        Ok(())
+        start..*filled
     }
 
-    /// Reads `range` of a file into `bytes` of what is pending.
+    /// Takes back the last `excess` bytes.
+    fn take_back(&mut self, excess: usize) {
+        self.buffer.filled -= excess;
+        if let Some(Rendered {
+            bytes: Bytes::Buffered(range),
+            ..
+        }) = self.rendered.last_mut()
+        {
+            range.end -= excess;
+        }
+    }
+
+    /// Reads `range` of a file into `bytes` of the buffer.
     fn read(
         &mut self,
         node: NodeId,
@@ -627,7 +738,7 @@ impl Writer<'_, '_> {
         turn: u64,
         bytes: Range<usize>,
     ) -> Result<(), EmitError> {
-        let buffer = &mut self.pending.buffer.bytes[bytes];
+        let buffer = &mut self.buffer.bytes[bytes];
         let Kind::File(content) = &self.image.tree.node(node).kind else {
             buffer.fill(0);
             return Ok(());

@@ -12,6 +12,7 @@ mod journal_device;
 mod metadata;
 mod readers;
 mod stale;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -37,6 +38,7 @@ use batch::{Batch, Batches, Worker};
 use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
+use turns::Turns;
 
 /// How many batches of nothing but metadata are worth a thread.
 const METADATA_OF_THREAD: usize = 64;
@@ -309,12 +311,12 @@ impl<'a> Begun<'a> {
         } else {
             image.zero_stale(self.storage, out)?
         }
-        let primary = image.superblock(Group::new(0));
-        if out.sink.is_in_order() {
-            out.write(superblock::OFFSET, bytes_of(&primary))?;
-            return image.write_batches(out, writing);
-        }
         image.write_batches(out, writing)?;
+        // In its order the superblock was among them.
+        if out.sink.is_in_order() {
+            return Ok(());
+        }
+        let primary = image.superblock(Group::new(0));
         out.sync(writing)?;
         // The last moment at which a wish to stop can be heard.
         if writing.cancel.load(Ordering::Relaxed) {
@@ -588,7 +590,8 @@ impl<'a> Image<'a> {
     }
 
     fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
-        let batches = Batches::new(self);
+        let is_in_order = out.sink.is_in_order();
+        let batches = Batches::new(self, is_in_order.then_some(out.base));
         // To start a thread takes longer than to write a batch of metadata, and those who write to one
         // file wait for each other.
         let most = writing.threads.get().min(MOST_THREADS);
@@ -598,16 +601,16 @@ impl<'a> Image<'a> {
             1
         };
         let useful = batches.clone().take(most * each).count().div_ceil(each);
-        // An image in order has one writer.
-        let useful = if out.sink.is_in_order() { 1 } else { useful };
         let batches = Mutex::new(batches);
         let (failure, readers) = (Failure::default(), Readers::default());
+        let turns = Turns::default();
         let fail = |number, error| {
             failure.report(number, error);
             readers.abort(number);
+            turns.abort(number);
         };
         let work = || {
-            let mut worker = Worker::new(&readers);
+            let mut worker = Worker::new(&readers, is_in_order.then_some(&turns));
             while let Some(batch) = next(&batches, &failure) {
                 let number = batch.number;
                 if writing.cancel.load(Ordering::Relaxed) {
