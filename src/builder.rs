@@ -1,6 +1,8 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
 mod ends;
+#[cfg(feature = "cli")]
+mod forms;
 mod known;
 mod run;
 mod sparse;
@@ -27,6 +29,8 @@ use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 use crate::warning::Warning;
 
+#[cfg(feature = "cli")]
+pub(crate) use forms::{Beside, Form, Formed};
 use known::Known;
 pub use run::Progress;
 use run::Run;

@@ -24,18 +24,18 @@ use crate::warning::Warning;
 
 /// An image decided as far as that goes before its first byte is written.
 #[derive(Debug)]
-pub struct Ready(Way);
+pub struct Ready(pub(super) Way);
 
 #[derive(Debug)]
-enum Way {
+pub(super) enum Way {
     Planned(Box<Plan>),
     Streaming(Box<Streaming>),
 }
 
 /// An image of which the settings are known, and whose content is still to come.
-struct Streaming {
-    settings: Settings,
-    geometry: Geometry,
+pub(super) struct Streaming {
+    pub(super) settings: Settings,
+    pub(super) geometry: Geometry,
     arrivals: Arrivals,
     warnings: Vec<Warning>,
     wanted: Wanted,
@@ -65,6 +65,16 @@ pub struct Built {
 }
 
 impl Built {
+    /// What was made by `plan`.
+    pub(super) fn of(plan: Plan) -> Self {
+        Self {
+            summary: plan.summary(),
+            settings: plan.settings,
+            geometry: plan.layout.geometry,
+            warnings: Vec::new(),
+        }
+    }
+
     /// What was made, with all that is to be known of it.
     pub(super) fn into_summary(self) -> Summary {
         let mut summary = self.summary;
@@ -182,12 +192,7 @@ impl Ready {
             Way::Streaming(streaming) => streaming.write(sinks.image, writing),
             Way::Planned(plan) => {
                 plan.write_sinks(sinks, writing)?;
-                Ok(Built {
-                    summary: plan.summary(),
-                    settings: plan.settings,
-                    geometry: plan.layout.geometry,
-                    warnings: Vec::new(),
-                })
+                Ok(Built::of(*plan))
             }
         }
     }
@@ -195,6 +200,16 @@ impl Ready {
 
 impl Streaming {
     fn write(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
+        let (built, _) = self.write_laid_out(sink, writing)?;
+        Ok(built)
+    }
+
+    /// Writes the image, and gives what it turned out to be.
+    pub(super) fn write_laid_out(
+        self,
+        sink: &dyn Sink,
+        writing: &Writing<'_>,
+    ) -> Result<(Built, Layout), Error> {
         let Self {
             settings,
             geometry,
@@ -224,12 +239,13 @@ impl Streaming {
         begun.finish(&layout, &tree, &used)?;
         let mut warnings = warnings;
         warnings.extend(Warning::of_layout(&settings, &layout));
-        Ok(Built {
+        let built = Built {
             summary: Summary::new(&settings, &layout, &tree),
             settings,
-            geometry: layout.geometry,
+            geometry: layout.geometry.clone(),
             warnings,
-        })
+        };
+        Ok((built, layout))
     }
 }
 

@@ -112,6 +112,7 @@ fn long(name: &[u8], more: &mut impl Iterator<Item = OsString>) -> Result<Given,
             "option '--{shown}' doesn't allow an argument"
         ))),
         (Some(_), Some(value)) => Ok((flag, value)),
+        (Some(_), None) if flag.is_optional => Ok((flag, OsString::new())),
         (Some(_), None) => match more.next() {
             Some(value) => Ok((flag, value)),
             None => Err(stop(format!("option '--{shown}' requires an argument"))),

@@ -6,13 +6,16 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::form;
 use super::request::{Request, SizeWish};
 use super::sources::{Named, SPOOL_DIRECTORY, Wishes};
+use crate::builder::{Beside, Form, Formed};
 use crate::builder::{Builder, Built, Plan, Ready};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
+use crate::error::Kind;
 use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
-use crate::sink::{IfBusy, OpenError, Output, Sink, Undo, UndoError};
+use crate::sink::{Draft, IfBusy, ImageRange, OpenError, Output, Sink, Undo, UndoError};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -57,6 +60,25 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Whether whoever reads what is written went away.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        let mut error: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Error(error) => Some(error),
+            Self::Io(error) => Some(error),
+            _ => None,
+        };
+        while let Some(found) = error {
+            let io = found.downcast_ref::<io::Error>();
+            if io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
+                return true;
+            }
+            error = found.source();
+        }
+        false
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error)
@@ -91,6 +113,8 @@ pub(super) fn probe(options: &Options, host: &Environment) -> Result<Settings, S
 pub(super) struct Prepared {
     pub(super) ready: Ready,
     patterns: Patterns,
+    /// Where large temporary files lie.
+    spool_directory: PathBuf,
 }
 
 impl Prepared {
@@ -145,7 +169,12 @@ pub(super) fn prepare(
         builder = builder.fit(fit);
     }
     let ready = builder.ready()?;
-    Ok(Prepared { ready, patterns })
+    let spool_directory = asked.spool_directory();
+    Ok(Prepared {
+        ready,
+        patterns,
+        spool_directory,
+    })
 }
 
 /// What an image is that has no content.
@@ -181,7 +210,7 @@ impl Asked<'_> {
             keep_xattrs: !self.settings.no_copy_xattrs,
             excluded: self.patterns,
             one_file_system: self.request.one_file_system,
-            excluded_file: std::fs::metadata(&self.host.target.path).ok(),
+            excluded_file: std::fs::metadata(self.output_file()).ok(),
             threads: threads(self.request),
             spool_directory: self.spool_directory(),
             implied_time: self.settings.clock,
@@ -190,10 +219,22 @@ impl Asked<'_> {
         }
     }
 
+    /// A name of the output that leads to it.
+    fn output_file(&self) -> &Path {
+        let path = self.host.target.path.as_path();
+        if self.request.is_stdout(path) {
+            // Where there is no such name, no file can be in the way either.
+            Path::new("/dev/stdout")
+        } else {
+            path
+        }
+    }
+
     /// Where an archive is kept that cannot be read twice: beside the output, where there must be
     /// room, or with other large temporary files if that is a device, whose directory is in memory.
     fn spool_directory(&self) -> PathBuf {
-        if let TargetKind::Device(_) = self.host.target.kind {
+        let is_device = matches!(self.host.target.kind, TargetKind::Device(_));
+        if is_device || self.request.is_stdout(&self.host.target.path) {
             return SPOOL_DIRECTORY.into();
         }
         match self.host.target.path.parent() {
@@ -211,7 +252,7 @@ impl Asked<'_> {
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .one_file_system(self.request.one_file_system)
             .exclude(self.patterns.clone());
-        if let Ok(output) = std::fs::metadata(&self.host.target.path) {
+        if let Ok(output) = std::fs::metadata(self.output_file()) {
             copy = copy.exclude_inode(output.dev(), output.ino());
         }
         Ok(builder.source(copy))
@@ -308,7 +349,7 @@ pub(super) fn write(
     prepared: Prepared,
     guarded: Guarded,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Built, Failure> {
+) -> Result<Written, Failure> {
     let Guarded {
         output,
         journal,
@@ -321,13 +362,121 @@ pub(super) fn write(
         journal,
         undo,
     };
-    let written = write_until(request, prepared, outputs, (progress, &cancel));
+    let written = if request.has_form() {
+        let watched = Watched {
+            progress,
+            cancel: &cancel,
+        };
+        write_formed(request, prepared, outputs.image, &watched)
+    } else {
+        write_until(request, prepared, outputs, (progress, &cancel)).map(|built| Written {
+            built,
+            beside: Beside::default(),
+        })
+    };
+    die_if_cancelled(written, &cancel)
+}
+
+/// What was written, and what lies beside it.
+pub(super) struct Written {
+    pub(super) built: Built,
+    pub(super) beside: Beside,
+}
+
+fn die_if_cancelled(
+    written: Result<Written, Failure>,
+    cancel: &Cancel,
+) -> Result<Written, Failure> {
     if let Err(Failure::Error(error)) = &written
         && error.is_cancelled()
     {
-        die_of_signal(&cancel);
+        die_of_signal(cancel);
     }
     written
+}
+
+/// Who is told of a run, and who may end it.
+struct Watched<'a> {
+    progress: &'a (dyn Fn(u64) + Sync),
+    cancel: &'a Cancel,
+}
+
+/// Writes an image in the form that is asked for.
+fn write_formed(
+    request: &Request,
+    prepared: Prepared,
+    mut output: Output,
+    watched: &Watched<'_>,
+) -> Result<Written, Failure> {
+    if request.uncached {
+        output.leave_uncached();
+    }
+    let is_device = output.file().is_block_device();
+    form_it(request, prepared, watched, |ready, form, writing| {
+        let writing = Writing {
+            // As of any device.
+            sync: writing.sync || is_device,
+            ..*writing
+        };
+        ready.write_formed(output, form, &writing)
+    })
+}
+
+/// Writes the image to standard output, in the order of its bytes.
+pub(super) fn write_to_stdout(
+    request: &Request,
+    prepared: Prepared,
+    stop: Stop,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Written, Failure> {
+    let Stop(cancel) = stop;
+    let watched = Watched {
+        progress,
+        cancel: &cancel,
+    };
+    let written = form_it(request, prepared, &watched, |ready, form, writing| {
+        let stdout = sys::stdout().map_err(|error| Error::new(Kind::Output(error)))?;
+        ready.write_stream(stdout, form, writing)
+    });
+    die_if_cancelled(written, &cancel)
+}
+
+/// Has `write` write the image, and what lies beside it.
+fn form_it(
+    request: &Request,
+    prepared: Prepared,
+    watched: &Watched<'_>,
+    write: impl FnOnce(Ready, &Form<'_>, &Writing<'_>) -> Result<Formed, Error>,
+) -> Result<Written, Failure> {
+    let Prepared {
+        mut ready,
+        patterns,
+        spool_directory,
+    } = prepared;
+    ready.look(watched.cancel.flag())?;
+    let is_read_now = ready.plan().is_none();
+    let mut form = request.form(ready.settings(), &spool_directory);
+    ready.check_form(&form)?;
+    let whole = ImageRange::new(0..ready.tree_bytes());
+    let tree = form::open_tree(request)?;
+    let tree = tree.map(|output| output.begin(&whole)).transpose()?;
+    form.tree = tree.as_ref().map(Draft::file);
+    let writing = Writing {
+        threads: threads(request),
+        progress: watched.progress,
+        cancel: watched.cancel.flag(),
+        sync: request.sync || request.uncached,
+    };
+    let formed = write(ready, &form, &writing)?;
+    form::write_beside(request, &formed.beside)?;
+    let (mut built, beside) = formed.keep();
+    if let Some(tree) = tree {
+        tree.keep();
+    }
+    if is_read_now {
+        built.warnings.extend(unmatched(&patterns));
+    }
+    Ok(Written { built, beside })
 }
 
 fn write_until(
@@ -339,6 +488,7 @@ fn write_until(
     let Prepared {
         mut ready,
         patterns,
+        ..
     } = prepared;
     let Outputs {
         image: mut output,

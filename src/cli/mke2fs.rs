@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::form::{self, Opening};
 use super::getopt::{self, Unreadable};
 use super::make::{self, Failure, Guarded, Prepared};
 use super::request::{Manner, Request, SizeWish};
@@ -159,6 +160,7 @@ impl Command {
         journal::look_at(&self.request, &self.program, host)?;
         let options = self.options()?;
         self.look_at(host)?;
+        form::refuse(&self.request, host, &self.device).or_else(|text| self.fail(&text))?;
         inputs::refuse_output(&self.request, host).or_else(|text| self.fail(&text))?;
         let opened = match host.target.kind {
             TargetKind::Missing => {
@@ -169,6 +171,8 @@ impl Command {
             _ => Some(self.open(options.has_size())?),
         };
         let (mut settings, mut options) = self.resolve(options, host)?;
+        form::refuse_settings(&self.request, &settings, &self.device)
+            .or_else(|text| self.fail(&text))?;
         self.ask_whether_to_overwrite(&settings)?;
         let undo = self.undo_file(&settings)?;
         if undo.is_some() {
@@ -257,18 +261,21 @@ impl Command {
             telling.huge_files(huge);
         }
         telling.copying();
-        let built = match make::write(&self.request, prepared, output, &|_| {}) {
-            Ok(built) => built,
+        let written = match make::write(&self.request, prepared, output, &|_| {}) {
+            Ok(written) => written,
             Err(Failure::TooShortToRescue { .. }) => return self.fail(words::SHORT_READ),
             Err(failure) => {
                 self.tell("\n");
                 return self.fail(&failure.to_string());
             }
         };
-        for warning in &built.warnings {
+        for warning in &written.built.warnings {
             warn(&format!("{}: {warning}\n", self.program));
         }
         telling.end();
+        if let Some(opening) = Opening::new(&self.request, &written.beside, &self.device) {
+            self.tell(&opening.text());
+        }
         Ok(())
     }
 

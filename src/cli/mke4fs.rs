@@ -16,7 +16,8 @@ use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{SIZE_TWICE, bad_size, flags};
-use super::make::{self, Failure, Prepared};
+use super::form::{self, Opening};
+use super::make::{self, Failure, Prepared, Written};
 use super::mend::Wanted;
 use super::request::{Manner, Request, SizeWish};
 use super::stream::painted;
@@ -26,7 +27,7 @@ use super::{
 use crate::geometry::Geometry;
 use crate::json::Object;
 use crate::options::{Environment, Options, Settings, SettingsWarning, Size, TargetKind};
-use crate::sink::{Output, Undo};
+use crate::sink::{Format, Output, Undo};
 use crate::source::Readable;
 use crate::sys;
 use crate::{Plan, Summary};
@@ -136,20 +137,12 @@ struct Run {
 
 impl Run {
     fn run(&self) -> Result<(), Failed> {
-        let mut host = Environment::detect();
-        if let Err(error) = host.probe(&self.output) {
-            let path = Readable(self.output.as_os_str().as_encoded_bytes());
-            return fail(&format!("cannot look at {path}: {}", sys::reason(&error)));
-        }
-        inputs::refuse_output(&self.request, &host).or_else(|text| fail(&text))?;
-        if let Some(path) = &self.request.journal_device {
-            host.probe_journal(path)
-                .or_else(|error| fail(&error.to_string()))?;
-        }
+        let mut host = self.host()?;
         let options = self.options(&host)?;
         let existing = host.target.kind;
         let replaced = self.replaced_bytes(&options, &host);
-        if replaced.is_some() {
+        let is_container = self.request.format() != Format::Raw;
+        if replaced.is_some() || is_container {
             // What it holds has no say in what it becomes: the same command makes the same image.
             host.target.kind = TargetKind::Missing;
         }
@@ -169,21 +162,10 @@ impl Run {
             output.replace(if is_kept { output.size_bytes() } else { 0 });
         }
         let fits = make::fit(&self.request, &options, &host).is_some();
-        let resolved = if fits {
-            make::probe(&options, &host)
-        } else {
-            options.resolve(&host).map(|resolved| resolved.settings)
-        };
-        let settings = resolved.or_else(|error| {
-            for warning in error.warnings() {
-                self.remark_on_options(warning);
-            }
-            let hint = hint::of_refusal(error.refusal());
-            fail(&format!("{error}{hint}"))
-        })?;
+        let settings = self.settings(&options, &host, fits)?;
         let mut is_allowed = false;
         if let Some(output) = &opened
-            && let Some(bytes) = bytes_at_stake(&settings, fits)
+            && let Some(bytes) = self.bytes_at_stake(&settings, fits)
         {
             // Before what may take long: whoever is asked need not wait.
             overwrite::allow(&self.request, &self.output, output, bytes)
@@ -203,16 +185,90 @@ impl Run {
                 self.make(prepared, existing)
             }
         });
-        made.or_else(|failure| match &failure {
+        made.or_else(|failure| match failure {
+            // Whoever read it went away, and knows.
+            failure if self.is_stdout() && failure.is_broken_pipe() => Err(Failed),
             Failure::Error(error) => {
                 let wanted = Wanted {
                     request: &self.request,
                     settings: &settings,
                     target: existing,
                 };
-                fail(&wanted.say(error))
+                fail(&wanted.say(&error))
             }
             failure => fail(&failure.to_string()),
+        })
+    }
+
+    /// The world, with the output as it is; what cannot be an output is refused.
+    fn host(&self) -> Result<Environment, Failed> {
+        let mut host = Environment::detect();
+        self.look_at_output(&mut host)?;
+        form::refuse(&self.request, &host, &self.output).or_else(|text| fail(&text))?;
+        if let Some(text) = form::warning(&self.request, &self.output) {
+            warn(&format!("mke4fs: warning: {text}\n"));
+        }
+        inputs::refuse_output(&self.request, &host).or_else(|text| fail(&text))?;
+        if let Some(path) = &self.request.journal_device {
+            host.probe_journal(path)
+                .or_else(|error| fail(&error.to_string()))?;
+        }
+        Ok(host)
+    }
+
+    /// What is asked of the filesystem, as far as that is known before its content is.
+    fn settings(
+        &self,
+        options: &Options,
+        host: &Environment,
+        fits: bool,
+    ) -> Result<Settings, Failed> {
+        let resolved = if fits {
+            make::probe(options, host)
+        } else {
+            options.resolve(host).map(|resolved| resolved.settings)
+        };
+        let settings = resolved.or_else(|error| {
+            for warning in error.warnings() {
+                self.remark_on_options(warning);
+            }
+            let hint = hint::of_refusal(error.refusal());
+            fail(&format!("{error}{hint}"))
+        })?;
+        form::refuse_settings(&self.request, &settings, &self.output)
+            .or_else(|text| fail(&text))?;
+        Ok(settings)
+    }
+
+    /// What of the output is looked at before it is overwritten, if that is known before the content is. One
+    /// that is no disk is another's as a whole, however little of it an image takes, and a container takes
+    /// all of it.
+    fn bytes_at_stake(&self, settings: &Settings, fits: bool) -> Option<Range<u64>> {
+        let start = settings.offset_bytes;
+        let length = settings
+            .blocks_count
+            .saturating_mul(settings.block_size.bytes_u64());
+        if start == 0 || self.request.format() != Format::Raw {
+            return Some(0..u64::MAX);
+        }
+        (!fits).then(|| start..start.saturating_add(length))
+    }
+
+    fn is_stdout(&self) -> bool {
+        self.request.is_stdout(&self.output)
+    }
+
+    fn look_at_output(&self, host: &mut Environment) -> Result<(), Failed> {
+        if self.is_stdout() {
+            host.target.path = self.output.clone();
+            if io::stdout().is_terminal() && !self.request.dry_run {
+                return fail("standard output is a terminal; redirect it, or name a file");
+            }
+            return Ok(());
+        }
+        host.probe(&self.output).map(drop).or_else(|error| {
+            let path = Readable(self.output.as_os_str().as_encoded_bytes());
+            fail(&format!("cannot look at {path}: {}", sys::reason(&error)))
         })
     }
 
@@ -288,6 +344,7 @@ impl Run {
             dry_run: true,
             geometry: &plan.layout.geometry,
             summary: &plan.summary(),
+            opening: None,
             took: self.begun.elapsed(),
         };
         self.summarise(&made).map_err(Failure::Untold)
@@ -308,7 +365,7 @@ impl Run {
             ));
         }
         let allow = |output: &Output| {
-            let bytes = bytes_at_stake(prepared.ready.settings(), false);
+            let bytes = self.bytes_at_stake(prepared.ready.settings(), false);
             let bytes = bytes.unwrap_or_default();
             overwrite::allow(&self.request, &self.output, output, bytes)
         };
@@ -317,6 +374,13 @@ impl Run {
             allow(output)?;
         }
         let stop = make::Stop::by_signals();
+        if self.is_stdout() {
+            let bar = self.bar(prepared.ready.plan().map(Plan::summary));
+            let tell = |bytes| bar.inc(bytes);
+            let written = make::write_to_stdout(&self.request, prepared, stop, &tell);
+            bar.finish_and_clear();
+            return self.tell_made(&written?);
+        }
         let output = match existing.opened {
             Some(output) => output,
             None => {
@@ -331,7 +395,12 @@ impl Run {
         let output = stop.guard(output).with_journal(journal).with_undo(undo);
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
-        let built = written?;
+        self.tell_made(&written?)
+    }
+
+    /// Tells of what was made.
+    fn tell_made(&self, written: &Written) -> Result<(), Failure> {
+        let Written { built, beside } = written;
         for warning in &built.warnings {
             self.remark(warning);
         }
@@ -340,6 +409,7 @@ impl Run {
             dry_run: false,
             geometry: &built.geometry,
             summary: &built.summary,
+            opening: Opening::new(&self.request, beside, &self.output),
             took: self.begun.elapsed(),
         };
         self.summarise(&made).map_err(Failure::Untold)
@@ -415,6 +485,13 @@ impl Run {
             if self.request.verbose {
                 text += &made.details();
             }
+            if let Some(opening) = &made.opening {
+                text += &opening.text();
+            }
+        }
+        if self.is_stdout() && !self.request.dry_run {
+            warn(&text);
+            return Ok(());
         }
         tell_surely(&text)
     }
@@ -429,26 +506,14 @@ struct Existing {
     is_allowed: bool,
 }
 
-/// What of the output is looked at before it is overwritten, if that is known before the content is. One that
-/// is no disk is another's as a whole, however little of it an image takes.
-fn bytes_at_stake(settings: &Settings, fits: bool) -> Option<Range<u64>> {
-    let start = settings.offset_bytes;
-    let length = settings
-        .blocks_count
-        .saturating_mul(settings.block_size.bytes_u64());
-    match start {
-        0 => Some(0..u64::MAX),
-        _ if fits => None,
-        _ => Some(start..start.saturating_add(length)),
-    }
-}
-
 /// What was made, or would be.
 struct Made<'a> {
     path: &'a Path,
     dry_run: bool,
     geometry: &'a Geometry,
     summary: &'a Summary,
+    /// How the verity device is opened, if there is one.
+    opening: Option<Opening<'a>>,
     took: Duration,
 }
 
@@ -513,6 +578,9 @@ impl Made<'_> {
             .bytes("path", self.path.as_os_str().as_encoded_bytes())
             .truth("dry_run", self.dry_run);
         summary.put(&mut object);
+        if let Some(opening) = &self.opening {
+            opening.put(&mut object);
+        }
         object.seconds("seconds", self.took);
         object.finish()
     }

@@ -6,6 +6,8 @@
 mod check;
 mod existing;
 mod flags;
+mod form;
+mod form_wish;
 mod getopt;
 mod help;
 mod hint;

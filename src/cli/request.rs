@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use super::form_wish::FormWish;
 use super::rules::RuleWish;
 use crate::options::{JournalLength, Options, Size};
 #[cfg(all(unix, feature = "oci"))]
@@ -83,6 +84,8 @@ pub(super) struct Request {
     pub(super) sparse: Sparse,
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
+    /// What the output is beside the bytes of the filesystem.
+    pub(super) form: FormWish,
     /// Where to keep what is overwritten; "" is where mke2fs.conf says.
     pub(super) undo_file: Option<OsString>,
     pub(super) dry_run: bool,
@@ -135,6 +138,7 @@ impl Request {
             one_file_system: false,
             sparse: Sparse::default(),
             uncached: false,
+            form: FormWish::default(),
             undo_file: None,
             dry_run: false,
             check: false,

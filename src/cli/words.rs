@@ -488,8 +488,7 @@ fn complaint(complaint: &Complaint) -> String {
         Complaint::Revision(_)
         | Complaint::RevisionTooHigh(_)
         | Complaint::Unknown(_)
-        | Complaint::NoValue(_)
-        | Complaint::NotYet(_) => String::new(),
+        | Complaint::NoValue(_) => String::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use super::size::{self, Size};
 /// One extended option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Extended {
+    AndroidSparse,
     AssumeStoragePrezeroed(bool),
     DescSize(DescSize),
     Discard(bool),
@@ -70,11 +71,9 @@ enum Takes {
     Checked(fn(&str) -> Result<Extended, Complaint>),
     /// It may have one.
     Maybe(fn(Option<&str>) -> Option<Extended>),
-    /// A later version takes it.
-    NotYet,
 }
 
-use Takes::{Checked, Maybe, NotYet, Value};
+use Takes::{Checked, Maybe, Value};
 
 /// One option: what it is called, what it does, and how its value is read.
 #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "what help says"))]
@@ -97,10 +96,10 @@ pub(crate) static ROWS: [Row; 27] = [
     Row {
         name: "android_sparse",
         value: "",
-        about: "Write an Android sparse image; not supported",
+        about: "Write an Android sparse image, as --format simg does",
         default: "off",
         kernel: None,
-        takes: NotYet,
+        takes: Maybe(|_| Some(Extended::AndroidSparse)),
     },
     Row {
         name: "assume_storage_prezeroed",
@@ -343,8 +342,6 @@ pub(crate) enum Complaint {
     RevisionTooHigh(u32),
     /// A word that is no type of quota.
     QuotaType(String),
-    /// A later version takes it.
-    NotYet(&'static str),
     /// The filesystem is to grow to no more than it has.
     ResizeNotLarger {
         /// The size to grow to, in blocks.
@@ -388,7 +385,6 @@ impl fmt::Display for Complaint {
             Self::QuotaType(word) => {
                 write!(f, "invalid quota type '{word}': must be usr, grp or prj")
             }
-            Self::NotYet(name) => write!(f, "extended option {name} is not supported"),
             Self::ResizeNotLarger { blocks, least } => write!(
                 f,
                 "invalid resize of {blocks} blocks: must be more than the {least} blocks of the filesystem"
@@ -433,7 +429,6 @@ fn token(token: &str) -> Result<Extended, Complaint> {
         Value(read) => read(value.ok_or(Complaint::NoValue(name))?).ok_or_else(invalid),
         Checked(read) => read(value.ok_or(Complaint::NoValue(name))?),
         Maybe(read) => read(value).ok_or_else(invalid),
-        NotYet => Err(Complaint::NotYet(name)),
     }
 }
 

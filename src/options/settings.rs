@@ -149,6 +149,8 @@ pub struct Settings {
     pub encoding_flags: u16,
     /// Marked as a file system for tests of the kernel (`EXT2_FLAGS_TEST_FILESYS`).
     pub test_fs: bool,
+    /// The output is an Android sparse image.
+    pub android_sparse: bool,
     /// Blocks per group, a multiple of 8; with bigalloc, clusters per group.
     pub blocks_per_group: Option<u32>,
     /// log2 of the groups per flex group.

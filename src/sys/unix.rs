@@ -693,6 +693,15 @@ mod signals {
         }
     }
 
+    /// Standard output, unbuffered. A pipe is made wider, where the system allows it, so that whoever reads
+    /// from it waits less.
+    pub(crate) fn stdout() -> io::Result<File> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        #[cfg(target_os = "linux")]
+        let _ = nix::fcntl::fcntl(&stdout, nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+        Ok(stdout.into())
+    }
+
     impl io::Read for Stdin {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             loop {

@@ -408,6 +408,34 @@ pub(super) fn bad_blocks_file(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
     Err(Fault::NotSupported("-l"))
 }
 
+pub(super) fn format(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_format(value).map_err(Fault::Own)
+}
+
+pub(super) fn compress(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_compression(value).map_err(Fault::Own)
+}
+
+pub(super) fn verity(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_verity(value).map_err(Fault::Own)
+}
+
+pub(super) fn verity_salt(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_salt(value).map_err(Fault::Own)
+}
+
+pub(super) fn verity_uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_uuid(value).map_err(Fault::Own)
+}
+
+pub(super) fn root_hash_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_root_hash_file(value).map_err(Fault::Own)
+}
+
+pub(super) fn bmap(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+    request.form.read_bmap(value).map_err(Fault::Own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,10 @@ pub(in crate::cli) static GROUPS: &[Group] = &[
         flags: REPRODUCIBILITY,
     },
     Group {
+        title: "Output format",
+        flags: OUTPUT_FORMAT,
+    },
+    Group {
         title: "Output",
         flags: OUTPUT,
     },
@@ -388,6 +392,64 @@ const REPRODUCIBILITY: &[Flag] = &[
     )
     .value("mtime")
     .among(&["mtime"])
+    .shown(Shown::Long),
+];
+
+const OUTPUT_FORMAT: &[Flag] = &[
+    Flag::long(
+        "format",
+        "Write the image in this format; simg is an Android sparse image [default: raw]",
+        readers::format,
+    )
+    .value("FORMAT")
+    .among(&["raw", "qcow2", "vhdx", "vhd", "vhd,dynamic", "simg"])
+    .more("The output holds the bytes of the raw image, and what was never written takes no room. Formats other than raw need a regular file, which is replaced.")
+    .example("--format vhdx -d rootfs ext4.vhdx 64G"),
+    Flag::long(
+        "compress",
+        "Compress the clusters of --format qcow2 [default: none]",
+        readers::compress,
+    )
+    .value("METHOD")
+    .among(&["zlib", "zstd", "none"])
+    .shown(Shown::Long),
+    Flag::long(
+        "verity",
+        "Append a dm-verity hash tree to the filesystem, or write it to FILE [default: none]",
+        readers::verity,
+    )
+    .path("FILE")
+    .optional("FILE")
+    .more("The tree has SHA-256 hashes over blocks of 4096 bytes. The summary and --json give the root hash and how to open the device.")
+    .example("--verity -O ^has_journal -d rootfs --size min root.img"),
+    Flag::long(
+        "verity-salt",
+        "Set the salt of --verity in hexadecimal, - for none [default: derived from the filesystem's UUID]",
+        readers::verity_salt,
+    )
+    .value("HEX")
+    .shown(Shown::Long),
+    Flag::long(
+        "verity-uuid",
+        "Set the UUID of --verity [default: derived from the filesystem's UUID]",
+        readers::verity_uuid,
+    )
+    .value("UUID")
+    .shown(Shown::Long),
+    Flag::long(
+        "root-hash-file",
+        "Write the root hash of --verity to FILE [default: none]",
+        readers::root_hash_file,
+    )
+    .path("FILE")
+    .shown(Shown::Long),
+    Flag::long(
+        "bmap",
+        "Write a bmap of the raw image to FILE, for bmaptool [default: none]",
+        readers::bmap,
+    )
+    .path("FILE")
+    .more("Blocks in use are mapped, also those of zeros; free blocks are not.")
     .shown(Shown::Long),
 ];
 

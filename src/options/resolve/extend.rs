@@ -89,9 +89,6 @@ fn extend_by(
             Complaint::Revision(_) | Complaint::RevisionTooHigh(_) => {
                 return Err(Refusal::Revision(complaint));
             }
-            Complaint::NotYet(name) => {
-                return Err(Refusal::NotYet(format!("extended option {name}")));
-            }
             Complaint::Unknown(name) => last.clone_from(name),
             Complaint::NoValue("encoding" | "encoding_flags") => {}
             Complaint::NoValue(name) => last = (*name).to_owned(),
@@ -190,6 +187,7 @@ fn apply(settings: &mut Settings, host: &Environment, option: Extended) -> Resul
         Extended::Resize(size) => reserve_descriptors(settings, size)?,
         Extended::Revision(revision) => settings.revision = revision,
         Extended::TestFs => settings.test_fs = true,
+        Extended::AndroidSparse => settings.android_sparse = true,
         Extended::RootOwner(owner) => {
             let (uid, gid) = owner.unwrap_or(host.user);
             settings.root_owner = Some(RootOwner { uid, gid });

@@ -67,6 +67,7 @@ pub(super) fn start(
         encoding: 0,
         encoding_flags: 0,
         test_fs: false,
+        android_sparse: false,
         blocks_per_group: None,
         log_groups_per_flex: 0,
         desc_size: None,
