@@ -251,6 +251,61 @@ fn every_system_call_may_fail() {
     table.close();
 }
 
+/// The forms of an output that have tables, hashes or files of their own. The file beside is called as an
+/// undo file is, of which nothing may be left either.
+const FORMS: [&[&str]; 9] = [
+    &["--format", "qcow2"],
+    &["--format", "qcow2", "--compress", "zlib"],
+    &["--format", "vhdx"],
+    &["--format", "vhd"],
+    &["--format", "vhd,dynamic"],
+    &["--format", "simg"],
+    &["--verity"],
+    &["--verity=undo"],
+    &["--bmap", "undo"],
+];
+
+#[test]
+fn every_system_call_may_fail_whatever_the_form() {
+    if !ready(&[Need::Program("strace")]) {
+        return;
+    }
+    let workplace = Workplace::new();
+    let mut table = Table::default();
+    for form in FORMS {
+        let more = [&["--threads", "1", "--sync", "--size", "64M"], form].concat();
+        let is_about = |call: &str| ["ftruncate", "pwrite64", "fsync"].contains(&call);
+        let calls = CALLS.iter().filter(|(call, _)| is_about(call));
+        fail_calls(&workplace, &more, calls, &mut table);
+    }
+    table.close();
+}
+
+#[test]
+fn limits_and_signals_leave_nothing_whatever_the_form() {
+    if !ready(&[Need::Program("strace")]) {
+        return;
+    }
+    let workplace = Workplace::new();
+    let mut table = Table::default();
+    for form in FORMS {
+        let more = [&["--threads", "2", "--size", "64M"], form].concat();
+        let whole = workplace.whole(&more);
+        for thousands in some(0, 12_000) {
+            let limit = format!("--fsize={}", thousands * 1000);
+            let outcome = workplace.judge(workplace.command(&["prlimit", &limit], &more), &whole);
+            let outcome = outcome.map_err(|story| format!("{form:?}, {limit}: {story}"));
+            table.count("few bytes in a file, as a form", outcome);
+        }
+        // What comes last of a map is written after the image, and a signal that comes then is late.
+        if form[0] != "--bmap" {
+            let more = [&["--threads", "1", "--size", "64M"], form].concat();
+            send_signals(&workplace, &more, &["SIGTERM"], &mut table);
+        }
+    }
+    table.close();
+}
+
 fn fail_calls<'a>(
     workplace: &Workplace,
     more: &[&str],
@@ -285,20 +340,24 @@ fn a_signal_may_come_at_any_moment() {
     let workplace = Workplace::new();
     let mut table = Table::default();
     let words = ["--threads", "1", "--size"];
-    send_signals(&workplace, &[&words[..], &["auto"]].concat(), &mut table);
+    let plain = [&words[..], &["auto"]].concat();
+    send_signals(&workplace, &plain, &SIGNALS, &mut table);
     let with_undo = [&words[..], &["64M"], &UNDO].concat();
-    send_signals(&workplace, &with_undo, &mut table);
+    send_signals(&workplace, &with_undo, &SIGNALS, &mut table);
     table.close();
 }
 
-fn send_signals(workplace: &Workplace, more: &[&str], table: &mut Table) {
+/// Signals that end a run.
+const SIGNALS: [&str; 8] = [
+    "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR1", "SIGXCPU", "SIGPIPE",
+];
+
+fn send_signals(workplace: &Workplace, more: &[&str], signals: &[&str], table: &mut Table) {
     // What an undo file is told of the last superblock once it is written.
     let behind = if more.contains(&"-z") { 2 } else { 0 };
     let whole = workplace.whole(more);
     let [before, all] = numbers(workplace, more);
-    for signal in [
-        "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR1", "SIGXCPU", "SIGPIPE",
-    ] {
+    for signal in signals {
         for call in ["getdents64", "newfstatat", "ftruncate", "flock", "pwrite64"] {
             let first = before.get(call).copied().unwrap_or(0) + 1;
             for number in some(first, all[call]) {
@@ -309,7 +368,7 @@ fn send_signals(workplace: &Workplace, more: &[&str], table: &mut Table) {
                     // With the last byte written it is too late; a pipe is nothing to it.
                     let late = call == "pwrite64" && number + behind >= all[call];
                     *outcome == Outcome::Stopped
-                        || *outcome == Outcome::Whole && (late || signal == "SIGPIPE")
+                        || *outcome == Outcome::Whole && (late || *signal == "SIGPIPE")
                 };
                 let outcome = outcome.and_then(|outcome| {
                     if expected(&outcome) {

@@ -89,6 +89,11 @@ fn check() {
 }
 
 #[test]
+fn container() {
+    replay("container", targets::container::run);
+}
+
+#[test]
 fn image_source() {
     replay("image_source", targets::image_source::run);
 }

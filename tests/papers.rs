@@ -259,6 +259,7 @@ fn the_commands_of_the_documents_run() {
         ("docs/reproducibility.md", 1),
         ("docs/compatibility.md", 2),
         ("docs/mke2fs.md", 2),
+        ("docs/formats.md", 9),
     ] {
         assert!(run_all(paper) >= least, "{paper}");
     }
@@ -267,6 +268,7 @@ fn the_commands_of_the_documents_run() {
 /// One command for each kind of object, with what it runs on.
 const OUTPUTS: &[(&str, &str)] = &[
     ("made", "mke4fs -q --json -d root disk.img"),
+    ("made", "mke4fs -q --json --verity -d root verity.img"),
     ("listed", "mke4fs ls -R --json disk.img"),
     ("checked", "mke4fs check --json disk.img"),
     (

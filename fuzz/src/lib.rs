@@ -14,6 +14,7 @@
 pub mod acl;
 pub mod budget;
 pub mod check;
+pub mod container;
 pub mod differential;
 pub mod image;
 pub mod image_source;

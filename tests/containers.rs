@@ -1,0 +1,587 @@
+//! Given images in every form of output, proves that the programs for these forms read the raw image out of
+//! them; never what is in a filesystem.
+
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+use crate::common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+
+use common::place::Place;
+use common::tools::{self, Need, Which, e2fsck, ready};
+use common::{awkward, making};
+use mke4fs::sink::{Ordered, Piece, Stream};
+use mke4fs::{Builder, Tree};
+use serde_json::Value;
+
+/// The formats but raw, and what qemu-img calls them, if it reads them.
+const FORMATS: [(&str, Option<&str>); 7] = [
+    ("qcow2", Some("qcow2")),
+    ("qcow2 --compress zlib", Some("qcow2")),
+    ("qcow2 --compress zstd", Some("qcow2")),
+    ("vhdx", Some("vhdx")),
+    ("vhd", Some("vpc")),
+    ("vhd,dynamic", Some("vpc")),
+    ("simg", None),
+];
+
+/// What makes a run's bytes its input's alone.
+const FIXED: &str = "-U 01234567-89ab-4def-8123-456789abcdef \
+                     -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210";
+
+fn programs() -> bool {
+    let programs = [
+        "qemu-img",
+        "simg2img",
+        "img2simg",
+        "bmaptool",
+        "veritysetup",
+    ];
+    ready(&programs.map(Need::Program))
+}
+
+/// A place with files of many lengths, zeros among them, in `root`.
+fn place() -> Place {
+    let place = Place::new();
+    for number in 0..60 {
+        let bytes = awkward::pattern(number * 3001);
+        fs::write(place.path(&format!("root/{number:02}")), bytes).expect("a file");
+    }
+    place.directory("root/below");
+    let mut bytes = vec![0; 1 << 20];
+    bytes[700_000] = 1;
+    fs::write(place.path("root/below/zeros"), &bytes).expect("a file");
+    let same = [0xa5; 300_000];
+    fs::write(place.path("root/below/same"), same).expect("a file");
+    // Longer than the blocks of any container.
+    let long = awkward::pattern(5 << 20);
+    fs::write(place.path("root/below/long"), long).expect("a file");
+    place
+}
+
+/// Runs the command with `words`, and gives what it says on standard output.
+fn make(place: &Place, words: &str) -> String {
+    let output = place.shell(&format!("SOURCE_DATE_EPOCH=1 mke4fs {FIXED} {words}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}: {said}");
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+fn shell(place: &Place, line: &str) -> String {
+    let output = place.shell(line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{line}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Whether `made` holds the bytes of the raw image `raw`.
+fn check(place: &Place, made: &str, format: Option<&str>) {
+    let Some(format) = format else {
+        shell(
+            place,
+            &format!("rm -f out; simg2img {made} out; cmp out raw"),
+        );
+        return;
+    };
+    if format != "vpc" {
+        shell(place, &format!("qemu-img check -q -f {format} {made}"));
+    }
+    shell(
+        place,
+        &format!("qemu-img compare -q -f raw -F {format} raw {made}"),
+    );
+    let info = shell(
+        place,
+        &format!("qemu-img info --output json -f {format} {made}"),
+    );
+    let info: Value = serde_json::from_str(&info).expect("it is JSON");
+    let raw = fs::metadata(place.path("raw")).expect("it is there").len();
+    assert_eq!(info["virtual-size"], raw, "{made}");
+}
+
+#[test]
+fn every_format_holds_the_bytes_of_the_raw_image() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    for words in [
+        "-d root -b 4096 --size 64M",
+        "-d root -b 1024 --size 40M",
+        "-d root -b 2048 -O ^has_journal -E offset=1048576 --size 30M",
+        "-O bigalloc --size 300M",
+        "-F -b 65536 --size 200M",
+        "-d root --verity --size auto",
+    ] {
+        fs::remove_file(place.path("raw")).unwrap_or_default();
+        make(&place, &format!("-q {words} raw"));
+        for (format, name) in FORMATS {
+            let mut first = None;
+            for threads in [1, 2, 7] {
+                make(
+                    &place,
+                    &format!("-q -F {words} --threads {threads} --format {format} made"),
+                );
+                let bytes = fs::read(place.path("made")).expect("it is there");
+                let is_same = *first.get_or_insert_with(|| bytes.clone()) == bytes;
+                assert!(is_same, "{words} --format {format}: {threads} threads");
+            }
+            check(&place, "made", name);
+        }
+    }
+}
+
+#[test]
+fn a_container_takes_no_more_room_than_a_converted_image() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    for words in ["--size 64M", "-d root --size 64M", "-d root --size 200G"] {
+        fs::remove_file(place.path("raw")).unwrap_or_default();
+        make(&place, &format!("-q {words} raw"));
+        for (format, convert) in [
+            ("qcow2", "qemu-img convert -f raw -O qcow2 raw other"),
+            ("vhdx", "qemu-img convert -f raw -O vhdx raw other"),
+            (
+                "vhd",
+                "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on raw other",
+            ),
+            (
+                "vhd,dynamic",
+                "qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on raw other",
+            ),
+            ("simg", "img2simg raw other"),
+        ] {
+            if format == "simg" && words.contains("200G") {
+                continue;
+            }
+            shell(&place, &format!("rm -f made other; {convert}"));
+            make(&place, &format!("-q {words} --format {format} made"));
+            let [made, other] =
+                ["made", "other"].map(|name| fs::metadata(place.path(name)).expect("it is there"));
+            let most = |bytes: u64| bytes + bytes / 100;
+            let told = format!("{words} as {format}");
+            assert!(
+                made.len() <= most(other.len()),
+                "{told}: {made:?} {other:?}"
+            );
+            let allocated = (made.blocks(), most(other.blocks()));
+            assert!(allocated.0 <= allocated.1, "{told}: {allocated:?} sectors");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_there_is_replaced() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    make(&place, "-q -d root raw 64M");
+    for (format, name) in FORMATS {
+        making::fill_with_junk(&place.path("made"), 70 << 20).expect("a file of junk");
+        let words = format!("-q -d root --format {format} made 64M");
+        // It may be somebody's.
+        let said = place.shell(&format!("mke4fs {words}"));
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("use -F to overwrite it"), "{said}");
+        make(&place, &format!("-F {words}"));
+        check(&place, "made", name);
+    }
+}
+
+/// Writes an Android sparse image over what is in `target`, as who flashes it does.
+fn flash(image: &Path, target: &File) {
+    let bytes = fs::read(image).expect("it is there");
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let block = usize::try_from(word(12)).expect("it is small");
+    let (mut at, mut place) = (28, 0);
+    for _ in 0..word(20) {
+        let blocks = usize::try_from(word(at + 4)).expect("it is small");
+        let data = match &bytes[at..at + 2] {
+            b"\xc1\xca" => bytes[at + 12..][..blocks * block].to_vec(),
+            b"\xc2\xca" => bytes[at + 12..at + 16].repeat(blocks * block / 4),
+            b"\xc3\xca" => Vec::new(),
+            other => panic!("a chunk of {other:?}"),
+        };
+        target.write_all_at(&data, place).expect("it is written");
+        place += u64::try_from(blocks * block).expect("it is small");
+        at += usize::try_from(word(at + 8)).expect("it is small");
+    }
+    assert_eq!(at, bytes.len(), "nothing follows the last chunk");
+}
+
+#[test]
+fn only_what_is_free_keeps_what_was_there_before() {
+    if !programs() || !ready(&[Need::Root]) {
+        return;
+    }
+    let place = place();
+    for words in [
+        "-b 4096",
+        "-b 1024 -O ^has_journal",
+        "-O bigalloc",
+        "-t ext2",
+    ] {
+        make(&place, &format!("-q -F -d root {words} --bmap map raw 64M"));
+        make(
+            &place,
+            &format!("-q -F -d root {words} --format simg made 64M"),
+        );
+        let image = place.path("image");
+        making::fill_with_junk(&image, 64 << 20).expect("a file of junk");
+        let target = File::options().write(true).open(&image).expect("it opens");
+        flash(&place.path("made"), &target);
+        compare_with_root(&place, words);
+        // bmaptool writes over what is there too.
+        making::fill_with_junk(&image, 64 << 20).expect("a file of junk");
+        shell(
+            &place,
+            "cp raw holes; bmaptool copy --bmap map holes out; cmp out raw",
+        );
+        shell(&place, "cp raw holes; bmaptool copy --bmap map holes image");
+        compare_with_root(&place, words);
+        fs::remove_file(place.path("raw")).expect("it goes");
+    }
+}
+
+/// The image passes e2fsck and shows the files of `root`.
+fn compare_with_root(place: &Place, told: &str) {
+    e2fsck(&place.path("image"), Which::Reference).unwrap_or_else(|said| panic!("{told}: {said}"));
+    place.look(|shown| {
+        let mut diff = Command::new("diff");
+        diff.args(["-r", "-x", "lost+found"])
+            .arg(place.path("root"))
+            .arg(shown);
+        tools::run(&mut diff).unwrap_or_else(|said| panic!("{told}: {said}"));
+    });
+}
+
+#[test]
+fn the_verity_tree_is_the_one_that_veritysetup_makes() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    for (words, size) in [
+        ("-b 1024", "4097k"),
+        ("-b 1024", "64M"),
+        ("-b 2048 -O ^has_journal", "33M"),
+        ("-b 4096", "64M"),
+        ("-b 4096 -t ext2", "300M"),
+        ("-b 65536 -F", "200M"),
+    ] {
+        let source = if size == "4097k" { "" } else { "-d root" };
+        let words = format!("{words} {source}");
+        shell(&place, "rm -f raw whole tree hash other");
+        make(&place, &format!("-q {words} raw {size}"));
+        let told = make(
+            &place,
+            &format!("--json {words} --verity=tree --root-hash-file hash whole {size}"),
+        );
+        let told: Value = serde_json::from_str(&told).expect("it is JSON");
+        let salt = told["verity_salt"].as_str().expect("it is told");
+        let uuid = told["verity_uuid"].as_str().expect("it is told");
+        // veritysetup takes whole blocks of a file.
+        shell(
+            &place,
+            "cp raw padded; truncate -s %4096 padded; cmp padded whole",
+        );
+        shell(
+            &place,
+            &format!(
+                "veritysetup format padded other --salt={salt} --uuid={uuid} --root-hash-file theirs; \
+                 cmp tree other; cmp hash theirs; veritysetup verify padded tree $(cat hash)"
+            ),
+        );
+        assert_eq!(
+            told["root_hash"].as_str(),
+            Some(shell(&place, "cat theirs").as_str())
+        );
+        // Behind the filesystem, it is the same.
+        fs::remove_file(place.path("whole")).expect("it goes");
+        let appended = make(&place, &format!("--json {words} --verity whole {size}"));
+        let appended: Value = serde_json::from_str(&appended).expect("it is JSON");
+        assert_eq!(appended["root_hash"], told["root_hash"]);
+        shell(&place, "cat padded tree | cmp - whole");
+        for flipped in [1080, 5000, 2_000_000, -3, -4096] {
+            flip(&place.path("whole"), flipped);
+            let offset = appended["hash_offset"].as_u64().expect("it is told");
+            let line = format!("veritysetup verify whole whole $(cat hash) --hash-offset={offset}");
+            // The last bytes of the tree's last block are no hash where it is not full.
+            let is_found = !place.shell(&line).status.success();
+            assert!(is_found || flipped == -3, "{words}: {flipped}");
+            flip(&place.path("whole"), flipped);
+            assert!(place.shell(&line).status.success(), "{words}: {flipped}");
+        }
+    }
+}
+
+/// Flips a bit at `place`, from the end where it is negative.
+fn flip(path: &Path, place: i64) {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("it opens");
+    let length = file.metadata().expect("it is there").len();
+    let at = match u64::try_from(place) {
+        Ok(place) => place,
+        Err(_) => length - place.unsigned_abs(),
+    };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is read");
+    byte[0] ^= 4;
+    file.write_all_at(&byte, at).expect("it is written");
+}
+
+#[test]
+fn old_data_on_a_device_is_hashed_as_it_is() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    // An offset leaves the file as it is, and so does what is given no content.
+    for words in [
+        "-E nodiscard",
+        "-E nodiscard,offset=1048576",
+        "-b 1024 -E nodiscard",
+    ] {
+        making::fill_with_junk(&place.path("disk"), 70 << 20).expect("a file of junk");
+        let told = make(&place, &format!("--json -F {words} --verity disk 32M"));
+        let told: Value = serde_json::from_str(&told).expect("it is JSON");
+        let hash = told["root_hash"].as_str().expect("it is told");
+        let offset = told["hash_offset"].as_u64().expect("it is told");
+        let start = if words.contains("offset") { 256 } else { 0 };
+        shell(
+            &place,
+            &format!(
+                "dd if=disk of=part bs=4096 skip={start} status=none; \
+                 veritysetup verify part part {hash} --hash-offset={offset}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn standard_output_gets_the_raw_image() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    shell(&place, "tar -C root -cf tar . && gzip -k tar");
+    for source in ["-d root", "-d tar", "-d tar.gz", ""] {
+        for words in ["64M", "-b 1024 64M", "-E offset=4194304 60M"] {
+            let (words, size) = words.rsplit_once(' ').unwrap_or(("", words));
+            make(&place, &format!("-q {source} {words} raw {size}"));
+            for threads in [1, 5] {
+                shell(
+                    &place,
+                    &format!(
+                        "SOURCE_DATE_EPOCH=1 mke4fs -q {FIXED} --threads {threads} {source} {words} - {size} \
+                         | cmp - raw"
+                    ),
+                );
+            }
+            fs::remove_file(place.path("raw")).expect("it goes");
+        }
+    }
+    for name in ["tar", "tar.gz"] {
+        shell(
+            &place,
+            &format!("SOURCE_DATE_EPOCH=1 mke4fs -q {FIXED} -d - raw 64M <{name}"),
+        );
+        shell(
+            &place,
+            &format!("SOURCE_DATE_EPOCH=1 mke4fs -q {FIXED} -d - - 64M <{name} | cmp - raw"),
+        );
+        fs::remove_file(place.path("raw")).expect("it goes");
+    }
+    make(&place, "-q -d root --verity raw 64M");
+    shell(
+        &place,
+        &format!("SOURCE_DATE_EPOCH=1 mke4fs -q {FIXED} -d root --verity - 64M | cmp - raw"),
+    );
+}
+
+#[test]
+fn whoever_stops_reading_ends_it_quietly() {
+    let place = place();
+    let output = place.shell("(mke4fs -d root - 64M || echo $? >status) | head -c 1M >front");
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(shell(&place, "cat status"), "1\n");
+    let said = place.shell("mke4fs -d root - 64M >/dev/full");
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("No space left on device"), "{said}");
+}
+
+/// Command lines that make no sense, and what is said of them.
+const REFUSED: [(&str, &str); 22] = [
+    (
+        "--format vdi image 64M",
+        "invalid format 'vdi': must be raw, qcow2, vhdx, vhd, vhd,dynamic or simg",
+    ),
+    ("--format vhd image 3T", "VHD holds at most 2040 GiB"),
+    (
+        "--format vhd,dynamic image 3T",
+        "VHD holds at most 2040 GiB",
+    ),
+    (
+        "--format vhdx -O 64bit image 65T",
+        "VHDX holds at most 65536 GiB",
+    ),
+    (
+        "--format simg -O 64bit image 17T",
+        "an Android sparse image holds at most 16383 GiB",
+    ),
+    (
+        "--compress zlib image 64M",
+        "--compress needs --format qcow2",
+    ),
+    (
+        "--format vhdx --compress zlib image 64M",
+        "--compress needs --format qcow2",
+    ),
+    (
+        "--format qcow2 --compress lzma image 64M",
+        "invalid compression 'lzma'",
+    ),
+    (
+        "--format qcow2 - 64M",
+        "standard output as OUTPUT cannot be combined with --format",
+    ),
+    (
+        "--bmap map - 64M",
+        "standard output as OUTPUT cannot be combined with --bmap",
+    ),
+    (
+        "-z undo - 64M",
+        "standard output as OUTPUT cannot be combined with -z",
+    ),
+    (
+        "--size keep -",
+        "standard output as OUTPUT cannot be combined with --size keep",
+    ),
+    (
+        "--format qcow2 -z undo image 64M",
+        "--format cannot be combined with -z",
+    ),
+    (
+        "--format qcow2 --size keep image",
+        "--format cannot be combined with --size keep",
+    ),
+    (
+        "--format qcow2 --bmap map image 64M",
+        "--bmap describes a raw image",
+    ),
+    (
+        "--format qcow2 -S image 64M",
+        "-S writes into a filesystem that is there",
+    ),
+    (
+        "--verity -O journal_dev image 64M",
+        "-O journal_dev makes no filesystem",
+    ),
+    (
+        "--verity-salt 00 image 64M",
+        "--verity-salt, --verity-uuid and --root-hash-file need --verity",
+    ),
+    ("--verity --verity-salt 0g image 64M", "invalid salt '0g'"),
+    (
+        "--verity -E offset=1024 image 64M",
+        "--verity needs an offset that is a multiple of 4096 bytes",
+    ),
+    (
+        "--format qcow2 -E offset=512 image 64M",
+        "needs an offset that is a multiple of the block size",
+    ),
+    (
+        "--verity=image image 64M",
+        "image is the verity tree and the output as well",
+    ),
+];
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let place = Place::new();
+    for (line, expected) in REFUSED {
+        let said = place.refusal(&format!("mke4fs {line}"));
+        assert!(said.contains(expected), "{line}: {said}");
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+    }
+    let names = fs::read_dir(place.path("")).expect("it is listed").count();
+    assert_eq!(names, 1, "nothing but root is there");
+}
+
+#[test]
+fn a_name_that_promises_a_format_is_warned_of() {
+    let place = Place::new();
+    for name in ["a.qcow2", "a.vhdx", "a.VHD"] {
+        let said = place.shell(&format!("mke4fs -q {name} 2M"));
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let expected = format!("warning: {name} will be a raw image in spite of its name");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let said = place.shell("mke4fs -q --format raw b.qcow2 2M; mke4fs -q --format qcow2 c.vhd 2M");
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "");
+}
+
+#[test]
+fn mke2fs_makes_android_sparse_images_too() {
+    if !programs() {
+        return;
+    }
+    let place = place();
+    shell(&place, "ln -s $(command -v mke4fs) mkfs.ext4");
+    let words = "-q -U 01234567-89ab-4def-8123-456789abcdef -d root -O ^has_journal";
+    let seed = "hash_seed=fedcba98-7654-4210-bedc-ba9876543210";
+    shell(
+        &place,
+        &format!(
+            "export SOURCE_DATE_EPOCH=1; ./mkfs.ext4 {words} -E {seed} raw 64M; \
+             ./mkfs.ext4 {words} -E {seed},android_sparse made 64M"
+        ),
+    );
+    check(&place, "made", None);
+    // To mke2fs, a hyphen is a name.
+    shell(&place, "./mkfs.ext4 -q - 2M; test -s ./-");
+}
+
+#[test]
+fn a_stream_of_the_library_is_the_image() {
+    let builder = || {
+        let mut tree = Tree::default();
+        tree.file("/file", awkward::pattern(3 << 20))
+            .expect("it is added");
+        Builder::new()
+            .uuid([7; 16])
+            .hash_seed([9; 16])
+            .environment(making::memory_host())
+            .source(tree)
+            .size_bytes(32 << 20)
+    };
+    let plan = builder().plan().expect("it fits");
+    let stream = Stream::new(plan.size_bytes(), Vec::new());
+    plan.write_to(&stream).expect("it is written");
+    let streamed = stream.finish().expect("it is whole");
+    assert!(streamed == plan.to_vec().expect("it is made"));
+    let mut pieces = Vec::new();
+    let ordered = Ordered::new(plan.size_bytes(), |piece| {
+        match piece {
+            Piece::Data(data) => pieces.extend_from_slice(data),
+            Piece::Hole(length) => {
+                pieces.resize(pieces.len() + usize::try_from(length).unwrap(), 0)
+            }
+        }
+        Ok(())
+    });
+    plan.write_to(&ordered).expect("it is written");
+    ordered.finish().expect("it is whole");
+    assert!(streamed == pieces);
+}
