@@ -58,6 +58,7 @@ mod stream;
 mod supply;
 mod tar;
 mod tar_hostile;
+mod terminal;
 mod undo;
 mod verbs;
 mod worlds;

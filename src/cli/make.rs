@@ -284,6 +284,8 @@ pub(super) struct Guarded {
     /// Where what is overwritten is kept.
     undo: Option<Undo>,
     stop: Stop,
+    /// What is done before a signal ends the process.
+    before_end: Box<dyn Fn()>,
 }
 
 /// The wish to stop that signals have. It comes before a new output does.
@@ -307,6 +309,7 @@ impl Stop {
             journal: None,
             undo: None,
             stop: self,
+            before_end: Box::new(|| {}),
         }
     }
 }
@@ -315,6 +318,12 @@ impl Guarded {
     /// The same, with the device of the journal.
     pub(super) fn with_journal(mut self, journal: Option<Output>) -> Self {
         self.journal = journal;
+        self
+    }
+
+    /// The same, with what is done before a signal ends the process.
+    pub(super) fn before_end(mut self, act: impl Fn() + 'static) -> Self {
+        self.before_end = Box::new(act);
         self
     }
 
@@ -355,6 +364,7 @@ pub(super) fn write(
         journal,
         undo,
         stop,
+        before_end,
     } = guarded;
     let Stop(cancel) = stop;
     let outputs = Outputs {
@@ -374,6 +384,7 @@ pub(super) fn write(
             beside: Beside::default(),
         })
     };
+    let written = written.inspect_err(|_| before_end());
     die_if_cancelled(written, &cancel)
 }
 

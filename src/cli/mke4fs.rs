@@ -3,6 +3,7 @@
 //! clap reads the arguments here: its help and its hints suit people. The flags are those of
 //! [`flags`], so that any command line for mke2fs works as well.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::ops::Range;
@@ -13,16 +14,16 @@ use std::time::{Duration, Instant};
 use clap::ArgMatches;
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
 use super::make::{self, Failure, Prepared, Written};
 use super::mend::Wanted;
 use super::request::{Manner, Request, SizeWish};
-use super::stream::painted;
+use super::sizes::for_people;
+use super::stream::{Accent, accented, painted};
 use super::{
-    Failed, check, help, hint, inputs, journal, overwrite, tell_surely, undo, verbs, warn,
+    Failed, check, help, hint, inputs, journal, overwrite, progress, tell_surely, undo, verbs, warn,
 };
 use crate::geometry::Geometry;
 use crate::json::Object;
@@ -73,6 +74,7 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
         request,
         output: PathBuf::from(output),
         size,
+        warned: Cell::new(0),
     };
     run.run().map(|()| ExitCode::SUCCESS)
 }
@@ -133,6 +135,8 @@ struct Run {
     output: PathBuf,
     /// The size after the output.
     size: Option<OsString>,
+    /// How many warnings there were.
+    warned: Cell<u64>,
 }
 
 impl Run {
@@ -172,7 +176,9 @@ impl Run {
                 .or_else(|failure| fail(&failure.to_string()))?;
             is_allowed = true;
         }
+        let bar = progress::reading(&self.request);
         let prepared = make::prepare(&self.request, options.clone(), &host, &settings);
+        bar.finish_and_clear();
         let made = prepared.and_then(|prepared| {
             if self.request.dry_run {
                 self.describe(&prepared, options, &host)
@@ -346,6 +352,7 @@ impl Run {
             summary: &plan.summary(),
             opening: None,
             took: self.begun.elapsed(),
+            warnings: self.warned.get(),
         };
         self.summarise(&made).map_err(Failure::Untold)
     }
@@ -359,7 +366,7 @@ impl Run {
             && !self.request.quiet
         {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
-            let (before, now) = (binary(before), binary(size_bytes));
+            let (before, now) = (for_people(before), for_people(size_bytes));
             warn(&format!(
                 "mke4fs: replacing {path} of {before} by an image of {now}; --size keep fills it\n"
             ));
@@ -389,10 +396,16 @@ impl Run {
                 output
             }
         };
-        let bar = self.bar(prepared.ready.plan().map(Plan::summary));
+        let total = prepared.ready.plan().map(Plan::summary).map(|summary| {
+            let used = summary.blocks_count - summary.free_blocks;
+            used * u64::from(summary.block_size)
+        });
+        let bar = progress::writing(&self.request, total);
         let journal = journal::open(&self.request).map_err(Failure::Open)?;
         let undo = self.undo_file(&output, prepared.ready.settings())?;
         let output = stop.guard(output).with_journal(journal).with_undo(undo);
+        let shown = bar.clone();
+        let output = output.before_end(move || shown.finish_and_clear());
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
         self.tell_made(&written?)
@@ -411,6 +424,7 @@ impl Run {
             summary: &built.summary,
             opening: Opening::new(&self.request, beside, &self.output),
             took: self.begun.elapsed(),
+            warnings: self.warned.get(),
         };
         self.summarise(&made).map_err(Failure::Untold)
     }
@@ -442,38 +456,23 @@ impl Run {
                     warn(&format!("mke4fs: {choice}\n"));
                 }
             }
-            warning => warn(&format!("mke4fs: warning: {warning}\n")),
+            warning => self.warn_of(&warning.to_string()),
         }
     }
 
     fn remark_on_options(&self, warning: &SettingsWarning) {
         if warning.is_warning() {
             let hint = hint::of_warning(warning);
-            warn(&format!("mke4fs: warning: {warning}{hint}\n"));
+            self.warn_of(&format!("{warning}{hint}"));
         } else if self.request.verbose {
             warn(&format!("mke4fs: {warning}\n"));
         }
     }
 
-    /// A bar that shows at a terminal how far the writing is; of a stream, how much came.
-    fn bar(&self, summary: Option<Summary>) -> ProgressBar {
-        let hidden = self.request.quiet || self.request.json || !io::stderr().is_terminal();
-        if hidden {
-            return ProgressBar::hidden();
-        }
-        let bytes = summary.map(|summary| {
-            let used = summary.blocks_count - summary.free_blocks;
-            used * u64::from(summary.block_size)
-        });
-        let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template(match bytes {
-            Some(_) => "writing [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            None => "writing {bytes} {bytes_per_sec}",
-        });
-        match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
+    fn warn_of(&self, text: &str) {
+        self.warned.set(self.warned.get() + 1);
+        let word = accented("warning:", Accent::Warning, io::stderr().is_terminal());
+        warn(&format!("mke4fs: {word} {text}\n"));
     }
 
     fn summarise(&self, made: &Made<'_>) -> io::Result<()> {
@@ -515,6 +514,7 @@ struct Made<'a> {
     /// How the verity device is opened, if there is one.
     opening: Option<Opening<'a>>,
     took: Duration,
+    warnings: u64,
 }
 
 impl Made<'_> {
@@ -523,26 +523,56 @@ impl Made<'_> {
     }
 
     fn text(&self) -> String {
+        let is_terminal = io::stdout().is_terminal();
         let summary = self.summary;
         let path = Readable(self.path.as_os_str().as_encoded_bytes());
         let verb = if self.dry_run { "would write" } else { "wrote" };
+        let verb = accented(verb, Accent::Done, is_terminal);
         let label = match &summary.label[..] {
             [] => String::new(),
             label => format!(" '{}'", Readable(label)),
         };
-        let block_bytes = summary.block_size;
-        format!(
-            "{verb} {path}: {}{label}, {}, UUID {}\n{} free in blocks of {block_bytes} bytes, \
-             {} of {} inodes free, {}.{:03} s\n",
-            summary.fs_type(),
-            binary(summary.size_bytes),
-            self.uuid(),
-            binary(summary.free_blocks * u64::from(block_bytes)),
-            summary.free_inodes,
-            summary.inodes_count,
-            self.took.as_secs(),
-            self.took.subsec_millis(),
-        )
+        let kind = summary.fs_type();
+        let size = for_people(summary.size_bytes);
+        let block = for_people(summary.block_size.into());
+        let mut text = format!("{verb} {path}: {kind}{label}, {size} in blocks of {block}\n");
+        let mut line = |name: &str, value: String| {
+            let name = accented(&format!("{name:<8}"), Accent::Label, is_terminal);
+            text.push_str(&format!("  {name} {value}\n"));
+        };
+        if let Some(content) = self.content() {
+            line("content", content);
+        }
+        let free = for_people(summary.free_blocks * u64::from(summary.block_size));
+        let (inodes, of_inodes) = (summary.free_inodes, summary.inodes_count);
+        line("free", format!("{free}, {inodes} of {of_inodes} inodes"));
+        line("UUID", self.uuid());
+        let seconds = format!("{}.{:03} s", self.took.as_secs(), self.took.subsec_millis());
+        line("time", seconds);
+        if self.warnings > 0 {
+            line("warnings", self.warnings.to_string());
+        }
+        text
+    }
+
+    /// What the image holds, if anything.
+    fn content(&self) -> Option<String> {
+        let nodes = self.summary.nodes;
+        let counts = [
+            (nodes.files, "file", "files"),
+            (nodes.directories, "directory", "directories"),
+            (nodes.symlinks, "symbolic link", "symbolic links"),
+            (nodes.special, "special file", "special files"),
+        ];
+        let counts = counts.iter().filter(|(count, ..)| *count > 0);
+        let named = counts.map(|(count, one, more)| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {more}"),
+        });
+        let named: Vec<String> = named.collect();
+        let bytes = for_people(nodes.file_bytes);
+        (nodes.files + nodes.symlinks + nodes.special > 0)
+            .then(|| format!("{bytes} in {}", named.join(", ")))
     }
 
     fn details(&self) -> String {
@@ -552,17 +582,11 @@ impl Made<'_> {
             0 => "no journal".to_owned(),
             blocks => {
                 let bytes = u64::from(blocks) * u64::from(summary.block_size);
-                format!("a journal of {}", binary(bytes))
+                format!("a journal of {}", for_people(bytes))
             }
         };
-        let nodes = summary.nodes;
         format!(
-            "{} files, {} directories, {} symbolic links, {} others\n\
-             {} groups of {} blocks and {} inodes of {} bytes, {journal}\nfeatures {}\n",
-            nodes.files,
-            nodes.directories,
-            nodes.symlinks,
-            nodes.special,
+            "{} groups of {} blocks and {} inodes of {} bytes, {journal}\nfeatures {}\n",
             geometry.groups,
             geometry.blocks_per_group,
             geometry.inodes_per_group,
@@ -584,9 +608,4 @@ impl Made<'_> {
         object.seconds("seconds", self.took);
         object.finish()
     }
-}
-
-/// A number of bytes for people, in units of 1024.
-fn binary(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
 }

@@ -22,6 +22,7 @@ mod mke2fs;
 mod mke4fs;
 mod overwrite;
 mod partitions;
+mod progress;
 mod request;
 mod rules;
 mod sizes;

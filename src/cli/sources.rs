@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 #[cfg(all(unix, feature = "oci"))]
 use super::images;
 use super::location::{self, Location, Start};
+#[cfg(feature = "tar")]
+use super::progress::Counted;
 use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, Source};
@@ -189,10 +191,10 @@ fn unsupported(source: &Path) -> io::Result<Box<dyn Source>> {
 /// Standard input, whose reading a signal ends.
 #[cfg(all(unix, feature = "tar"))]
 fn stdin() -> io::Result<impl io::Read> {
-    crate::sys::Stdin::new()
+    Ok(Counted(crate::sys::Stdin::new()?))
 }
 
 #[cfg(all(not(unix), feature = "tar"))]
 fn stdin() -> io::Result<impl io::Read> {
-    Ok(io::stdin())
+    Ok(Counted(io::stdin()))
 }

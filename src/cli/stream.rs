@@ -38,11 +38,42 @@ pub(super) fn warn(text: &str) {
     }
 }
 
-/// The text as it goes to a stream: in colors on terminals, unless the environment is against it.
-pub(super) fn painted(text: &StyledStr, is_terminal: bool) -> String {
+/// Whether what goes to a stream is colored: on terminals, unless the environment is against it.
+fn is_colored(is_terminal: bool) -> bool {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-    if is_terminal && !is_set("NO_COLOR") && !is_dumb {
+    is_terminal && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// How a word stands out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Accent {
+    /// What was done.
+    Done,
+    /// What a number is.
+    Label,
+    /// What may be wrong.
+    Warning,
+}
+
+/// The word as it goes to a stream.
+pub(super) fn accented(word: &str, accent: Accent, is_terminal: bool) -> String {
+    // ECMA-48, 8.3.117: bold green, faint, bold yellow.
+    let code = match accent {
+        Accent::Done => "1;32",
+        Accent::Label => "2",
+        Accent::Warning => "1;33",
+    };
+    if is_colored(is_terminal) {
+        format!("\x1b[{code}m{word}\x1b[0m")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// The text as it goes to a stream: in colors on terminals, unless the environment is against it.
+pub(super) fn painted(text: &StyledStr, is_terminal: bool) -> String {
+    if is_colored(is_terminal) {
         text.ansi().to_string()
     } else {
         text.to_string()
