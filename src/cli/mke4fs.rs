@@ -382,7 +382,7 @@ impl Run {
         }
         let stop = make::Stop::by_signals();
         if self.is_stdout() {
-            let bar = self.bar(prepared.ready.plan().map(Plan::summary));
+            let bar = progress::writing(&self.request, prepared.ready.plan().map(Plan::summary));
             let tell = |bytes| bar.inc(bytes);
             let written = make::write_to_stdout(&self.request, prepared, stop, &tell);
             bar.finish_and_clear();
@@ -396,11 +396,7 @@ impl Run {
                 output
             }
         };
-        let total = prepared.ready.plan().map(Plan::summary).map(|summary| {
-            let used = summary.blocks_count - summary.free_blocks;
-            used * u64::from(summary.block_size)
-        });
-        let bar = progress::writing(&self.request, total);
+        let bar = progress::writing(&self.request, prepared.ready.plan().map(Plan::summary));
         let journal = journal::open(&self.request).map_err(Failure::Open)?;
         let undo = self.undo_file(&output, prepared.ready.settings())?;
         let output = stop.guard(output).with_journal(journal).with_undo(undo);

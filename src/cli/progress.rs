@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::request::Request;
 use super::sizes::for_people;
+use crate::Summary;
 use crate::source::Readable;
 
 /// How often a second the line is drawn at most.
@@ -46,8 +47,12 @@ pub(super) fn reading(request: &Request) -> ProgressBar {
     bar
 }
 
-/// The line that shows how far an image of `total` bytes is written; of a stream, how much came.
-pub(super) fn writing(request: &Request, total: Option<u64>) -> ProgressBar {
+/// The line that shows how far an image of this summary is written; of a stream, how much came.
+pub(super) fn writing(request: &Request, summary: Option<Summary>) -> ProgressBar {
+    let total = summary.map(|summary| {
+        let used = summary.blocks_count - summary.free_blocks;
+        used * u64::from(summary.block_size)
+    });
     let bar = bar(request, total);
     let template = match total {
         Some(_) => "writing {msg} [{wide_bar}] {at} of {all} {rate} {eta}",
