@@ -164,7 +164,7 @@ fn a_file_that_was_there_gets_the_bytes_of_a_new_one() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(
         text,
-        "mke4fs: --size keep needs an output that exists; give a size, or no --size to plan one\n"
+        "mke4fs: --size keep needs an existing OUTPUT; give a size, or no --size\n"
     );
     assert!(!place.path("missing").exists());
 }

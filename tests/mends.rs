@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "-d root -N 5000000 image 8M",
-        "5000000 inodes of 256 bytes fill more than 8192 blocks; fewer inodes are needed",
+        "5000000 inodes of 256 bytes do not fit in 8192 blocks; use fewer inodes (-N) or a larger inode ratio (-i)",
         "-d root -N 5000 image 8M",
     ),
     Row(
