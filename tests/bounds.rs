@@ -16,19 +16,19 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 /// What is asked, and what is said of it; nothing, where an image is made.
 const ROWS: [(&str, &str); 14] = [
     ("--threads 18446744073709551615 OUT 64M", ""),
-    ("-N 4294967295 OUT 1G", "fewer inodes are needed"),
-    ("-N 4000000000 OUT 2T", "do not fit into the block groups"),
+    ("-N 4294967295 OUT 1G", "use fewer inodes (-N)"),
+    ("-N 4000000000 OUT 2T", "do not fit in the block groups"),
     ("-N 400000 OUT 64G", ""),
     (
         "-E orphan_file_size=10T OUT 1G",
-        "this filesystem has room for 262144",
+        "must be at most 262144 blocks in this filesystem",
     ),
-    ("-J size=10000000 OUT 1G", "it can have 1024 to 10240000"),
+    ("-J size=10000000 OUT 1G", "must be 1024 to 10240000"),
     ("-E resize=4294967295 OUT 1G", ""),
     ("-G 2147483648 OUT 1G", ""),
     (
         "-E offset=18446744073709551615 OUT 1G",
-        "past the last byte that an output can have",
+        "the last of an output",
     ),
     ("-b 1024 -g 256 OUT 1G", ""),
     ("-d sparse OUT", ""),

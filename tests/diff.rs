@@ -229,10 +229,7 @@ fn trouble_is_told_apart_from_differences() {
     said(&place, "mke4fs -q -d root image");
     for (arguments, told) in [
         ("image none", "cannot read none: No such file or directory"),
-        (
-            "image text",
-            "text is neither a directory nor a tar archive",
-        ),
+        ("image text", "text is not a directory, a tar archive"),
         ("- - < text", "standard input is named twice"),
         ("image", "required arguments were not provided"),
         (

@@ -332,7 +332,7 @@ fn child_builds_as_it_is_told() {
     };
     let error = plan("", Path::new(&tree)).and_then(|plan| making::write(&plan, Path::new(&image)));
     if let Err(error) = error {
-        panic!("{error}");
+        panic!("{error:#}");
     }
 }
 

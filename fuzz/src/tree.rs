@@ -387,7 +387,7 @@ impl Planter {
     }
 
     fn attributes(&mut self, node: NodeId, attributes: &Attributes) {
-        let xattrs = attributes
+        let mut xattrs: Vec<_> = attributes
             .xattrs
             .iter()
             .map(|(kind, name, length)| {
@@ -398,6 +398,9 @@ impl Planter {
                 }
             })
             .collect();
+        // A tree refuses two of one name; the first of them is kept.
+        xattrs.sort_by(|one: &Xattr, other: &Xattr| one.name.cmp(&other.name));
+        xattrs.dedup_by(|one, other| one.name == other.name);
         self.tree
             .set_xattrs(node, xattrs)
             .expect("each has a name of its own");

@@ -181,7 +181,7 @@ impl Row {
         let made = minor.and_then(|minor| device(self.major, minor));
         if made.is_none() && (is_device || number.is_none()) {
             return Err(Fault::Value {
-                of: "the last device",
+                of: "last device",
                 value: format!("{},{}", self.major, self.minor_at_most(last)).into(),
                 needed: "must be a major of at most 4095 and a minor of at most 1048575",
             });
@@ -345,10 +345,7 @@ mod tests {
             "a b 7 0 0 1 1 0 18446744073709551615 3",
             "a p 7 0 0 - - 18446744073709551615 0 2",
         ] {
-            assert!(
-                said(text).starts_with("t:1: the last device cannot be"),
-                "{text}"
-            );
+            assert!(said(text).starts_with("t:1: invalid last device"), "{text}");
         }
     }
 }
