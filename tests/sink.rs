@@ -329,7 +329,7 @@ fn what_is_no_storage_is_refused_and_stays() {
     run("mkfifo", &[text(&at("pipe"))]);
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
-    let needed = "a regular file or a block device is needed";
+    let needed = "must be a regular file or a block device";
     let no_storage = Refusal::NotStorage;
     let cases = [
         (at("directory"), Refusal::Directory, "is a directory"),
@@ -338,7 +338,7 @@ fn what_is_no_storage_is_refused_and_stays() {
         ("/dev/null".into(), no_storage, "is a character device"),
     ];
     for (path, reason, what) in cases {
-        let sentence = format!("{} {what}; {needed}", path.display());
+        let sentence = format!("{} {what}: {needed}", path.display());
         assert_eq!(refusal(&path), (reason, sentence));
         assert!(path.exists());
     }

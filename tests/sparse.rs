@@ -285,7 +285,7 @@ fn a_stream_is_read_once_and_so_refused() {
     let said = place.refusal("rm -f image; mke4fs -q --sparse some -d root image");
     assert_eq!(
         said,
-        "mke4fs: --sparse: invalid value 'some': must be auto, always or never\n"
+        "mke4fs: invalid value 'some' for --sparse: must be auto, always or never\n"
     );
 }
 
@@ -417,7 +417,7 @@ fn a_directory_that_cannot_fit_is_refused_unread() {
         place.directory(&format!("root/{number}"));
     }
     let (bytes, said) = read();
-    assert!(said.contains("the filesystem has"), "{said}");
+    assert!(said.contains("the filesystem of 1 MiB has"), "{said}");
     assert!(bytes < 16 * MIB, "{said}");
 }
 
