@@ -868,7 +868,12 @@ fn an_ordinary_user_keeps_all_that_it_may_read() {
     // The test itself may lie where only root can reach, and so does the mount.
     fs::set_permissions(source.scratch.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let (program, image) = (dir.path().join("test"), dir.path().join("image"));
-    fs::copy(std::env::current_exe().expect("its path"), &program).expect("a copy");
+    // By a program: what this process has open for writing, a child of another thread may hold.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().expect("its path"))
+        .arg(&program)
+        .status();
+    assert!(copied.expect("it runs").success());
     let mut child = Command::new(&program);
     child
         .args([

@@ -334,7 +334,7 @@ impl Undoing<'_> {
             child.kill()?;
         }
         child.wait_with_output()?;
-        let wrong = self.judge()?;
+        let wrong = self.judge(end)?;
         let _ = fs::remove_file(disk.join("undo"));
         if let End::FullDisk(_) = end {
             tools::run(Command::new("umount").arg(&disk))?;
@@ -343,14 +343,18 @@ impl Undoing<'_> {
     }
 
     /// Whether e2undo brings all back.
-    fn judge(&self) -> Result<Option<String>> {
+    fn judge(&self, end: End) -> Result<Option<String>> {
         let (image, undo) = (self.here.at("out/image"), self.here.at("disk/undo"));
         if is_same(&image, &self.old)? {
             return Ok(None);
         }
         let mut e2undo = Command::new("e2undo");
         e2undo.env("PATH", "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin");
-        let said = tools::run(e2undo.arg(&undo).arg(&image));
+        let mut said = tools::run(e2undo.arg(&undo).arg(&image));
+        if let (End::Kill(_), Err(_)) = (end, &said) {
+            // Killed between the superblock and the note of it, as the documents say.
+            said = tools::run(e2undo.arg("-f"));
+        }
         Ok(if is_same(&image, &self.old)? {
             None
         } else {

@@ -439,7 +439,12 @@ fn an_unreadable_file_is_named_and_no_output_is_left() {
     fs::set_permissions(tree.join("below/001"), fs::Permissions::from_mode(0o600)).expect("chmod");
     // The test itself may lie where only root can reach.
     let program = dir.path().join("test");
-    fs::copy(std::env::current_exe().expect("its path"), &program).expect("a copy");
+    // By a program: what this process has open for writing, a child of another thread may hold.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().expect("its path"))
+        .arg(&program)
+        .status();
+    assert!(copied.expect("it runs").success());
     let image = dir.path().join("image");
     let mut child = Command::new(program);
     child

@@ -776,7 +776,10 @@ mod stopped {
         let path = directory.path().join("old");
         junk_file(&path, MIB);
         let program = directory.path().join("program");
-        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // By a program: what this process has open for writing, a child of another thread may hold.
+        let this = std::env::current_exe().unwrap();
+        let copied = Command::new("cp").arg(this).arg(&program).status();
+        assert!(copied.unwrap().success());
         for (path, mode) in [(path.as_path(), 0o444), (directory.path(), 0o777)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }

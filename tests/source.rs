@@ -898,7 +898,12 @@ fn refusal_for_an_ordinary_user(path: &Path) -> String {
     // The test itself may lie where only root can reach.
     let dir = tempdir();
     let copy = dir.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By a program: what this process has open for writing, a child of another thread may hold.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let output = Command::new(&copy)
         .args([
             &crate::test_name(module_path!(), "declare_for_an_ordinary_user"),
