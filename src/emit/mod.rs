@@ -180,7 +180,7 @@ pub fn emit(
 
 /// How many bytes writing the image of `layout` takes, about: no fewer than [`Writing::progress`] is told.
 pub(crate) fn bytes_to_write(settings: &Settings, layout: &Layout, tree: &Tree) -> u64 {
-    let image = Image::new((settings, Storage::OldData), layout, tree);
+    let image = Image::new(settings, Storage::OldData, layout, tree);
     let claims = layout.ledger.claims().iter();
     let blocks: u64 = claims.map(|claim| image.blocks_to_write(claim)).sum();
     blocks * layout.geometry.block_size.bytes_u64()
@@ -304,7 +304,7 @@ impl<'a> Begun<'a> {
     /// superblock.
     pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<(), EmitError> {
         let (out, writing) = (&self.out, self.writing);
-        let image = Image::new((self.settings, self.storage), layout, tree);
+        let image = Image::new(self.settings, self.storage, layout, tree);
         image.clear_left(used, self.storage, out)?;
         if self.settings.super_only {
             image.write_own_inodes(out)?
@@ -522,11 +522,7 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    fn new(
-        (settings, storage): (&'a Settings, Storage),
-        layout: &'a Layout,
-        tree: &'a Tree,
-    ) -> Self {
+    fn new(settings: &'a Settings, storage: Storage, layout: &'a Layout, tree: &'a Tree) -> Self {
         let mut image = Self {
             settings,
             layout,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::blocks::Length;
+use super::length::Length;
 use super::{Asked, Remarks, check_percent};
 use crate::feature::{Feature, FeatureSet};
 use crate::options::error::{Refusal, Remark};

@@ -9,6 +9,7 @@ mod extend;
 mod huge;
 mod inodes;
 mod kinds;
+mod length;
 mod start;
 
 use super::error::{Refusal, Remark, SettingsError, SettingsWarning};
@@ -16,13 +17,12 @@ use super::settings::Settings;
 use super::{BlockSizeWish, Environment, Options, Resolved, TargetKind};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
-use blocks::{
-    Blocks, Length, check_end, check_page, share, size_clusters, take_off_offset, topology,
-};
+use blocks::{Blocks, check_end, check_page, share, size_clusters, take_off_offset, topology};
 use extend::{encode, extend};
 use huge::huge_files;
 use inodes::{check_project, count_inodes, size_inodes};
 use kinds::{Choice, creator};
+use length::Length;
 use start::start;
 
 /// `EXT4_MMP_UPDATE_INTERVAL`: seconds between updates.
