@@ -100,6 +100,8 @@ pub(crate) enum Kind {
     Emit(EmitError),
     Open(OpenError),
     Output(io::Error),
+    /// The options ask for a format that the bytes of the filesystem alone are not.
+    NotRaw,
     /// No size up to the largest would do.
     NoSizeFits,
     /// More is to stay free than is sought for.
@@ -158,6 +160,10 @@ impl Error {
             Kind::Layout(error) => of_layout(error),
             Kind::Emit(error) => of_emit(error),
             Kind::Open(_) | Kind::Output(_) => ErrorKind::OutputFailed,
+            Kind::NotRaw => ErrorKind::InvalidOption {
+                name: "android_sparse".to_owned(),
+                value: String::new(),
+            },
             Kind::FitTooLarge { bytes, .. } => ErrorKind::InvalidOption {
                 name: "fit".to_owned(),
                 value: bytes.to_string(),
@@ -177,6 +183,10 @@ impl Error {
             Kind::Emit(error) => error.say(f),
             Kind::Open(error) => error.say(f),
             Kind::Output(_) => f.write_str("the output cannot be written"),
+            Kind::NotRaw => f.write_str(
+                "android_sparse is not written here: leave it out, and write to a sink::Contained of \
+                 Format::AndroidSparse",
+            ),
             Kind::NoSizeFits => f.write_str("no filesystem of any size holds the content"),
             Kind::FitTooLarge { bytes, most } => write!(
                 f,
@@ -248,7 +258,7 @@ impl std::error::Error for Error {
             Kind::Emit(error) => error.source(),
             Kind::Open(error) => error.source(),
             Kind::Output(error) => Some(error),
-            Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
+            Kind::NotRaw | Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
         }
     }
 }

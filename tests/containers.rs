@@ -545,7 +545,8 @@ fn mke2fs_makes_android_sparse_images_too() {
         &place,
         &format!(
             "export SOURCE_DATE_EPOCH=1; ./mkfs.ext4 {words} -E {seed} raw 64M; \
-             ./mkfs.ext4 {words} -E {seed},android_sparse made 64M"
+             ./mkfs.ext4 {words} -E {seed},android_sparse made 64M; \
+             ./mkfs.ext4 {words} -E {seed},android_sparse=1 valued 64M; cmp made valued"
         ),
     );
     check(&place, "made", None);

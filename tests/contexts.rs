@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::tools::{Need, ready};
-use mke4fs::source::rules::{FileContexts, FileType};
+use mke4fs::source::rules::FileContexts;
+use mke4fs::tree::FileType;
 
 const TYPES: [(&str, FileType); 7] = [
     ("file", FileType::File),

@@ -603,3 +603,34 @@ fn a_summary_is_json_and_text() {
     let features = json["features"].as_array().expect("a list").len();
     assert_eq!(features, summary.feature_names().count());
 }
+
+#[test]
+fn a_format_that_only_a_container_has_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sized = || builder().size_bytes(16 << 20);
+    let sparse = || sized().with(|options| options.extended("android_sparse=1"));
+    let asked = ErrorKind::InvalidOption {
+        name: "android_sparse".to_owned(),
+        value: String::new(),
+    };
+    let path = directory.path().join("image");
+    let open = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(directory.path().join("open"))
+        .expect("it can be created");
+    let plan = sparse().plan().expect("it is planned");
+    for refused in [
+        sparse().write_file(&path).map(drop),
+        sparse().write_open_file(open).map(drop),
+        sparse().to_vec().map(drop),
+        sparse().write_to(&Memory::new(16 << 20)).map(drop),
+        sparse().write_in_order(|_| Ok(())).map(drop),
+        plan.write_file(&path).map(drop),
+    ] {
+        assert_eq!(refused.expect_err("it is no raw image").kind(), asked);
+    }
+    assert!(!path.exists(), "a file is left");
+    sized().write_file(&path).expect("it is made");
+}

@@ -8,7 +8,7 @@ use super::run::{self, Run};
 use super::{Builder, Plan, Ready};
 use crate::emit::{self, Sinks};
 use crate::error::{Error, Kind};
-use crate::options::{Environment, Size, TargetKind};
+use crate::options::{Environment, Settings, Size, TargetKind};
 use crate::sink::{File, Memory, Ordered, Output, Piece, Sink};
 use crate::summary::Summary;
 
@@ -44,7 +44,7 @@ impl Builder {
         }
         self.wanted.for_output(path);
         let run = self.run.clone();
-        let ready = self.environment(environment).ready()?;
+        let ready = self.environment(environment).ready_raw()?;
         let output = output.map_or_else(|| run::open(path), Ok)?;
         ready.write_output(output, &run)
     }
@@ -60,7 +60,7 @@ impl Builder {
         let mut sink = File::from_open(file).map_err(failed)?;
         self.sized_by(sink.size_bytes());
         let run = self.run.clone();
-        let ready = self.ready()?;
+        let ready = self.ready_raw()?;
         sink.make_room(ready.size_bytes()).map_err(failed)?;
         ready.write_sink(&sink, &run)
     }
@@ -83,7 +83,7 @@ impl Builder {
         if sink.is_in_order() {
             return self.plan()?.write_to(sink);
         }
-        self.ready()?.write_sink(sink, &run)
+        self.ready_raw()?.write_sink(sink, &run)
     }
 
     /// Hands the image on to `take` in the order of its bytes, in pieces of data and holes, from this thread
@@ -102,6 +102,13 @@ impl Builder {
         Ok(summary)
     }
 
+    /// What is to be written as the bytes of the filesystem and nothing else.
+    fn ready_raw(self) -> Result<Ready, Error> {
+        let ready = self.ready()?;
+        check_raw(ready.settings())?;
+        Ok(ready)
+    }
+
     /// Takes the output's own size, if it has one, where nothing else says how large the image shall be.
     fn sized_by(&mut self, size_bytes: u64) {
         let is_sized = size_bytes > 0 && size_bytes < u64::MAX;
@@ -118,6 +125,15 @@ impl Builder {
         }
         let settings = self.options.of_any_size().resolve(environment)?.settings;
         Ok(settings.offset_bytes == 0 && !settings.super_only)
+    }
+}
+
+/// Refuses settings by which the output is not the bytes of the filesystem.
+fn check_raw(settings: &Settings) -> Result<(), Error> {
+    if settings.android_sparse {
+        Err(Error::new(Kind::NotRaw))
+    } else {
+        Ok(())
     }
 }
 
@@ -151,6 +167,7 @@ impl Plan {
     /// Where the output is in use, fails or is too small, content cannot be read or changed since it was
     /// declared, or the run is cancelled.
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<Summary, Error> {
+        check_raw(&self.settings)?;
         let output = run::open(path.as_ref())?;
         let is_device = output.file().is_block_device();
         run::write_output(output, &self.range(), |file| {
@@ -166,6 +183,7 @@ impl Plan {
     /// # Errors
     /// As those of [`write_file`](Self::write_file). The sink then holds no superblock.
     pub fn write_to(&self, sink: &dyn Sink) -> Result<Summary, Error> {
+        check_raw(&self.settings)?;
         let total = self.total(&self.run);
         let sinks = Sinks {
             image: sink,

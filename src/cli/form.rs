@@ -21,10 +21,12 @@ impl Request {
     /// The form of the output.
     pub(super) fn format(&self) -> Format {
         let mut extended = self.extended.iter().flat_map(|text| text.split(','));
+        // Its value, if it is given one, counts for nothing.
+        let is_sparse = |option: &str| option.split('=').next() == Some("android_sparse");
         match (self.form.format, self.form.compression) {
             (Some(Format::Qcow2(_)), Some(compression)) => Format::Qcow2(compression),
             (Some(format), _) => format,
-            (None, _) if extended.any(|name| name == "android_sparse") => Format::AndroidSparse,
+            (None, _) if extended.any(is_sparse) => Format::AndroidSparse,
             (None, _) => Format::Raw,
         }
     }

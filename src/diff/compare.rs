@@ -6,7 +6,7 @@ use std::io;
 use super::data::Differing;
 use super::links::{FirstNames, Meeting, Met};
 use super::pairs::{Pair, Pairs};
-use super::{Attribute, Attributes, DiffError, DiffOptions, Difference, FileType, Finding};
+use super::{Attribute, Attributes, DiffError, DiffOptions, Difference, Finding};
 use crate::tree::{Kind, Metadata, NodeId, Tree, Xattr};
 
 /// Two trees on their way to their differences.
@@ -107,10 +107,10 @@ impl<'a> Comparison<'a> {
             let [a, b] = self.trees;
             match pair {
                 Pair::OnlyInA(node) => {
-                    telling.tell(Finding::OnlyInA(FileType::of(&a.node(node).kind)))?;
+                    telling.tell(Finding::OnlyInA(a.node(node).kind.file_type()))?;
                 }
                 Pair::OnlyInB(node) => {
-                    telling.tell(Finding::OnlyInB(FileType::of(&b.node(node).kind)))?;
+                    telling.tell(Finding::OnlyInB(b.node(node).kind.file_type()))?;
                 }
                 Pair::Both(nodes) => match met.meet(self.trees, nodes) {
                     Meeting::Again => {}
@@ -135,7 +135,7 @@ impl<'a> Comparison<'a> {
     /// Compares what two nodes are and say of themselves.
     fn node(&self, nodes: [NodeId; 2], telling: &mut Telling<'_, 'a>) -> Result<(), DiffError> {
         let kinds = self.kinds(nodes);
-        let [a, b] = kinds.map(FileType::of);
+        let [a, b] = kinds.map(Kind::file_type);
         telling.values(a, b, Finding::Type)?;
         let [tree_a, tree_b] = self.trees;
         let [node_a, node_b] = [tree_a.node(nodes[0]), tree_b.node(nodes[1])];

@@ -37,9 +37,10 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::cancel::{Cancel, Cancelled};
-use crate::tree::{Device, Flags, Kind, Tree};
+use crate::tree::{Device, Flags, Tree};
 use crate::units::{Readable, Timestamp};
 
+pub use crate::tree::FileType;
 pub use attribute::{Attribute, Attributes, UnknownAttribute};
 use compare::Comparison;
 
@@ -125,52 +126,6 @@ pub struct Links {
     pub names: u32,
     /// The first of them, in the order of a walk that takes names by their bytes.
     pub first: Vec<u8>,
-}
-
-/// What kind of file something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FileType {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
-
-impl FileType {
-    fn of(kind: &Kind) -> Self {
-        match kind {
-            Kind::File(_) => Self::File,
-            Kind::Directory(_) => Self::Directory,
-            Kind::Symlink(_) => Self::Symlink,
-            Kind::CharDevice(_) => Self::CharDevice,
-            Kind::BlockDevice(_) => Self::BlockDevice,
-            Kind::Fifo => Self::Fifo,
-            Kind::Socket => Self::Socket,
-        }
-    }
-
-    /// What it is called in one word, such as `symlink` or `char_device`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Directory => "directory",
-            Self::Symlink => "symlink",
-            Self::CharDevice => "char_device",
-            Self::BlockDevice => "block_device",
-            Self::Fifo => "fifo",
-            Self::Socket => "socket",
-        }
-    }
 }
 
 /// Who is told how far the reading of file data has come, in bytes, and of how many.

@@ -255,22 +255,7 @@ impl Sink for Contained<'_> {
         prepared.finish()
     }
 
-    /// What is not written reads as zeros.
-    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        range_within(self.size_bytes, offset, length).map(drop)
-    }
-
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn discard_zeroes(&self) -> bool {
-        true
-    }
-
-    fn is_in_order(&self) -> bool {
-        true
-    }
+    in_order_from_nothing!();
 
     fn prepare<'b>(&'b self, extents: &'b [Extent<'b>]) -> io::Result<Box<dyn Prepared + 'b>> {
         for extent in extents {
@@ -285,12 +270,6 @@ impl Sink for Contained<'_> {
             extents,
             pieces,
         }))
-    }
-
-    /// What was there before: nothing.
-    fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        buffer.fill(0);
-        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

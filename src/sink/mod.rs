@@ -5,6 +5,35 @@
 //! what was there before. [`Contained`] is a disk in a [`Format`] with tables of its own, [`Stream`] hands
 //! bytes on in their order, and [`Verity`] hashes them on their way.
 
+/// What a sink answers that takes its bytes in order, and in which nothing was before. It has a field
+/// `size_bytes`.
+macro_rules! in_order_from_nothing {
+    () => {
+        fn is_in_order(&self) -> bool {
+            true
+        }
+
+        /// What is not written reads as zeros.
+        fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+            range_within(self.size_bytes, offset, length).map(drop)
+        }
+
+        fn discard(&self, _offset: u64, _length: u64) -> io::Result<bool> {
+            Ok(true)
+        }
+
+        fn discard_zeroes(&self) -> bool {
+            true
+        }
+
+        /// What was there before: nothing.
+        fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            buffer.fill(0);
+            Ok(())
+        }
+    };
+}
+
 mod android_sparse;
 mod bmap;
 mod checked;

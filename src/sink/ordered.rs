@@ -99,27 +99,7 @@ impl<F: FnMut(Piece<'_>) -> io::Result<()> + Send> Sink for Ordered<F> {
         (state.take)(Piece::Data(bytes))
     }
 
-    fn zero(&self, _offset: u64, _length: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn discard_zeroes(&self) -> bool {
-        true
-    }
-
-    fn is_in_order(&self) -> bool {
-        true
-    }
-
-    /// What was there before: nothing.
-    fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        buffer.fill(0);
-        Ok(())
-    }
+    in_order_from_nothing!();
 
     fn sync(&self) -> io::Result<()> {
         Ok(())

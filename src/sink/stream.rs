@@ -18,7 +18,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// let stream = Stream::new(plan.size_bytes(), Vec::new());
 /// plan.write_to(&stream)?;
 /// assert_eq!(stream.finish()?.len(), 8 << 20);
-/// # Ok::<(), mke4fs::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Stream<W> {
     size_bytes: u64,
@@ -87,27 +87,7 @@ impl<W: Write + Send> Sink for Stream<W> {
         state.writer.write_all(bytes)
     }
 
-    fn zero(&self, _offset: u64, _length: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn discard(&self, _offset: u64, _length: u64) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn discard_zeroes(&self) -> bool {
-        true
-    }
-
-    fn is_in_order(&self) -> bool {
-        true
-    }
-
-    /// What was there before: nothing.
-    fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        buffer.fill(0);
-        Ok(())
-    }
+    in_order_from_nothing!();
 
     fn sync(&self) -> io::Result<()> {
         Ok(())

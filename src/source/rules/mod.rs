@@ -19,7 +19,7 @@ mod owners;
 mod xattrs;
 
 #[cfg(feature = "selinux")]
-pub use contexts::{FileContexts, FileType};
+pub use contexts::FileContexts;
 pub use device_table::DeviceTable;
 pub use fault::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};

@@ -11,8 +11,8 @@ use regex_automata::nfa::thompson::NFA;
 use regex_automata::{Input, MatchKind};
 
 use super::super::fault::Fault;
-use super::FileType;
 use super::parse::Specification;
+use crate::tree::FileType;
 use crate::work;
 
 /// What all patterns may take together, compiled, in bytes.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::fault::RuleError;
 use crate::source::place;
-use crate::tree::{Kind, Metadata, Node, NodeId, Tree, TreeError, Xattr, XattrSetId};
+use crate::tree::{FileType, Kind, Metadata, Node, NodeId, Tree, TreeError, Xattr, XattrSetId};
 use crate::units::Timestamp;
 use lookup::{Compiled, Lookup};
 use parse::Substitution;
@@ -24,43 +24,11 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// The longest path that can be looked up, as the kernel has it (`PATH_MAX` without its NUL).
 const PATH_MAX: usize = 4095;
 
-/// The types of files that a specification may be of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileType {
-    /// `--`
-    File,
-    /// `-d`
-    Directory,
-    /// `-l`
-    Symlink,
-    /// `-c`
-    CharDevice,
-    /// `-b`
-    BlockDevice,
-    /// `-p`
-    Fifo,
-    /// `-s`
-    Socket,
-}
-
-impl FileType {
-    fn of(kind: &Kind) -> Self {
-        match kind {
-            Kind::Directory(_) => Self::Directory,
-            Kind::File(_) => Self::File,
-            Kind::Symlink(_) => Self::Symlink,
-            Kind::CharDevice(_) => Self::CharDevice,
-            Kind::BlockDevice(_) => Self::BlockDevice,
-            Kind::Fifo => Self::Fifo,
-            Kind::Socket => Self::Socket,
-        }
-    }
-}
-
 /// SELinux labels by path, as a rule.
 ///
 /// ```
-/// use mke4fs::source::rules::{FileContexts, FileType};
+/// use mke4fs::source::rules::FileContexts;
+/// use mke4fs::tree::FileType;
 ///
 /// let text = "/etc(/.*)?  system_u:object_r:etc_t:s0\n/etc/shadow -- system_u:object_r:shadow_t:s0\n";
 /// let contexts = FileContexts::new("file_contexts", text)?;
@@ -273,7 +241,7 @@ impl Labels<'_> {
             path => path,
         };
         let Node { kind, xattrs, .. } = tree.node(node);
-        let (file_type, set) = (FileType::of(kind), *xattrs);
+        let (file_type, set) = (kind.file_type(), *xattrs);
         let path = self.contexts.substituted(path);
         let Some(found) = self.lookup.find(&path, file_type) else {
             return;

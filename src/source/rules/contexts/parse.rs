@@ -1,8 +1,8 @@
 //! Given the text of a file_contexts or of substitutions, gives its lines; never applies one.
 
 use super::super::fault::{Fault, RuleError};
-use super::FileType;
 use super::pattern::{Pattern, is_exact};
+use crate::tree::FileType;
 
 /// A line of a file_contexts.
 #[derive(Clone, Debug)]
