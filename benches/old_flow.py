@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Given a root filesystem, times two ways from an image of containers to ext4 as an ordinary user,
+"""Given a root filesystem, times two ways from a container image to ext4 as an ordinary user,
 and counts what each gets wrong.
 
 The old way unpacks the layer without root, lets mkfs.ext4 -d take what came of it, and repairs type,

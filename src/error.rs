@@ -116,7 +116,7 @@ impl Error {
         Self(Box::new(kind), None)
     }
 
-    /// The same, where an image of so many bytes would hold what does not fit.
+    /// The same, with the size in bytes of an image that would hold what does not fit.
     pub(crate) fn with_size_that_fits(mut self, bytes: Option<u64>) -> Self {
         self.1 = bytes;
         self

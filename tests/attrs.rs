@@ -15,9 +15,9 @@ use std::process::Command;
 use common::attrs::{
     Difference, Entry, Field, LostFound, Options, ROOT, RootRule, Snapshot, Time, TimeRule,
 };
-use common::awkward::{self, AclTag};
 use common::mount::{Scratch, mount_ro, mount_rw};
 use common::tools::{self, Need, Result, Which, debugfs_write, ready};
+use common::torture::{self, AclTag};
 use rustix::fs::{FallocateFlags, FileType, IFlags};
 use tempfile::NamedTempFile;
 
@@ -29,7 +29,7 @@ const SMALL: u64 = 16 << 20;
 /// One of each kind of file, for a plant to change.
 fn build_small(dir: &Path) -> Result<()> {
     let file = dir.join("file");
-    fs::write(&file, awkward::pattern(10_000))?;
+    fs::write(&file, torture::pattern(10_000))?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640))?;
     lchown(&file, Some(1), Some(2))?;
     xattr::set(&file, "user.a", b"1")?;
@@ -38,11 +38,11 @@ fn build_small(dir: &Path) -> Result<()> {
     fs::write(dir.join("pair-1"), "two names")?;
     fs::hard_link(dir.join("pair-1"), dir.join("pair-2"))?;
     symlink("target", dir.join("symlink"))?;
-    awkward::make_node(&dir.join("device"), FileType::CharacterDevice, (1, 3))?;
-    awkward::make_node(&dir.join("fifo"), FileType::Fifo, (0, 0))?;
+    torture::make_node(&dir.join("device"), FileType::CharacterDevice, (1, 3))?;
+    torture::make_node(&dir.join("fifo"), FileType::Fifo, (0, 0))?;
     let sparse = File::create(dir.join("sparse"))?;
     sparse.set_len(65_536)?;
-    sparse.write_all_at(&awkward::pattern(4096), 8192)?;
+    sparse.write_all_at(&torture::pattern(4096), 8192)?;
     fs::write(dir.join("zeros"), [0; 65_536])?;
     fs::write(dir.join("acl"), "an ACL")?;
     let named = [
@@ -55,11 +55,11 @@ fn build_small(dir: &Path) -> Result<()> {
     xattr::set(
         dir.join("acl"),
         "system.posix_acl_access",
-        &awkward::acl(&named),
+        &torture::acl(&named),
     )?;
-    awkward::set_times(&file, (1_000_000_000, 500), (1_000_000_000, 600))?;
+    torture::set_times(&file, (1_000_000_000, 500), (1_000_000_000, 600))?;
     fs::write(dir.join("flagged"), "not to be dumped")?;
-    awkward::set_flags(&dir.join("flagged"), IFlags::NODUMP)
+    torture::set_flags(&dir.join("flagged"), IFlags::NODUMP)
 }
 
 /// An image of the small tree, and the snapshot of that tree as the image has it.
@@ -266,7 +266,7 @@ fn taking_a_snapshot_changes_nothing() {
     build_small(dir.path()).expect("the tree is built");
     let old = (1_000_000_000, 5);
     for name in ["symlink", "file", "dir"] {
-        awkward::set_times(&dir.path().join(name), old, old).expect("the times are set");
+        torture::set_times(&dir.path().join(name), old, old).expect("the times are set");
     }
     let first = Snapshot::take(dir.path()).expect("the first snapshot");
     let second = Snapshot::take(dir.path()).expect("the second snapshot");

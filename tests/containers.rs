@@ -12,7 +12,7 @@ use std::process::Command;
 
 use common::place::Place;
 use common::tools::{self, Need, Which, e2fsck, ready};
-use common::{awkward, making};
+use common::{making, torture};
 use mke4fs::sink::{Ordered, Piece, Stream};
 use mke4fs::{Builder, Tree};
 use serde_json::Value;
@@ -47,7 +47,7 @@ fn programs() -> bool {
 fn place() -> Place {
     let place = Place::new();
     for number in 0..60 {
-        let bytes = awkward::pattern(number * 3001);
+        let bytes = torture::pattern(number * 3001);
         fs::write(place.path(&format!("root/{number:02}")), bytes).expect("a file");
     }
     place.directory("root/below");
@@ -57,7 +57,7 @@ fn place() -> Place {
     let same = [0xa5; 300_000];
     fs::write(place.path("root/below/same"), same).expect("a file");
     // Longer than the blocks of any container.
-    let long = awkward::pattern(5 << 20);
+    let long = torture::pattern(5 << 20);
     fs::write(place.path("root/below/long"), long).expect("a file");
     place
 }
@@ -558,7 +558,7 @@ fn mke2fs_makes_android_sparse_images_too() {
 fn a_stream_of_the_library_is_the_image() {
     let builder = || {
         let mut tree = Tree::default();
-        tree.file("/file", awkward::pattern(3 << 20))
+        tree.file("/file", torture::pattern(3 << 20))
             .expect("it is added");
         Builder::new()
             .uuid([7; 16])

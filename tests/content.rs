@@ -21,7 +21,7 @@ use std::sync::Arc;
 use common::attrs::{Field, Kind, Options, Snapshot, TimeRule};
 use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, machine, making};
+use common::{machine, making, torture};
 use mke4fs::raw::layout::LayoutWarning;
 use mke4fs::sink::{IfBusy, Output};
 use mke4fs::source::dir::Directory;
@@ -36,20 +36,20 @@ const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::Reference),
 ];
 
-/// Room for the awkward tree on an ext4 of its own, in bytes.
+/// Room for the torture tree on an ext4 of its own, in bytes.
 const ROOMY: u64 = 1 << 30;
 
-/// The awkward tree on ext4, with what it is.
+/// The torture tree on ext4, with what it is.
 struct Source {
     scratch: Scratch,
     snapshot: Snapshot,
 }
 
 impl Source {
-    fn awkward(options: &awkward::Options) -> Self {
+    fn torture(options: &torture::Options) -> Self {
         let scratch = Scratch::new(ROOMY).expect("an image is made");
         let tree = scratch.path().join("tree");
-        awkward::build(&tree, options).expect("the awkward tree is built");
+        torture::build(&tree, options).expect("the torture tree is built");
         let snapshot = Snapshot::take(&tree).expect("it can be read");
         Self { scratch, snapshot }
     }
@@ -160,7 +160,7 @@ fn losses_are_named(plan: &Plan, is_small: bool) -> Result<()> {
     }
 }
 
-fn check_awkward(source: &Source, words: &str, dir: &TempDir) -> Result<()> {
+fn check_torture(source: &Source, words: &str, dir: &TempDir) -> Result<()> {
     let image = dir.path().join("image");
     let plan = build(words, &source.path(), &image)?;
     sound(&image)?;
@@ -179,7 +179,7 @@ fn check_awkward(source: &Source, words: &str, dir: &TempDir) -> Result<()> {
 }
 
 #[test]
-fn the_awkward_tree_is_kept() {
+fn the_torture_tree_is_kept() {
     if !ready(NEEDS) {
         return;
     }
@@ -187,14 +187,14 @@ fn the_awkward_tree_is_kept() {
     let mut verdict = Verdict::default();
     let trees = [(1023, [1024].as_slice()), (2047, &[2048]), (4095, &[4096])];
     for (longest_symlink, block_sizes) in trees {
-        let source = Source::awkward(&awkward::Options {
+        let source = Source::torture(&torture::Options {
             longest_symlink,
             beyond_path_max: true,
         });
         for block_size in block_sizes {
             for inode_size in [128, 256, 1024] {
                 let words = format!("-b {block_size} -I {inode_size}");
-                verdict.row(&words, check_awkward(&source, &words, &dir));
+                verdict.row(&words, check_torture(&source, &words, &dir));
             }
         }
     }
@@ -210,12 +210,12 @@ fn read_by_debugfs(image: &Path, file: &str, dir: &TempDir) -> Result<Vec<u8>> {
 
 /// No kernel here mounts these blocks: e2fsck and debugfs judge.
 #[test]
-fn the_awkward_tree_is_kept_in_blocks_larger_than_a_page() {
+fn the_torture_tree_is_kept_in_blocks_larger_than_a_page() {
     if !ready(NEEDS) {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options::default());
+    let source = Source::torture(&torture::Options::default());
     let mut verdict = Verdict::default();
     for block_size in [8192, 16384, 65536] {
         let words = format!("-b {block_size}");
@@ -256,7 +256,7 @@ fn check_large_blocks(source: &Source, words: &str, dir: &TempDir) -> Result<()>
     Ok(())
 }
 
-/// Without and with each feature, over the parts of the awkward tree that features bear on.
+/// Without and with each feature, over the parts of the torture tree that features bear on.
 const FEATURES: &[&str] = &[
     "^metadata_csum",
     "^metadata_csum,^metadata_csum_seed,^64bit",
@@ -280,12 +280,12 @@ const FEATURES: &[&str] = &[
 ];
 
 #[test]
-fn the_awkward_tree_is_kept_without_each_feature() {
+fn the_torture_tree_is_kept_without_each_feature() {
     if !ready(NEEDS) {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options {
+    let source = Source::torture(&torture::Options {
         longest_symlink: 1023,
         beyond_path_max: false,
     });
@@ -293,7 +293,7 @@ fn the_awkward_tree_is_kept_without_each_feature() {
     for (number, features) in FEATURES.iter().enumerate() {
         let block_size = [4096, 1024][number % 2];
         let words = format!("-b {block_size} -O {features}");
-        verdict.row(&words, check_awkward(&source, &words, &dir));
+        verdict.row(&words, check_torture(&source, &words, &dir));
     }
     for words in [
         "-G 1 -g 8192 -b 4096",
@@ -301,7 +301,7 @@ fn the_awkward_tree_is_kept_without_each_feature() {
         "-E stride=4,stripe_width=16",
         "-b 1024 -g 1024 -G 4",
     ] {
-        verdict.row(words, check_awkward(&source, words, &dir));
+        verdict.row(words, check_torture(&source, words, &dir));
     }
     verdict.end();
 }
@@ -314,7 +314,7 @@ fn another_reader_finds_every_byte() {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options {
+    let source = Source::torture(&torture::Options {
         longest_symlink: 1023,
         beyond_path_max: false,
     });
@@ -623,7 +623,7 @@ fn more_than_65000_subdirectories_are_kept() {
     let dir = making::workplace().expect("a directory");
     let (tree, image) = (dir.path().join("tree"), dir.path().join("image"));
     fs::create_dir_all(tree.join("many")).expect("a directory is made");
-    awkward::subdirs(&tree.join("many"), 66_000).expect("directories are made");
+    torture::subdirs(&tree.join("many"), 66_000).expect("directories are made");
     let snapshot = Snapshot::take(&tree).expect("it can be read");
     build("", &tree, &image).expect("it is built");
     contiguous(&image).expect("it is sound");
@@ -660,7 +660,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options::default());
+    let source = Source::torture(&torture::Options::default());
     let plan = plan("-E nodiscard", &source.path(), Fit::Auto).expect("it fits");
     let images = [1, 2, 3, 8].map(|threads| {
         let image = dir.path().join(threads.to_string());
@@ -688,9 +688,9 @@ fn a_copy_on_another_filesystem_gives_the_same_bytes() {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options::default());
+    let source = Source::torture(&torture::Options::default());
     for group in ["flags", "deep"] {
-        awkward::teardown_group(&source.path(), group).expect("it is removed");
+        torture::teardown_group(&source.path(), group).expect("it is removed");
     }
     let copy = dir.path().join("copy");
     tools::run(
@@ -737,7 +737,7 @@ fn images_are_read_and_grow() {
         return;
     }
     let dir = making::workplace().expect("a directory");
-    let source = Source::awkward(&awkward::Options {
+    let source = Source::torture(&torture::Options {
         longest_symlink: 1023,
         beyond_path_max: false,
     });
@@ -846,12 +846,12 @@ fn an_ordinary_user_keeps_all_that_it_may_read() {
     }
     let dir = making::workplace().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("it is opened");
-    let source = Source::awkward(&awkward::Options::default());
+    let source = Source::torture(&torture::Options::default());
     // What an ordinary user owns has no other owners, no devices and no trusted attributes.
     for group in [
         "flags", "nodes", "owners", "links", "modes", "xattrs", "acls",
     ] {
-        awkward::teardown_group(&source.path(), group).expect("it is removed");
+        torture::teardown_group(&source.path(), group).expect("it is removed");
     }
     let files = source.path().join("xattrs");
     fs::create_dir(&files).expect("a directory");

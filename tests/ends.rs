@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::tools::{self, Need, Result, ready};
-use common::{awkward, is_wide, making};
+use common::{is_wide, making, torture};
 use mke4fs::Builder;
 use mke4fs::Cancel;
 use mke4fs::check::{CheckOptions, ReadAt, check_until};
@@ -50,14 +50,14 @@ impl Workplace {
             fs::create_dir(here.at(name))?;
         }
         for number in 0..30 {
-            let bytes = awkward::pattern(number * 10_007);
+            let bytes = torture::pattern(number * 10_007);
             fs::write(tree.join(format!("{number:03}")), bytes)?;
         }
         for number in 0..3000 {
             File::create(here.at(&format!("many/{number}")))?;
         }
         let mut long = File::create(here.at("long/file"))?;
-        let piece = awkward::pattern(1 << 20);
+        let piece = torture::pattern(1 << 20);
         for _ in 0..LONG_MEBIBYTES {
             long.write_all(&piece)?;
         }

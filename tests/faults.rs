@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::tools::{self, Need, Which, ready};
-use common::{awkward, is_wide, making};
+use common::{is_wide, making, torture};
 use mke4fs::sink::{Checked, Fault, Memory, Sink};
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Content, ContentKey, ContentReader, ContentSource, Metadata, NodeId, Tree};
@@ -90,7 +90,7 @@ impl Workplace {
         fs::create_dir_all(tree.join("below")).expect("directories");
         fs::create_dir(directory.path().join("out")).expect("a directory");
         for number in 0..FILES {
-            let bytes = awkward::pattern(usize::try_from(number * 150).expect("it is small"));
+            let bytes = torture::pattern(usize::try_from(number * 150).expect("it is small"));
             fs::write(tree.join(format!("below/{number:03}")), bytes).expect("a file");
         }
         symlink("target", tree.join("link")).expect("a symbolic link");

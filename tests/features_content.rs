@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::attrs::{Options, Snapshot};
-use common::awkward;
 use common::mount::{Mount, Scratch, mount_ro, mount_rw};
 use common::tools::{self, Need, Result, Which, ready};
+use common::torture;
 use tempfile::{NamedTempFile, TempDir};
 
 const NEEDS: &[Need] = &[
@@ -109,7 +109,7 @@ fn sizes() -> impl Iterator<Item = usize> {
 /// Files, links and directories of all small sizes.
 fn small(dir: &Path) -> Result<()> {
     for size in sizes() {
-        fs::write(dir.join(format!("file-{size}")), awkward::pattern(size))?;
+        fs::write(dir.join(format!("file-{size}")), torture::pattern(size))?;
     }
     for length in 1..200 {
         symlink("t".repeat(length), dir.join(format!("link-{length}")))?;
@@ -140,7 +140,7 @@ fn small_with_attributes(dir: &Path) -> Result<()> {
         for value in [0, 1, 4, 10, 20, 30, 40, 48, 60, 72, 73, 200, 900] {
             let name = format!("{content}-{value}");
             let file = dir.join(format!("file-{name}"));
-            fs::write(&file, awkward::pattern(content))?;
+            fs::write(&file, torture::pattern(content))?;
             let directory = dir.join(format!("directory-{name}"));
             fs::create_dir(&directory)?;
             for number in 0..content / 12 {
@@ -149,7 +149,7 @@ fn small_with_attributes(dir: &Path) -> Result<()> {
             let link = dir.join(format!("link-{name}"));
             symlink("t".repeat(content + 1), &link)?;
             for (path, namespace) in [(&file, "user"), (&directory, "user"), (&link, "trusted")] {
-                xattr::set(path, format!("{namespace}.v"), &awkward::pattern(value))?;
+                xattr::set(path, format!("{namespace}.v"), &torture::pattern(value))?;
             }
         }
     }
@@ -324,10 +324,10 @@ fn large_values(dir: &Path) -> Result<()> {
     for size in sizes {
         let file = dir.join(format!("file-{size}"));
         fs::write(&file, "content")?;
-        xattr::set(&file, "user.v", &awkward::pattern(size))?;
+        xattr::set(&file, "user.v", &torture::pattern(size))?;
         let directory = dir.join(format!("directory-{size}"));
         fs::create_dir(&directory)?;
-        xattr::set(&directory, "user.v", &awkward::pattern(size))?;
+        xattr::set(&directory, "user.v", &torture::pattern(size))?;
         xattr::set(&directory, "trusted.w", &vec![7; size / 2 + 1])?;
     }
     fs::write(dir.join("many"), b"")?;
@@ -338,16 +338,16 @@ fn large_values(dir: &Path) -> Result<()> {
     for length in [5, 30, 59, 60, 90] {
         let link = dir.join(format!("link-{length}"));
         symlink("t".repeat(length), &link)?;
-        xattr::set(&link, "trusted.v", &awkward::pattern(9000))?;
+        xattr::set(&link, "trusted.v", &torture::pattern(9000))?;
     }
     let fifo = dir.join("fifo");
-    awkward::make_node(&fifo, rustix::fs::FileType::Fifo, (0, 0))?;
-    xattr::set(&fifo, "trusted.v", &awkward::pattern(9000))?;
+    torture::make_node(&fifo, rustix::fs::FileType::Fifo, (0, 0))?;
+    xattr::set(&fifo, "trusted.v", &torture::pattern(9000))?;
     // More users than one attribute block may have.
     for number in 0..1100 {
         let file = dir.join(format!("shared-{number}"));
         fs::write(&file, b"")?;
-        xattr::set(&file, "user.v", &awkward::pattern(5000))?;
+        xattr::set(&file, "user.v", &torture::pattern(5000))?;
     }
     Ok(())
 }
@@ -375,23 +375,23 @@ fn values_of_up_to_64_kib() {
 }
 
 #[test]
-fn the_awkward_tree() {
+fn the_torture_tree() {
     if !ready(NEEDS) {
         return;
     }
     let scratch = Scratch::new(ROOMY).expect("an image is made");
     let tree = scratch.path().join("tree");
-    let options = awkward::Options {
+    let options = torture::Options {
         longest_symlink: 1023,
-        ..awkward::Options::default()
+        ..torture::Options::default()
     };
-    awkward::build(&tree, &options).expect("the awkward tree is built");
+    torture::build(&tree, &options).expect("the torture tree is built");
     let rows = [
         "-O inline_data -b 1024 -I 256",
         "-O inline_data,ea_inode -b 4096 -I 512",
     ];
     prove(&rows, &tree, 256 << 20);
-    awkward::teardown(&tree).expect("the tree is removed");
+    torture::teardown(&tree).expect("the tree is removed");
 }
 
 /// Appends to files, enters and removes names, and replaces attributes.
@@ -408,14 +408,14 @@ fn change(dir: &Path) -> Result<()> {
             if path.to_string_lossy().ends_with('0') {
                 file.set_len(3)?;
             }
-            xattr::set(&path, "user.v", &awkward::pattern(50))?;
-            xattr::set(&path, "user.more", &awkward::pattern(300))?;
+            xattr::set(&path, "user.v", &torture::pattern(50))?;
+            xattr::set(&path, "user.more", &torture::pattern(300))?;
         } else if kind.is_dir() {
             for number in 0..3 {
                 File::create(path.join(format!("entered-{number}")))?;
             }
             fs::remove_file(path.join("entered-1"))?;
-            xattr::set(&path, "user.v", &awkward::pattern(20))?;
+            xattr::set(&path, "user.v", &torture::pattern(20))?;
         } else {
             fs::rename(&path, path.with_extension("moved"))?;
         }

@@ -48,7 +48,7 @@ fn image(maker: Maker, words: &str, mebibytes: u64, path: &Path) -> Result<()> {
         fs::create_dir_all(source.join("deep/er"))?;
         fs::write(
             source.join("deep/er/file"),
-            common::awkward::pattern(300_000),
+            common::torture::pattern(300_000),
         )?;
         fs::write(source.join("short"), "short")?;
         fs::hard_link(source.join("short"), source.join("deep/again"))?;
@@ -411,7 +411,7 @@ fn the_kernel_mounts_and_writes_what_grew() -> Result<()> {
                 fs::create_dir(root.join(format!("{number}")))?;
                 fs::write(
                     root.join(format!("{number}/file")),
-                    common::awkward::pattern(500_000),
+                    common::torture::pattern(500_000),
                 )?;
             }
             Ok(())

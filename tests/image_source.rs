@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::Command;
 
 use common::attrs::{Options, RootRule, Snapshot};
-use common::awkward;
-use common::making::awkward_tree;
+use common::making::torture_tree;
 use common::mount::{mount_ro, mount_rw};
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
+use common::torture;
 use mke4fs::read::{Filesystem, ImageFile};
 
 const NEEDS: &[Need] = &[
@@ -101,7 +101,7 @@ fn remade_of(holds: Holds) -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (_source, tree) = awkward_tree(1023)?;
+    let (_source, tree) = torture_tree(1023)?;
     match holds {
         Holds::All => {}
         Holds::Short => {
@@ -109,7 +109,7 @@ fn remade_of(holds: Holds) -> Result<()> {
                 fs::remove_file(tree.join("sparse").join(name))?;
             }
         }
-        Holds::Whole => awkward::teardown_group(&tree, "sparse")?,
+        Holds::Whole => torture::teardown_group(&tree, "sparse")?,
     }
     let place = Place::new();
     let kinds = KINDS.iter().enumerate();
@@ -129,11 +129,11 @@ fn remade_of(holds: Holds) -> Result<()> {
             // mke2fs reads all of a directory for each name in it: once is enough for every day.
             let thousands = "directories/thousands";
             if !common::is_wide() && tree.join(thousands).exists() {
-                awkward::teardown_group(&tree, thousands)?;
+                torture::teardown_group(&tree, thousands)?;
             }
         }
     }
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use common::mount::Mount;
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, making};
+use common::{making, torture};
 use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, Fault, IfBusy, Memory, Output, Sink};
 use mke4fs::source::dir::Directory;
@@ -33,7 +33,7 @@ fn tree(dir: &TempDir, sizes: &[usize]) -> PathBuf {
     fs::create_dir_all(tree.join("below")).expect("directories");
     for (number, size) in sizes.iter().enumerate() {
         let file = tree.join(format!("below/{number:03}"));
-        fs::write(file, awkward::pattern(*size)).expect("a file");
+        fs::write(file, torture::pattern(*size)).expect("a file");
     }
     symlink("x".repeat(100), tree.join("link")).expect("a symlink");
     tree

@@ -1,4 +1,4 @@
-//! Given images of containers, well made or hostile, proves that the tree they give is what the OCI
+//! Given container images, well made or hostile, proves that the tree they give is what the OCI
 //! rules say, or that they are refused with a sentence that says why; never asks a registry.
 
 #![cfg(all(target_os = "linux", feature = "oci"))]

@@ -1,5 +1,5 @@
 //! Given the oracles, proves that they find what they are asked to find: e2fsprogs a fault, the
-//! kernel a tree; and that the awkward tree is as awkward as it claims. Never runs the formatter.
+//! kernel a tree; and that the torture tree holds what it claims. Never runs the formatter.
 
 #![cfg(target_os = "linux")]
 
@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::attrs::{Entry, Kind, Options, RootRule, Snapshot, Time};
-use common::awkward::{self, AclTag};
 use common::mount::{Mount, Scratch, mount_ro};
 use common::tools::{self, Need, Which, ready};
+use common::torture::{self, AclTag};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -20,7 +20,7 @@ const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::Reference),
 ];
 
-/// Room for the awkward tree and its journal, in bytes.
+/// Room for the torture tree and its journal, in bytes.
 const ROOMY: u64 = 1 << 30;
 
 #[test]
@@ -91,14 +91,14 @@ fn a_mount_ends_with_its_panic() {
     );
 }
 
-/// The entry of one path of the awkward tree.
+/// The entry of one path of the torture tree.
 fn find<'a>(snapshot: &'a Snapshot, path: &str) -> &'a Entry {
     let found = snapshot.entries.get(path.as_bytes());
-    found.unwrap_or_else(|| panic!("{path}: not in the awkward tree"))
+    found.unwrap_or_else(|| panic!("{path}: not in the torture tree"))
 }
 
 /// Checks that the kernel took what the cases asked of it, where it might have given less.
-fn check_awkward(tree: &Snapshot) {
+fn check_torture(tree: &Snapshot) {
     assert_eq!(find(tree, "sparse/extents-5000").data.len(), 5000);
     assert_eq!(find(tree, "sparse/tib").data.len(), 3);
     assert_eq!(find(tree, "sparse/tib").size, 1 << 40);
@@ -154,19 +154,19 @@ fn check_awkward(tree: &Snapshot) {
 }
 
 #[test]
-fn the_awkward_tree_holds_what_it_claims() {
+fn the_torture_tree_holds_what_it_claims() {
     if !ready(NEEDS) {
         return;
     }
     let scratch = Scratch::new(ROOMY).expect("an image is made");
-    let tree = scratch.path().join("awkward");
-    let options = awkward::Options {
+    let tree = scratch.path().join("torture");
+    let options = torture::Options {
         beyond_path_max: true,
-        ..awkward::Options::default()
+        ..torture::Options::default()
     };
-    awkward::build(&tree, &options).expect("the tree is built");
+    torture::build(&tree, &options).expect("the tree is built");
     let snapshot = Snapshot::take(&tree).expect("the tree can be read");
-    check_awkward(&snapshot);
+    check_torture(&snapshot);
 
     let image = scratch.into_image();
     for which in Which::ALL {
@@ -177,13 +177,13 @@ fn the_awkward_tree_holds_what_it_claims() {
         ..Options::default()
     };
     let same = mount_ro(image.path(), |dir| {
-        snapshot.compare(&dir.join("awkward"), &kept)
+        snapshot.compare(&dir.join("torture"), &kept)
     });
     assert_eq!(same.expect("the image mounts").expect("it can be read"), []);
 
     let teardown = common::mount::mount_rw(image.path(), |dir| {
-        awkward::teardown(&dir.join("awkward"))?;
-        Ok::<_, Box<dyn std::error::Error>>(dir.join("awkward").exists())
+        torture::teardown(&dir.join("torture"))?;
+        Ok::<_, Box<dyn std::error::Error>>(dir.join("torture").exists())
     });
     assert!(
         !teardown
@@ -193,20 +193,20 @@ fn the_awkward_tree_holds_what_it_claims() {
 }
 
 #[test]
-fn the_awkward_tree_is_listed() {
+fn the_torture_tree_is_listed() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/README.md");
     let readme = fs::read_to_string(readme).expect("fixtures/README.md is there");
     let listed = readme
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("/` | "));
     let listed: Vec<&str> = listed.map(|(group, _)| group).collect();
-    assert_eq!(listed, awkward::groups().collect::<Vec<_>>());
+    assert_eq!(listed, torture::groups().collect::<Vec<_>>());
 }
 
 #[test]
 fn subdirectories_are_made_as_asked() {
     let dir = tempfile::tempdir().expect("a directory");
-    awkward::subdirs(dir.path(), 12).expect("they are made");
+    torture::subdirs(dir.path(), 12).expect("they are made");
     assert_eq!(
         fs::read_dir(dir.path()).expect("it can be read").count(),
         12
@@ -216,7 +216,7 @@ fn subdirectories_are_made_as_asked() {
 #[test]
 fn names_fill_a_block_to_its_last_byte() {
     for (block_size, shortest) in [(1024, 188), (2048, 156), (4096, 92)] {
-        let lengths = awkward::names_filling(block_size);
+        let lengths = torture::names_filling(block_size);
         assert_eq!(lengths.last(), Some(&shortest));
         let entries = lengths
             .iter()
@@ -227,7 +227,7 @@ fn names_fill_a_block_to_its_last_byte() {
 
 #[test]
 fn an_acl_is_a_version_and_eight_bytes_per_entry() {
-    let bytes = awkward::acl(&[(AclTag::Owner, 6), (AclTag::User(258), 7)]);
+    let bytes = torture::acl(&[(AclTag::Owner, 6), (AclTag::User(258), 7)]);
     let expected = [
         2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 7, 0, 2, 1, 0, 0,
     ];

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::attrs::{Options, Snapshot};
 use common::mount::{mount_ro, mount_rw};
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, making};
+use common::{making, torture};
 use mke4fs::options::Size;
 use mke4fs::source::dir::Directory;
 use mke4fs::tree::NodeId;
@@ -47,7 +47,7 @@ fn at_size(words: &str, tree: &Path, blocks: u64, planned: &Plan) -> Result<Plan
 }
 
 fn write_file(path: &Path, size: u64) -> Result<()> {
-    let bytes = awkward::pattern(usize::try_from(MIB)?);
+    let bytes = torture::pattern(usize::try_from(MIB)?);
     let file = File::create(path)?;
     let mut at = 0;
     while at < size {

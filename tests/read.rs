@@ -12,11 +12,11 @@ use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::awkward;
-use common::making::{as_mke2fs, awkward_tree, workplace};
+use common::making::{as_mke2fs, torture_tree, workplace};
 use common::mount::{Mount, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
+use common::torture;
 use mke4fs::raw::units::Ino;
 use mke4fs::read::{ErrorKind, Filesystem, ImageFile};
 
@@ -61,7 +61,7 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (_source, tree) = awkward_tree(1023)?;
+    let (_source, tree) = torture_tree(1023)?;
     let dir = workplace()?;
     // The kinds that hold files of a TiB first, the others without those.
     for holds_all in [true, false] {
@@ -81,7 +81,7 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
                 compare(&image, &format!("{words}, {which:?}"))?;
                 // mke2fs takes its time for large directories: once is enough for every day.
                 if !common::is_wide() && tree.join("directories").exists() {
-                    awkward::teardown_group(&tree, "directories")?;
+                    torture::teardown_group(&tree, "directories")?;
                 }
             }
         }
@@ -91,7 +91,7 @@ fn what_mke2fs_fills_is_what_the_kernel_shows() -> Result<()> {
             }
         }
     }
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     Ok(())
 }
 
@@ -187,7 +187,7 @@ fn what_we_fill_is_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (_source, tree) = awkward_tree(4095)?;
+    let (_source, tree) = torture_tree(4095)?;
     let dir = workplace()?;
     for words in [
         "-t ext4 -b 4096",
@@ -203,7 +203,7 @@ fn what_we_fill_is_what_the_kernel_shows() -> Result<()> {
         compare(&image, &format!("{words}, ours"))?;
         fs::remove_file(&image)?;
     }
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     Ok(())
 }
 

@@ -38,7 +38,7 @@ fn fill(root: &Path) {
     let file = |name: &str, size: u64, pieces: &[(u64, usize)]| {
         let file = File::create(root.join(name)).expect("a file");
         for (at, length) in pieces {
-            let bytes = common::awkward::pattern(*length);
+            let bytes = common::torture::pattern(*length);
             file.write_all_at(&bytes, *at).expect("it is written");
         }
         if file.metadata().expect("it is there").len() < size {

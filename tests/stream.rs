@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::attrs::{Options, Snapshot};
 use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, making};
+use common::{making, torture};
 use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{Checked, IfBusy, Memory, Output, Sink};
 
@@ -198,18 +198,18 @@ const SHAPES: &[&str] = &[
 ];
 
 #[test]
-fn the_awkward_tree_is_kept_as_it_arrives() {
+fn the_torture_tree_is_kept_as_it_arrives() {
     if !ready(NEEDS) {
         return;
     }
     let dir = making::workplace().expect("a directory");
     let scratch = Scratch::new(1 << 30).expect("an image is made");
     let tree = scratch.path().join("tree");
-    let shape = awkward::Options {
+    let shape = torture::Options {
         longest_symlink: 1023,
         beyond_path_max: false,
     };
-    awkward::build(&tree, &shape).expect("the awkward tree is built");
+    torture::build(&tree, &shape).expect("the torture tree is built");
     let snapshot = Snapshot::take(&tree).expect("it can be read");
     let mut wrong = Vec::new();
     for (number, shape) in SHAPES.iter().enumerate() {
@@ -623,7 +623,7 @@ fn devices_take_streams_and_faults_are_named() {
     let mut losetup = Command::new("losetup");
     let said = tools::run(losetup.args(["--find", "--show"]).arg(&file)).expect("a loop device");
     let device = PathBuf::from(said.trim());
-    let content = awkward::pattern(3_000_000);
+    let content = torture::pattern(3_000_000);
     let mut archive = head_of_archive(3_000_000);
     archive.extend_from_slice(&content);
     archive.resize(archive.len().next_multiple_of(512) + 1024, 0);

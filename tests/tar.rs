@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use common::attrs::{Kind, LostFound, Options, RootRule, Snapshot, Time};
 use common::mount::{Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, is_wide, making};
+use common::{is_wide, making, torture};
 use tempfile::TempDir;
 
 const NEEDS: &[Need] = &[
@@ -28,13 +28,13 @@ const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::Reference),
 ];
 
-/// Room for the awkward tree on an ext4 of its own, in bytes.
+/// Room for the torture tree on an ext4 of its own, in bytes.
 const ROOMY: u64 = 1 << 30;
 
 /// The ordinary user.
 const USER: u32 = 1000;
 
-/// Groups of the awkward tree that even the oldest form carries the names and owners of.
+/// Groups of the torture tree that even the oldest form carries the names and owners of.
 const PLAIN: &[&str] = &["acls", "etc", "flags", "modes", "sizes"];
 /// As [`PLAIN`], for ustar: devices and named pipes as well.
 const USTAR: &[&str] = &["acls", "etc", "flags", "modes", "nodes", "sizes"];
@@ -367,7 +367,7 @@ fn float(time: Time) -> Time {
     }
 }
 
-/// The awkward tree, with the names of users and groups that ACLs may give.
+/// The torture tree, with the names of users and groups that ACLs may give.
 struct Source {
     scratch: Scratch,
     snapshot: Snapshot,
@@ -378,7 +378,7 @@ impl Source {
     fn new() -> Result<Self> {
         let scratch = Scratch::new(ROOMY)?;
         let tree = scratch.path().join("tree");
-        awkward::build(&tree, &awkward::Options::default())?;
+        torture::build(&tree, &torture::Options::default())?;
         fs::create_dir(tree.join("etc"))?;
         for name in ["passwd", "group"] {
             fs::copy(Path::new("/etc").join(name), tree.join("etc").join(name))?;
@@ -425,12 +425,12 @@ fn make(archive: &Path, output: &Path, options: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn archives_of_the_awkward_tree() {
+fn archives_of_the_torture_tree() {
     if !ready(NEEDS) {
         return;
     }
     // It takes longer to build than all that is done with it.
-    let source = Source::new().expect("the awkward tree is built");
+    let source = Source::new().expect("the torture tree is built");
     every_form_keeps_what_it_carries(&source);
     a_compression_or_a_pipe_changes_no_byte(&source);
     a_directory_and_archives_of_it_give_the_same_bytes(&source);
@@ -570,7 +570,7 @@ fn a_directory_and_archives_of_it_give_the_same_bytes(source: &Source) {
     let tree = source.tree();
     // What one or the other archive does not carry.
     for group in ["flags", "sparse"] {
-        awkward::teardown_group(&tree, group).expect("it goes");
+        torture::teardown_group(&tree, group).expect("it goes");
     }
     for path in GNU_LINKS.iter().chain(BSDTAR_FAULTS).chain(BSDTAR_DEVICES) {
         let path = tree.join(path);

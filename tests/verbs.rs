@@ -11,11 +11,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::attrs::{Difference, Field, Options, ROOT, RootRule, Snapshot};
-use common::awkward;
-use common::making::{SEED_TEXT, UUID_TEXT, awkward_tree};
+use common::making::{SEED_TEXT, UUID_TEXT, torture_tree};
 use common::mount::mount_ro;
 use common::place::Place;
 use common::tools::{self, Need, Result, Which, ready};
+use common::torture;
 use mke4fs::raw::units::Group;
 use mke4fs::read::Filesystem;
 
@@ -72,7 +72,7 @@ fn others_unpack_what_the_kernel_shows() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (source, tree) = awkward_tree(4095)?;
+    let (source, tree) = torture_tree(4095)?;
     let place = Place::new();
     let line = format!("mke4fs -q -d {} --keep-root image", tree.display());
     place.make(&line);
@@ -83,7 +83,7 @@ fn others_unpack_what_the_kernel_shows() -> Result<()> {
         said.contains("5 sockets are not in the archive (first: links/elsewhere/socket-3): "),
         "{said}"
     );
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     // GNU tar restores no time of access, and no flags.
     let gnu = "tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs \
                --xattrs-include='*' --warning=no-unknown-keyword --warning=no-timestamp";
@@ -111,7 +111,7 @@ fn others_unpack_what_the_kernel_shows() -> Result<()> {
         let mut found = differences(&expected, &unpacked, ignored)?;
         found.retain(|difference| program != bsd || !is_beyond_libarchive(difference));
         assert_none(&found, program);
-        awkward::teardown(&unpacked)?;
+        torture::teardown(&unpacked)?;
     }
     Ok(())
 }
@@ -121,7 +121,7 @@ fn an_image_comes_back_from_its_archive_and_from_itself() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (_source, tree) = awkward_tree(1023)?;
+    let (_source, tree) = torture_tree(1023)?;
     let place = Place::new();
     place.shell(&format!("find {} -type s -delete", tree.display()));
     for words in [
@@ -139,7 +139,7 @@ fn an_image_comes_back_from_its_archive_and_from_itself() -> Result<()> {
         );
         place.make(&line);
     }
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use std::process::Command;
 
 use common::mount::Mount;
 use common::tools::{self, Need, Result, Which, ready};
-use common::{awkward, making};
+use common::{making, torture};
 use rustix::fs::{FallocateFlags, XattrFlags, fallocate, lsetxattr};
 
 /// What is asked of each image: as mke2fs makes them today; as an old kernel takes them; and two of
@@ -71,7 +71,7 @@ impl Load<'_> {
     fn bytes(&mut self) -> Vec<u8> {
         let most = [100, 5000, 200_000][usize::try_from(self.chance.below(3)).expect("below 3")];
         let length = self.chance.below(most);
-        awkward::pattern(usize::try_from(length).expect("it is small"))
+        torture::pattern(usize::try_from(length).expect("it is small"))
     }
 
     /// Does one thing, which may fail: a name may be taken or missing, the storage full.
@@ -150,7 +150,7 @@ fn source(top: &Path) -> io::Result<PathBuf> {
     let tree = top.join("tree");
     fs::create_dir_all(tree.join("many"))?;
     for number in 0..600_usize {
-        let bytes = awkward::pattern(number * 60);
+        let bytes = torture::pattern(number * 60);
         fs::write(tree.join(format!("many/{number}")), bytes)?;
     }
     Ok(tree)

@@ -1,4 +1,4 @@
-//! Given bytes from libFuzzer, checks that an image of containers is refused or gives a whole tree.
+//! Given bytes from libFuzzer, checks that a container image is refused or gives a whole tree.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
 //! Given bytes, checks an invariant of mke4fs by them; never touches a file but those of
-//! images of containers, in a directory of their own.
+//! container images, in a directory of their own.
 //!
 //! Each module is one target: its `run` takes what libFuzzer or a corpus holds and panics where the
 //! invariant does not hold. `tests/fuzz_corpus.rs` includes this file and needs no libFuzzer.

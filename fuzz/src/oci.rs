@@ -1,4 +1,4 @@
-//! Given any bytes as an image of containers, or as what its layers hold, checks that it is refused or
+//! Given any bytes as a container image, or as what its layers hold, checks that it is refused or
 //! gives a tree without whiteouts that is whole; touches one directory of its own and no other.
 
 #[allow(

@@ -1,4 +1,4 @@
-//! Given what follows `-d`, says whether it names an image of containers, and which; never opens it.
+//! Given what follows `-d`, says whether it names a container image, and which; never opens it.
 //!
 //! The prefixes are those of skopeo. A path that is called so and exists is a path, as it would be to
 //! mke2fs; `./` before it makes it one whatever exists.

@@ -324,7 +324,7 @@ fn grow(
     directory.take(block, number, geometry, ledger)
 }
 
-/// One file of so many blocks, or of all that are free from `goal` on.
+/// One file of `blocks` blocks, or of all that are free from `goal` on.
 fn huge_file(
     geometry: &Geometry,
     blocks: u64,

@@ -185,7 +185,7 @@ pub(super) fn split(room: &XattrSpace, set: &[StoredXattr]) -> Result<Split, Xat
     }
 }
 
-/// Deals `count` attributes of so many bytes each to an inode with `room` bytes, the largest first,
+/// Deals `count` attributes of the given sizes to an inode with `room` bytes, the largest first,
 /// and to a block.
 fn share_out(
     room: usize,

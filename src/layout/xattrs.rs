@@ -45,7 +45,7 @@ struct BlockContent {
 }
 
 impl BlockContent {
-    /// How many blocks hold it: one is not shared by more than so many inodes.
+    /// How many blocks hold it: an xattr block is shared by at most [`REFCOUNT_MAX`] inodes.
     fn blocks(&self) -> u64 {
         self.uses.div_ceil(u64::from(REFCOUNT_MAX))
     }

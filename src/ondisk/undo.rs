@@ -103,7 +103,7 @@ pub struct UndoKey {
 
 const _: () = assert!(size_of::<UndoKey>() == 16);
 
-/// How many keys a block of so many bytes has.
+/// How many keys a block of `block_bytes` bytes has.
 pub fn keys_per_block(block_bytes: usize) -> usize {
     block_bytes / size_of::<UndoKey>() - 1
 }

@@ -195,9 +195,9 @@ pub enum XattrError {
         /// Bytes the area has.
         available: usize,
     },
-    /// An area of so many bytes has no place in ext4.
+    /// No xattr area of ext4 has this length in bytes.
     Area(usize),
-    /// A name of so many bytes is too long.
+    /// The name is too long: its length in bytes.
     Name(usize),
     /// The index 0, which stands for no attribute.
     Index,
@@ -237,7 +237,7 @@ impl std::error::Error for XattrError {}
 /// What is wrong with stored attributes. Offsets are bytes from the area's start to the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XattrFault {
-    /// An area of so many bytes has no place in ext4.
+    /// No xattr area of ext4 has this length in bytes.
     Area(usize),
     /// A block that begins with another word than [`MAGIC`].
     Magic(u32),

@@ -515,7 +515,7 @@ pub(crate) enum Remark {
     Types(Vec<String>),
     /// Nothing is known of how the device likes to be written.
     NoTopology,
-    /// The device begins so many bytes off a physical sector.
+    /// The device begins inside a physical sector: the distance in bytes from its start.
     Misaligned(u32),
     /// Blocks that are no page keep the device from being mapped into memory.
     NoDax { block_size: u32, page_size: u32 },

@@ -465,7 +465,7 @@ fn desc_size(name: &'static str, value: &str) -> Option<Extended> {
     Some(Extended::DescSize(DescSize { name, bytes }))
 }
 
-/// Whether descriptors can have so many bytes.
+/// Whether group descriptors can have this size in bytes.
 pub(super) fn is_desc_size(bytes: &u16) -> bool {
     bytes.is_power_of_two() && (64..=1024).contains(bytes)
 }

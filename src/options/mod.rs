@@ -292,7 +292,7 @@ impl Options {
         self
     }
 
-    /// An inode for so many bytes: 1024 to 67,108,864.
+    /// Bytes per inode: 1024 to 67,108,864.
     pub fn inode_ratio(&mut self, bytes: u32) -> &mut Self {
         self.inode_ratio = Some(bytes);
         self

@@ -63,7 +63,7 @@ pub(crate) enum Fault {
     Io(io::Error),
     /// The superblock has another magic number.
     Magic(u16),
-    /// So many bytes are there from where a filesystem is looked for, and so many a superblock needs.
+    /// Too short for a superblock: bytes that are left at the filesystem's offset, and bytes needed.
     Short { left: u64, needed: u64 },
     /// A field, by the kernel's name, or a count has another value.
     Value {
@@ -102,7 +102,7 @@ pub(crate) enum Fault {
     NotInUse,
     /// A question that has no answer.
     Not(ErrorKind),
-    /// So many bytes are too many to be held at once.
+    /// Larger than what is held in memory at once, in bytes.
     TooLarge { bytes: u64, most: u64 },
 }
 

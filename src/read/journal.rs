@@ -219,7 +219,7 @@ impl<'v> Log<'v> {
         place.ok_or_else(|| Error::rule("the journal has a hole"))
     }
 
-    /// Goes on by so many blocks; at the end comes the first.
+    /// Moves on by `blocks`, from the last block of the ring to the first.
     fn advance(&self, cursor: &mut Cursor, blocks: u32) -> Result<()> {
         let around = self.end - self.first;
         cursor.passed = cursor.passed.saturating_add(blocks);

@@ -39,7 +39,7 @@ pub struct File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Medium {
     Regular,
-    /// A device zeroes and discards whole sectors of so many bytes, a power of two.
+    /// A device zeroes and discards whole sectors, whose size in bytes is a power of two.
     BlockDevice {
         sector_bytes: u32,
     },

@@ -62,7 +62,8 @@ impl Vhdx {
         vhdx
     }
 
-    /// After so many blocks the table has an entry for a bitmap, which only a disk with a parent has.
+    /// Blocks per chunk: after each chunk the table has an entry for a bitmap, which only a disk with a parent
+    /// uses.
     fn chunk_blocks(&self) -> u64 {
         (u64::from(SECTOR_BYTES) << 23) / self.block_bytes
     }

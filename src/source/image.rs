@@ -79,8 +79,7 @@ impl Image {
         Self::open_at(path, 0)
     }
 
-    /// The image in the file or device `path` that begins so many bytes behind the first, such as one in
-    /// a partition.
+    /// The image in the file or device `path` at `offset_bytes`, such as one in a partition.
     pub fn open_at(path: impl Into<PathBuf>, offset_bytes: u64) -> Self {
         let path = path.into();
         Self::new(Origin::Path { path, offset_bytes })

@@ -13,10 +13,10 @@ use std::os::unix::fs::{FileExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::making::{self, as_mke2fs, awkward_tree};
+use crate::common::making::{self, as_mke2fs, torture_tree};
 use crate::common::mount::mount_rw;
 use crate::common::tools::{self, Need, Result, Which, ready};
-use crate::common::{awkward, making::workplace};
+use crate::common::{making::workplace, torture};
 use mke4fs::check::{CheckOptions, ImageFile, Report, check_with};
 
 const NEEDS: &[Need] = &[
@@ -92,18 +92,18 @@ fn empty_filesystems_are_clean_where_e2fsck_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Options under which every group of the awkward tree fits.
+/// Options under which every group of the torture tree fits.
 const FILLED: &[&str] = &[
     "-b 1024 -O ea_inode,large_dir,meta_bg,^resize_inode",
     "-b 4096 -O inline_data,quota,project -I 512",
 ];
 
 #[test]
-fn the_awkward_tree_is_clean() -> Result<()> {
+fn the_torture_tree_is_clean() -> Result<()> {
     if !ready(NEEDS) {
         return Ok(());
     }
-    let (_source, tree) = awkward_tree(1023)?;
+    let (_source, tree) = torture_tree(1023)?;
     let dir = workplace()?;
     for words in FILLED {
         let image = dir.path().join("img");
@@ -115,7 +115,7 @@ fn the_awkward_tree_is_clean() -> Result<()> {
         clean(&image, &words)?;
         fs::remove_file(&image)?;
     }
-    awkward::teardown(&tree)?;
+    torture::teardown(&tree)?;
     Ok(())
 }
 
@@ -187,12 +187,12 @@ pub(crate) fn live(root: &Path) -> Result<()> {
         xattr::set(
             &file,
             "system.posix_acl_access",
-            &awkward::acl(&[
-                (awkward::AclTag::Owner, 6),
-                (awkward::AclTag::User(1000), 4),
-                (awkward::AclTag::OwningGroup, 4),
-                (awkward::AclTag::Mask, 4),
-                (awkward::AclTag::Other, 0),
+            &torture::acl(&[
+                (torture::AclTag::Owner, 6),
+                (torture::AclTag::User(1000), 4),
+                (torture::AclTag::OwningGroup, 4),
+                (torture::AclTag::Mask, 4),
+                (torture::AclTag::Other, 0),
             ]),
         )?;
     }

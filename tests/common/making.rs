@@ -18,9 +18,9 @@ use mke4fs::{Builder, Plan};
 
 use tempfile::TempDir;
 
-use super::awkward;
 use super::mount::Scratch;
 use super::tools::Result;
+use super::torture;
 
 /// The UUID of every image, as bytes and as mke2fs takes it.
 pub(crate) const UUID: [u8; 16] =
@@ -47,15 +47,15 @@ pub(crate) fn as_mke2fs() -> Command {
     command
 }
 
-/// The awkward tree on a filesystem of its own, with symbolic links of at most so many bytes.
-pub(crate) fn awkward_tree(longest_symlink: usize) -> Result<(Scratch, PathBuf)> {
+/// The torture tree on a filesystem of its own, with symbolic links of at most `longest_symlink` bytes.
+pub(crate) fn torture_tree(longest_symlink: usize) -> Result<(Scratch, PathBuf)> {
     let scratch = Scratch::new(1 << 30)?;
     let tree = scratch.path().join("tree");
-    let options = awkward::Options {
+    let options = torture::Options {
         longest_symlink,
-        ..awkward::Options::default()
+        ..torture::Options::default()
     };
-    awkward::build(&tree, &options)?;
+    torture::build(&tree, &options)?;
     Ok((scratch, tree))
 }
 

@@ -10,7 +10,6 @@
 )]
 
 pub(crate) mod attrs;
-pub(crate) mod awkward;
 pub(crate) mod bytes;
 pub(crate) mod image;
 pub(crate) mod machine;
@@ -22,6 +21,7 @@ pub(crate) mod papers;
 pub(crate) mod place;
 pub(crate) mod shown;
 pub(crate) mod tools;
+pub(crate) mod torture;
 
 /// Whether tests shall take the time to try all they can: MKE4FS_TEST_WIDE is set.
 pub(crate) fn is_wide() -> bool {

@@ -68,7 +68,7 @@ impl Blocks {
         Ok(Self { size, count })
     }
 
-    /// Whether so many blocks can be numbered; a filesystem past 32 bits has no resize inode.
+    /// Whether this count of blocks can be numbered; a filesystem past 32 bits has no resize inode.
     pub(super) fn check_count(
         &self,
         features: FeatureSet,

@@ -58,7 +58,7 @@ pub(in crate::source) enum ErrorKind {
     Number(Field),
     /// A number that is out of what a filesystem holds.
     Range(Field, i64),
-    /// A header that describes the next has so many bytes.
+    /// A header that describes the next is too long, in bytes.
     TooLong {
         bytes: u64,
         most: u64,

@@ -1,4 +1,4 @@
-//! Given an image of containers, declares what its layers make of one another; never follows a path
+//! Given a container image, declares what its layers make of one another; never follows a path
 //! out of it.
 //!
 //! An image is found by `index.json` and its blobs (the OCI image specification), or by
@@ -42,7 +42,7 @@ use whiteouts::Below;
 
 pub use platform::{Platform, PlatformError};
 
-/// An image of containers as a [`Source`].
+/// A container image as a [`Source`].
 ///
 /// ```no_run
 /// use mke4fs::source::Source;

@@ -57,7 +57,7 @@ impl Drop for Share {
     }
 }
 
-/// A stream that needs more than it may have: so many bytes, where that is known.
+/// A stream that needs more memory than it may have: the bytes it needs, where that is known.
 #[derive(Debug)]
 pub(super) struct TooMuch(pub(super) Option<u64>);
 
