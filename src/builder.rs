@@ -35,7 +35,7 @@ use known::Known;
 pub use run::Progress;
 use run::Run;
 pub use sparse::Sparse;
-pub use stream::{Built, Ready};
+pub use stream::{Built, PreparedImage};
 
 /// Collects options and sources for an image.
 ///
@@ -398,25 +398,25 @@ impl Builder {
     /// [allows](Options::large_blocks), a stream is kept.
     ///
     /// # Errors
-    /// As those of [`Builder::plan`]; of what is read later, [`Ready::write`] tells.
-    pub fn ready(mut self) -> Result<Ready, Error> {
+    /// As those of [`Builder::plan`]; of what is read later, [`PreparedImage::write`] tells.
+    pub fn prepare(mut self) -> Result<PreparedImage, Error> {
         let environment = self.world();
         self.fit = self.wanted_fit(&environment);
         let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
         if is_open || !streams || self.sparse != Sparse::Auto {
-            return self.plan().map(Ready::planned);
+            return self.plan().map(PreparedImage::planned);
         }
-        Ready::streaming(self)
+        PreparedImage::streaming(self)
     }
 
     /// Makes the image in `sink`, which holds as many bytes as the options say.
     ///
     /// # Errors
-    /// As those of [`Builder::ready`] and [`Ready::write`].
+    /// As those of [`Builder::prepare`] and [`PreparedImage::write`].
     pub fn build(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
-        self.ready()?.write(sink, writing)
+        self.prepare()?.write(sink, writing)
     }
 }
 

@@ -31,4 +31,4 @@ pub mod work {
     pub use crate::work::*;
 }
 
-pub use crate::builder::{Built, Ready};
+pub use crate::builder::{Built, PreparedImage};

@@ -486,7 +486,7 @@ fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
     let endless = EndlessArchive::new(&here, move || button.cancel())?;
     let ready = builder()?
         .source(Tar::from_reader(endless, "endless"))
-        .ready()?;
+        .prepare()?;
     let writing = Writing {
         threads: NonZero::<usize>::MIN,
         progress: &|_| {},

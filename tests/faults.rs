@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::tools::{self, Need, Which, ready};
 use common::{is_wide, making, torture};
-use mke4fs::sink::{Checked, Fault, Memory, Sink};
+use mke4fs::sink::{Checked, InjectedFault, Memory, Sink};
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Content, ContentKey, ContentReader, ContentSource, Metadata, NodeId, Tree};
 use mke4fs::{Builder, Plan};
@@ -546,8 +546,8 @@ fn every_write_may_fail_or_be_short() {
     let mut table = Table::default();
     for number in 1..=sink.operations() {
         for (fault, what) in [
-            (Fault::FailAt(number), "a write fails"),
-            (Fault::TearAt(number), "a write is short"),
+            (InjectedFault::FailAt(number), "a write fails"),
+            (InjectedFault::TearAt(number), "a write is short"),
         ] {
             let outcome = fails(&plan, &image().with_fault(fault), "injected storage fault");
             table.count(what, outcome);

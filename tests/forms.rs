@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use common::making;
 use common::tools::{self, Need, Result, Which, ready};
 use mke4fs::raw::emit::Writing;
-use mke4fs::sink::{Checked, Fault, Memory};
+use mke4fs::sink::{Checked, InjectedFault, Memory};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Error};
 use rustix::fs::{FallocateFlags, fallocate};
@@ -41,7 +41,7 @@ fn builder(words: &str, tree: &Path, threads: usize) -> Builder {
 
 /// The image that `words` make of the directory `tree`.
 fn image(words: &str, tree: &Path, threads: usize) -> std::result::Result<Vec<u8>, Error> {
-    let ready = builder(words, tree, threads).ready()?;
+    let ready = builder(words, tree, threads).prepare()?;
     let memory = Memory::new(ready.size_bytes());
     ready.write(&memory, &writing(threads, &AtomicBool::new(false)))?;
     Ok(memory.into_bytes().expect("it fits"))
@@ -125,14 +125,14 @@ fn what_goes_wrong_on_the_way_is_told() {
         let error = image(words, &tree, 2).expect_err("it does not fit");
         assert!(error.to_string().contains(expected), "{error}");
     }
-    let ready = || builder("-b 4096 64M", &tree, 2).ready().expect("a plan");
+    let ready = || builder("-b 4096 64M", &tree, 2).prepare().expect("a plan");
     // Each write fails in its turn.
     let mut number = 1;
     loop {
         let ready = ready();
         let bytes = ready.size_bytes();
         let sink = Checked::new(Memory::new(bytes), 0..bytes).with_superblock_zone(1024..4096);
-        let sink = sink.with_fault(Fault::FailAt(number));
+        let sink = sink.with_fault(InjectedFault::FailAt(number));
         match ready.write(&sink, &writing(2, &AtomicBool::new(false))) {
             Ok(_) => break,
             Err(error) => assert!(format!("{error:#}").contains("injected"), "{error:#}"),

@@ -19,7 +19,7 @@ use common::mount::Mount;
 use common::tools::{self, Need, Result, Which, ready};
 use common::{making, torture};
 use mke4fs::raw::emit::Writing;
-use mke4fs::sink::{Checked, Fault, IfBusy, Memory, Output, Sink};
+use mke4fs::sink::{Checked, IfBusy, InjectedFault, Memory, Output, Sink};
 use mke4fs::source::dir::Directory;
 use mke4fs::{Builder, Fit, Plan};
 use tempfile::TempDir;
@@ -285,7 +285,7 @@ fn a_fault_at_any_operation_leaves_no_superblock() {
     for words in shapes {
         let plan = plan(words, &tree).expect("it fits");
         let size = plan.size_bytes();
-        let run = |fault: Option<Fault>| {
+        let run = |fault: Option<InjectedFault>| {
             let memory = Memory::filled(size, 0xD1);
             memory
                 .write_at(SUPERBLOCK + 56, &[0x53, 0xef])
@@ -303,7 +303,7 @@ fn a_fault_at_any_operation_leaves_no_superblock() {
         let operations = sink.operations();
         assert!(operations > 5, "{words}: {operations} operations");
         for number in 1..=operations {
-            for fault in [Fault::FailAt(number), Fault::TearAt(number)] {
+            for fault in [InjectedFault::FailAt(number), InjectedFault::TearAt(number)] {
                 let (outcome, sink) = run(Some(fault));
                 let error = outcome.expect_err("a fault is an error");
                 assert!(
@@ -311,7 +311,7 @@ fn a_fault_at_any_operation_leaves_no_superblock() {
                     "{words} {fault:?}: {error}"
                 );
                 // The first operation takes the old one away.
-                let is_old = fault == Fault::FailAt(1);
+                let is_old = fault == InjectedFault::FailAt(1);
                 assert_eq!(has_superblock(&sink), is_old, "{words} {fault:?}");
                 // Nothing more is tried but to take away a superblock that may be half written.
                 let more = sink.operations_after_fault().expect("the fault struck");

@@ -16,7 +16,9 @@ use crate::common::tools::{Need, ready};
 use mke4fs::Builder;
 use mke4fs::options::{Environment, Options, Size};
 use mke4fs::raw::emit::Writing;
-use mke4fs::sink::{Checked, Draft, Fault, IfBusy, ImageRange, Memory, Output, Refusal, Sink};
+use mke4fs::sink::{
+    Checked, Draft, IfBusy, ImageRange, InjectedFault, Memory, OpenErrorKind, Output, Sink,
+};
 use mke4fs::source::dir::Directory;
 use tempfile::TempDir;
 
@@ -74,9 +76,9 @@ fn begin(path: &Path, size_bytes: u64) -> Draft {
         .unwrap()
 }
 
-fn refusal(path: &Path) -> (Refusal, String) {
+fn refusal(path: &Path) -> (OpenErrorKind, String) {
     let error = Output::open(path, IfBusy::Refuse).expect_err("no output");
-    (error.refusal(), error.to_string())
+    (error.kind(), error.to_string())
 }
 
 /// A loop device over a file of its own, full of junk.
@@ -330,9 +332,9 @@ fn what_is_no_storage_is_refused_and_stays() {
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
     let needed = "must be a regular file or a block device";
-    let no_storage = Refusal::NotStorage;
+    let no_storage = OpenErrorKind::NotStorage;
     let cases = [
-        (at("directory"), Refusal::Directory, "is a directory"),
+        (at("directory"), OpenErrorKind::Directory, "is a directory"),
         (at("pipe"), no_storage, "is a pipe"),
         (at("socket"), no_storage, "is a socket"),
         ("/dev/null".into(), no_storage, "is a character device"),
@@ -344,12 +346,12 @@ fn what_is_no_storage_is_refused_and_stays() {
     }
     let (reason, sentence) = refusal(&at("dangling"));
     let what = "is a symbolic link to a file that does not exist; name that file instead";
-    assert_eq!(reason, Refusal::DanglingSymlink);
+    assert_eq!(reason, OpenErrorKind::DanglingSymlink);
     assert_eq!(sentence, format!("{} {what}", at("dangling").display()));
     assert!(at("dangling").is_symlink() && !at("nowhere").exists());
 
     let (reason, sentence) = refusal(&at("missing/new"));
-    assert_eq!(reason, Refusal::Io(io::ErrorKind::NotFound));
+    assert_eq!(reason, OpenErrorKind::Io(io::ErrorKind::NotFound));
     assert!(sentence.contains("missing/new for writing: No such file"));
 }
 
@@ -377,7 +379,7 @@ fn two_runs_do_not_share_an_output() {
     let path = directory.path().join("new");
     let first = begin(&path, MIB);
     let sentence = format!("{} is being written by another run", path.display());
-    assert_eq!(refusal(&path), (Refusal::Locked, sentence));
+    assert_eq!(refusal(&path), (OpenErrorKind::Locked, sentence));
     first.file().write_at(0, b"first").unwrap();
     first.keep();
     assert_eq!(&fs::read(&path).unwrap()[..5], b"first");
@@ -546,7 +548,7 @@ fn a_read_only_device_is_refused() {
     }
     let device = Loop::new(MIB, &["--read-only"]);
     let sentence = format!("{} is a read-only device", device.device.display());
-    assert_eq!(refusal(&device.device), (Refusal::ReadOnly, sentence));
+    assert_eq!(refusal(&device.device), (OpenErrorKind::ReadOnly, sentence));
 }
 
 #[test]
@@ -557,7 +559,7 @@ fn two_runs_do_not_share_a_device() {
     let device = Loop::new(MIB, &[]);
     let _first = Output::open(&device.device, IfBusy::Refuse).unwrap();
     let sentence = format!("{} is in use by the system", device.device.display());
-    assert_eq!(refusal(&device.device), (Refusal::InUse, sentence));
+    assert_eq!(refusal(&device.device), (OpenErrorKind::InUse, sentence));
 }
 
 #[test]
@@ -570,7 +572,7 @@ fn what_is_mounted_is_refused_by_any_name_unless_forced() {
     let mount = Mount::new(&[text(&device.device)]);
     for path in [&device.device, &device.backing] {
         let sentence = format!("{} is mounted", path.display());
-        assert_eq!(refusal(path), (Refusal::Mounted, sentence));
+        assert_eq!(refusal(path), (OpenErrorKind::Mounted, sentence));
         assert!(Output::open(path, IfBusy::Overwrite).is_ok());
     }
     drop(mount);
@@ -620,7 +622,7 @@ fn a_fault_at_any_moment_leaves_no_superblock() {
     write(&whole).unwrap();
     assert!(whole.superblock_came_first_and_last());
     for at in 1..=whole.operations() {
-        for fault in [Fault::FailAt(at), Fault::TearAt(at)] {
+        for fault in [InjectedFault::FailAt(at), InjectedFault::TearAt(at)] {
             let directory = scratch();
             let path = directory.path().join("old");
             junk_file(&path, MIB);

@@ -154,7 +154,7 @@ fn size_for(words: &str, source: &Path) -> Result<String> {
 
 fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Built> {
     let builder = Builder::from_options(making::options(words)?).environment(making::host(image)?);
-    let ready = builder.source(source).ready()?;
+    let ready = builder.source(source).prepare()?;
     assert!(ready.plan().is_none(), "it is a stream");
     let draft = Output::open(image, IfBusy::Refuse)?.begin(&ready.range())?;
     let built = ready.write(draft.file(), &writing(&AtomicBool::new(false)))?;

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use common::making;
 use common::tools::{self, Need, Which, ready};
 use mke4fs::source::patterns::Patterns;
-use mke4fs::source::rules::{IdMap, Rule, Stay, XattrPattern};
+use mke4fs::source::rules::{IdMap, Rule, XattrAction, XattrPattern};
 use mke4fs::source::tar::Tar;
 use mke4fs::source::{Declared, Source, SourceError};
 use mke4fs::tree::{Kind, Metadata, NodeId, Tree};
@@ -1007,7 +1007,7 @@ fn attributes_that_go_are_not_looked_at() {
     ];
     let rules = |patterns: &[&str]| -> Vec<Rule> {
         let patterns = patterns.iter();
-        let patterns = patterns.map(|text| XattrPattern::new(Stay::Exclude, text));
+        let patterns = patterns.map(|text| XattrPattern::new(XattrAction::Exclude, text));
         patterns
             .map(|pattern| Rule::Xattrs(pattern.expect("it is one")))
             .collect()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use ext4_view::{Ext4, Ext4Read, FileType, Path, PathBuf};
-use mke4fs::check::{CheckOptions, Fault, Finding, check_with};
+use mke4fs::check::{CheckOptions, Finding, FindingKind, check_with};
 use mke4fs::feature::Feature;
 use mke4fs::options::{Options, Settings, Size};
 use mke4fs::raw::geometry::Geometry;
@@ -193,11 +193,11 @@ fn check_image(image: &Memory) {
     let orphan_file = Some(Ino::new(u32::from_le_bytes(orphan_file)));
     let report = check_with(image, &CheckOptions::default());
     let is_known = |finding: &Finding| {
-        let is_orphan_file = finding.place.inode == orphan_file;
+        let is_orphan_file = finding.location.inode == orphan_file;
         is_orphan_file
             && matches!(
-                finding.fault,
-                Fault::Value {
+                finding.kind,
+                FindingKind::Value {
                     what: "i_blocks",
                     ..
                 }

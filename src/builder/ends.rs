@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::run::{self, Run};
-use super::{Builder, Plan, Ready};
+use super::{Builder, Plan, PreparedImage};
 use crate::emit::{self, Sinks};
 use crate::error::{Error, Kind};
 use crate::options::{Environment, Settings, Size, TargetKind};
@@ -44,7 +44,7 @@ impl Builder {
         }
         self.wanted.for_output(path);
         let run = self.run.clone();
-        let ready = self.environment(environment).ready_raw()?;
+        let ready = self.environment(environment).prepare_raw()?;
         let output = output.map_or_else(|| run::open(path), Ok)?;
         ready.write_output(output, &run)
     }
@@ -60,7 +60,7 @@ impl Builder {
         let mut sink = File::from_open(file).map_err(failed)?;
         self.sized_by(sink.size_bytes());
         let run = self.run.clone();
-        let ready = self.ready_raw()?;
+        let ready = self.prepare_raw()?;
         sink.make_room(ready.size_bytes()).map_err(failed)?;
         ready.write_sink(&sink, &run)
     }
@@ -83,7 +83,7 @@ impl Builder {
         if sink.is_in_order() {
             return self.plan()?.write_to(sink);
         }
-        self.ready_raw()?.write_sink(sink, &run)
+        self.prepare_raw()?.write_sink(sink, &run)
     }
 
     /// Hands the image on to `take` in the order of its bytes, in pieces of data and holes, from this thread
@@ -103,8 +103,8 @@ impl Builder {
     }
 
     /// What is to be written as the bytes of the filesystem and nothing else.
-    fn ready_raw(self) -> Result<Ready, Error> {
-        let ready = self.ready()?;
+    fn prepare_raw(self) -> Result<PreparedImage, Error> {
+        let ready = self.prepare()?;
         check_raw(ready.settings())?;
         Ok(ready)
     }
@@ -137,7 +137,7 @@ fn check_raw(settings: &Settings) -> Result<(), Error> {
     }
 }
 
-impl Ready {
+impl PreparedImage {
     fn write_output(mut self, output: Output, run: &Run) -> Result<Summary, Error> {
         self.look(run.cancel.flag())?;
         let image = self.range();

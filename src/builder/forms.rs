@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::stream::{Built, Ready, Streaming, Way};
+use super::stream::{Built, PreparedImage, PreparedKind, Streaming};
 use super::{Plan, end_bytes};
 use crate::emit::{EmitError, Sinks, Writing};
 use crate::error::{Error, Kind};
@@ -74,7 +74,7 @@ fn refused(text: String) -> Error {
     failed(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-impl Ready {
+impl PreparedImage {
     /// How many bytes the virtual disk has, that of a verity tree behind the filesystem included.
     fn disk_bytes(&self, form: &Form<'_>) -> u64 {
         if form.verity.is_none() {
@@ -281,10 +281,10 @@ struct Written {
 }
 
 impl Image {
-    fn of(ready: Ready) -> Self {
+    fn of(ready: PreparedImage) -> Self {
         match ready.0 {
-            Way::Planned(plan) => Self::Planned(plan),
-            Way::Streaming(streaming) => Self::Streaming(streaming),
+            PreparedKind::Planned(plan) => Self::Planned(plan),
+            PreparedKind::Streaming(streaming) => Self::Streaming(streaming),
         }
     }
 

@@ -9,11 +9,11 @@ use std::thread;
 
 use super::{Builder, Contents, Found, Plan, Wanted, end_bytes};
 use crate::cancel::Cancel;
-use crate::emit::{ArrivalError, Arriving, Begun, EmitError, Sinks, Writing};
+use crate::emit::{DataWriteError, DataWriter, EmitError, Sinks, WriteSession, Writing};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::inline::most_content_bytes;
-use crate::layout::{Arrivals, Layout, Place};
+use crate::layout::{DataAllocator, DataPlace, Layout};
 use crate::options::Settings;
 use crate::sink::{ImageRange, Sink};
 use crate::source::ContentStore;
@@ -24,10 +24,10 @@ use crate::warning::Warning;
 
 /// An image decided as far as that goes before its first byte is written.
 #[derive(Debug)]
-pub struct Ready(pub(super) Way);
+pub struct PreparedImage(pub(super) PreparedKind);
 
 #[derive(Debug)]
-pub(super) enum Way {
+pub(super) enum PreparedKind {
     Planned(Box<Plan>),
     Streaming(Box<Streaming>),
 }
@@ -36,7 +36,7 @@ pub(super) enum Way {
 pub(super) struct Streaming {
     pub(super) settings: Settings,
     pub(super) geometry: Geometry,
-    arrivals: Arrivals,
+    allocator: DataAllocator,
     warnings: Vec<Warning>,
     wanted: Wanted,
     cancel: Cancel,
@@ -84,20 +84,20 @@ impl Built {
     }
 }
 
-impl Ready {
+impl PreparedImage {
     pub(super) fn planned(plan: Plan) -> Self {
-        Self(Way::Planned(Box::new(plan)))
+        Self(PreparedKind::Planned(Box::new(plan)))
     }
 
     pub(super) fn streaming(builder: Builder) -> Result<Self, Error> {
         let environment = builder.world();
         let resolved = builder.options.resolve(&environment)?;
         let geometry = Geometry::new(&resolved.settings)?;
-        let arrivals = Arrivals::new(&resolved.settings, &geometry)?;
-        Ok(Self(Way::Streaming(Box::new(Streaming {
+        let allocator = DataAllocator::new(&resolved.settings, &geometry)?;
+        Ok(Self(PreparedKind::Streaming(Box::new(Streaming {
             settings: resolved.settings,
             geometry,
-            arrivals,
+            allocator,
             warnings: resolved
                 .warnings
                 .into_iter()
@@ -111,32 +111,32 @@ impl Ready {
     /// What is asked of the image.
     pub fn settings(&self) -> &Settings {
         match &self.0 {
-            Way::Planned(plan) => &plan.settings,
-            Way::Streaming(streaming) => &streaming.settings,
+            PreparedKind::Planned(plan) => &plan.settings,
+            PreparedKind::Streaming(streaming) => &streaming.settings,
         }
     }
 
     /// Its counts and sizes.
     pub fn geometry(&self) -> &Geometry {
         match &self.0 {
-            Way::Planned(plan) => &plan.layout.geometry,
-            Way::Streaming(streaming) => &streaming.geometry,
+            PreparedKind::Planned(plan) => &plan.layout.geometry,
+            PreparedKind::Streaming(streaming) => &streaming.geometry,
         }
     }
 
     /// What a person may want to know, as far as it is known.
     pub fn warnings(&self) -> &[Warning] {
         match &self.0 {
-            Way::Planned(plan) => &plan.warnings,
-            Way::Streaming(streaming) => &streaming.warnings,
+            PreparedKind::Planned(plan) => &plan.warnings,
+            PreparedKind::Streaming(streaming) => &streaming.warnings,
         }
     }
 
     /// The plan, if every block is decided.
     pub fn plan(&self) -> Option<&Plan> {
         match &self.0 {
-            Way::Planned(plan) => Some(plan),
-            Way::Streaming(_) => None,
+            PreparedKind::Planned(plan) => Some(plan),
+            PreparedKind::Streaming(_) => None,
         }
     }
 
@@ -156,7 +156,7 @@ impl Ready {
     /// # Errors
     /// Where one cannot be read or is not what its source reads, or `cancel` is set.
     pub fn look(&mut self, cancel: &AtomicBool) -> Result<(), Error> {
-        let Way::Streaming(streaming) = &mut self.0 else {
+        let PreparedKind::Streaming(streaming) = &mut self.0 else {
             return Ok(());
         };
         let mut sources = streaming.wanted.sources.iter_mut();
@@ -189,8 +189,8 @@ impl Ready {
     /// As those of [`write`](Self::write); and where the journal is not the one looked at.
     pub fn write_sinks(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
-            Way::Streaming(streaming) => streaming.write(sinks.image, writing),
-            Way::Planned(plan) => {
+            PreparedKind::Streaming(streaming) => streaming.write(sinks.image, writing),
+            PreparedKind::Planned(plan) => {
                 plan.write_sinks(sinks, writing)?;
                 Ok(Built::of(*plan))
             }
@@ -213,16 +213,16 @@ impl Streaming {
         let Self {
             settings,
             geometry,
-            arrivals,
+            allocator,
             wanted,
             cancel,
             ..
         } = self;
-        let begun = Begun::new(&settings, &geometry, sink, writing)?;
+        let session = WriteSession::new(&settings, &geometry, sink, writing)?;
         let (found, used) = thread::scope(|scope| {
             let mut store = Placing {
-                arrivals,
-                arriving: begun.arriving(scope),
+                allocator,
+                data_writer: session.data_writer(scope),
                 most_inline: most_content_bytes(&settings),
                 released: Arc::default(),
                 failure: None,
@@ -236,7 +236,7 @@ impl Streaming {
         let used = used?;
         let Found { tree, warnings } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
-        begun.finish(&layout, &tree, &used)?;
+        session.finish(&layout, &tree, &used)?;
         let mut warnings = warnings;
         warnings.extend(Warning::of_layout(&settings, &layout));
         let built = Built {
@@ -251,11 +251,11 @@ impl Streaming {
 
 /// Writes each content to its final place.
 struct Placing<'a> {
-    arrivals: Arrivals,
-    arriving: Arriving<'a>,
+    allocator: DataAllocator,
+    data_writer: DataWriter<'a>,
     /// What an inode may hold is kept in memory until it is known whether it does.
     most_inline: u64,
-    released: Arc<Mutex<Vec<Place>>>,
+    released: Arc<Mutex<Vec<DataPlace>>>,
     /// Why a content could not be kept. What the source makes of that is of no interest.
     failure: Option<Error>,
 }
@@ -267,23 +267,23 @@ impl Placing<'_> {
             return Err(failure);
         }
         self.release();
-        self.arriving.finish()?;
-        Ok(self.arrivals.ever_used())
+        self.data_writer.finish()?;
+        Ok(self.allocator.ever_used())
     }
 
     /// Takes back the places of contents that were replaced.
     fn release(&mut self) {
         let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
         for place in released.drain(..) {
-            self.arrivals.release(&place);
+            self.allocator.release(&place);
         }
     }
 
     /// Writes `content` to its final place.
-    fn place(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), Fault> {
+    fn place(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), StreamError> {
         self.release();
-        let place = self.arrivals.place(content).map_err(Error::from)?;
-        self.arriving.write(content, place.runs(), bytes)?;
+        let place = self.allocator.place(content).map_err(Error::from)?;
+        self.data_writer.write(content, place.runs(), bytes)?;
         content.source = Arc::new(Placed {
             place,
             released: Arc::clone(&self.released),
@@ -291,10 +291,14 @@ impl Placing<'_> {
         Ok(())
     }
 
-    fn keep_or_fail(&mut self, content: &mut Content, bytes: &mut dyn Read) -> Result<(), Fault> {
-        content
-            .check()
-            .map_err(|error| Fault::Read(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    fn keep_or_fail(
+        &mut self,
+        content: &mut Content,
+        bytes: &mut dyn Read,
+    ) -> Result<(), StreamError> {
+        content.check().map_err(|error| {
+            StreamError::Read(io::Error::new(io::ErrorKind::InvalidData, error))
+        })?;
         if content.data_ranges().next().is_none() {
             return Ok(());
         }
@@ -307,41 +311,41 @@ impl Placing<'_> {
 }
 
 /// All bytes of `content`, which an inode may hold.
-fn read_whole(content: &Content, bytes: &mut dyn Read) -> Result<Vec<u8>, Fault> {
+fn read_whole(content: &Content, bytes: &mut dyn Read) -> Result<Vec<u8>, StreamError> {
     let place = |at: u64| usize::try_from(at).expect("an inode's content fits memory");
     let mut whole = vec![0; place(content.size_bytes)];
     for range in content.data_ranges() {
         let wanted = &mut whole[place(range.start)..place(range.end)];
-        bytes.read_exact(wanted).map_err(Fault::Read)?;
+        bytes.read_exact(wanted).map_err(StreamError::Read)?;
     }
     Ok(whole)
 }
 
 /// Why a content was not kept.
-enum Fault {
+enum StreamError {
     /// It cannot be read: the source knows what to say of that.
     Read(io::Error),
     Kept(Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for StreamError {
     fn from(error: Error) -> Self {
         Self::Kept(error)
     }
 }
 
-impl From<ArrivalError> for Fault {
-    fn from(error: ArrivalError) -> Self {
+impl From<DataWriteError> for StreamError {
+    fn from(error: DataWriteError) -> Self {
         match error {
-            ArrivalError::Read(error) => Self::Read(error),
-            ArrivalError::Write(error) => Self::Kept(error.into()),
+            DataWriteError::Read(error) => Self::Read(error),
+            DataWriteError::Write(error) => Self::Kept(error.into()),
         }
     }
 }
 
 impl ContentStore for Placing<'_> {
     fn check(&mut self) -> io::Result<()> {
-        self.arriving.check()
+        self.data_writer.check()
     }
 
     fn keep(
@@ -357,8 +361,8 @@ impl ContentStore for Placing<'_> {
         };
         match self.keep_or_fail(&mut content, bytes) {
             Ok(()) => Ok(content),
-            Err(Fault::Read(error)) => Err(error),
-            Err(Fault::Kept(error)) => {
+            Err(StreamError::Read(error)) => Err(error),
+            Err(StreamError::Kept(error)) => {
                 let text = error.to_string();
                 self.failure = Some(error);
                 Err(io::Error::other(text))
@@ -369,8 +373,8 @@ impl ContentStore for Placing<'_> {
 
 /// A content in its place. Once nobody has it any more, the place is free again.
 struct Placed {
-    place: Place,
-    released: Arc<Mutex<Vec<Place>>>,
+    place: DataPlace,
+    released: Arc<Mutex<Vec<DataPlace>>>,
 }
 
 impl ContentSource for Placed {

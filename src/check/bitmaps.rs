@@ -1,7 +1,7 @@
 //! Given what is in use, judges bitmaps, their checksums and the free counts; never who uses it.
 
 use super::claims::Used;
-use super::finding::{Area, Fault, Place};
+use super::finding::{Area, FindingKind, Location};
 use super::groups::{self, Desc};
 use super::volume::{Volume, index, join, length};
 use crate::feature::Feature;
@@ -22,13 +22,13 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
         let used_count: u64 = inside.iter().map(|(start, end)| end - start).sum();
         let free = (end - first).saturating_sub(used_count);
         free_total += free;
-        let at = (Area::Descriptor, Place::group(group));
+        let at = (Area::Descriptor, Location::group(group));
         volume.equal(at, "bg_free_blocks_count", (desc.free_blocks.into(), free));
         if desc.has_block_bitmap() || !volume.features.has_group_desc_csum() {
             check_block_bitmap(volume, desc, &inside);
         } else if inside != own_tables(volume, desc) {
             let rule = "blocks are in use, and the bitmap is not initialised";
-            volume.rule(Area::BlockBitmap, Place::group(group), rule);
+            volume.rule(Area::BlockBitmap, Location::group(group), rule);
         }
     }
     let sb = &volume.sb;
@@ -38,7 +38,7 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
         0
     };
     let found = join(sb.s_free_blocks_count_lo.get(), high);
-    let at = (Area::Superblock, Place::WHOLE);
+    let at = (Area::Superblock, Location::WHOLE);
     volume.equal(at, "s_free_blocks_count", (found, free_total * ratio));
 }
 
@@ -70,7 +70,7 @@ fn own_tables(volume: &Volume<'_>, desc: &Desc) -> Vec<(u64, u64)> {
 fn check_block_bitmap(volume: &Volume<'_>, desc: &Desc, used: &[(u64, u64)]) {
     let run = volume.group_run(desc.number);
     let ratio = volume.cluster_ratio;
-    let at = (Area::BlockBitmap, Place::group(desc.number));
+    let at = (Area::BlockBitmap, Location::group(desc.number));
     if !volume.is_first(at.0, desc.block_bitmap) {
         return;
     }
@@ -98,7 +98,7 @@ fn check_block_bitmap(volume: &Volume<'_>, desc: &Desc, used: &[(u64, u64)]) {
 
 /// Judges a group's inode bitmap by the inodes that are in use: a bit for each, padded.
 pub(super) fn check_inodes(volume: &Volume<'_>, desc: &Desc, needed: &[u8]) {
-    let at = (Area::InodeBitmap, Place::group(desc.number));
+    let at = (Area::InodeBitmap, Location::group(desc.number));
     if !volume.is_first(at.0, desc.inode_bitmap) {
         return;
     }
@@ -118,7 +118,7 @@ pub(super) fn check_inodes(volume: &Volume<'_>, desc: &Desc, needed: &[u8]) {
     .tell(volume, at);
 }
 
-fn check_sum(volume: &Volume<'_>, at: (Area, Place), covered: &[u8], stored: u32) {
+fn check_sum(volume: &Volume<'_>, at: (Area, Location), covered: &[u8], stored: u32) {
     if !volume.has_checksums() {
         return;
     }
@@ -163,7 +163,7 @@ impl Compared<'_> {
     }
 
     /// Notes where the two differ, and whether the padding behind is not set.
-    fn tell(&self, volume: &Volume<'_>, at: (Area, Place)) {
+    fn tell(&self, volume: &Volume<'_>, at: (Area, Location)) {
         let count = self.count;
         let mut told = 0;
         let mut bit = 0;
@@ -186,9 +186,9 @@ impl Compared<'_> {
             let start = self.first + first * self.unit;
             let many = (bit - first) * self.unit;
             let fault = if kind.0 {
-                Fault::MarkedUsed(start, many)
+                FindingKind::MarkedUsed(start, many)
             } else {
-                Fault::MarkedFree(start, many)
+                FindingKind::MarkedFree(start, many)
             };
             volume.note(at.0, at.1, fault);
             told += 1;

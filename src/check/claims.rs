@@ -1,6 +1,6 @@
 //! Given who has which blocks, gives those that two have, and what is in use by group; never reads.
 
-use super::finding::{Area, Fault, Owner, Place};
+use super::finding::{Area, FindingKind, Location, Owner};
 use super::volume::Volume;
 use crate::units::{Block, Run};
 use crate::work;
@@ -57,8 +57,8 @@ impl Claims {
 fn tell_shared(volume: &Volume<'_>, before: (Run, Owner), after: (Run, Owner)) {
     let ((first, one), (second, other)) = (before, after);
     let place = match (one.ino(), other.ino()) {
-        (_, Some(ino)) | (Some(ino), None) => Place::inode(ino.get()),
-        (None, None) => Place::WHOLE,
+        (_, Some(ino)) | (Some(ino), None) => Location::inode(ino.get()),
+        (None, None) => Location::WHOLE,
     };
     let end = first.end().get().min(second.end().get());
     let start = second.start.get();
@@ -73,7 +73,7 @@ fn tell_shared(volume: &Volume<'_>, before: (Run, Owner), after: (Run, Owner)) {
         }
         Run::new(Block::new(start / ratio * ratio), ratio)
     };
-    let fault = Fault::Shared { run, one, other };
+    let fault = FindingKind::Shared { run, one, other };
     volume.note(Area::Blocks, place, fault);
 }
 

@@ -1,7 +1,7 @@
 //! Given an inode in use, judges its type, flags, size and count of blocks, and claims its blocks;
 //! leaves what directories and the filesystem's own files hold to their checks.
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::{Dir, DirData, Inventory, OwnFile, is_own};
 use super::maps::{self, Mapped};
 use super::node::Node;
@@ -72,7 +72,7 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, inventory: &mut Inventory)
 }
 
 fn check_kind(volume: &Volume<'_>, node: &Node) {
-    let place = Place::inode(node.ino);
+    let place = Location::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     let ino = node.ino;
     if ino == Ino::ROOT.get() {
@@ -108,7 +108,7 @@ fn check_kind(volume: &Volume<'_>, node: &Node) {
 }
 
 fn check_flags(volume: &Volume<'_>, node: &Node) {
-    let place = Place::inode(node.ino);
+    let place = Location::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     for (flag, feature, rule) in [
         (
@@ -181,7 +181,7 @@ fn map(volume: &Volume<'_>, node: &Node, inventory: &mut Inventory) -> Mapped {
         || node.file_type() == 0 && node.ino == Ino::BAD_BLOCKS.get();
     if is_fast && node.has_flag(FLAG_EXTENTS) {
         let rule = "a short symbolic link has extents";
-        volume.rule(Area::Symlink, Place::inode(node.ino), rule);
+        volume.rule(Area::Symlink, Location::inode(node.ino), rule);
     }
     // The resize inode's map leads to what groups keep already.
     if !has_blocks || node.has_flag(FLAG_INLINE_DATA) || node.ino == Ino::RESIZE.get() {
@@ -208,12 +208,12 @@ fn check_blocks(volume: &Volume<'_>, node: &Node, clusters: u64) {
     };
     let needed = clusters * volume.cluster_ratio * unit;
     let found = join(it.i_blocks_lo.get(), high.into());
-    let at = (Area::Inode, Place::inode(node.ino));
+    let at = (Area::Inode, Location::inode(node.ino));
     volume.equal(at, "i_blocks", (found, needed));
 }
 
 fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXattrs) {
-    let at = (Area::Inode, Place::inode(node.ino));
+    let at = (Area::Inode, Location::inode(node.ino));
     let size = node.size();
     if node.has_flag(FLAG_INLINE_DATA) {
         check_inline_size(volume, node, held);
@@ -254,7 +254,7 @@ fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXat
 }
 
 fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &InodeXattrs) {
-    let place = Place::inode(node.ino);
+    let place = Location::inode(node.ino);
     let Some(value) = &held.inline_data else {
         let rule = "the attribute that holds its second part is missing";
         volume.rule(Area::InlineData, place, rule);
@@ -272,7 +272,7 @@ fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &InodeXattrs) {
 }
 
 fn check_symlink(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXattrs) {
-    let place = Place::inode(node.ino);
+    let place = Location::inode(node.ino);
     let say = |rule| volume.rule(Area::Symlink, place, rule);
     let size = node.size();
     if size == 0 || size >= volume.block_size.bytes_u64() {

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::finding::{Area, Fault, Place};
+use super::finding::{Area, FindingKind, Location};
 use super::htree::{self, Bounds, Hashing};
 use super::inventory::{Dir, DirData, Inventory, is_own};
 use super::maps::{self, Piece};
@@ -40,7 +40,7 @@ struct Reading<'a> {
 #[derive(Clone, Copy)]
 struct EntryBlock<'b> {
     bytes: &'b [u8],
-    place: Place,
+    place: Location,
     /// Whether it begins with `.` and `..`.
     has_dots: bool,
     bounds: Option<Bounds>,
@@ -73,14 +73,14 @@ pub(super) fn walk_all(volume: &Volume<'_>, inventory: &mut Inventory) -> HashMa
 }
 
 impl Reading<'_> {
-    fn rule(&self, place: Place, rule: &'static str) {
+    fn rule(&self, place: Location, rule: &'static str) {
         self.volume.rule(Area::Directory, place, rule);
     }
 
-    fn named(&self, place: Place, name: &[u8], rule: &'static str) {
+    fn named(&self, place: Location, name: &[u8], rule: &'static str) {
         let name = name.to_vec();
         self.volume
-            .note(Area::Directory, place, Fault::Named { rule, name });
+            .note(Area::Directory, place, FindingKind::Named { rule, name });
     }
 
     fn blocks(&mut self, pieces: &[Piece], inventory: &mut Inventory, visited: &mut HashSet<u64>) {
@@ -92,7 +92,7 @@ impl Reading<'_> {
             None
         };
         let hashing = tree.as_ref().and_then(|tree| tree.hashing);
-        let place = Place::inode(self.dir.ino);
+        let place = Location::inode(self.dir.ino);
         for (logical, block) in maps::blocks(pieces) {
             let index = tree.as_ref().filter(|tree| tree.is_index(logical));
             if self.broken > MOST_BROKEN {
@@ -129,7 +129,7 @@ impl Reading<'_> {
     }
 
     /// Judges a block's checksum, and gives what comes before it.
-    fn check_tail<'b>(&mut self, place: Place, bytes: &'b [u8]) -> &'b [u8] {
+    fn check_tail<'b>(&mut self, place: Location, bytes: &'b [u8]) -> &'b [u8] {
         let Some((entries, found, needed)) = checked_entries(bytes, self.seed) else {
             self.broken += 1;
             self.rule(place, "a block of entries has no checksum");
@@ -141,7 +141,7 @@ impl Reading<'_> {
     }
 
     fn inline(&mut self, first: &[u8; 60], second: &[u8], inventory: &mut Inventory) {
-        let place = Place::inode(self.dir.ino);
+        let place = Location::inode(self.dir.ino);
         let (parent, entries) = first.split_at(4);
         self.parent = Some(word(parent, 0));
         // It has no entry for itself and none for its parent; both count.
@@ -199,13 +199,13 @@ impl Reading<'_> {
         }
     }
 
-    fn named_in_tree(&self, place: Place, name: &[u8], rule: &'static str) {
+    fn named_in_tree(&self, place: Location, name: &[u8], rule: &'static str) {
         let name = name.to_vec();
         self.volume
-            .note(Area::Htree, place, Fault::Named { rule, name });
+            .note(Area::Htree, place, FindingKind::Named { rule, name });
     }
 
-    fn dot(&self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
+    fn dot(&self, place: Location, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         if entry.name != b"." || entry.ino == 0 {
             self.rule(place, "its first entry is not '.'");
             return;
@@ -217,7 +217,7 @@ impl Reading<'_> {
         inventory.count_name(entry.ino);
     }
 
-    fn dot_dot(&mut self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
+    fn dot_dot(&mut self, place: Location, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         if entry.name != b".." || entry.ino == 0 {
             self.rule(place, "its second entry is not '..'");
             return;
@@ -227,7 +227,7 @@ impl Reading<'_> {
         inventory.count_name(entry.ino);
     }
 
-    fn check_type(&self, place: Place, entry: &StoredEntry<'_>, needed: u8) {
+    fn check_type(&self, place: Location, entry: &StoredEntry<'_>, needed: u8) {
         let needed = if self.volume.has(Feature::Filetype) {
             needed
         } else {
@@ -238,7 +238,7 @@ impl Reading<'_> {
         }
     }
 
-    fn entry(&mut self, place: Place, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
+    fn entry(&mut self, place: Location, entry: &StoredEntry<'_>, inventory: &mut Inventory) {
         work::add(1);
         self.check_name(place, entry.name);
         let root = Ino::ROOT.get();
@@ -273,7 +273,7 @@ impl Reading<'_> {
         }
     }
 
-    fn check_name(&mut self, place: Place, name: &[u8]) {
+    fn check_name(&mut self, place: Location, name: &[u8]) {
         let is_encrypted = self.dir.has_flag(FLAG_ENCRYPT);
         if name.is_empty() {
             self.named(place, name, "is an empty name");

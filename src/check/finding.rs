@@ -14,21 +14,25 @@ pub struct Finding {
     /// Which structure it is about.
     pub area: Area,
     /// Where in the filesystem.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong.
-    pub fault: Fault,
+    pub kind: FindingKind,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { area, place, fault } = self;
-        match place {
-            Place {
+        let Self {
+            area,
+            location,
+            kind,
+        } = self;
+        match location {
+            Location {
                 group: None,
                 inode: None,
                 block: None,
-            } => write!(f, "{area}: {fault}"),
-            _ => write!(f, "{place}: {area}: {fault}"),
+            } => write!(f, "{area}: {kind}"),
+            _ => write!(f, "{location}: {area}: {kind}"),
         }
     }
 }
@@ -103,7 +107,7 @@ impl fmt::Display for Area {
 /// A place in the filesystem, as far as it can be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub struct Place {
+pub struct Location {
     /// The block group.
     pub group: Option<Group>,
     /// The inode.
@@ -112,7 +116,7 @@ pub struct Place {
     pub block: Option<Block>,
 }
 
-impl Place {
+impl Location {
     /// The filesystem as a whole.
     pub const WHOLE: Self = Self {
         group: None,
@@ -146,7 +150,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.group.map(|group| ("group", u64::from(group.get()))),
@@ -215,7 +219,7 @@ impl fmt::Display for Owner {
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum FindingKind {
     /// A field or a count has another value than all else says.
     Value {
         /// The field, by the kernel's name, or what is counted.
@@ -275,10 +279,10 @@ pub enum Fault {
     MarkedUsed(u64, u64),
 }
 
-impl From<read::Fault> for Fault {
-    fn from(fault: read::Fault) -> Self {
+impl From<read::ErrorDetail> for FindingKind {
+    fn from(fault: read::ErrorDetail) -> Self {
         match fault {
-            read::Fault::Value {
+            read::ErrorDetail::Value {
                 what,
                 found,
                 expected,
@@ -287,7 +291,7 @@ impl From<read::Fault> for Fault {
                 found,
                 needed: expected,
             },
-            read::Fault::Bounds {
+            read::ErrorDetail::Bounds {
                 what,
                 found,
                 least,
@@ -298,7 +302,7 @@ impl From<read::Fault> for Fault {
                 least,
                 most,
             },
-            read::Fault::Checksum {
+            read::ErrorDetail::Checksum {
                 what,
                 found,
                 expected,
@@ -307,21 +311,21 @@ impl From<read::Fault> for Fault {
                 found,
                 needed: expected,
             },
-            read::Fault::Magic(found) => Self::Value {
+            read::ErrorDetail::Magic(found) => Self::Value {
                 what: "s_magic",
                 found: found.into(),
                 needed: MAGIC.into(),
             },
-            read::Fault::Rule(rule) => Self::Rule(rule),
-            read::Fault::Named { rule, name } => Self::Named { rule, name },
-            read::Fault::Outside(run) => Self::Outside(run),
-            read::Fault::Io(error) => Self::Unreadable(error.kind()),
+            read::ErrorDetail::Rule(rule) => Self::Rule(rule),
+            read::ErrorDetail::Named { rule, name } => Self::Named { rule, name },
+            read::ErrorDetail::Outside(run) => Self::Outside(run),
+            read::ErrorDetail::Io(error) => Self::Unreadable(error.kind()),
             other => Self::Told(other.to_string()),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value {

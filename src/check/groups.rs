@@ -4,7 +4,7 @@
 //! Layout: the kernel's `group_descr.rst`; bounds as in e2fsck's `check_super_block`.
 
 use super::claims::Claims;
-use super::finding::{Area, Fault, Owner, Place};
+use super::finding::{Area, FindingKind, Location, Owner};
 use super::volume::{Volume, index, length};
 use crate::feature::Feature;
 pub(super) use crate::read::Group as Desc;
@@ -22,7 +22,7 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
     let per_block = volume.descs_per_block();
     for first in (0..volume.groups).step_by(index(per_block.into())) {
         let block = volume.descriptor_block(first).get();
-        let at = (Area::Descriptor, Place::group(first));
+        let at = (Area::Descriptor, Location::group(first));
         let bytes = volume.block(at, block)?;
         let end = first.saturating_add(per_block).min(volume.groups);
         for (group, stored) in (first..end).zip(bytes.chunks_exact(volume.desc_size)) {
@@ -31,7 +31,7 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
             broken += u32::from(!is_sound);
             if broken > MOST_BROKEN {
                 let rule = "too many descriptors lead nowhere; nothing else is checked";
-                volume.rule(Area::Descriptor, Place::group(group), rule);
+                volume.rule(Area::Descriptor, Location::group(group), rule);
                 return None;
             }
             descs.push(desc);
@@ -43,7 +43,7 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
 /// Judges one descriptor, and says whether its tables are inside the filesystem.
 fn check(volume: &Volume<'_>, stored: &[u8], desc: &Desc) -> bool {
     let group = desc.number;
-    let at = (Area::Descriptor, Place::group(group));
+    let at = (Area::Descriptor, Location::group(group));
     if let Some((found, needed)) = checksums(volume, group, stored) {
         volume.sum(at, "bg_checksum", (found.into(), needed.into()));
     }
@@ -54,7 +54,7 @@ fn check(volume: &Volume<'_>, stored: &[u8], desc: &Desc) -> bool {
         let run_of_group = volume.group_run(group);
         let inside_group = run.start >= run_of_group.start && run.end() <= run_of_group.end();
         if !inside {
-            volume.note(at.0, at.1, Fault::Outside(run));
+            volume.note(at.0, at.1, FindingKind::Outside(run));
             sound = false;
         } else if !inside_group && !volume.has(Feature::FlexBg) {
             volume.rule(at.0, at.1, "a table lies in another group without flex_bg");
@@ -64,7 +64,7 @@ fn check(volume: &Volume<'_>, stored: &[u8], desc: &Desc) -> bool {
 }
 
 fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
-    let at = (Area::Descriptor, Place::group(group));
+    let at = (Area::Descriptor, Location::group(group));
     let is_lazy = !desc.has_block_bitmap() || !desc.has_inodes() || desc.itable_unused != 0;
     if !volume.features.has_group_desc_csum() {
         if is_lazy {
@@ -147,7 +147,7 @@ pub(super) fn check_backups(volume: &Volume<'_>, descs: &[Desc]) {
 }
 
 fn compare_block(volume: &Volume<'_>, group: u32, block: u64, known: &[Desc]) {
-    let at = (Area::Backup, Place::group(group));
+    let at = (Area::Backup, Location::group(group));
     let Some(bytes) = volume.block(at, block) else {
         return;
     };

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::Dir;
 use super::maps::{self, Piece};
 use super::volume::{Volume, half, length, read, word};
@@ -80,7 +80,7 @@ impl Tree {
 #[derive(Clone, Copy)]
 struct IndexBlock<'b> {
     bytes: &'b [u8],
-    place: Place,
+    place: Location,
     /// How many bytes its records follow.
     header: usize,
     /// How many levels are below it.
@@ -103,7 +103,7 @@ pub(super) fn read_tree(
     pieces: &[Piece],
     visited: &mut HashSet<u64>,
 ) -> Option<Tree> {
-    let place = Place::inode(dir.ino);
+    let place = Location::inode(dir.ino);
     let root_block = maps::find(pieces, 0)?.get();
     let bytes = volume.block((Area::Htree, place), root_block)?;
     let place = place.at(root_block);
@@ -176,7 +176,7 @@ fn hashing(volume: &Volume<'_>, dir: &Dir, info: &DxRootInfo) -> Option<Hashing>
 }
 
 impl Reading<'_> {
-    fn rule(&self, place: Place, rule: &'static str) {
+    fn rule(&self, place: Location, rule: &'static str) {
         self.volume.rule(Area::Htree, place, rule);
     }
 
@@ -254,7 +254,7 @@ impl Reading<'_> {
         if !self.visited.insert(block.get()) {
             return;
         }
-        let at = (Area::Htree, Place::inode(self.dir.ino));
+        let at = (Area::Htree, Location::inode(self.dir.ino));
         let Some(bytes) = self.volume.block(at, block.get()) else {
             return;
         };

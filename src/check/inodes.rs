@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::bitmaps;
 use super::content;
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::groups::Desc;
 use super::inventory::{Inventory, Known, is_own};
 use super::node::Node;
@@ -26,13 +26,13 @@ pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], inventory: &mut Inventor
     for (group, desc) in (0..).zip(descs) {
         if overlapping.contains(&group) {
             let rule = "its inode table lies over another's; its inodes are not checked";
-            volume.rule(Area::Descriptor, Place::group(group), rule);
+            volume.rule(Area::Descriptor, Location::group(group), rule);
             continue;
         }
         let counts = scan_group(volume, desc, inventory);
         let free = u64::from(volume.inodes_per_group.saturating_sub(counts.used));
         free_total += free;
-        let at = (Area::Descriptor, Place::group(group));
+        let at = (Area::Descriptor, Location::group(group));
         let pairs = [
             ("bg_free_inodes_count", desc.free_inodes, free),
             ("bg_used_dirs_count", desc.used_dirs, counts.dirs.into()),
@@ -42,7 +42,7 @@ pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], inventory: &mut Inventor
         }
     }
     let found = u64::from(volume.sb.s_free_inodes_count.get());
-    let at = (Area::Superblock, Place::WHOLE);
+    let at = (Area::Superblock, Location::WHOLE);
     volume.equal(at, "s_free_inodes_count", (found, free_total));
 }
 
@@ -88,7 +88,7 @@ fn scan_group(volume: &Volume<'_>, desc: &Desc, inventory: &mut Inventory) -> Co
         if !reserved && volume.is_hole(offset, many * size) {
             continue;
         }
-        let at = (Area::Inode, Place::group(group));
+        let at = (Area::Inode, Location::group(group));
         let Some(bytes) = volume.bytes(at, offset, index(many * size)) else {
             break;
         };
@@ -116,7 +116,7 @@ fn is_used(volume: &Volume<'_>, ino: u32, stored: &[u8]) -> bool {
     let (mode, dtime) = (half(stored, 0), super::volume::word(stored, 0x14));
     if mode != 0 && dtime == 0 {
         let rule = "it has no name and was never deleted";
-        volume.rule(Area::Inode, Place::inode(ino), rule);
+        volume.rule(Area::Inode, Location::inode(ino), rule);
     }
     false
 }
@@ -145,14 +145,14 @@ fn inode(volume: &Volume<'_>, ino: u32, stored: &[u8], inventory: &mut Inventory
 
 fn check_checksum(volume: &Volume<'_>, node: &Node) {
     if let Some(pair) = node.inode.checksums(volume) {
-        let at = (Area::Inode, Place::inode(node.ino));
+        let at = (Area::Inode, Location::inode(node.ino));
         volume.sum(at, "i_checksum", pair);
     }
 }
 
 fn check_fields(volume: &Volume<'_>, node: &Node) {
     let it = &node.it;
-    let place = Place::inode(node.ino);
+    let place = Location::inode(node.ino);
     let say = |rule| volume.rule(Area::Inode, place, rule);
     let is_hurd = volume.sb.s_creator_os.get() == 1;
     if !node.inode.is_extra_sound() {

@@ -4,7 +4,7 @@
 //! Layout: the kernel's `journal.rst`; rules as in the kernel's `journal_load_superblock` and e2fsck's
 //! `e2fsck_journal_load`.
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::{Inventory, OwnFile};
 use super::usage::size_of_file;
 use super::volume::{Volume, read};
@@ -27,7 +27,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     let ino = Ino::JOURNAL.get();
     let number = sb.s_journal_inum.get();
     let file = inventory.own.get(&ino);
-    let place = Place::inode(ino);
+    let place = Location::inode(ino);
     let say = |rule| volume.rule(Area::Journal, place, rule);
     let is_external = number == 0 && sb.s_journal_uuid != [0; 16];
     if !volume.has(Feature::HasJournal) || is_external {
@@ -40,7 +40,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
         return;
     }
     if number != ino {
-        let at = (Area::Superblock, Place::WHOLE);
+        let at = (Area::Superblock, Location::WHOLE);
         volume.equal(at, "s_journal_inum", (number.into(), ino.into()));
         return;
     }
@@ -52,7 +52,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
 
 /// Judges a device that is the journal of other filesystems.
 pub(super) fn check_device(volume: &Volume<'_>) {
-    let at = (Area::Journal, Place::WHOLE);
+    let at = (Area::Journal, Location::WHOLE);
     // Behind the superblock, which is in block 1 where blocks are small.
     let own = 1 + u64::from(volume.is_small_block());
     let Some(bytes) = volume.block(at, own) else {
@@ -61,7 +61,7 @@ pub(super) fn check_device(volume: &Volume<'_>) {
     let Some(journal) = read::<JournalSuperblock>(&bytes, 0) else {
         return;
     };
-    let place = Place::WHOLE.at(own);
+    let place = Location::WHOLE.at(own);
     let size = volume
         .blocks_count
         .saturating_mul(volume.block_size.bytes_u64());
@@ -72,7 +72,7 @@ pub(super) fn check_device(volume: &Volume<'_>) {
 }
 
 fn check_file(volume: &Volume<'_>, file: &OwnFile) {
-    let place = Place::inode(Ino::JOURNAL.get());
+    let place = Location::inode(Ino::JOURNAL.get());
     let say = |rule| volume.rule(Area::Journal, place, rule);
     let it = &file.node;
     let size = size_of_file(it);
@@ -102,7 +102,7 @@ fn check_file(volume: &Volume<'_>, file: &OwnFile) {
     }
 }
 
-fn check_superblock(volume: &Volume<'_>, place: Place, journal: &JournalSuperblock, size: u64) {
+fn check_superblock(volume: &Volume<'_>, place: Location, journal: &JournalSuperblock, size: u64) {
     let at = (Area::Journal, place);
     let say = |rule| volume.rule(Area::Journal, place, rule);
     let kind = journal.h_blocktype.get();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::Inventory;
 use super::volume::Volume;
 use crate::feature::Feature;
@@ -26,7 +26,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory, parents: &HashMa
     if !directories.iter().any(|(ino, _)| *ino == root) {
         volume.rule(
             Area::Links,
-            Place::inode(root),
+            Location::inode(root),
             "there is no root directory",
         );
         return;
@@ -37,7 +37,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory, parents: &HashMa
             continue;
         };
         if *found != needed && needed != 0 {
-            let at = (Area::Links, Place::inode(*ino));
+            let at = (Area::Links, Location::inode(*ino));
             volume.equal(at, "'..'", ((*found).into(), needed.into()));
         }
     }
@@ -46,7 +46,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory, parents: &HashMa
 
 fn check_counts(volume: &Volume<'_>, inventory: &Inventory) {
     for known in &inventory.known {
-        let at = (Area::Links, Place::inode(known.ino));
+        let at = (Area::Links, Location::inode(known.ino));
         let links = u32::from(known.links);
         let is_directory = known.file_type == DIRECTORY;
         if known.parent == 0 && is_directory && known.ino != Ino::ROOT.get() {
@@ -88,7 +88,7 @@ fn check_ways(volume: &Volume<'_>, directories: &[(u32, u32)]) {
             if let Some(by) = met.insert(ino, *start) {
                 if by == *start {
                     let rule = "it is in a circle of directories";
-                    volume.rule(Area::Links, Place::inode(ino), rule);
+                    volume.rule(Area::Links, Location::inode(ino), rule);
                 } else {
                     met.insert(ino, by);
                 }

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::claims::Claims;
-use super::finding::{Area, Owner, Place};
+use super::finding::{Area, Location, Owner};
 use super::node::Node;
 use super::volume::Volume;
 use crate::ondisk::inode::FLAG_EXTENTS;
@@ -49,7 +49,7 @@ impl Mapped {
         let (start, end) = (piece.run.start.get(), piece.run.end().get());
         if piece.logical % ratio != start % ratio {
             let rule = "a block lies elsewhere in its cluster than in the file";
-            volume.rule(Area::Extents, Place::inode(ino), rule);
+            volume.rule(Area::Extents, Location::inode(ino), rule);
         }
         let before = self.pieces.last().map(|last| last.run.end().get() - 1);
         let first = start / ratio;
@@ -142,7 +142,7 @@ impl Visit for Judge<'_, '_> {
             // Claimed twice, which is told; read once, which bounds the walk.
             return Ok(None);
         }
-        let at = (self.area, Place::inode(self.ino));
+        let at = (self.area, Location::inode(self.ino));
         Ok(self.volume.block(at, node.get()))
     }
 
@@ -159,8 +159,8 @@ impl Visit for Judge<'_, '_> {
         Ok(())
     }
 
-    fn fault(&mut self, at: Option<Block>, fault: read::Fault) -> Result<(), Enough> {
-        let place = Place::inode(self.ino);
+    fn fault(&mut self, at: Option<Block>, fault: read::ErrorDetail) -> Result<(), Enough> {
+        let place = Location::inode(self.ino);
         let place = at.map_or(place, |block| place.at(block.get()));
         self.volume.note(self.area, place, fault.into());
         self.broken += 1;

@@ -2,7 +2,7 @@
 //! changes.
 
 use super::claims::Claims;
-use super::finding::{Area, Fault, Owner, Place};
+use super::finding::{Area, FindingKind, Location, Owner};
 use super::volume::{Volume, read};
 use crate::feature::Feature;
 use crate::ondisk::checksum::crc32c;
@@ -17,17 +17,17 @@ pub(super) fn check(volume: &Volume<'_>, claims: &mut Claims) {
     let number = volume.sb.s_mmp_block.get();
     let run = Run::one(Block::new(number));
     if !volume.is_inside(run) {
-        volume.note(Area::Mmp, Place::WHOLE, Fault::Outside(run));
+        volume.note(Area::Mmp, Location::WHOLE, FindingKind::Outside(run));
         return;
     }
     claims.add(run, Owner::Mmp);
-    let Some(bytes) = volume.block((Area::Mmp, Place::WHOLE), number) else {
+    let Some(bytes) = volume.block((Area::Mmp, Location::WHOLE), number) else {
         return;
     };
     let Some(block) = read::<MmpBlock>(&bytes, 0) else {
         return;
     };
-    let at = (Area::Mmp, Place::WHOLE.at(number));
+    let at = (Area::Mmp, Location::WHOLE.at(number));
     let magic = (block.mmp_magic.get().into(), MAGIC.into());
     volume.equal(at, "mmp_magic", magic);
     if block.mmp_seq.get() != SEQUENCE_CLEAN {

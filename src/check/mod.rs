@@ -43,7 +43,7 @@ mod volume;
 mod xattrs;
 
 pub use crate::sink::{ImageFile, ReadAt};
-pub use finding::{Area, Fault, Finding, Owner, Place, Report};
+pub use finding::{Area, Finding, FindingKind, Location, Owner, Report};
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::feature::Feature;

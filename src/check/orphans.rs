@@ -2,7 +2,7 @@
 //!
 //! Layout: the kernel's `orphan.rst`.
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::Inventory;
 use super::maps;
 use super::volume::{Volume, word};
@@ -19,7 +19,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     if sb.s_last_orphan.get() != 0 {
         volume.rule(
             Area::Orphans,
-            Place::WHOLE,
+            Location::WHOLE,
             "the list of orphans is not empty",
         );
     }
@@ -27,7 +27,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
         return;
     }
     let ino = sb.s_orphan_file_inum.get();
-    let place = Place::inode(ino);
+    let place = Location::inode(ino);
     let Some(file) = inventory.own.get(&ino) else {
         volume.rule(Area::Orphans, place, "the orphan file is empty");
         return;
@@ -65,7 +65,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
     }
 }
 
-fn check_block(volume: &Volume<'_>, place: Place, bytes: &[u8], seed: u32) -> bool {
+fn check_block(volume: &Volume<'_>, place: Location, bytes: &[u8], seed: u32) -> bool {
     let before = volume.found();
     let (entries, tail) = bytes.split_at(bytes.len().saturating_sub(8));
     let at = (Area::Orphans, place);

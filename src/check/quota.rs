@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::finding::{Area, Fault, Place};
+use super::finding::{Area, FindingKind, Location};
 use super::inventory::{Inventory, OwnFile};
 use super::maps;
 use super::usage::{ById, size_of_file};
@@ -32,7 +32,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
         if ino == 0 || kind == 2 && !volume.has(Feature::Project) {
             continue;
         }
-        let place = Place::inode(ino);
+        let place = Location::inode(ino);
         match (inventory.own.get(&ino), inventory.usage.of(kind)) {
             (Some(file), Some(usage)) => {
                 let quota = QuotaFile {
@@ -52,7 +52,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
 struct QuotaFile<'a> {
     volume: &'a Volume<'a>,
     file: &'a OwnFile,
-    place: Place,
+    place: Location,
     /// Places in the image, in bytes: a file may have one block at many places of its own.
     visited: HashSet<u64>,
     /// Bytes and inodes by id, with whether the tree leads to it.
@@ -172,7 +172,8 @@ impl QuotaFile<'_> {
             if found != needed && told < MOST_TOLD {
                 told += 1;
                 let text = format!("id {id} uses {found} {what}; {needed} is needed");
-                self.volume.note(Area::Quota, self.place, Fault::Told(text));
+                self.volume
+                    .note(Area::Quota, self.place, FindingKind::Told(text));
             }
         };
         for (id, (space, inodes, _)) in &self.entries {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::finding::{Area, Place};
+use super::finding::{Area, Location};
 use super::inventory::{Inventory, OwnFile};
 use super::maps;
 use super::volume::{Volume, index, join, length};
@@ -20,7 +20,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
     let mut blocks: Vec<_> = xattrs.blocks.into_iter().collect();
     blocks.sort_unstable_by_key(|(block, _)| *block);
     for (block, known) in blocks {
-        let at = (Area::Xattrs, Place::inode(known.ino).at(block));
+        let at = (Area::Xattrs, Location::inode(known.ino).at(block));
         let pair = (known.stored.into(), known.counted.into());
         volume.equal(at, "h_refcount", pair);
         if known.counted > REFCOUNT_MAX {
@@ -40,7 +40,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
         let Some(file) = inventory.own.get(&ino) else {
             continue;
         };
-        let at = (Area::Xattrs, Place::inode(ino));
+        let at = (Area::Xattrs, Location::inode(ino));
         let stored = join(file.node.i_version.get(), file.node.i_ctime.get());
         volume.equal(at, "the count of references", (stored, references));
         if may_read {
@@ -80,7 +80,7 @@ fn check_reference(volume: &Volume<'_>, inventory: &Inventory, reference: &Refer
 }
 
 /// Judges the hash of an inode that holds a value.
-fn check_hash(volume: &Volume<'_>, at: (Area, Place), file: &OwnFile) {
+fn check_hash(volume: &Volume<'_>, at: (Area, Location), file: &OwnFile) {
     let it = &file.node;
     let size = join(it.i_size_lo.get(), it.i_size_hi.get());
     if size > 1 << 24 {

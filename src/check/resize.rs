@@ -3,7 +3,7 @@
 //! Its double indirect block leads to the kept blocks of the first group, and each of those to its
 //! namesakes in the groups with copies (e2fsck's `check_resize_inode`).
 
-use super::finding::{Area, Fault, Owner, Place};
+use super::finding::{Area, FindingKind, Location, Owner};
 use super::inventory::Inventory;
 use super::usage::size_of_file;
 use super::volume::{Volume, index, join, length, word};
@@ -16,7 +16,7 @@ const DOUBLE: usize = 13 * 4;
 /// Judges the inode and claims its double indirect block.
 pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
     let ino = Ino::RESIZE.get();
-    let place = Place::inode(ino);
+    let place = Location::inode(ino);
     let say = |rule| volume.rule(Area::Resize, place, rule);
     let Some(file) = inventory.own.get(&ino) else {
         if volume.has(Feature::ResizeInode) {
@@ -60,7 +60,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
 }
 
 /// Judges every pointer to a kept block, and those within.
-fn check_kept(volume: &Volume<'_>, place: Place, bytes: &[u8], backups: &[u32]) {
+fn check_kept(volume: &Volume<'_>, place: Location, bytes: &[u8], backups: &[u32]) {
     let all = volume.descriptor_run(0);
     let desc_blocks = u64::from(volume.desc_blocks());
     let pointers = volume.block_size.bytes_u64() / 4;
@@ -71,7 +71,7 @@ fn check_kept(volume: &Volume<'_>, place: Place, bytes: &[u8], backups: &[u32]) 
         if let Some(slot) = needed.get_mut(index(step % pointers)) {
             *slot = block;
         }
-        let at = (Area::Resize, Place::inode(Ino::RESIZE.get()));
+        let at = (Area::Resize, Location::inode(Ino::RESIZE.get()));
         let Some(kept) = volume.block(at, block) else {
             return;
         };
@@ -89,7 +89,7 @@ fn check_kept(volume: &Volume<'_>, place: Place, bytes: &[u8], backups: &[u32]) 
         }
     }
     if !leads_to(bytes, needed.into_iter()) {
-        let fault = Fault::Rule("it does not lead to the kept blocks");
+        let fault = FindingKind::Rule("it does not lead to the kept blocks");
         volume.note(Area::Resize, place, fault);
     }
 }

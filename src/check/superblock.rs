@@ -4,7 +4,7 @@
 //! The rules are those of the kernel's `super.rst` and of what mounting refuses; bounds as in
 //! e2fsck's `check_super_block`.
 
-use super::finding::{Area, Fault, Finding, Place, Report};
+use super::finding::{Area, Finding, FindingKind, Location, Report};
 use super::volume::{Storage, Volume, read};
 use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{
@@ -26,15 +26,15 @@ pub(super) fn open(storage: Storage<'_>) -> Result<Volume<'_>, Report> {
     let mut add = |fault| {
         let finding = Finding {
             area: Area::Superblock,
-            place: Place::WHOLE,
-            fault,
+            location: Location::WHOLE,
+            kind: fault,
         };
         report.add(finding, storage.most_findings);
     };
     let mut bytes = vec![0; size_of::<Superblock>()];
     let offset = storage.base.saturating_add(OFFSET);
     if let Err(error) = storage.image.read_exact_at(offset, &mut bytes) {
-        add(Fault::Unreadable(error.kind()));
+        add(FindingKind::Unreadable(error.kind()));
         return Err(report);
     }
     let Some(sb) = read::<Superblock>(&bytes, 0) else {
@@ -46,7 +46,7 @@ pub(super) fn open(storage: Storage<'_>) -> Result<Volume<'_>, Report> {
     let superblock = match crate::read::Superblock::decode(sb) {
         Ok(superblock) => superblock,
         Err(faults) => {
-            faults.into_iter().map(Fault::from).for_each(&mut add);
+            faults.into_iter().map(FindingKind::from).for_each(&mut add);
             return Err(report);
         }
     };
@@ -56,18 +56,18 @@ pub(super) fn open(storage: Storage<'_>) -> Result<Volume<'_>, Report> {
     Ok(Volume::new(storage, superblock, report))
 }
 
-fn unknown_features(sb: &Superblock) -> impl Iterator<Item = Fault> {
+fn unknown_features(sb: &Superblock) -> impl Iterator<Item = FindingKind> {
     let words = [Word::Compat, Word::Incompat, Word::RoCompat];
     let unknown = words.map(|word| (word, unknown_bits(sb, word)));
     let unknown = unknown.into_iter().filter(|(_, bits)| *bits != 0);
     unknown.map(|(word, bits)| {
-        Fault::Told(format!(
+        FindingKind::Told(format!(
             "feature bits {bits:#x} of {word} are unknown; what they mean is not checked"
         ))
     })
 }
 
-const AT: (Area, Place) = (Area::Superblock, Place::WHOLE);
+const AT: (Area, Location) = (Area::Superblock, Location::WHOLE);
 
 /// Judges what the superblock says beside its geometry.
 pub(super) fn check(volume: &Volume<'_>, storage: &Storage<'_>) {
@@ -88,7 +88,7 @@ pub(super) fn check(volume: &Volume<'_>, storage: &Storage<'_>) {
 }
 
 fn check_features(volume: &Volume<'_>) {
-    let say = |rule| volume.rule(Area::Superblock, Place::WHOLE, rule);
+    let say = |rule| volume.rule(Area::Superblock, Location::WHOLE, rule);
     let has = |feature| volume.has(feature);
     if has(Feature::MetadataCsum) && has(Feature::GdtCsum) {
         say("both metadata_csum and uninit_bg are set; one is needed");
@@ -113,14 +113,14 @@ fn check_features(volume: &Volume<'_>) {
     let desc_blocks = u64::from(volume.desc_blocks());
     let first = u64::from(volume.sb.s_first_meta_bg.get());
     if has(Feature::MetaBg) {
-        let at = (Area::Superblock, Place::WHOLE);
+        let at = (Area::Superblock, Location::WHOLE);
         volume.within(at, "s_first_meta_bg", first, 0..=desc_blocks);
     }
 }
 
 fn check_state(volume: &Volume<'_>) {
     let sb = &volume.sb;
-    let say = |rule| volume.rule(Area::Superblock, Place::WHOLE, rule);
+    let say = |rule| volume.rule(Area::Superblock, Location::WHOLE, rule);
     if sb.s_state.get() & STATE_VALID == 0 {
         say("it was not cleanly unmounted");
     }
@@ -142,7 +142,7 @@ fn check_state(volume: &Volume<'_>) {
 
 fn check_sizes(volume: &Volume<'_>) {
     let sb = &volume.sb;
-    let at = (Area::Superblock, Place::WHOLE);
+    let at = (Area::Superblock, Location::WHOLE);
     let bounds = |what, found, least, most| {
         volume.within(at, what, found, least..=most);
     };
@@ -166,7 +166,7 @@ fn check_sizes(volume: &Volume<'_>) {
             }
             if found & 3 != 0 {
                 let rule = "s_min_extra_isize or s_want_extra_isize is no multiple of four";
-                volume.rule(Area::Superblock, Place::WHOLE, rule);
+                volume.rule(Area::Superblock, Location::WHOLE, rule);
             }
         }
     }
@@ -192,7 +192,7 @@ pub(super) fn check_backups(volume: &Volume<'_>) {
             continue;
         }
         let block = volume.group_run(group).start;
-        let at = (Area::Backup, Place::group(group).at(block.get()));
+        let at = (Area::Backup, Location::group(group).at(block.get()));
         let offset = block.get().saturating_mul(volume.block_size.bytes_u64());
         let Some(bytes) = volume.bytes(at, offset, size_of::<Superblock>()) else {
             continue;
@@ -203,7 +203,7 @@ pub(super) fn check_backups(volume: &Volume<'_>) {
     }
 }
 
-fn check_backup(volume: &Volume<'_>, group: u32, at: (Area, Place), backup: &Superblock) {
+fn check_backup(volume: &Volume<'_>, group: u32, at: (Area, Location), backup: &Superblock) {
     if backup.s_magic.get() != MAGIC {
         volume.equal(at, "s_magic", (backup.s_magic.get().into(), MAGIC.into()));
         return;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::{Deref, RangeInclusive};
 
-use super::finding::{Area, Fault, Finding, Place, Report};
+use super::finding::{Area, Finding, FindingKind, Location, Report};
 use crate::read::Superblock;
 pub(super) use crate::read::bytes::{half, index, join, length, pod as read, word};
 use crate::sink::ReadAt;
@@ -71,21 +71,25 @@ impl<'a> Volume<'a> {
     }
 
     /// Notes a finding.
-    pub(super) fn note(&self, area: Area, place: Place, fault: Fault) {
-        let finding = Finding { area, place, fault };
+    pub(super) fn note(&self, area: Area, location: Location, kind: FindingKind) {
+        let finding = Finding {
+            area,
+            location,
+            kind,
+        };
         self.report.borrow_mut().add(finding, self.most_findings);
     }
 
     /// Notes a broken rule.
-    pub(super) fn rule(&self, area: Area, place: Place, rule: &'static str) {
-        self.note(area, place, Fault::Rule(rule));
+    pub(super) fn rule(&self, area: Area, place: Location, rule: &'static str) {
+        self.note(area, place, FindingKind::Rule(rule));
     }
 
     /// Notes a value that is not the one that is needed.
-    pub(super) fn equal(&self, at: (Area, Place), what: &'static str, pair: (u64, u64)) {
+    pub(super) fn equal(&self, at: (Area, Location), what: &'static str, pair: (u64, u64)) {
         let (found, needed) = pair;
         if found != needed {
-            let fault = Fault::Value {
+            let fault = FindingKind::Value {
                 what,
                 found,
                 needed,
@@ -97,7 +101,7 @@ impl<'a> Volume<'a> {
     /// Notes a value that is out of its bounds, and says whether it is within.
     pub(super) fn within(
         &self,
-        at: (Area, Place),
+        at: (Area, Location),
         what: &'static str,
         found: u64,
         bounds: RangeInclusive<u64>,
@@ -105,7 +109,7 @@ impl<'a> Volume<'a> {
         let is_within = bounds.contains(&found);
         if !is_within {
             let (least, most) = bounds.into_inner();
-            let fault = Fault::Bounds {
+            let fault = FindingKind::Bounds {
                 what,
                 found,
                 least,
@@ -117,10 +121,10 @@ impl<'a> Volume<'a> {
     }
 
     /// Notes a checksum or hash that is not the one that is needed.
-    pub(super) fn sum(&self, at: (Area, Place), what: &'static str, pair: (u32, u32)) {
+    pub(super) fn sum(&self, at: (Area, Location), what: &'static str, pair: (u32, u32)) {
         let (found, needed) = pair;
         if found != needed {
-            let fault = Fault::Checksum {
+            let fault = FindingKind::Checksum {
                 what,
                 found,
                 needed,
@@ -130,7 +134,12 @@ impl<'a> Volume<'a> {
     }
 
     /// Reads bytes of the filesystem, or notes that it cannot be done.
-    pub(super) fn bytes(&self, at: (Area, Place), offset: u64, length: usize) -> Option<Vec<u8>> {
+    pub(super) fn bytes(
+        &self,
+        at: (Area, Location),
+        offset: u64,
+        length: usize,
+    ) -> Option<Vec<u8>> {
         let offset = self.base.checked_add(offset)?;
         // What lies past the end costs nothing: descriptors may lead there by the thousand.
         let is_past_end =
@@ -146,14 +155,14 @@ impl<'a> Volume<'a> {
         match read {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                self.note(at.0, at.1, Fault::Unreadable(error.kind()));
+                self.note(at.0, at.1, FindingKind::Unreadable(error.kind()));
                 None
             }
         }
     }
 
     /// Reads a block, or notes that it cannot be read.
-    pub(super) fn block(&self, at: (Area, Place), block: u64) -> Option<Vec<u8>> {
+    pub(super) fn block(&self, at: (Area, Location), block: u64) -> Option<Vec<u8>> {
         let offset = block.checked_mul(self.block_size.bytes_u64())?;
         let place = at.1.at(block);
         self.bytes((at.0, place), offset, self.block_size.bytes_usize())

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::claims::Claims;
-use super::finding::{Area, Fault, Owner, Place};
+use super::finding::{Area, FindingKind, Location, Owner};
 use super::node::Node;
 use super::volume::Volume;
 use crate::feature::Feature;
@@ -44,7 +44,7 @@ impl InodeXattrs {
 
 /// An attribute whose value is in an inode.
 pub(super) struct Reference {
-    pub(super) owner: Place,
+    pub(super) owner: Location,
     pub(super) value_ino: u32,
     pub(super) size: u32,
     pub(super) hash: u32,
@@ -77,14 +77,14 @@ impl Xattrs {
         claims: &mut Claims,
     ) -> InodeXattrs {
         let mut held = InodeXattrs::default();
-        let place = Place::inode(node.ino);
+        let place = Location::inode(node.ino);
         let mut is_policy_there = false;
         match parse_ibody(node.inode.xattr_area()) {
             Ok(entries) => {
                 is_policy_there |= has_policy(&entries);
                 self.entries(volume, place, &entries, &mut held);
             }
-            Err(fault) => volume.note(Area::Xattrs, place, Fault::Told(fault.to_string())),
+            Err(fault) => volume.note(Area::Xattrs, place, FindingKind::Told(fault.to_string())),
         }
         is_policy_there |= self.block(volume, node, claims, &mut held);
         if node.has_flag(FLAG_ENCRYPT) && !is_policy_there {
@@ -109,11 +109,11 @@ impl Xattrs {
             return false;
         };
         let ino = node.ino;
-        let at = (Area::Xattrs, Place::inode(ino));
+        let at = (Area::Xattrs, Location::inode(ino));
         let run = Run::one(block);
         let block = block.get();
         if !volume.is_inside(run) {
-            volume.note(at.0, at.1, Fault::Outside(run));
+            volume.note(at.0, at.1, FindingKind::Outside(run));
             return false;
         }
         if !volume.has(Feature::ExtAttr) {
@@ -145,7 +145,7 @@ impl Xattrs {
                     is_policy_there = has_policy(&parsed.entries);
                     self.entries(volume, place, &parsed.entries, &mut of_block);
                 }
-                Err(fault) => volume.note(at.0, place, Fault::Told(fault.to_string())),
+                Err(fault) => volume.note(at.0, place, FindingKind::Told(fault.to_string())),
             }
         }
         known.value_clusters = of_block.value_clusters;
@@ -159,7 +159,7 @@ impl Xattrs {
     fn entries(
         &mut self,
         volume: &Volume<'_>,
-        place: Place,
+        place: Location,
         entries: &[StoredXattr<'_>],
         held: &mut InodeXattrs,
     ) {
@@ -172,7 +172,7 @@ impl Xattrs {
                 held.value_clusters += u64::from(size).div_ceil(cluster);
                 held.value_inodes += 1;
                 self.references.push(Reference {
-                    owner: Place {
+                    owner: Location {
                         block: None,
                         ..place
                     },
@@ -186,7 +186,7 @@ impl Xattrs {
             } else if ACLS.contains(&name.0)
                 && let Err(error) = acl::from_disk(stored.value.unwrap_or_default())
             {
-                volume.note(Area::Xattrs, place, Fault::Told(error.to_string()));
+                volume.note(Area::Xattrs, place, FindingKind::Told(error.to_string()));
             }
         }
     }
@@ -201,7 +201,7 @@ fn has_policy(entries: &[StoredXattr<'_>]) -> bool {
 
 fn check_block<'b>(
     volume: &Volume<'_>,
-    place: Place,
+    place: Location,
     bytes: &'b [u8],
 ) -> Result<ParsedBlock<'b>, XattrFault> {
     let at = (Area::Xattrs, place);

@@ -127,17 +127,17 @@ fn json(image: &OsStr, report: &Report) -> String {
 fn finding(finding: &Finding) -> Object {
     let mut object = Object::new();
     object.text("area", finding.area.name());
-    let place = finding.place;
+    let location = finding.location;
     let numbers = [
-        ("group", place.group.map(|group| u64::from(group.get()))),
-        ("inode", place.inode.map(|ino| u64::from(ino.get()))),
-        ("block", place.block.map(|block| block.get())),
+        ("group", location.group.map(|group| u64::from(group.get()))),
+        ("inode", location.inode.map(|ino| u64::from(ino.get()))),
+        ("block", location.block.map(|block| block.get())),
     ];
     for (name, number) in numbers {
         if let Some(number) = number {
             object.number(name, number);
         }
     }
-    object.text("fault", &finding.fault.to_string());
+    object.text("fault", &finding.kind.to_string());
     object
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::request::{Manner, Request, SizeWish};
+use super::request::{Interface, Request, SizeArg};
 use crate::builder::{Beside, Form};
 use crate::feature::Feature;
 use crate::json::Object;
@@ -38,7 +38,7 @@ impl Request {
 
     /// Whether `output` is standard output; to mke2fs it is a file of that name.
     pub(super) fn is_stdout(&self, output: &Path) -> bool {
-        self.manner == Manner::Mke4fs && output == Path::new(STDOUT)
+        self.interface == Interface::Mke4fs && output == Path::new(STDOUT)
     }
 
     /// Whether there is more than the bytes of the filesystem.
@@ -112,7 +112,7 @@ fn refuse_other_flags(request: &Request, host: &Environment, output: &Path) -> R
     if request.journal_device.is_some() {
         return with("-J device=");
     }
-    let is_kept = request.size == Some(SizeWish::Keep);
+    let is_kept = request.size == Some(SizeArg::Keep);
     if is_kept && (is_stdout || format != Format::Raw) {
         return with("--size keep");
     }

@@ -1,18 +1,20 @@
 //! Given a word that names nothing, finds what is called nearly so; never decides what was meant.
 
-use crate::options::{Complaint, Refusal, Remark, SettingsWarning, choices};
+use crate::options::{
+    ExtendedOptionError, SettingsErrorKind, SettingsWarning, SettingsWarningKind, choices,
+};
 
 /// How alike two words have to be, from 0 to 1: as much as clap wants for flags.
 const ALIKE: f64 = 0.7;
 
 /// What may have been meant where options are refused; empty where nothing is like it.
-pub(super) fn of_refusal(refusal: &Refusal) -> String {
+pub(super) fn of_error(refusal: &SettingsErrorKind) -> String {
     match refusal {
-        Refusal::Features { word, .. } => nearest(word, &choices::feature_names()),
-        Refusal::TypeUndefined(name) => nearest(name, &choices::type_names()),
-        Refusal::Extended { complaints, .. } => {
-            let unknown = complaints.iter().find_map(|complaint| match complaint {
-                Complaint::Unknown(name) => Some(name),
+        SettingsErrorKind::Features { word, .. } => nearest(word, &choices::feature_names()),
+        SettingsErrorKind::TypeUndefined(name) => nearest(name, &choices::type_names()),
+        SettingsErrorKind::Extended { errors, .. } => {
+            let unknown = errors.iter().find_map(|error| match error {
+                ExtendedOptionError::Unknown(name) => Some(name),
                 _ => None,
             });
             let names = choices::extended_options()
@@ -28,8 +30,8 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
 
 /// The same where options are remarkable.
 pub(super) fn of_warning(warning: &SettingsWarning) -> String {
-    match warning.remark() {
-        Remark::UsageUndefined(name) | Remark::TypeUndefined(name) => {
+    match warning.kind() {
+        SettingsWarningKind::UsageUndefined(name) | SettingsWarningKind::TypeUndefined(name) => {
             nearest(name, &choices::type_names())
         }
         _ => String::new(),

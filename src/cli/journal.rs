@@ -5,8 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::make;
+use super::messages;
 use super::request::Request;
-use super::words;
 use super::{Failed, tell, warn};
 use crate::options::{Environment, JournalDeviceError, JournalFault, parse_uuid};
 use crate::sink::{self, OpenError, Output};
@@ -68,14 +68,14 @@ pub(super) fn look_at(
             let journal = host.journal_device.as_ref();
             let bytes = journal.map_or(0, |journal| journal.block_size.bytes());
             if !request.has_block_size && request.block_size.is_none_or(|least| least <= bytes) {
-                tell(&words::using_journal_block_size(bytes));
+                tell(&messages::using_journal_block_size(bytes));
             }
             return Ok(());
         }
         Err(error) => error,
     };
     if matches!(error.fault(), JournalFault::NotBlock) {
-        tell(&words::not_a_block_device(&shown));
+        tell(&messages::not_a_block_device(&shown));
     }
     warn(&format!("{program}: {}\n", text(&error, &shown)));
     Err(Failed)
@@ -83,14 +83,16 @@ pub(super) fn look_at(
 
 fn text(error: &JournalDeviceError, shown: &str) -> String {
     match error.fault() {
-        JournalFault::Io(error) => words::cannot_open_journal(&sys::reason(error), shown),
+        JournalFault::Io(error) => messages::cannot_open_journal(&sys::reason(error), shown),
         JournalFault::BadMagic => {
-            words::cannot_open_journal("Bad magic number in super-block", shown)
+            messages::cannot_open_journal("Bad magic number in super-block", shown)
         }
         JournalFault::NotBlock => {
-            words::cannot_add_journal("Supplied journal device not a block device", shown)
+            messages::cannot_add_journal("Supplied journal device not a block device", shown)
         }
-        JournalFault::NoJournal => words::cannot_add_journal("Journal superblock not found", shown),
+        JournalFault::NoJournal => {
+            messages::cannot_add_journal("Journal superblock not found", shown)
+        }
     }
 }
 
@@ -105,9 +107,9 @@ pub(super) fn open_in_words(request: &Request, program: &str) -> Result<Option<O
     let shown = request.journal_device.clone().unwrap_or_default();
     let shown = shown.display().to_string();
     open(request).map_err(|error| {
-        warn(&match error.refusal() {
-            sink::Refusal::Mounted => words::journal_in_use(&shown, true),
-            sink::Refusal::InUse => words::journal_in_use(&shown, false),
+        warn(&match error.kind() {
+            sink::OpenErrorKind::Mounted => messages::journal_in_use(&shown, true),
+            sink::OpenErrorKind::InUse => messages::journal_in_use(&shown, false),
             _ => format!("{program}: {error}\n"),
         });
         Failed

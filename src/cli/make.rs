@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::form;
-use super::request::{Request, SizeWish};
-use super::sources::{Named, SPOOL_DIRECTORY, Wishes};
+use super::request::{Request, SizeArg};
+use super::sources::{Named, OpenOptions, SPOOL_DIRECTORY};
 use crate::builder::{Beside, Form, Formed};
-use crate::builder::{Builder, Built, Plan, Ready};
+use crate::builder::{Builder, Built, Plan, PreparedImage};
 use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::error::Kind;
@@ -95,8 +95,8 @@ impl From<io::Error> for Failure {
 /// nothing else is given.
 pub(super) fn fit(request: &Request, options: &Options, host: &Environment) -> Option<Fit> {
     match request.size {
-        Some(SizeWish::Exactly(_) | SizeWish::Keep) => None,
-        Some(SizeWish::By(fit)) => Some(fit),
+        Some(SizeArg::Exactly(_) | SizeArg::Keep) => None,
+        Some(SizeArg::By(fit)) => Some(fit),
         None => {
             let is_open = !options.has_size() && host.target.kind == TargetKind::Missing;
             (is_open && request.has_content()).then_some(Fit::Auto)
@@ -111,7 +111,7 @@ pub(super) fn probe(options: &Options, host: &Environment) -> Result<Settings, S
 
 /// An image about to be written.
 pub(super) struct Prepared {
-    pub(super) ready: Ready,
+    pub(super) ready: PreparedImage,
     patterns: Patterns,
     /// Where large temporary files lie.
     spool_directory: PathBuf,
@@ -168,7 +168,7 @@ pub(super) fn prepare(
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
-    let ready = builder.ready()?;
+    let ready = builder.prepare()?;
     let spool_directory = asked.spool_directory();
     Ok(Prepared {
         ready,
@@ -205,8 +205,8 @@ impl Asked<'_> {
     }
 
     /// How each source is read.
-    fn wishes(&self) -> Wishes<'_> {
-        Wishes {
+    fn wishes(&self) -> OpenOptions<'_> {
+        OpenOptions {
             keep_xattrs: !self.settings.no_copy_xattrs,
             excluded: self.patterns,
             one_file_system: self.request.one_file_system,
@@ -457,7 +457,7 @@ fn form_it(
     request: &Request,
     prepared: Prepared,
     watched: &Watched<'_>,
-    write: impl FnOnce(Ready, &Form<'_>, &Writing<'_>) -> Result<Formed, Error>,
+    write: impl FnOnce(PreparedImage, &Form<'_>, &Writing<'_>) -> Result<Formed, Error>,
 ) -> Result<Written, Failure> {
     let Prepared {
         mut ready,

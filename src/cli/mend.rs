@@ -1,6 +1,6 @@
 //! Given why there is no image, says it in the sizes that people use, and what would mend it; never mends it.
 
-use super::request::{Request, SizeWish};
+use super::request::{Request, SizeArg};
 use super::sizes::{as_flag, for_people, to_compare};
 use crate::Error;
 use crate::error::Kind;
@@ -130,7 +130,7 @@ impl Wanted<'_> {
             Some(bytes) => ("a", format!(" of {} or more", as_flag(bytes))),
             None => ("a larger", String::new()),
         };
-        let is_open = self.request.has_content() && self.request.size != Some(SizeWish::Keep);
+        let is_open = self.request.has_content() && self.request.size != Some(SizeArg::Keep);
         match self.target {
             TargetKind::Device(_) => format!("use {larger} device{size}"),
             _ if is_open => format!("use {larger} size{size}, or none"),

@@ -13,16 +13,16 @@ use std::process::ExitCode;
 use super::form::{self, Opening};
 use super::getopt::{self, Unreadable};
 use super::make::{self, Failure, Guarded, Prepared};
-use super::request::{Manner, Request, SizeWish};
-use super::telling::{Step, Telling};
-use super::words::{self, Names};
+use super::messages::{self, Names};
+use super::request::{Interface, Request, SizeArg};
+use super::steps::{Step, StepReport};
 use super::{Failed, check, existing, flags, inputs, journal, proceed, say, tell, undo, warn};
 use crate::error::Kind;
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::LayoutError;
 use crate::options::{
-    Environment, JournalLength, Options, Refusal, Remark, Settings, SettingsWarning, Size,
-    TargetKind,
+    Environment, JournalLength, Options, Settings, SettingsErrorKind, SettingsWarning,
+    SettingsWarningKind, Size, TargetKind,
 };
 use crate::sink::{self, Output, Undo};
 use crate::sys;
@@ -42,14 +42,14 @@ pub(super) fn run(
             size: "",
             journal: "",
         };
-        say(words::refusal(error.refusal(), names));
+        say(messages::refusal(error.kind(), names));
         Failed
     })?;
     let (mut request, operands) = read(called, name, arguments)?;
     request.proceed_delay = host.proceed_delay();
     if request.version {
-        warn(words::BANNER);
-        warn(words::USING);
+        warn(messages::BANNER);
+        warn(messages::USING);
         return Ok(ExitCode::SUCCESS);
     }
     if request.check {
@@ -67,7 +67,7 @@ fn read(
     name: &str,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(Request, Vec<OsString>), Failed> {
-    let mut request = Request::new(Manner::Mke2fs, name);
+    let mut request = Request::new(Interface::Mke2fs, name);
     if name == "mkfs.ext3" {
         request.journal = Some(JournalLength::ByFilesystem);
     }
@@ -75,7 +75,7 @@ fn read(
     for (flag, value) in parsed.given {
         let read = (flag.read)(&mut request, &value);
         request.warnings.drain(..).for_each(|text| warn(&text));
-        read.or_else(|fault| fail(&words::fault(&fault, name)))?;
+        read.or_else(|fault| fail(&messages::fault(&fault, name)))?;
     }
     match parsed.stopped {
         Some(Unreadable(what)) => {
@@ -87,7 +87,7 @@ fn read(
 }
 
 fn usage<T>(name: &str) -> Result<T, Failed> {
-    fail(&words::usage(name))
+    fail(&messages::usage(name))
 }
 
 fn fail<T>(text: &str) -> Result<T, Failed> {
@@ -155,7 +155,7 @@ impl Command {
 
     fn run(&self, host: &mut Environment) -> Result<(), Failed> {
         if !self.request.quiet {
-            warn(words::BANNER);
+            warn(messages::BANNER);
         }
         journal::look_at(&self.request, &self.program, host)?;
         let options = self.options()?;
@@ -184,23 +184,23 @@ impl Command {
         if !fits {
             let (geometry, fault) = self.geometry(&settings)?;
             if self.request.dry_run && self.request.bad_uuid.is_none() {
-                self.telling(&settings, &geometry, kind).stats();
+                self.report(&settings, &geometry, kind).stats();
                 return Ok(());
             }
             if let Some(fault) = fault.filter(|_| self.request.bad_uuid.is_none()) {
-                let telling = self.telling(&settings, &geometry, kind);
-                telling.until(Step::of_fault(&fault))?;
-                return fail(&words::geometry_error(&fault, self.names()));
+                let report = self.report(&settings, &geometry, kind);
+                report.until(Step::of_fault(&fault))?;
+                return fail(&messages::geometry_error(&fault, self.names()));
             }
         }
         if let Some(text) = &self.request.bad_uuid {
-            let text = words::could_not_parse_uuid(text);
+            let text = messages::could_not_parse_uuid(text);
             return fail(&format!("{}: {text}\n", self.device_name));
         }
         let prepared = self.prepare(options, host, &settings)?;
         if self.request.dry_run {
             let ready = &prepared.ready;
-            self.telling(ready.settings(), ready.geometry(), kind)
+            self.report(ready.settings(), ready.geometry(), kind)
                 .stats();
             return Ok(());
         }
@@ -223,13 +223,13 @@ impl Command {
         let shown = wanted.path.display().to_string();
         if let Err(error) = wanted.make_room() {
             let reason = sys::reason(&error);
-            let (program, texts) = (&self.program, words::cannot_delete_undo(&reason, &shown));
+            let (program, texts) = (&self.program, messages::cannot_delete_undo(&reason, &shown));
             texts
                 .iter()
                 .for_each(|text| warn(&format!("{program}: {text}\n")));
             return Err(Failed);
         }
-        tell(&words::can_be_undone(&shown, &self.device_name));
+        tell(&messages::can_be_undone(&shown, &self.device_name));
         Ok(Some(wanted))
     }
 
@@ -241,9 +241,9 @@ impl Command {
     ) -> Result<Undo, Failed> {
         wanted
             .open(output, settings)
-            .or_else(|error| match words::undo_fault(&error) {
+            .or_else(|error| match messages::undo_fault(&error) {
                 Some(fault) => {
-                    let doing = words::WHILE_SETTING_UP;
+                    let doing = messages::WHILE_SETTING_UP;
                     fail(&format!("{}: {fault} {doing}\n", self.device_name))
                 }
                 None => self.fail(&error.to_string()),
@@ -254,16 +254,16 @@ impl Command {
     fn write(&self, prepared: Prepared, output: Guarded, kind: TargetKind) -> Result<(), Failed> {
         let ready = &prepared.ready;
         let (settings, geometry) = (ready.settings().clone(), ready.geometry().clone());
-        let telling = self.telling(&settings, &geometry, kind);
-        telling.until(Step::Content)?;
+        let report = self.report(&settings, &geometry, kind);
+        report.until(Step::Content)?;
         let layout = ready.plan().map(|plan| &plan.layout);
         if let Some(huge) = layout.and_then(|layout| layout.system.huge.as_ref()) {
-            telling.huge_files(huge);
+            report.huge_files(huge);
         }
-        telling.copying();
+        report.copying();
         let written = match make::write(&self.request, prepared, output, &|_| {}) {
             Ok(written) => written,
-            Err(Failure::TooShortToRescue { .. }) => return self.fail(words::SHORT_READ),
+            Err(Failure::TooShortToRescue { .. }) => return self.fail(messages::SHORT_READ),
             Err(failure) => {
                 self.tell("\n");
                 return self.fail(&failure.to_string());
@@ -272,20 +272,20 @@ impl Command {
         for warning in &written.built.warnings {
             warn(&format!("{}: {warning}\n", self.program));
         }
-        telling.end();
+        report.end();
         if let Some(opening) = Opening::new(&self.request, &written.beside, &self.device) {
             self.tell(&opening.text());
         }
         Ok(())
     }
 
-    fn telling<'a>(
+    fn report<'a>(
         &'a self,
         settings: &'a Settings,
         geometry: &'a Geometry,
         kind: TargetKind,
-    ) -> Telling<'a> {
-        Telling {
+    ) -> StepReport<'a> {
+        StepReport {
             request: &self.request,
             device: &self.device,
             device_name: &self.device_name,
@@ -310,12 +310,12 @@ impl Command {
             (Some(text), None) => match Size::parse(text) {
                 Some(size) => Some(size),
                 None => {
-                    let text = words::invalid_blocks(text, &self.device_name);
+                    let text = messages::invalid_blocks(text, &self.device_name);
                     return self.fail(&text);
                 }
             },
-            (None, Some(SizeWish::Exactly(size))) => Some(size),
-            (None, Some(SizeWish::By(_) | SizeWish::Keep) | None) => None,
+            (None, Some(SizeArg::Exactly(size))) => Some(size),
+            (None, Some(SizeArg::By(_) | SizeArg::Keep) | None) => None,
         };
         if let Some(size) = size {
             options.size(size);
@@ -336,7 +336,7 @@ impl Command {
 
     fn fail_sizing<T>(&self, error: &io::Error) -> Result<T, Failed> {
         let reason = sys::reason(error);
-        self.fail(&format!("{reason} {}", words::WHILE_SIZING))
+        self.fail(&format!("{reason} {}", messages::WHILE_SIZING))
     }
 
     /// Tells that the output will be created, where it can be.
@@ -344,7 +344,7 @@ impl Command {
         if self.request.dry_run {
             // mke2fs looks at what it does not create then.
             return if options.has_size() {
-                self.fail(words::NO_SECTOR_SIZE)
+                self.fail(messages::NO_SECTOR_SIZE)
             } else {
                 Ok(())
             };
@@ -354,7 +354,7 @@ impl Command {
             return self.fail_sizing(&error);
         }
         if options.has_size() || make::fit(&self.request, options, host).is_some() {
-            self.tell(&words::creating_file(&self.device_name));
+            self.tell(&messages::creating_file(&self.device_name));
         }
         Ok(())
     }
@@ -366,15 +366,15 @@ impl Command {
         };
         let device = &self.device_name;
         let setting_up = |reason: &str| {
-            let doing = words::WHILE_SETTING_UP;
+            let doing = messages::WHILE_SETTING_UP;
             fail(&format!("{device}: {reason} {doing}\n"))
         };
-        match error.refusal() {
-            sink::Refusal::Mounted => fail(&words::in_use(device, true)),
-            sink::Refusal::InUse => fail(&words::in_use(device, false)),
-            sink::Refusal::Directory if !has_size => self.fail(words::DEVICE_HAS_NO_SIZE),
-            sink::Refusal::Directory => setting_up("Is a directory"),
-            sink::Refusal::Io(_) => {
+        match error.kind() {
+            sink::OpenErrorKind::Mounted => fail(&messages::in_use(device, true)),
+            sink::OpenErrorKind::InUse => fail(&messages::in_use(device, false)),
+            sink::OpenErrorKind::Directory if !has_size => self.fail(messages::DEVICE_HAS_NO_SIZE),
+            sink::OpenErrorKind::Directory => setting_up("Is a directory"),
+            sink::OpenErrorKind::Io(_) => {
                 let reason = std::error::Error::source(&error).and_then(|it| it.downcast_ref());
                 match reason.map(sys::reason) {
                     Some(reason) => setting_up(&reason),
@@ -395,8 +395,10 @@ impl Command {
         let mut say_new = |warnings: &[SettingsWarning]| {
             let names = self.names();
             for warning in &warnings[said.min(warnings.len())..] {
-                if !self.request.quiet || !matches!(warning.remark(), Remark::LargeClusters) {
-                    say(words::warning(warning, names, self.request.verbose));
+                if !self.request.quiet
+                    || !matches!(warning.kind(), SettingsWarningKind::LargeClusters)
+                {
+                    say(messages::warning(warning, names, self.request.verbose));
                 }
             }
             said = warnings.len();
@@ -414,8 +416,8 @@ impl Command {
                 Err(error) => error,
             };
             say_new(error.warnings());
-            say(words::refusal(error.refusal(), self.names()));
-            if !matches!(error.refusal(), Refusal::BlockAbovePage { .. }) {
+            say(messages::refusal(error.kind(), self.names()));
+            if !matches!(error.kind(), SettingsErrorKind::BlockAbovePage { .. }) {
                 return Err(Failed);
             }
             proceed(self.request.proceed_delay)?;
@@ -433,7 +435,7 @@ impl Command {
         let Ok(Some(existing)) = existing::look(&self.device) else {
             return Ok(());
         };
-        say(words::contains(&self.device_name, &existing));
+        say(messages::contains(&self.device_name, &existing));
         match self.request.force {
             0 => proceed(self.request.proceed_delay),
             _ => Ok(()),
@@ -443,9 +445,9 @@ impl Command {
     /// The geometry, and a fault of it that mke2fs finds while it writes.
     fn geometry(&self, settings: &Settings) -> Result<(Geometry, Option<GeometryError>), Failed> {
         let advise = |geometry: &Geometry| {
-            self.tell(&words::checksum_advice(geometry.features));
+            self.tell(&messages::checksum_advice(geometry.features));
             if geometry.too_small_for_journal {
-                warn(words::TOO_SMALL_FOR_JOURNAL);
+                warn(messages::TOO_SMALL_FOR_JOURNAL);
             }
         };
         let failed = match Geometry::until_written(settings) {
@@ -459,9 +461,9 @@ impl Command {
             failed,
             GeometryError::JournalLength { .. } | GeometryError::JournalTooBig { .. }
         ) {
-            self.tell(&words::checksum_advice(settings.features));
+            self.tell(&messages::checksum_advice(settings.features));
         }
-        fail(&words::geometry_error(&failed, self.names()))
+        fail(&messages::geometry_error(&failed, self.names()))
     }
 
     /// Reads the source and decides every block. What was said of the options is not said again.
@@ -477,10 +479,14 @@ impl Command {
                 for warning in &prepared.warnings() {
                     match warning {
                         crate::Warning::Options(warning) if fits => {
-                            say(words::warning(warning, self.names(), self.request.verbose));
+                            say(messages::warning(
+                                warning,
+                                self.names(),
+                                self.request.verbose,
+                            ));
                         }
                         crate::Warning::TooSmallForJournal if fits => {
-                            warn(words::TOO_SMALL_FOR_JOURNAL);
+                            warn(messages::TOO_SMALL_FOR_JOURNAL);
                         }
                         crate::Warning::Options(_)
                         | crate::Warning::TooSmallForJournal
@@ -497,17 +503,17 @@ impl Command {
         };
         match error.room() {
             Kind::Settings(error) => {
-                say(words::refusal(error.refusal(), self.names()));
+                say(messages::refusal(error.kind(), self.names()));
                 Err(Failed)
             }
-            Kind::Geometry(error) => fail(&words::geometry_error(error, self.names())),
+            Kind::Geometry(error) => fail(&messages::geometry_error(error, self.names())),
             Kind::Layout(LayoutError::NoRoom { owner, .. }) => {
-                let Some(text) = words::no_room(*owner, &self.program) else {
+                let Some(text) = messages::no_room(*owner, &self.program) else {
                     return self.fail(&failure.to_string());
                 };
                 if let (false, Ok(geometry)) = (fits, Geometry::new(settings)) {
-                    let telling = self.telling(settings, &geometry, host.target.kind);
-                    telling.until(Step::of_owner(*owner))?;
+                    let report = self.report(settings, &geometry, host.target.kind);
+                    report.until(Step::of_owner(*owner))?;
                 }
                 fail(&text)
             }

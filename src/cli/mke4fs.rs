@@ -19,7 +19,7 @@ use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
 use super::make::{self, Failure, Prepared, Written};
 use super::mend::Wanted;
-use super::request::{Manner, Request, SizeWish};
+use super::request::{Interface, Request, SizeArg};
 use super::sizes::for_people;
 use super::stream::{Accent, accented, painted};
 use super::{
@@ -116,7 +116,7 @@ fn read(matches: &ArgMatches) -> Result<Request, Failed> {
         }
     }
     given.sort_by_key(|(index, ..)| *index);
-    let mut request = Request::new(Manner::Mke4fs, "mke4fs");
+    let mut request = Request::new(Interface::Mke4fs, "mke4fs");
     for (_, flag, value) in given {
         (flag.read)(&mut request, &value).or_else(|fault| fail(&fault.to_string()))?;
     }
@@ -162,7 +162,7 @@ impl Run {
             ),
         };
         if let (Some(output), Some(_)) = (&mut opened, replaced) {
-            let is_kept = self.request.size == Some(SizeWish::Keep);
+            let is_kept = self.request.size == Some(SizeArg::Keep);
             output.replace(if is_kept { output.size_bytes() } else { 0 });
         }
         let fits = make::fit(&self.request, &options, &host).is_some();
@@ -238,7 +238,7 @@ impl Run {
             for warning in error.warnings() {
                 self.remark_on_options(warning);
             }
-            let hint = hint::of_refusal(error.refusal());
+            let hint = hint::of_error(error.kind());
             fail(&format!("{error}{hint}"))
         })?;
         form::refuse_settings(&self.request, &settings, &self.output)
@@ -304,8 +304,8 @@ impl Run {
                     None => return fail(&bad_size(&text)),
                 }
             }
-            (None, Some(SizeWish::Exactly(size))) => Some(size),
-            (None, Some(SizeWish::Keep)) => match host.target.kind {
+            (None, Some(SizeArg::Exactly(size))) => Some(size),
+            (None, Some(SizeArg::Keep)) => match host.target.kind {
                 TargetKind::Missing => {
                     return fail("--size keep needs an existing OUTPUT; give a size, or no --size");
                 }
@@ -316,7 +316,7 @@ impl Run {
                 }
                 TargetKind::Device(_) | TargetKind::Other => None,
             },
-            (None, Some(SizeWish::By(_)) | None) => None,
+            (None, Some(SizeArg::By(_)) | None) => None,
         };
         if let Some(size) = size {
             options.size(size);

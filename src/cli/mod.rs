@@ -7,7 +7,7 @@ mod check;
 mod existing;
 mod flags;
 mod form;
-mod form_wish;
+mod form_args;
 mod getopt;
 mod help;
 mod hint;
@@ -18,6 +18,7 @@ mod journal;
 mod location;
 mod make;
 mod mend;
+mod messages;
 mod mke2fs;
 mod mke4fs;
 mod overwrite;
@@ -27,11 +28,10 @@ mod request;
 mod rules;
 mod sizes;
 mod sources;
+mod steps;
 mod stream;
-mod telling;
 mod undo;
 mod verbs;
-mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -72,10 +72,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Failed;
 
 /// Writes what stands with its stream.
-fn say((stream, text): (words::Stream, String)) {
+fn say((stream, text): (messages::Stream, String)) {
     match stream {
-        words::Stream::Out => tell(&text),
-        words::Stream::Err => warn(&text),
+        messages::Stream::Out => tell(&text),
+        messages::Stream::Err => warn(&text),
     }
 }
 
@@ -84,11 +84,11 @@ fn say((stream, text): (words::Stream, String)) {
 fn proceed(delay: Option<NonZero<u64>>) -> Result<(), Failed> {
     let answer = match delay {
         None => {
-            tell(words::PROCEED);
+            tell(messages::PROCEED);
             Some(answer())
         }
         Some(seconds) => {
-            tell(&words::proceed_or_wait(seconds));
+            tell(&messages::proceed_or_wait(seconds));
             let (sender, receiver) = mpsc::channel();
             // It ends with the process, if nobody ever answers.
             thread::spawn(move || sender.send(answer()));
@@ -104,7 +104,7 @@ fn proceed(delay: Option<NonZero<u64>>) -> Result<(), Failed> {
             Err(Failed)
         }
         None => {
-            tell(words::PROCEEDING);
+            tell(messages::PROCEEDING);
             Ok(())
         }
     }

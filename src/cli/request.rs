@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use super::form_wish::FormWish;
-use super::rules::RuleWish;
+use super::form_args::FormArgs;
+use super::rules::RuleArg;
 use crate::options::{JournalLength, Options, Size};
 #[cfg(all(unix, feature = "oci"))]
 use crate::source::oci::Platform;
@@ -13,7 +13,7 @@ use crate::{Fit, Sparse};
 
 /// Whose way of talking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Interface {
     /// mke2fs's words and statuses.
     Mke2fs,
     /// Our own.
@@ -22,7 +22,7 @@ pub(super) enum Manner {
 
 /// How long the filesystem shall be, by `--size`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum SizeWish {
+pub(super) enum SizeArg {
     /// So long.
     Exactly(Size),
     /// As long as the content needs.
@@ -34,7 +34,7 @@ pub(super) enum SizeWish {
 /// What one run of the command is asked for.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) manner: Manner,
+    pub(super) interface: Interface,
     /// The last part of the name it was called by.
     pub(super) program: String,
     /// What the options take at once; [`finished`](Self::finished) adds the rest.
@@ -43,7 +43,7 @@ pub(super) struct Request {
     pub(super) warnings: Vec<String>,
     /// What is laid over one another, the last on top.
     pub(super) sources: Vec<OsString>,
-    pub(super) size: Option<SizeWish>,
+    pub(super) size: Option<SizeArg>,
     pub(super) fs_type: Option<String>,
     pub(super) usage_types: Option<String>,
     pub(super) features: Vec<String>,
@@ -72,7 +72,7 @@ pub(super) struct Request {
     /// Files of the host and where they go in the image.
     pub(super) copies: Vec<(OsString, Vec<u8>)>,
     /// What holds for the files of all sources, in order.
-    pub(super) rules: Vec<RuleWish>,
+    pub(super) rules: Vec<RuleArg>,
     /// Where the filesystem will be mounted, as labels go by that.
     pub(super) mount_point: Vec<u8>,
     /// For which platform, of an image that is for several.
@@ -85,7 +85,7 @@ pub(super) struct Request {
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
     /// What the output is beside the bytes of the filesystem.
-    pub(super) form: FormWish,
+    pub(super) form: FormArgs,
     /// Where to keep what is overwritten; "" is where mke2fs.conf says.
     pub(super) undo_file: Option<OsString>,
     pub(super) dry_run: bool,
@@ -104,9 +104,9 @@ pub(super) struct Request {
 
 impl Request {
     /// Nothing is asked for yet.
-    pub(super) fn new(manner: Manner, program: &str) -> Self {
+    pub(super) fn new(interface: Interface, program: &str) -> Self {
         Self {
-            manner,
+            interface,
             program: program.to_owned(),
             options: Options::new(),
             warnings: Vec::new(),
@@ -138,7 +138,7 @@ impl Request {
             one_file_system: false,
             sparse: Sparse::default(),
             uncached: false,
-            form: FormWish::default(),
+            form: FormArgs::default(),
             undo_file: None,
             dry_run: false,
             check: false,
@@ -154,7 +154,7 @@ impl Request {
 
     /// Whether files are to be put into the filesystem.
     pub(super) fn has_content(&self) -> bool {
-        let adds = self.rules.iter().any(RuleWish::adds);
+        let adds = self.rules.iter().any(RuleArg::adds);
         adds || !self.sources.is_empty() || !self.copies.is_empty()
     }
 

@@ -15,7 +15,7 @@ const TEXT_MAX: u64 = 1 << 30;
 
 /// A rule that is asked for.
 #[derive(Clone, Debug)]
-pub(super) enum RuleWish {
+pub(super) enum RuleArg {
     /// One that is complete.
     Is(Rule),
     /// One in a file that is still to be read.
@@ -25,7 +25,7 @@ pub(super) enum RuleWish {
     FileContexts(OsString),
 }
 
-impl RuleWish {
+impl RuleArg {
     /// Whether the rule may add files.
     pub(super) fn adds(&self) -> bool {
         !matches!(self, Self::Is(_))

@@ -29,7 +29,7 @@ pub(super) enum Named {
 }
 
 /// How sources are read.
-pub(super) struct Wishes<'a> {
+pub(super) struct OpenOptions<'a> {
     pub(super) keep_xattrs: bool,
     pub(super) excluded: &'a Patterns,
     pub(super) one_file_system: bool,
@@ -95,7 +95,7 @@ impl Named {
     }
 
     /// Opens it.
-    pub(super) fn open(self, wishes: &Wishes<'_>) -> io::Result<Box<dyn Source>> {
+    pub(super) fn open(self, wishes: &OpenOptions<'_>) -> io::Result<Box<dyn Source>> {
         match self {
             Self::Stdin => wishes.archive(None),
             Self::Directory(path) => wishes.directory(&path),
@@ -107,7 +107,7 @@ impl Named {
     }
 }
 
-impl Wishes<'_> {
+impl OpenOptions<'_> {
     fn image(&self, location: &Location) -> io::Result<Box<dyn Source>> {
         let offset = match location.start {
             Start::Offset(bytes) => bytes,

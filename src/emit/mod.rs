@@ -5,8 +5,8 @@
 //! several workers render batches and write them. The result does not depend on how many there are,
 //! and of several errors the one lowest in the image is reported.
 
-mod arriving;
 mod batch;
+mod data_writer;
 mod inodes;
 mod journal_device;
 mod metadata;
@@ -33,8 +33,8 @@ use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::Tree;
 use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
-pub use arriving::{ArrivalError, Arriving};
 use batch::{Batch, Batches, Worker};
+pub use data_writer::{DataWriteError, DataWriter};
 use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
@@ -218,16 +218,16 @@ pub fn emit_to(
     if settings.super_only && !settings.discard {
         out.check_quota_inodes(layout)?;
     }
-    let mut begun = Begun::in_place(out, settings, writing)?;
-    begun.listing = listing;
-    begun.finish(layout, tree, &[])
+    let mut session = WriteSession::in_place(out, settings, writing)?;
+    session.listing = listing;
+    session.finish(layout, tree, &[])
 }
 
 /// An image that is being written: the old superblock is gone, and the storage discarded.
 ///
-/// Contents whose places are known may be written now, each once, with [`Begun::arriving`]. The rest comes
-/// with [`Begun::finish`], and the new superblock last of all.
-pub struct Begun<'a> {
+/// Contents whose places are known may be written now, each once, with [`WriteSession::data_writer`]. The
+/// rest comes with [`WriteSession::finish`], and the new superblock last of all.
+pub struct WriteSession<'a> {
     settings: &'a Settings,
     writing: &'a Writing<'a>,
     out: Out<'a>,
@@ -235,13 +235,13 @@ pub struct Begun<'a> {
     listing: Option<Listing<'a>>,
 }
 
-impl fmt::Debug for Begun<'_> {
+impl fmt::Debug for WriteSession<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Begun").finish_non_exhaustive()
+        f.debug_struct("WriteSession").finish_non_exhaustive()
     }
 }
 
-impl<'a> Begun<'a> {
+impl<'a> WriteSession<'a> {
     /// Begins an image of `geometry`, made from `settings`, in `sink`.
     ///
     /// # Errors
@@ -292,8 +292,11 @@ impl<'a> Begun<'a> {
     }
 
     /// What writes contents as they arrive, with a thread of `scope` where there may be more than one.
-    pub fn arriving<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Arriving<'scope> {
-        Arriving::new(scope, &self.out, self.writing)
+    pub fn data_writer<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> DataWriter<'scope> {
+        DataWriter::new(scope, &self.out, self.writing)
     }
 
     /// Writes all but the contents that are in their places, and ends with the superblock. Of the blocks

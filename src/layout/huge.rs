@@ -14,7 +14,7 @@ use super::{LayoutError, Owner, logical};
 use crate::geometry::Geometry;
 use crate::ondisk::dir::FileType;
 use crate::ondisk::extent::MAX_BLOCKS;
-use crate::options::HugeFilesWish;
+use crate::options::HugeFilesOptions;
 use crate::units::{Block, BlockSize, Ino, LogicalBlock, Run};
 
 /// Huge files, and all that leads to them.
@@ -168,7 +168,7 @@ struct Numbers {
 
 /// Places the huge files of `wish` in `ledger`.
 pub(super) fn claim(
-    wish: &HugeFilesWish,
+    wish: &HugeFilesOptions,
     place: &HugePlace<'_>,
     ledger: &mut Ledger,
 ) -> Result<HugeFiles, LayoutError> {
@@ -227,7 +227,7 @@ fn no_room(blocks: u64) -> LayoutError {
 
 /// The root directory as it is, and the directories in it that the wish names (`create_directory`).
 fn make_directories(
-    wish: &HugeFilesWish,
+    wish: &HugeFilesOptions,
     place: &HugePlace<'_>,
     next_ino: &mut u32,
     ledger: &mut Ledger,
@@ -355,7 +355,7 @@ fn huge_file(
     }
 }
 
-fn name(wish: &HugeFilesWish, number: u64, files: u64) -> Vec<u8> {
+fn name(wish: &HugeFilesOptions, number: u64, files: u64) -> Vec<u8> {
     let mut name = wish.name.clone();
     if wish.digits > 0 {
         name.extend(format!("{number:0digits$}", digits = wish.digits).bytes());
@@ -366,7 +366,7 @@ fn name(wish: &HugeFilesWish, number: u64, files: u64) -> Vec<u8> {
 }
 
 /// The arithmetic of `mk_hugefiles`; `None` where there is no room.
-fn numbers(wish: &HugeFilesWish, block_size: BlockSize, free: u64) -> Option<Numbers> {
+fn numbers(wish: &HugeFilesOptions, block_size: BlockSize, free: u64) -> Option<Numbers> {
     let mut room = free.checked_sub(wish.slack.checked_add(wish.align)?)?;
     let (mut files, mut blocks) = (wish.count, wish.blocks);
     if blocks > room {

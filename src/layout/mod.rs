@@ -19,7 +19,7 @@
 //! | 12 | nodes of the files' maps, and where those are block maps the data among them | behind those |
 //!
 //! Data that extents tell of is claimed between rows 2 and 3 if there is plenty of room, and lies where
-//! [`Arrivals`] puts it: in the order of a walk, past what rows 3 to 9 will take and past some blocks set
+//! [`DataAllocator`] puts it: in the order of a walk, past what rows 3 to 9 will take and past some blocks set
 //! aside for row 10. So it can be written before the rest of the tree is known. Where room is short, it
 //! comes with row 12. What was written as it arrived is claimed there too, where it is.
 //!
@@ -82,10 +82,10 @@
 //! ```
 
 mod appended;
-mod arrivals;
 pub mod block_map;
 mod casefold;
 mod content;
+mod data_allocator;
 pub mod directory;
 mod ea_inodes;
 pub mod extents;
@@ -108,12 +108,12 @@ use std::fmt;
 use std::ops::Range;
 
 pub use appended::AppendedFile;
-pub use arrivals::{Arrivals, Place, placed_pieces};
 pub use casefold::CasefoldFault;
 pub use content::{
     Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
     inodes_needed_at_most,
 };
+pub use data_allocator::{DataAllocator, DataPlace, placed_pieces};
 pub use ea_inodes::ValueInode;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub use ledger::{Claim, ClaimError, Ledger};

@@ -4,14 +4,14 @@
 //! A block map lies among the data it names, and so comes about with them. And where room is short,
 //! what the filesystem itself needs in one piece goes first.
 
-use super::arrivals::Arrivals;
 use super::content::ContentPlanner;
+use super::data_allocator::DataAllocator;
 use super::{Front, LayoutError, Ledger, system};
 use crate::geometry::Geometry;
 use crate::options::Settings;
 use crate::tree::{Metadata, Tree};
 
-impl Arrivals {
+impl DataAllocator {
     /// The places that a filesystem of `geometry` has.
     ///
     /// # Errors
@@ -24,17 +24,17 @@ impl Arrivals {
             return Err(LayoutError::HugeFilesWithContent);
         }
         let Front { ledger, .. } = Front::new(settings, geometry)?;
-        arrivals(settings, geometry, ledger)
+        allocator(settings, geometry, ledger)
     }
 }
 
 /// The places that the blocks free in `ledger` are, but for those where the filesystem's own files will
 /// be.
-fn arrivals(
+fn allocator(
     settings: &Settings,
     geometry: &Geometry,
     mut ledger: Ledger,
-) -> Result<Arrivals, LayoutError> {
+) -> Result<DataAllocator, LayoutError> {
     let empty = Tree::with_root(Metadata::default());
     let planner = ContentPlanner::new(settings, geometry, &empty, &mut Vec::new())?;
     system::claim(
@@ -43,7 +43,7 @@ fn arrivals(
         &planner.expecting_content(),
         &mut ledger,
     )?;
-    Ok(Arrivals::outside(geometry, &ledger))
+    Ok(DataAllocator::outside(geometry, &ledger))
 }
 
 /// Claims the blocks of contents that are in their places already; if there are none, those of all
@@ -56,9 +56,9 @@ pub(super) fn claim(
 ) -> Result<(), LayoutError> {
     planner.claim_placed(ledger)?;
     if let Some(demand) = planner.data_demand()? {
-        let mut arrivals = arrivals(settings, geometry, ledger.clone())?;
-        if arrivals.has_plenty(&demand) {
-            planner.place_contents(&mut arrivals, ledger)?;
+        let mut allocator = allocator(settings, geometry, ledger.clone())?;
+        if allocator.has_plenty(&demand) {
+            planner.place_contents(&mut allocator, ledger)?;
         }
     }
     planner.form_clusters(ledger)

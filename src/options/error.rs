@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::extended::Complaint;
+use super::extended::ExtendedOptionError;
 use super::profile::SyntaxError;
 use crate::feature::Feature;
 
@@ -11,7 +11,7 @@ use crate::feature::Feature;
 /// Its text is one sentence that says what is needed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingsError {
-    pub(super) refusal: Box<Refusal>,
+    pub(super) kind: Box<SettingsErrorKind>,
     pub(super) warnings: Vec<SettingsWarning>,
 }
 
@@ -25,8 +25,8 @@ impl SettingsError {
         not(feature = "cli"),
         expect(dead_code, reason = "what mke2fs's words need")
     )]
-    pub(crate) fn refusal(&self) -> &Refusal {
-        &self.refusal
+    pub(crate) fn kind(&self) -> &SettingsErrorKind {
+        &self.kind
     }
 }
 
@@ -34,40 +34,39 @@ impl SettingsError {
     /// Which option is wrong, by the name it has for the command, and its value; empty where several
     /// contradict each other, or where it is not the value that is wrong.
     pub(crate) fn option(&self) -> (&str, String) {
-        match &*self.refusal {
-            Refusal::ConfUnreadable { path, .. } | Refusal::ConfSyntax { path, .. } => {
-                ("MKE2FS_CONFIG", path.clone())
+        match &*self.kind {
+            SettingsErrorKind::ConfUnreadable { path, .. }
+            | SettingsErrorKind::ConfSyntax { path, .. } => ("MKE2FS_CONFIG", path.clone()),
+            SettingsErrorKind::BlockSize(bytes) => ("-b", bytes.to_string()),
+            SettingsErrorKind::BlockBelowSector { block_size, .. }
+            | SettingsErrorKind::BlockAbovePage { block_size, .. } => {
+                ("-b", block_size.to_string())
             }
-            Refusal::BlockSize(bytes) => ("-b", bytes.to_string()),
-            Refusal::BlockBelowSector { block_size, .. }
-            | Refusal::BlockAbovePage { block_size, .. } => ("-b", block_size.to_string()),
-            Refusal::LabelTooLong(bytes) => ("-L", format!("{bytes} bytes")),
-            Refusal::LastMountedTooLong(bytes) => ("-M", format!("{bytes} bytes")),
-            Refusal::ReservedPercent(percent) => ("-m", percent.to_string()),
-            Refusal::InodeRatio(bytes) => ("-i", bytes.to_string()),
-            Refusal::GroupsPerFlex(groups) => ("-G", groups.to_string()),
-            Refusal::BlocksPerGroup { asked, .. } => ("-g", asked.to_string()),
-            Refusal::ClusterSize(bytes) => ("-C", bytes.to_string()),
-            Refusal::InodeSize { asked, .. } => ("-I", asked.to_string()),
-            Refusal::TooManyInodes(inodes) => ("-N", inodes.to_string()),
-            Refusal::TypeUndefined(name) => ("-t", name.clone()),
-            Refusal::Features { text, .. } => ("-O", text.clone()),
-            Refusal::UnknownOs(name) => ("-o", name.clone()),
-            Refusal::MountOptions(text) => ("default_mntopts", text.clone()),
-            Refusal::EncodingInConf(name) => ("encoding", name.clone()),
-            Refusal::EncodingFlagsInConf(text) => ("encoding_flags", text.clone()),
-            Refusal::ErrorsInConf(text) => ("errors", text.clone()),
-            Refusal::Above32Bits { blocks, .. } | Refusal::TooManyBlocks { blocks, .. } => {
-                ("SIZE", blocks.to_string())
-            }
-            Refusal::OffsetPastEnd { offset, .. } | Refusal::EndPastOffsets { offset, .. } => {
-                ("offset", offset.to_string())
-            }
-            Refusal::NoBlocks | Refusal::NoOutputAndNoSize | Refusal::OutputIsEmpty => {
-                ("SIZE", String::new())
-            }
-            Refusal::Extended { complaints, last } => match &complaints[..] {
-                [Complaint::Invalid { name, value }] => (name, value.clone()),
+            SettingsErrorKind::LabelTooLong(bytes) => ("-L", format!("{bytes} bytes")),
+            SettingsErrorKind::LastMountedTooLong(bytes) => ("-M", format!("{bytes} bytes")),
+            SettingsErrorKind::ReservedPercent(percent) => ("-m", percent.to_string()),
+            SettingsErrorKind::InodeRatio(bytes) => ("-i", bytes.to_string()),
+            SettingsErrorKind::GroupsPerFlex(groups) => ("-G", groups.to_string()),
+            SettingsErrorKind::BlocksPerGroup { asked, .. } => ("-g", asked.to_string()),
+            SettingsErrorKind::ClusterSize(bytes) => ("-C", bytes.to_string()),
+            SettingsErrorKind::InodeSize { asked, .. } => ("-I", asked.to_string()),
+            SettingsErrorKind::TooManyInodes(inodes) => ("-N", inodes.to_string()),
+            SettingsErrorKind::TypeUndefined(name) => ("-t", name.clone()),
+            SettingsErrorKind::Features { text, .. } => ("-O", text.clone()),
+            SettingsErrorKind::UnknownOs(name) => ("-o", name.clone()),
+            SettingsErrorKind::MountOptions(text) => ("default_mntopts", text.clone()),
+            SettingsErrorKind::EncodingInConf(name) => ("encoding", name.clone()),
+            SettingsErrorKind::EncodingFlagsInConf(text) => ("encoding_flags", text.clone()),
+            SettingsErrorKind::ErrorsInConf(text) => ("errors", text.clone()),
+            SettingsErrorKind::Above32Bits { blocks, .. }
+            | SettingsErrorKind::TooManyBlocks { blocks, .. } => ("SIZE", blocks.to_string()),
+            SettingsErrorKind::OffsetPastEnd { offset, .. }
+            | SettingsErrorKind::EndPastOffsets { offset, .. } => ("offset", offset.to_string()),
+            SettingsErrorKind::NoBlocks
+            | SettingsErrorKind::NoOutputAndNoSize
+            | SettingsErrorKind::OutputIsEmpty => ("SIZE", String::new()),
+            SettingsErrorKind::Extended { errors, last } => match &errors[..] {
+                [ExtendedOptionError::Invalid { name, value }] => (name, value.clone()),
                 _ => ("-E", last.clone()),
             },
             _ => ("", String::new()),
@@ -77,7 +76,7 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.refusal.fmt(f)
+        self.kind.fmt(f)
     }
 }
 
@@ -85,7 +84,7 @@ impl std::error::Error for SettingsError {}
 
 /// The kinds of [`SettingsError`], in the order in which they are looked for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Refusal {
+pub(crate) enum SettingsErrorKind {
     /// The configuration file cannot be read.
     ConfUnreadable { path: String, reason: String },
     /// The configuration file has a fault.
@@ -128,7 +127,7 @@ pub(crate) enum Refusal {
     BlockAbovePage { block_size: u32, page_size: u32 },
     /// Extended options, and the last of them that is unknown or has no value.
     Extended {
-        complaints: Vec<Complaint>,
+        errors: Vec<ExtendedOptionError>,
         last: String,
     },
     /// The offset leaves no room.
@@ -142,9 +141,9 @@ pub(crate) enum Refusal {
     /// Room for growing, in a filesystem of revision 0.
     ResizeWithRevision0,
     /// A revision that there is not.
-    Revision(Complaint),
+    Revision(ExtendedOptionError),
     /// A flag that no encoding has.
-    EncodingFlag(Complaint),
+    EncodingFlag(ExtendedOptionError),
     /// Flags without an encoding.
     EncodingFlagsAlone,
     /// An encoding of the configuration that there is not.
@@ -203,7 +202,7 @@ pub(crate) enum Refusal {
     NotYet(String),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for SettingsErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConfUnreadable { path, reason } => {
@@ -227,8 +226,8 @@ impl fmt::Display for Refusal {
                 f,
                 "invalid errors '{text}' in MKE2FS_CONFIG: must be continue, remount-ro or panic"
             ),
-            Self::Extended { complaints, .. } => join(f, complaints),
-            Self::Revision(complaint) | Self::EncodingFlag(complaint) => complaint.fmt(f),
+            Self::Extended { errors, .. } => join(f, errors),
+            Self::Revision(error) | Self::EncodingFlag(error) => error.fmt(f),
             Self::EncodingInConf(name) => write!(
                 f,
                 "invalid encoding '{name}' in MKE2FS_CONFIG: must be utf8 or utf8-12.1"
@@ -291,7 +290,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Refusal {
+impl SettingsErrorKind {
     fn of_output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoOutputAndNoSize => f.write_str("the output does not exist: a size is needed"),
@@ -469,30 +468,30 @@ impl Refusal {
     }
 }
 
-fn join(f: &mut fmt::Formatter<'_>, complaints: &[Complaint]) -> fmt::Result {
-    for (index, complaint) in complaints.iter().enumerate() {
+fn join(f: &mut fmt::Formatter<'_>, errors: &[ExtendedOptionError]) -> fmt::Result {
+    for (index, error) in errors.iter().enumerate() {
         let comma = if index == 0 { "" } else { "; " };
-        write!(f, "{comma}{complaint}")?;
+        write!(f, "{comma}{error}")?;
     }
     Ok(())
 }
 
 /// Something that a person may want to know and that stops nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SettingsWarning(pub(super) Remark);
+pub struct SettingsWarning(pub(super) SettingsWarningKind);
 
 impl SettingsWarning {
     #[cfg_attr(
         not(feature = "cli"),
         expect(dead_code, reason = "what mke2fs's words need")
     )]
-    pub(crate) fn remark(&self) -> &Remark {
+    pub(crate) fn kind(&self) -> &SettingsWarningKind {
         &self.0
     }
 
     /// Whether it warns of something, rather than tell a choice that was made.
     pub fn is_warning(&self) -> bool {
-        !matches!(self.0, Remark::Types(_))
+        !matches!(self.0, SettingsWarningKind::Types(_))
     }
 }
 
@@ -504,7 +503,7 @@ impl fmt::Display for SettingsWarning {
 
 /// The kinds of [`SettingsWarning`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Remark {
+pub(crate) enum SettingsWarningKind {
     /// The configuration does not define the type, and force says go on.
     TypeUndefined(String),
     /// The configuration does not define a usage type, which counts for nothing then.
@@ -531,7 +530,7 @@ pub(crate) enum Remark {
     LargeClusters,
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for SettingsWarningKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TypeUndefined(name) => {

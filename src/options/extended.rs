@@ -68,7 +68,7 @@ enum Takes {
     /// It needs one.
     Value(fn(&str) -> Option<Extended>),
     /// It needs one, and says itself what is wrong with it.
-    Checked(fn(&str) -> Result<Extended, Complaint>),
+    Checked(fn(&str) -> Result<Extended, ExtendedOptionError>),
     /// It may have one.
     Maybe(fn(Option<&str>) -> Option<Extended>),
 }
@@ -313,7 +313,7 @@ pub(crate) static ROWS: [Row; 27] = [
 
 /// What is wrong with one extended option.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Complaint {
+pub(crate) enum ExtendedOptionError {
     /// There is no option of that name.
     Unknown(String),
     /// It needs a value.
@@ -351,7 +351,7 @@ pub(crate) enum Complaint {
     },
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for ExtendedOptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => write!(f, "unknown extended option '{name}'"),
@@ -401,7 +401,7 @@ fn expected(name: &str) -> String {
 
 /// The options in `text`, as mke2fs reads them: nothing may follow the last comma, but something
 /// stands before each.
-pub(super) fn parse(text: &str) -> impl Iterator<Item = Result<Extended, Complaint>> {
+pub(super) fn parse(text: &str) -> impl Iterator<Item = Result<Extended, ExtendedOptionError>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -413,21 +413,21 @@ pub(super) fn parse(text: &str) -> impl Iterator<Item = Result<Extended, Complai
     })
 }
 
-fn token(token: &str) -> Result<Extended, Complaint> {
+fn token(token: &str) -> Result<Extended, ExtendedOptionError> {
     let (name, value) = match token.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (token, None),
     };
     let Some(Row { name, takes, .. }) = ROWS.iter().find(|row| row.name == name) else {
-        return Err(Complaint::Unknown(name.to_owned()));
+        return Err(ExtendedOptionError::Unknown(name.to_owned()));
     };
-    let invalid = || Complaint::Invalid {
+    let invalid = || ExtendedOptionError::Invalid {
         name,
         value: value.unwrap_or_default().to_owned(),
     };
     match takes {
-        Value(read) => read(value.ok_or(Complaint::NoValue(name))?).ok_or_else(invalid),
-        Checked(read) => read(value.ok_or(Complaint::NoValue(name))?),
+        Value(read) => read(value.ok_or(ExtendedOptionError::NoValue(name))?).ok_or_else(invalid),
+        Checked(read) => read(value.ok_or(ExtendedOptionError::NoValue(name))?),
         Maybe(read) => read(value).ok_or_else(invalid),
     }
 }
@@ -492,22 +492,23 @@ pub(super) fn read_encoding_flags(text: &str) -> Result<u16, String> {
     Ok(flags)
 }
 
-fn encoding_flags(value: &str) -> Result<Extended, Complaint> {
+fn encoding_flags(value: &str) -> Result<Extended, ExtendedOptionError> {
     read_encoding_flags(value)
         .map(Extended::EncodingFlags)
-        .map_err(Complaint::EncodingFlag)
+        .map_err(ExtendedOptionError::EncodingFlag)
 }
 
-fn revision(value: &str) -> Result<Extended, Complaint> {
+fn revision(value: &str) -> Result<Extended, ExtendedOptionError> {
     // The field has 32 bits, and what is above them is lost.
-    let number = size::number(value).ok_or_else(|| Complaint::Revision(value.to_owned()))?;
+    let number =
+        size::number(value).ok_or_else(|| ExtendedOptionError::Revision(value.to_owned()))?;
     match u32::try_from(number & 0xffff_ffff).unwrap_or_default() {
         revision @ 0..=1 => Ok(Extended::Revision(revision)),
-        revision => Err(Complaint::RevisionTooHigh(revision)),
+        revision => Err(ExtendedOptionError::RevisionTooHigh(revision)),
     }
 }
 
-fn quota_types(value: &str) -> Result<Extended, Complaint> {
+fn quota_types(value: &str) -> Result<Extended, ExtendedOptionError> {
     let mut types = QuotaTypes::NONE;
     for word in value.split([':', ',']).filter(|word| !word.is_empty()) {
         let taken = word.strip_prefix('^');
@@ -515,7 +516,7 @@ fn quota_types(value: &str) -> Result<Extended, Complaint> {
             "usr" | "usrquota" => QuotaType::User,
             "grp" | "grpquota" => QuotaType::Group,
             "prj" | "prjquota" => QuotaType::Project,
-            _ => return Err(Complaint::QuotaType(word.to_owned())),
+            _ => return Err(ExtendedOptionError::QuotaType(word.to_owned())),
         };
         types = match taken {
             Some(_) => types.without(quota_type),
@@ -546,13 +547,13 @@ fn root_perms(value: Option<&str>) -> Option<Extended> {
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> Result<Extended, Complaint> {
+    fn one(text: &str) -> Result<Extended, ExtendedOptionError> {
         parse(text).next().expect("there is a token")
     }
 
     #[test]
     fn an_empty_option_is_none_that_is_known() {
-        let unknown = || Err(Complaint::Unknown(String::new()));
+        let unknown = || Err(ExtendedOptionError::Unknown(String::new()));
         let discard = || Ok(Extended::Discard(true));
         for (text, options) in [
             ("", vec![]),
@@ -655,7 +656,7 @@ mod tests {
             let (name, value) = text.split_once('=').expect("it has a value");
             let value = value.to_owned();
             match one(text) {
-                Err(Complaint::Invalid {
+                Err(ExtendedOptionError::Invalid {
                     name: named,
                     value: given,
                 }) => {
@@ -664,9 +665,12 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
-        assert_eq!(one("stride"), Err(Complaint::NoValue("stride")));
-        assert_eq!(one("foo=1"), Err(Complaint::Unknown("foo".to_owned())));
-        let word = Complaint::QuotaType("x".to_owned());
+        assert_eq!(one("stride"), Err(ExtendedOptionError::NoValue("stride")));
+        assert_eq!(
+            one("foo=1"),
+            Err(ExtendedOptionError::Unknown("foo".to_owned()))
+        );
+        let word = ExtendedOptionError::QuotaType("x".to_owned());
         assert_eq!(one("quotatype=usr:x"), Err(word));
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::feature::{Feature, FeatureSet, Word};
 
-use super::error::Refusal;
+use super::error::SettingsErrorKind;
 use super::size;
 
 /// One word of an edit: as it stands, whether it adds, and the bare name.
@@ -43,7 +43,10 @@ fn is_space(c: char) -> bool {
 ///
 /// # Errors
 /// Where a word names no feature that mke2fs lets one choose.
-pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Result<FeatureSet, Refusal> {
+pub(super) fn edit_features(
+    mut set: FeatureSet,
+    text: &str,
+) -> Result<FeatureSet, SettingsErrorKind> {
     for edit in edits(text) {
         if ["none", "clear"]
             .iter()
@@ -57,7 +60,7 @@ pub(super) fn edit_features(mut set: FeatureSet, text: &str) -> Result<FeatureSe
             Some(name) if edit.adds => (name, false),
             _ => (name.as_str(), edit.adds),
         };
-        let feature = feature(name).ok_or_else(|| Refusal::Features {
+        let feature = feature(name).ok_or_else(|| SettingsErrorKind::Features {
             text: text.to_owned(),
             word: edit.name.to_owned(),
         })?;

@@ -20,15 +20,15 @@ pub use environment::{Conf, Device, Environment, Target, TargetKind};
 pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
-    Errors, HugeFilesWish, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes, RootOwner,
-    Settings, UndoRule,
+    Errors, HugeFilesOptions, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes,
+    RootOwner, Settings, UndoRule,
 };
 pub use size::{Size, SizeError};
 
 #[cfg(feature = "cli")]
 pub(crate) use {
-    error::{Refusal, Remark},
-    extended::Complaint,
+    error::{SettingsErrorKind, SettingsWarningKind},
+    extended::ExtendedOptionError,
     journal_device::JournalFault,
     profile::SyntaxFault,
     size::number,
@@ -75,17 +75,17 @@ const LARGE_BLOCK_BYTES: u32 = 4096;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     size: Option<Size>,
-    block_size: Option<BlockSizeWish>,
-    fs_type: Option<TypeWish>,
+    block_size: Option<BlockSizeOption>,
+    fs_type: Option<TypeOption>,
     usage_types: Option<String>,
-    features: Vec<FeatureWish>,
+    features: Vec<FeatureOption>,
     inode_size: Option<u32>,
     inode_ratio: Option<u32>,
     inodes_count: Option<u64>,
     reserved_percent: Option<f64>,
     label: Option<Vec<u8>>,
     last_mounted: Option<Vec<u8>>,
-    uuid: Option<UuidWish>,
+    uuid: Option<UuidOption>,
     errors: Option<Errors>,
     groups_per_flex: Option<u32>,
     blocks_per_group: Option<u32>,
@@ -96,7 +96,7 @@ pub struct Options {
     journal_location: Option<String>,
     journal_v1: bool,
     creator_os: Option<String>,
-    extended: Vec<ExtendedWish>,
+    extended: Vec<ExtendedOption>,
     force: bool,
     dry_run: bool,
     super_only: bool,
@@ -106,43 +106,43 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum BlockSizeWish {
+enum BlockSizeOption {
     Exactly(u32),
     AtLeast(u32),
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum TypeWish {
+enum TypeOption {
     Named(String),
     ByProgram(String),
     ByConf,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum FeatureWish {
+enum FeatureOption {
     With(Feature),
     Without(Feature),
     Text(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum UuidWish {
+enum UuidOption {
     Exactly([u8; 16]),
     OfTheTime,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum ExtendedWish {
+enum ExtendedOption {
     One(Extended),
     Text(String),
 }
 
-impl FeatureWish {
+impl FeatureOption {
     /// The features that this makes of `set`.
     ///
     /// # Errors
     /// Where text is no list of features.
-    fn edit(&self, set: FeatureSet) -> Result<FeatureSet, error::Refusal> {
+    fn edit(&self, set: FeatureSet) -> Result<FeatureSet, error::SettingsErrorKind> {
         match self {
             Self::With(feature) => Ok(set.with(*feature)),
             Self::Without(feature) => Ok(set.without(*feature)),
@@ -187,7 +187,7 @@ impl Options {
         self.block_size.is_some()
     }
 
-    /// Wishes for blocks of 4 KiB also below 512 MiB, where mke2fs makes them smaller, if what is put into
+    /// OpenOptions for blocks of 4 KiB also below 512 MiB, where mke2fs makes them smaller, if what is put into
     /// the filesystem fits so and a journal it is to have does. A block size that is asked for, a usage type,
     /// a configuration file and the block size of a journal's device go before this. Without content it has
     /// no effect.
@@ -205,7 +205,7 @@ impl Options {
         }
         let before = self.resolve(host).ok()?.settings.block_size;
         let mut options = self.clone();
-        options.block_size = Some(BlockSizeWish::AtLeast(LARGE_BLOCK_BYTES));
+        options.block_size = Some(BlockSizeOption::AtLeast(LARGE_BLOCK_BYTES));
         (before.bytes() < LARGE_BLOCK_BYTES).then_some(options)
     }
 
@@ -233,32 +233,32 @@ impl Options {
 
     /// The block size in bytes: a power of two from 1024 to 65536.
     pub fn block_size(&mut self, bytes: u32) -> &mut Self {
-        self.block_size = Some(BlockSizeWish::Exactly(bytes));
+        self.block_size = Some(BlockSizeOption::Exactly(bytes));
         self
     }
 
     /// The least block size in bytes, where another rule says less.
     pub fn block_size_at_least(&mut self, bytes: u32) -> &mut Self {
-        self.block_size = Some(BlockSizeWish::AtLeast(bytes));
+        self.block_size = Some(BlockSizeOption::AtLeast(bytes));
         self
     }
 
     /// The type, by the name it has in mke2fs.conf: ext4 unless told otherwise.
     pub fn fs_type(&mut self, name: impl Into<String>) -> &mut Self {
-        self.fs_type = Some(TypeWish::Named(name.into()));
+        self.fs_type = Some(TypeOption::Named(name.into()));
         self
     }
 
     /// The type that a program's name stands for, unless the configuration file has one for the
     /// output or the creator is the Hurd.
     pub fn fs_type_by_program(&mut self, name: impl Into<String>) -> &mut Self {
-        self.fs_type = Some(TypeWish::ByProgram(name.into()));
+        self.fs_type = Some(TypeOption::ByProgram(name.into()));
         self
     }
 
     /// The type that the configuration file names as its default, or else ext2.
     pub fn fs_type_by_conf(&mut self) -> &mut Self {
-        self.fs_type = Some(TypeWish::ByConf);
+        self.fs_type = Some(TypeOption::ByConf);
         self
     }
 
@@ -270,19 +270,19 @@ impl Options {
 
     /// Adds a feature.
     pub fn with_feature(&mut self, feature: Feature) -> &mut Self {
-        self.features.push(FeatureWish::With(feature));
+        self.features.push(FeatureOption::With(feature));
         self
     }
 
     /// Leaves a feature out.
     pub fn without_feature(&mut self, feature: Feature) -> &mut Self {
-        self.features.push(FeatureWish::Without(feature));
+        self.features.push(FeatureOption::Without(feature));
         self
     }
 
     /// Adds and leaves out features by name, as `-O` does: `extent,^has_journal`.
     pub fn features(&mut self, text: impl Into<String>) -> &mut Self {
-        self.features.push(FeatureWish::Text(text.into()));
+        self.features.push(FeatureOption::Text(text.into()));
         self
     }
 
@@ -324,7 +324,7 @@ impl Options {
 
     /// The UUID: a random one unless told otherwise.
     pub fn uuid(&mut self, uuid: [u8; 16]) -> &mut Self {
-        self.uuid = Some(UuidWish::Exactly(uuid));
+        self.uuid = Some(UuidOption::Exactly(uuid));
         self
     }
 
@@ -336,7 +336,7 @@ impl Options {
 
     /// A UUID of the time and random bytes (version 1).
     pub fn uuid_of_the_time(&mut self) -> &mut Self {
-        self.uuid = Some(UuidWish::OfTheTime);
+        self.uuid = Some(UuidOption::OfTheTime);
         self
     }
 
@@ -431,7 +431,7 @@ impl Options {
 
     /// Extended options as `-E` takes them: `stride=16,lazy_itable_init=1`.
     pub fn extended(&mut self, text: impl Into<String>) -> &mut Self {
-        self.extended.push(ExtendedWish::Text(text.into()));
+        self.extended.push(ExtendedOption::Text(text.into()));
         self
     }
 
@@ -542,7 +542,7 @@ impl Options {
 
     /// Says which of the wishes no filesystem can grant, if one is such.
     #[cfg(feature = "cli")]
-    pub(crate) fn judge(&self) -> Result<(), error::Refusal> {
+    pub(crate) fn judge(&self) -> Result<(), error::SettingsErrorKind> {
         resolve::check_wishes(self)
     }
 
@@ -563,11 +563,11 @@ impl Options {
     /// Whether a journal, or what works only with one, is asked for by more than a type's defaults.
     pub(crate) fn asks_for_journal(&self) -> bool {
         let by_type = match &self.fs_type {
-            Some(TypeWish::Named(name) | TypeWish::ByProgram(name)) => name == "ext3",
-            Some(TypeWish::ByConf) | None => false,
+            Some(TypeOption::Named(name) | TypeOption::ByProgram(name)) => name == "ext3",
+            Some(TypeOption::ByConf) | None => false,
         };
         // Text that is no list of features is refused elsewhere.
-        let edited = |set, wish: &FeatureWish| wish.edit(set).unwrap_or(set);
+        let edited = |set, wish: &FeatureOption| wish.edit(set).unwrap_or(set);
         let features = self.features.iter().fold(FeatureSet::EMPTY, edited);
         let with_journal = [
             Feature::HasJournal,
@@ -583,7 +583,7 @@ impl Options {
     }
 
     fn one(&mut self, option: Extended) -> &mut Self {
-        self.extended.push(ExtendedWish::One(option));
+        self.extended.push(ExtendedOption::One(option));
         self
     }
 }
@@ -603,16 +603,16 @@ impl Environment {
     }
 
     /// The rules in force, or what is wrong with the file that should state them.
-    fn profile(&self) -> Result<profile::Profile, error::Refusal> {
+    fn profile(&self) -> Result<profile::Profile, error::SettingsErrorKind> {
         let Some(conf) = &self.conf else {
             return Ok(profile::Profile::built_in());
         };
         let text = conf.text.as_ref().map_err(|reason| {
             let reason = reason.clone();
             let path = conf.name.clone();
-            error::Refusal::ConfUnreadable { path, reason }
+            error::SettingsErrorKind::ConfUnreadable { path, reason }
         })?;
-        profile::Profile::parse(text).map_err(|error| error::Refusal::ConfSyntax {
+        profile::Profile::parse(text).map_err(|error| error::SettingsErrorKind::ConfSyntax {
             path: conf.name.clone(),
             error,
         })
@@ -627,7 +627,7 @@ impl Environment {
         match self.profile() {
             Ok(_) => Ok(()),
             Err(refusal) => Err(SettingsError {
-                refusal: Box::new(refusal),
+                kind: Box::new(refusal),
                 warnings: Vec::new(),
             }),
         }

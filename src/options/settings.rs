@@ -240,7 +240,7 @@ pub struct Settings {
     /// bitmaps, inodes and everything else stay as they are, for a rescue.
     pub super_only: bool,
     /// The huge files that fill the filesystem, if the configuration asks for some.
-    pub huge_files: Option<HugeFilesWish>,
+    pub huge_files: Option<HugeFilesOptions>,
     /// Where undo files go that have no name of their own, and when.
     pub undo: UndoRule,
 }
@@ -256,7 +256,7 @@ pub struct UndoRule {
 
 /// Huge files, each in one piece where that can be, as mke2fs.conf asks for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HugeFilesWish {
+pub struct HugeFilesOptions {
     /// How many; 0 is as many as there is room for.
     pub count: u64,
     /// The blocks of each; 0 is what there is room for.

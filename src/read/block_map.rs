@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::bytes::{index, length, word};
-use super::error::Fault;
+use super::error::ErrorDetail;
 use super::mapped::{Extent, Visit};
 use super::superblock::Superblock;
 use crate::units::{Block, Run};
@@ -75,7 +75,7 @@ impl<V: Visit> Walk<'_, V> {
         if self.sb.is_inside(run) {
             return Ok(true);
         }
-        self.visit.fault(pointer.at, Fault::Outside(run))?;
+        self.visit.fault(pointer.at, ErrorDetail::Outside(run))?;
         Ok(false)
     }
 

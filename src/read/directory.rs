@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::mem;
 
 use super::bytes::{half, word};
-use super::error::{Error, ErrorKind, Fault, Result};
+use super::error::{Error, ErrorDetail, ErrorKind, Result};
 use super::inode::Inode;
 use super::mapped::Extent;
 use super::superblock::Superblock;
@@ -318,7 +318,7 @@ impl<'a> ReadDir<'a> {
         let name = stored.name;
         let named = |rule| {
             let name = name.to_vec();
-            Error::new(Fault::Named { rule, name })
+            Error::new(ErrorDetail::Named { rule, name })
         };
         if name.is_empty() || matches!(name, b"." | b"..") {
             return Err(named("is no name for an entry"));
@@ -397,7 +397,7 @@ impl Blocks {
 }
 
 fn checksum(found: u32, expected: u32) -> Error {
-    Error::new(Fault::Checksum {
+    Error::new(ErrorDetail::Checksum {
         what: "a directory block's checksum",
         found,
         expected,

@@ -17,7 +17,7 @@ pub struct Error(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    fault: Fault,
+    detail: ErrorDetail,
     group: Option<Group>,
     inode: Option<Ino>,
     block: Option<Block>,
@@ -58,7 +58,7 @@ pub enum ErrorKind {
 
 /// What is wrong, without its place.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum ErrorDetail {
     /// The storage failed, or ends before.
     Io(io::Error),
     /// The superblock has another magic number.
@@ -106,7 +106,7 @@ pub(crate) enum Fault {
     TooLarge { bytes: u64, most: u64 },
 }
 
-impl Fault {
+impl ErrorDetail {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(_) => ErrorKind::Io,
@@ -121,7 +121,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ErrorDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "cannot be read: {error}"),
@@ -183,9 +183,9 @@ fn sentence(kind: ErrorKind) -> &'static str {
 }
 
 impl Error {
-    pub(crate) fn new(fault: Fault) -> Self {
+    pub(crate) fn new(detail: ErrorDetail) -> Self {
         Self(Box::new(Parts {
-            fault,
+            detail,
             group: None,
             inode: None,
             block: None,
@@ -195,12 +195,12 @@ impl Error {
 
     /// A question without an answer.
     pub(crate) fn not(kind: ErrorKind) -> Self {
-        Self::new(Fault::Not(kind))
+        Self::new(ErrorDetail::Not(kind))
     }
 
     /// A broken rule.
     pub(crate) fn rule(rule: &'static str) -> Self {
-        Self::new(Fault::Rule(rule))
+        Self::new(ErrorDetail::Rule(rule))
     }
 
     /// The same, known to be in a group.
@@ -233,7 +233,7 @@ impl Error {
 
     /// What kind of trouble it is.
     pub fn kind(&self) -> ErrorKind {
-        self.0.fault.kind()
+        self.0.detail.kind()
     }
 
     /// The block group it is in, if it belongs to one.
@@ -277,15 +277,15 @@ impl fmt::Display for Error {
         if !comma.is_empty() {
             f.write_str(": ")?;
         }
-        parts.fault.fmt(f)
+        parts.detail.fmt(f)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // Its text says what the storage said already.
-        match &self.0.fault {
-            Fault::Io(error) => error.source(),
+        match &self.0.detail {
+            ErrorDetail::Io(error) => error.source(),
             _ => None,
         }
     }
@@ -305,8 +305,8 @@ impl From<Error> for io::Error {
             ErrorKind::NotExt | ErrorKind::Corrupt | ErrorKind::Checksum => {
                 io::ErrorKind::InvalidData
             }
-            ErrorKind::Io => match &error.0.fault {
-                Fault::Io(inner) => inner.kind(),
+            ErrorKind::Io => match &error.0.detail {
+                ErrorDetail::Io(inner) => inner.kind(),
                 _ => io::ErrorKind::Other,
             },
         };

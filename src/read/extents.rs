@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::bytes::{pod, word};
-use super::error::Fault;
+use super::error::ErrorDetail;
 use super::mapped::{Extent, Visit};
 use super::superblock::Superblock;
 use crate::ondisk::checksum::crc32c;
@@ -76,7 +76,7 @@ impl Tree<'_> {
 
 impl<V: Visit> Walk<'_, V> {
     fn rule(&mut self, at: Option<Block>, rule: &'static str) -> Result<(), V::Stop> {
-        self.visit.fault(at, Fault::Rule(rule))
+        self.visit.fault(at, ErrorDetail::Rule(rule))
     }
 
     /// Whether a header makes sense in a node with room for `most` records.
@@ -155,7 +155,7 @@ impl<V: Visit> Walk<'_, V> {
         }
         self.next = self.next.max(logical + len);
         if !self.tree.sb.is_inside(run) {
-            return self.visit.fault(at, Fault::Outside(run));
+            return self.visit.fault(at, ErrorDetail::Outside(run));
         }
         let extent = Extent {
             logical,
@@ -181,7 +181,9 @@ impl<V: Visit> Walk<'_, V> {
             self.rule(above.at, "nodes are out of order")?;
         }
         if !self.tree.sb.is_inside(Run::one(node)) {
-            return self.visit.fault(above.at, Fault::Outside(Run::one(node)));
+            return self
+                .visit
+                .fault(above.at, ErrorDetail::Outside(Run::one(node)));
         }
         if end <= self.tree.range.start || first >= self.tree.range.end {
             return Ok(());
@@ -219,7 +221,7 @@ impl<V: Visit> Walk<'_, V> {
         if found == expected {
             return Ok(());
         }
-        let fault = Fault::Checksum {
+        let fault = ErrorDetail::Checksum {
             what: "a node's checksum",
             found,
             expected,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::bytes::{index, length};
-use super::error::{Error, ErrorKind, Fault, Result};
+use super::error::{Error, ErrorDetail, ErrorKind, Result};
 use super::inode::Inode;
 use super::mapped::Extent;
 use super::volume::Volume;
@@ -197,7 +197,7 @@ impl Volume<'_> {
         let most = self.image_bytes();
         let size = file.size();
         let too_large = || {
-            let fault = Fault::TooLarge { bytes: size, most };
+            let fault = ErrorDetail::TooLarge { bytes: size, most };
             Error::new(fault).in_inode(file.inode.ino())
         };
         if size > most {

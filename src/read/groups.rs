@@ -3,7 +3,7 @@
 //! Layout: the kernel's `group_descr.rst` and `bitmaps.rst`.
 
 use super::bytes::{half, index, join, length, pod_or_zeros};
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::superblock::Superblock;
 use super::volume::Volume;
 use crate::feature::Feature;
@@ -167,7 +167,7 @@ impl Volume<'_> {
         if let Some((found, expected)) = checksums(sb, number, &stored)
             && found != expected
         {
-            return Err(Error::new(Fault::Checksum {
+            return Err(Error::new(ErrorDetail::Checksum {
                 what: "bg_checksum",
                 found: found.into(),
                 expected: expected.into(),
@@ -176,7 +176,7 @@ impl Volume<'_> {
         }
         let group = Group::decode(number, &stored);
         match group.tables(sb).into_iter().find(|run| !sb.is_inside(*run)) {
-            Some(run) => Err(Error::new(Fault::Outside(run)).in_block(block)),
+            Some(run) => Err(Error::new(ErrorDetail::Outside(run)).in_block(block)),
             None => Ok(group),
         }
     }
@@ -226,7 +226,7 @@ impl Volume<'_> {
         if found == expected {
             return Ok(());
         }
-        Err(Error::new(Fault::Checksum {
+        Err(Error::new(ErrorDetail::Checksum {
             what: "the bitmap's checksum",
             found,
             expected,

@@ -4,7 +4,7 @@
 //! Layout: the kernel's `inodes.rst`.
 
 use super::bytes::{half, join, length, pod_or_zeros};
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::superblock::Superblock;
 use super::volume::Volume;
 use crate::feature::Feature;
@@ -301,7 +301,7 @@ impl Inode {
         if let Some((found, expected)) = self.checksums(sb)
             && found != expected
         {
-            return Err(Error::new(Fault::Checksum {
+            return Err(Error::new(ErrorDetail::Checksum {
                 what: "i_checksum",
                 found,
                 expected,
@@ -327,7 +327,7 @@ impl Volume<'_> {
         let sb = &self.sb;
         let index = ino.get().checked_sub(1);
         let Some(index) = index.filter(|_| ino.get() <= sb.inodes_count) else {
-            return Err(Error::new(Fault::NotInUse).in_inode(ino));
+            return Err(Error::new(ErrorDetail::NotInUse).in_inode(ino));
         };
         let group = self.group(index / sb.inodes_per_group);
         let group = group.map_err(|error| error.in_inode(ino))?;
@@ -343,7 +343,7 @@ impl Volume<'_> {
     pub(crate) fn inode(&self, ino: Ino) -> Result<Inode> {
         let inode = self.any_inode(ino)?;
         if !inode.is_in_use() {
-            return Err(Error::new(Fault::NotInUse).in_inode(ino));
+            return Err(Error::new(ErrorDetail::NotInUse).in_inode(ino));
         }
         if inode.file_type().is_none() {
             return Err(Error::rule("i_mode says no type of file").in_inode(ino));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::bytes::{half, index, length, pod_or_zeros, word};
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::mapped::{Extent, find};
 use super::replay::{Copy, Replay};
 use super::volume::Volume;
@@ -40,7 +40,7 @@ const FAST_COMMIT_TID_OFFSET: usize = 8;
 /// Where the kernel would not mount the filesystem, or the journal is on another device or has fast
 /// commits.
 pub(super) fn replay(volume: &Volume<'_>) -> Result<Replay> {
-    let refuse = |what| Err(Error::new(Fault::Unsupported(what)));
+    let refuse = |what| Err(Error::new(ErrorDetail::Unsupported(what)));
     if !volume.sb.has(Feature::HasJournal) {
         return refuse("a journal waits to be replayed, and there is none");
     }
@@ -143,7 +143,7 @@ impl<'v> Log<'v> {
         if length > blocks {
             let what = "s_maxlen";
             let least = MIN_BLOCKS.into();
-            let fault = Fault::Bounds {
+            let fault = ErrorDetail::Bounds {
                 what,
                 found: length,
                 least,
@@ -162,7 +162,7 @@ impl<'v> Log<'v> {
         let checksums = checksums_of(stored)?;
         let size = volume.sb.block_size.bytes();
         if stored.s_blocksize.get() != size {
-            return Err(Error::new(Fault::Value {
+            return Err(Error::new(ErrorDetail::Value {
                 what: "s_blocksize",
                 found: stored.s_blocksize.get().into(),
                 expected: size.into(),
@@ -183,7 +183,7 @@ impl<'v> Log<'v> {
             if found >= least && found < end {
                 return Ok(());
             }
-            Err(Error::new(Fault::Bounds {
+            Err(Error::new(ErrorDetail::Bounds {
                 what,
                 found: found.into(),
                 least: least.into(),
@@ -485,7 +485,7 @@ impl<'v> Log<'v> {
                 let size = self.volume.sb.block_size.bytes_u64();
                 if tag.home >= self.volume.image_bytes() / size {
                     let run = Run::one(Block::new(tag.home));
-                    return Err(Error::new(Fault::Outside(run)));
+                    return Err(Error::new(ErrorDetail::Outside(run)));
                 }
                 let is_escaped = tag.flags & TAG_ESCAPED != 0;
                 copies.insert(tag.home, Copy { block, is_escaped });
@@ -509,7 +509,7 @@ impl<'v> Log<'v> {
             return Ok(());
         }
         let what = "the checksum of a block in the journal";
-        Err(Error::new(Fault::Checksum {
+        Err(Error::new(ErrorDetail::Checksum {
             what,
             found: tag.checksum,
             expected,
@@ -531,7 +531,7 @@ impl<'v> Log<'v> {
         if is_head && word(&bytes, FAST_COMMIT_TID_OFFSET) == end {
             let what = "its journal has fast commits that wait to be replayed; let the kernel or e2fsck \
                         replay them first";
-            return Err(Error::new(Fault::Unsupported(what)).in_block(place));
+            return Err(Error::new(ErrorDetail::Unsupported(what)).in_block(place));
         }
         Ok(())
     }
@@ -552,7 +552,7 @@ fn checksums_of(stored: &JournalSuperblock) -> Result<Checksums> {
     let unknown = incompat & !KNOWN_INCOMPAT;
     if unknown != 0 {
         let word = "the journal's s_feature_incompat";
-        return Err(Error::new(Fault::UnknownFeatures {
+        return Err(Error::new(ErrorDetail::UnknownFeatures {
             word,
             bits: unknown,
         }));
@@ -566,7 +566,7 @@ fn checksums_of(stored: &JournalSuperblock) -> Result<Checksums> {
         _ => return Err(Error::rule("the journal has checksums of two kinds")),
     }
     if stored.s_checksum_type != CHECKSUM_CRC32C {
-        return Err(Error::new(Fault::Value {
+        return Err(Error::new(ErrorDetail::Value {
             what: "the journal's s_checksum_type",
             found: stored.s_checksum_type.into(),
             expected: CHECKSUM_CRC32C.into(),
@@ -575,7 +575,7 @@ fn checksums_of(stored: &JournalSuperblock) -> Result<Checksums> {
     let (found, expected) = (stored.s_checksum.get(), superblock_checksum(stored));
     if found != expected {
         let what = "the journal's s_checksum";
-        return Err(Error::new(Fault::Checksum {
+        return Err(Error::new(ErrorDetail::Checksum {
             what,
             found,
             expected,

@@ -1,6 +1,6 @@
 //! Given nothing, says what a map of blocks tells whoever walks over it; never how it is stored.
 
-use super::error::Fault;
+use super::error::ErrorDetail;
 use crate::units::{Block, Run};
 
 /// Neighbouring blocks of a file that are neighbours on disk.
@@ -43,7 +43,7 @@ pub(crate) trait Visit {
     fn extent(&mut self, extent: Extent) -> Result<(), Self::Stop>;
 
     /// Takes what is wrong in the node `at`, or in the inode.
-    fn fault(&mut self, at: Option<Block>, fault: Fault) -> Result<(), Self::Stop>;
+    fn fault(&mut self, at: Option<Block>, fault: ErrorDetail) -> Result<(), Self::Stop>;
 }
 
 /// The physical block of a logical one.

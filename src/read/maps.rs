@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::inode::Inode;
 use super::mapped::{Extent, Visit};
 use super::volume::Volume;
@@ -51,7 +51,7 @@ impl Visit for Gather<'_> {
         Ok(())
     }
 
-    fn fault(&mut self, at: Option<Block>, fault: Fault) -> Result<()> {
+    fn fault(&mut self, at: Option<Block>, fault: ErrorDetail) -> Result<()> {
         Err(self.at(at, Error::new(fault)))
     }
 }

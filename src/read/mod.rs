@@ -54,7 +54,7 @@ pub use xattrs::Xattr;
 use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
-pub(crate) use error::Fault;
+pub(crate) use error::ErrorDetail;
 use path::LastLink;
 use superblock::{RECOVER, unknown_bits, word_of};
 use volume::Volume;
@@ -314,10 +314,10 @@ fn read_superblock(image: &dyn ReadAt, base: u64) -> Result<Superblock> {
     let left = image.size_bytes().saturating_sub(base);
     let needed = OFFSET.saturating_add(bytes::length(bytes.len()));
     if left < needed {
-        return Err(Error::new(Fault::Short { left, needed }));
+        return Err(Error::new(ErrorDetail::Short { left, needed }));
     }
     let read = image.read_exact_at(base + OFFSET, &mut bytes);
-    read.map_err(|error| Error::new(Fault::Io(error)))?;
+    read.map_err(|error| Error::new(ErrorDetail::Io(error)))?;
     decode_superblock(&bytes)
 }
 
@@ -329,12 +329,12 @@ fn decode_superblock(bytes: &[u8]) -> Result<Superblock> {
     }
     let sb = Superblock::decode(stored).map_err(|faults| {
         let first = faults.into_iter().next();
-        Error::new(first.unwrap_or(Fault::Rule("the superblock makes no sense")))
+        Error::new(first.unwrap_or(ErrorDetail::Rule("the superblock makes no sense")))
     })?;
     if sb.has_checksums() {
         let (kind, expected) = (sb.sb.s_checksum_type, CHECKSUM_CRC32C);
         if kind != expected {
-            return Err(Error::new(Fault::Value {
+            return Err(Error::new(ErrorDetail::Value {
                 what: "s_checksum_type",
                 found: kind.into(),
                 expected: expected.into(),
@@ -343,7 +343,7 @@ fn decode_superblock(bytes: &[u8]) -> Result<Superblock> {
         let (found, expected) = (sb.sb.s_checksum.get(), sb.sb.checksum());
         if found != expected {
             let what = "s_checksum";
-            return Err(Error::new(Fault::Checksum {
+            return Err(Error::new(ErrorDetail::Checksum {
                 what,
                 found,
                 expected,
@@ -358,15 +358,15 @@ fn decode_superblock(bytes: &[u8]) -> Result<Superblock> {
 fn refuse_features(stored: &Stored) -> Result<()> {
     let bits = unknown_bits(stored, Word::Incompat);
     if let Some((_, what)) = REFUSED.iter().find(|(bit, _)| bits & bit != 0) {
-        return Err(Error::new(Fault::Unsupported(what)));
+        return Err(Error::new(ErrorDetail::Unsupported(what)));
     }
     if bits != 0 {
         let word = "s_feature_incompat";
-        return Err(Error::new(Fault::UnknownFeatures { word, bits }));
+        return Err(Error::new(ErrorDetail::UnknownFeatures { word, bits }));
     }
     if superblock::features_of(stored).has(Feature::JournalDev) {
         let what = "it is a journal's device, which holds no files";
-        return Err(Error::new(Fault::Unsupported(what)));
+        return Err(Error::new(ErrorDetail::Unsupported(what)));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::bytes::{join, length};
-use super::error::Fault;
+use super::error::ErrorDetail;
 use crate::feature::{Feature, FeatureSet, Word};
 use crate::ondisk::checksum::{filesystem_seed, inode_seed};
 use crate::ondisk::superblock::{MAGIC, Superblock as Stored};
@@ -46,12 +46,12 @@ pub struct Superblock {
 
 impl Superblock {
     /// The geometry of a superblock as it is stored, or all that keeps it from being known.
-    pub(crate) fn decode(sb: Stored) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn decode(sb: Stored) -> Result<Self, Vec<ErrorDetail>> {
         let faults = geometry_faults(&sb);
         if !faults.is_empty() {
             return Err(faults);
         }
-        Self::derive(sb).ok_or_else(|| vec![Fault::Rule("its numbers make no filesystem")])
+        Self::derive(sb).ok_or_else(|| vec![ErrorDetail::Rule("its numbers make no filesystem")])
     }
 
     fn derive(sb: Stored) -> Option<Self> {
@@ -326,12 +326,12 @@ fn is_power(number: u32, base: u32) -> bool {
 
 /// Collects bounds that are broken.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+struct Faults(Vec<ErrorDetail>);
 
 impl Faults {
     fn bounds(&mut self, what: &'static str, found: u64, bounds: RangeInclusive<u64>) {
         if !bounds.contains(&found) {
-            self.0.push(Fault::Bounds {
+            self.0.push(ErrorDetail::Bounds {
                 what,
                 found,
                 least: *bounds.start(),
@@ -342,7 +342,7 @@ impl Faults {
 
     fn equal(&mut self, what: &'static str, found: u64, expected: u64) {
         if found != expected {
-            self.0.push(Fault::Value {
+            self.0.push(ErrorDetail::Value {
                 what,
                 found,
                 expected,
@@ -352,15 +352,15 @@ impl Faults {
 
     fn power_of_two(&mut self, found: u64, rule: &'static str) {
         if !found.is_power_of_two() {
-            self.0.push(Fault::Rule(rule));
+            self.0.push(ErrorDetail::Rule(rule));
         }
     }
 }
 
 /// What keeps the geometry from being known. Later bounds rest on earlier ones.
-fn geometry_faults(sb: &Stored) -> Vec<Fault> {
+fn geometry_faults(sb: &Stored) -> Vec<ErrorDetail> {
     if sb.s_magic.get() != MAGIC {
-        return vec![Fault::Magic(sb.s_magic.get())];
+        return vec![ErrorDetail::Magic(sb.s_magic.get())];
     }
     let mut faults = Faults::default();
     let revisions = 0..=u64::from(NEWEST_REVISION);

@@ -1,7 +1,7 @@
 //! Given an image and where the filesystem begins in it, gives its bytes by block, those of a journal that
 //! waits among them; never what they mean.
 
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::replay::{Copy, Replay};
 use super::superblock::Superblock;
 use crate::ondisk::superblock::{OFFSET, Superblock as Stored};
@@ -102,7 +102,7 @@ impl<'a> Volume<'a> {
     /// Fills `buffer` with what is stored, whatever a journal has for it.
     fn read_stored(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let size = self.sb.block_size.bytes_u64();
-        let failed = |error| Error::new(Fault::Io(error)).in_block(Block::new(offset / size));
+        let failed = |error| Error::new(ErrorDetail::Io(error)).in_block(Block::new(offset / size));
         let place = self.base.checked_add(offset);
         let place = place.ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into()))?;
         crate::work::add_bytes(buffer.len());
@@ -128,7 +128,7 @@ impl<'a> Volume<'a> {
 
     /// Where a block begins, in bytes from the filesystem's first.
     pub(crate) fn offset_of(&self, block: Block) -> Result<u64> {
-        let outside = || Error::new(Fault::Outside(Run::one(block)));
+        let outside = || Error::new(ErrorDetail::Outside(Run::one(block)));
         if block.get() >= self.sb.blocks_count {
             return Err(outside());
         }

@@ -4,7 +4,7 @@
 //! Layout: the kernel's documentation, "Extended Attributes"; hashes as in `ext4_xattr_inode_get`.
 
 use super::bytes::index;
-use super::error::{Error, Fault, Result};
+use super::error::{Error, ErrorDetail, Result};
 use super::inode::Inode;
 use super::volume::Volume;
 use crate::ondisk::acl;
@@ -48,7 +48,7 @@ impl Volume<'_> {
     fn add_block(&self, inode: &Inode, block: Block, xattrs: &mut Vec<Xattr>) -> Result<()> {
         let run = Run::one(block);
         if !self.sb.is_inside(run) {
-            return Err(Error::new(Fault::Outside(run)));
+            return Err(Error::new(ErrorDetail::Outside(run)));
         }
         let bytes = self.block(block)?;
         for stored in &self.parse_xattr_block(block, &bytes)?.entries {
@@ -67,7 +67,7 @@ impl Volume<'_> {
                 return Err(checksum("h_checksum", found, expected));
             }
         }
-        let parsed = parsed.map_err(|fault| Error::new(Fault::Xattrs(fault)))?;
+        let parsed = parsed.map_err(|fault| Error::new(ErrorDetail::Xattrs(fault)))?;
         let hashes = parsed.entries.iter().map(|it| it.entry.e_hash.get());
         let (found, expected) = (parsed.header.h_hash.get(), block_hash(hashes));
         // Zero keeps a block from being shared and is right for any.
@@ -93,7 +93,7 @@ impl Volume<'_> {
         };
         let is_acl = matches!(key.0, 2 | 3);
         let value = if is_acl {
-            acl::from_disk(&value).map_err(|error| Error::new(Fault::Acl(error)))?
+            acl::from_disk(&value).map_err(|error| Error::new(ErrorDetail::Acl(error)))?
         } else {
             value
         };
@@ -107,7 +107,7 @@ impl Volume<'_> {
         let size = stored.entry.e_value_size.get();
         let named = |rule| {
             let name = stored.name.to_vec();
-            Error::new(Fault::Named { rule, name })
+            Error::new(ErrorDetail::Named { rule, name })
         };
         if size > VALUE_MAX {
             return Err(named("has a value of more than 64 KiB"));
@@ -162,7 +162,7 @@ impl Volume<'_> {
 }
 
 fn in_inode(inode: &Inode) -> Result<Vec<StoredXattr<'_>>> {
-    let told = |fault: XattrFault| Error::new(Fault::Xattrs(fault)).in_inode(inode.ino());
+    let told = |fault: XattrFault| Error::new(ErrorDetail::Xattrs(fault)).in_inode(inode.ino());
     parse_ibody(inode.xattr_area()).map_err(told)
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn signed_name_hash(name: &[u8]) -> u32 {
 }
 
 fn checksum(what: &'static str, found: u32, expected: u32) -> Error {
-    Error::new(Fault::Checksum {
+    Error::new(ErrorDetail::Checksum {
         what,
         found,
         expected,

@@ -13,7 +13,7 @@ use super::{Sink, index, length_of, range_within};
 /// Writes, zeroings and discards count. Later operations succeed: whoever goes on after an error
 /// is found out by what it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// The operation fails and changes nothing.
     FailAt(u64),
     /// The operation reaches half of its bytes and fails, as on a disk that fills up.
@@ -40,7 +40,7 @@ pub struct Checked<S> {
     inner: S,
     image: Range<u64>,
     superblock_zone: Range<u64>,
-    fault: Option<Fault>,
+    fault: Option<InjectedFault>,
     state: Mutex<State>,
 }
 
@@ -88,7 +88,7 @@ impl<S> Checked<S> {
 
     /// Lets the storage fail once.
     #[must_use]
-    pub fn with_fault(mut self, fault: Fault) -> Self {
+    pub fn with_fault(mut self, fault: InjectedFault) -> Self {
         self.fault = Some(fault);
         self
     }
@@ -166,8 +166,8 @@ impl<S> Checked<S> {
             state.superblock_operations.push(number);
         }
         let verdict = match self.fault {
-            Some(Fault::FailAt(at)) if at == number => Verdict::Failed,
-            Some(Fault::TearAt(at)) if at == number => Verdict::Torn,
+            Some(InjectedFault::FailAt(at)) if at == number => Verdict::Failed,
+            Some(InjectedFault::TearAt(at)) if at == number => Verdict::Torn,
             _ => return Ok(Verdict::Whole),
         };
         state.faulted_at = Some(number);
@@ -251,7 +251,7 @@ fn broken(kind: Kind, range: &Range<u64>, rule: &str, other: &Range<u64>) -> io:
 
 #[cfg(test)]
 mod tests {
-    use super::{Checked, Fault, Sink};
+    use super::{Checked, InjectedFault, Sink};
     use crate::sink::Memory;
 
     fn checked() -> Checked<Memory> {
@@ -299,7 +299,10 @@ mod tests {
 
     #[test]
     fn injects_a_failure_and_a_torn_write() {
-        for (fault, expected) in [(Fault::FailAt(2), 0xD1), (Fault::TearAt(2), 7)] {
+        for (fault, expected) in [
+            (InjectedFault::FailAt(2), 0xD1),
+            (InjectedFault::TearAt(2), 7),
+        ] {
             let sink = checked().with_fault(fault);
             sink.write_at(8192, &[7; 8]).unwrap();
             assert_eq!(sink.operations_after_fault(), None);

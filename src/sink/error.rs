@@ -49,7 +49,7 @@ impl Error for StorageError {
 /// Why a file or device was not taken as an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum OpenErrorKind {
     /// A filesystem on it is mounted.
     Mounted,
     /// The system holds it otherwise: as swap, as part of a RAID, of a volume group and the like.
@@ -97,17 +97,17 @@ impl OpenError {
     }
 
     /// Why it was refused.
-    pub fn refusal(&self) -> Refusal {
+    pub fn kind(&self) -> OpenErrorKind {
         match &self.cause {
-            Cause::Mounted => Refusal::Mounted,
-            Cause::InUse => Refusal::InUse,
-            Cause::Locked => Refusal::Locked,
-            Cause::NoStorage { .. } => Refusal::NotStorage,
-            Cause::Directory => Refusal::Directory,
-            Cause::DanglingSymlink => Refusal::DanglingSymlink,
-            Cause::ReadOnly => Refusal::ReadOnly,
-            Cause::Anothers => Refusal::Anothers,
-            Cause::Io(error) => Refusal::Io(error.kind()),
+            Cause::Mounted => OpenErrorKind::Mounted,
+            Cause::InUse => OpenErrorKind::InUse,
+            Cause::Locked => OpenErrorKind::Locked,
+            Cause::NoStorage { .. } => OpenErrorKind::NotStorage,
+            Cause::Directory => OpenErrorKind::Directory,
+            Cause::DanglingSymlink => OpenErrorKind::DanglingSymlink,
+            Cause::ReadOnly => OpenErrorKind::ReadOnly,
+            Cause::Anothers => OpenErrorKind::Anothers,
+            Cause::Io(error) => OpenErrorKind::Io(error.kind()),
         }
     }
 }
@@ -167,14 +167,16 @@ impl Error for OpenError {
 
 impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> Self {
-        let kind = match error.refusal() {
-            Refusal::Mounted | Refusal::InUse | Refusal::Locked => io::ErrorKind::ResourceBusy,
-            Refusal::Directory => io::ErrorKind::IsADirectory,
-            Refusal::NotStorage => io::ErrorKind::InvalidInput,
-            Refusal::DanglingSymlink => io::ErrorKind::NotFound,
-            Refusal::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
-            Refusal::Anothers => io::ErrorKind::PermissionDenied,
-            Refusal::Io(kind) => kind,
+        let kind = match error.kind() {
+            OpenErrorKind::Mounted | OpenErrorKind::InUse | OpenErrorKind::Locked => {
+                io::ErrorKind::ResourceBusy
+            }
+            OpenErrorKind::Directory => io::ErrorKind::IsADirectory,
+            OpenErrorKind::NotStorage => io::ErrorKind::InvalidInput,
+            OpenErrorKind::DanglingSymlink => io::ErrorKind::NotFound,
+            OpenErrorKind::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            OpenErrorKind::Anothers => io::ErrorKind::PermissionDenied,
+            OpenErrorKind::Io(kind) => kind,
         };
         Self::new(kind, error)
     }

@@ -60,10 +60,10 @@ use std::ops::Range;
 
 pub use crate::sys::Identity;
 pub use bmap::bmap;
-pub use checked::{Checked, Fault};
+pub use checked::{Checked, InjectedFault};
 pub use contained::{Contained, Naming};
 pub use container::{Compression, Disk};
-pub use error::{OpenError, Refusal};
+pub use error::{OpenError, OpenErrorKind};
 pub use file::File;
 pub use format::{Format, FormatError};
 pub use image::{ImageFile, ReadAt};

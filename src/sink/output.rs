@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 16;
 /// The bytes of an output that an image takes; what is before and behind them is another's.
 ///
 /// Only what decided an image gives one: [`Plan::range`](crate::Plan::range) and
-/// [`Ready::range`](crate::raw::Ready::range).
+/// [`PreparedImage::range`](crate::raw::PreparedImage::range).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRange(Range<u64>);
 

@@ -3,7 +3,7 @@
 //! One item per flag: its names, what its value is called, its help and its reader. Both the mke2fs and
 //! the mke4fs way of reading a command line use this table, and so does all that explains the flags.
 
-mod fault;
+mod error;
 mod flag;
 mod readers;
 mod rules;
@@ -11,7 +11,7 @@ mod table;
 
 use std::ffi::OsString;
 
-pub(super) use fault::{Fault, What};
+pub(super) use error::{FlagError, FlagValue};
 pub(super) use flag::{Flag, Shown};
 pub(super) use readers::{SIZE_TWICE, bad_size};
 pub(super) use table::GROUPS;

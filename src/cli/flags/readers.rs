@@ -2,27 +2,27 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::fault::{Fault, What};
-use crate::cli::request::{Manner, Request, SizeWish};
-use crate::cli::{journal as journal_device, words};
-use crate::options::{Errors, JournalLength, Refusal, Size, number, parse_uuid};
+use super::error::{FlagError, FlagValue};
+use crate::cli::request::{Interface, Request, SizeArg};
+use crate::cli::{journal as journal_device, messages};
+use crate::options::{Errors, JournalLength, SettingsErrorKind, Size, number, parse_uuid};
 use crate::source::patterns::Patterns;
 use crate::units::BlockSize;
 use crate::{Fit, Sparse};
 
-/// What is wrong with the value of a flag of our own.
-fn own<T>(text: String) -> Result<T, Fault> {
-    Err(Fault::Own(text))
+/// FlagValue is wrong with the value of a flag of our own.
+fn own<T>(text: String) -> Result<T, FlagError> {
+    Err(FlagError::Own(text))
 }
 
 /// Lets the settings say whether they take what mke2fs makes fit.
-fn judged_by_us(request: &Request) -> Result<(), Fault> {
+fn judged_by_us(request: &Request) -> Result<(), FlagError> {
     let judged = request.options.judge();
     judged.or_else(|refusal| own(refusal.to_string()))
 }
 
 /// Lets the settings say whether they take `text`, which was just noted.
-fn judged(request: &Request, what: What, text: &str) -> Result<(), Fault> {
+fn judged(request: &Request, what: FlagValue, text: &str) -> Result<(), FlagError> {
     request.options.judge().map_err(what.is_refused(text))
 }
 
@@ -35,32 +35,32 @@ fn bytes(value: &OsStr) -> Vec<u8> {
     OsString::from(value).into_encoded_bytes()
 }
 
-pub(super) fn size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn size(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let wish = match (value.as_str(), value.strip_prefix('+')) {
-        ("min", _) => Some(SizeWish::By(Fit::Minimum)),
-        ("auto", _) => Some(SizeWish::By(Fit::Auto)),
-        ("keep", _) => Some(SizeWish::Keep),
-        (_, Some(more)) => available(more).map(SizeWish::By),
+        ("min", _) => Some(SizeArg::By(Fit::Minimum)),
+        ("auto", _) => Some(SizeArg::By(Fit::Auto)),
+        ("keep", _) => Some(SizeArg::Keep),
+        (_, Some(more)) => available(more).map(SizeArg::By),
         _ => Size::parse(&value)
             .filter(|size| size.bytes() > 0)
-            .map(SizeWish::Exactly),
+            .map(SizeArg::Exactly),
     };
-    request.size = Some(wish.ok_or_else(|| Fault::Own(bad_size(&value)))?);
+    request.size = Some(wish.ok_or_else(|| FlagError::Own(bad_size(&value)))?);
     Ok(())
 }
 
-/// What to say of two sizes.
+/// FlagValue to say of two sizes.
 pub(in crate::cli) const SIZE_TWICE: &str =
     "SIZE and --size cannot be combined: must be given once";
 
-/// What to say of a size that is none.
+/// FlagValue to say of a size that is none.
 pub(in crate::cli) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}': must be a size such as 64M, or min, auto, +512M, +20% or keep")
 }
 
 /// In cp's words.
-pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     request.sparse = match value.to_str() {
         Some("auto") => Sparse::Auto,
         Some("always") => Sparse::Always,
@@ -75,7 +75,7 @@ pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), Fault> 
     Ok(())
 }
 
-/// What shall be available: a share of the content, or a size with a unit, since a bare number
+/// FlagValue shall be available: a share of the content, or a size with a unit, since a bare number
 /// counts blocks.
 fn available(more: &str) -> Option<Fit> {
     if let Some(percent) = more.strip_suffix('%') {
@@ -88,7 +88,7 @@ fn available(more: &str) -> Option<Fit> {
 }
 
 #[cfg(all(unix, feature = "oci"))]
-pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     match text(value).parse() {
         Ok(platform) => {
             request.platform = Some(platform);
@@ -98,7 +98,7 @@ pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), Fault
     }
 }
 
-pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let pattern = bytes(value);
     if let Err(error) = Patterns::new([&pattern]) {
         return own(format!("--exclude: {error}"));
@@ -108,42 +108,42 @@ pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), Fault>
 }
 
 /// mke2fs takes an empty name for its own choice of one.
-pub(super) fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    if value.is_empty() && request.manner == Manner::Mke4fs {
+pub(super) fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    if value.is_empty() && request.interface == Interface::Mke4fs {
         return own("missing file name for -z".to_owned());
     }
     request.undo_file = Some(value.to_owned());
     Ok(())
 }
 
-pub(super) fn label(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn label(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let mut label = bytes(value);
-    if request.manner == Manner::Mke2fs && label.len() > 16 {
+    if request.interface == Interface::Mke2fs && label.len() > 16 {
         label.truncate(16);
         let shown = String::from_utf8_lossy(&label);
-        request.warnings.push(words::label_truncated(&shown));
+        request.warnings.push(messages::label_truncated(&shown));
     }
     request.options.label(label);
     judged_by_us(request)
 }
 
-pub(super) fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn uuid(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let options = &mut request.options;
     match value.to_ascii_lowercase().as_str() {
         "null" | "clear" => options.uuid([0; 16]),
         "time" => options.uuid_of_the_time(),
         "random" => options.random_uuid(),
-        _ => match (parse_uuid(&value), request.manner) {
+        _ => match (parse_uuid(&value), request.interface) {
             (Some(uuid), _) => options.uuid(uuid),
-            (None, Manner::Mke4fs) => {
+            (None, Interface::Mke4fs) => {
                 return own(format!(
                     "invalid UUID '{value}': must be clear, random, time or five groups of \
                      hexadecimal digits such as 01234567-89ab-4def-8123-456789abcdef"
                 ));
             }
             // mke2fs finds that out later.
-            (None, Manner::Mke2fs) => {
+            (None, Interface::Mke2fs) => {
                 request.bad_uuid = Some(value);
                 return Ok(());
             }
@@ -153,33 +153,33 @@ pub(super) fn uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(super) fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn last_mounted(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let mut path = bytes(value);
-    if request.manner == Manner::Mke2fs {
+    if request.interface == Interface::Mke2fs {
         path.truncate(64);
     }
     request.options.last_mounted(path);
     judged_by_us(request)
 }
 
-pub(super) fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn fs_type(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     if request.fs_type.is_some() {
-        return Err(Fault::Twice('t'));
+        return Err(FlagError::Twice('t'));
     }
     request.fs_type = Some(text(value));
     Ok(())
 }
 
-pub(super) fn usage(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn usage(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     if request.usage_types.is_some() {
-        return Err(Fault::Twice('T'));
+        return Err(FlagError::Twice('T'));
     }
     request.usage_types = Some(text(value));
     Ok(())
 }
 
-pub(super) fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    if request.manner == Manner::Mke2fs {
+pub(super) fn extended(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    if request.interface == Interface::Mke2fs {
         // mke2fs keeps the last -E alone.
         request.extended.clear();
     }
@@ -187,15 +187,15 @@ pub(super) fn extended(request: &mut Request, value: &OsStr) -> Result<(), Fault
     Ok(())
 }
 
-pub(super) fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn block_size(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let (least, magnitude) = match value.strip_prefix('-') {
         Some(magnitude) => (true, magnitude),
         None => (false, value.as_str()),
     };
     let bytes = Size::parse(magnitude).and_then(|size| u32::try_from(size.bytes()).ok());
-    let asked = bytes.ok_or_else(|| What::BlockSize.is_not(&value))?;
-    let is_mke2fs = request.manner == Manner::Mke2fs;
+    let asked = bytes.ok_or_else(|| FlagValue::BlockSize.is_not(&value))?;
+    let is_mke2fs = request.interface == Interface::Mke2fs;
     // mke2fs takes a size between two powers of two for the lower one.
     let rounds = is_mke2fs && asked <= BlockSize::MAX.bytes();
     let log = asked.checked_ilog2().filter(|_| rounds);
@@ -207,54 +207,56 @@ pub(super) fn block_size(request: &mut Request, value: &OsStr) -> Result<(), Fau
     } else {
         request.options.block_size(bytes);
     }
-    judged(request, What::BlockSize, &value)?;
+    judged(request, FlagValue::BlockSize, &value)?;
     if is_mke2fs && !least && asked > 4096 {
-        request.warnings.push(words::block_size_not_usable(asked));
+        request
+            .warnings
+            .push(messages::block_size_not_usable(asked));
     }
     Ok(())
 }
 
-pub(super) fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inode_size(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let bytes = number(&value).and_then(|bytes| u32::try_from(bytes).ok());
-    request.inode_size = Some(bytes.ok_or_else(|| What::InodeSize.is_not(&value))?);
+    request.inode_size = Some(bytes.ok_or_else(|| FlagValue::InodeSize.is_not(&value))?);
     Ok(())
 }
 
-pub(super) fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inode_ratio(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let bytes = Size::parse(&value).and_then(|size| u32::try_from(size.bytes()).ok());
-    let bytes = bytes.ok_or_else(|| What::InodeRatio.is_not(&value))?;
+    let bytes = bytes.ok_or_else(|| FlagValue::InodeRatio.is_not(&value))?;
     request.options.inode_ratio(bytes);
-    judged(request, What::InodeRatio, &value)
+    judged(request, FlagValue::InodeRatio, &value)
 }
 
-pub(super) fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn inodes_count(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
-    let count = number(&value).ok_or_else(|| What::Inodes.is_not(&value))?;
+    let count = number(&value).ok_or_else(|| FlagValue::Inodes.is_not(&value))?;
     request.inodes_count = Some(count);
     Ok(())
 }
 
-pub(super) fn reserved(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn reserved(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let percent = match value.trim_start() {
         "" => Some(0.0),
         number => number.parse().ok(),
     };
-    let percent = percent.ok_or_else(|| What::ReservedPercent.is_not(&value))?;
+    let percent = percent.ok_or_else(|| FlagValue::ReservedPercent.is_not(&value))?;
     request.options.reserved_percent(percent);
-    judged(request, What::ReservedPercent, &value)
+    judged(request, FlagValue::ReservedPercent, &value)
 }
 
-pub(super) fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn journal(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     for token in value.split(',').take_while(|token| !token.is_empty()) {
         let (name, value) = match token.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (token, None),
         };
-        let fault = || Fault::JournalOption(token.to_owned());
+        let fault = || FlagError::JournalOption(token.to_owned());
         match name {
             "size" => {
                 let mebibytes = value.and_then(number).ok_or_else(fault)?;
@@ -277,7 +279,7 @@ pub(super) fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault>
             "device" => {
                 let value = value.ok_or_else(fault)?;
                 let device = journal_device::find(value);
-                let device = device.ok_or_else(|| Fault::NoSuchJournal(value.to_owned()))?;
+                let device = device.ok_or_else(|| FlagError::NoSuchJournal(value.to_owned()))?;
                 request.journal_device = Some(device);
             }
             _ => return Err(fault()),
@@ -286,57 +288,57 @@ pub(super) fn journal(request: &mut Request, value: &OsStr) -> Result<(), Fault>
     Ok(())
 }
 
-pub(super) fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn cluster_size(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     // A number without a unit counts bytes here.
     let bytes = Size::parse(&value).and_then(|size| u32::try_from(size.bytes()).ok());
-    let bytes = bytes.ok_or_else(|| What::ClusterSize.is_not(&value))?;
+    let bytes = bytes.ok_or_else(|| FlagValue::ClusterSize.is_not(&value))?;
     request.options.cluster_size(bytes);
-    judged(request, What::ClusterSize, &value)
+    judged(request, FlagValue::ClusterSize, &value)
 }
 
-pub(super) fn revision(_: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn revision(_: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     match number(&value).map(u32::try_from) {
-        None => Err(What::Revision.is_not(&value)),
+        None => Err(FlagValue::Revision.is_not(&value)),
         Some(Ok(1)) => Ok(()),
-        Some(Ok(0)) => Err(Fault::RevisionRemoved),
-        Some(number) => Err(Fault::RevisionTooHigh(number.unwrap_or(u32::MAX))),
+        Some(Ok(0)) => Err(FlagError::RevisionRemoved),
+        Some(number) => Err(FlagError::RevisionTooHigh(number.unwrap_or(u32::MAX))),
     }
 }
 
-pub(super) fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn blocks_per_group(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
-    let blocks = number(&value).ok_or_else(|| What::BlocksPerGroup.is_not(&value))?;
+    let blocks = number(&value).ok_or_else(|| FlagValue::BlocksPerGroup.is_not(&value))?;
     if blocks % 8 != 0 {
-        return Err(Fault::BlocksPerGroup(blocks));
+        return Err(FlagError::BlocksPerGroup(blocks));
     }
     request.blocks_per_group = Some(u32::try_from(blocks).unwrap_or(u32::MAX));
     Ok(())
 }
 
-pub(super) fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn groups_per_flex(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
-    let groups = number(&value).ok_or_else(|| What::FlexSize.is_not(&value))?;
-    let narrow = u32::try_from(groups).map_err(|_| Refusal::GroupsPerFlex(groups));
-    let narrow = narrow.map_err(What::FlexSize.is_refused(&value))?;
+    let groups = number(&value).ok_or_else(|| FlagValue::FlexSize.is_not(&value))?;
+    let narrow = u32::try_from(groups).map_err(|_| SettingsErrorKind::GroupsPerFlex(groups));
+    let narrow = narrow.map_err(FlagValue::FlexSize.is_refused(&value))?;
     request.options.groups_per_flex(narrow);
-    judged(request, What::FlexSize, &value)
+    judged(request, FlagValue::FlexSize, &value)
 }
 
-pub(super) fn errors(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn errors(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let errors = match value.as_str() {
         "continue" => Errors::Continue,
         "remount-ro" => Errors::RemountReadOnly,
         "panic" => Errors::Panic,
-        _ => return Err(What::Errors.is_not(&value)),
+        _ => return Err(FlagValue::Errors.is_not(&value)),
     };
     request.options.errors(errors);
     Ok(())
 }
 
-pub(super) fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn threads(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     let value = text(value);
     let threads = value.parse().or_else(|_| {
         own(format!(
@@ -347,93 +349,96 @@ pub(super) fn threads(request: &mut Request, value: &OsStr) -> Result<(), Fault>
     Ok(())
 }
 
-pub(super) fn source(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn source(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     // mke2fs fills from the last alone.
-    if request.manner == Manner::Mke2fs {
+    if request.interface == Interface::Mke2fs {
         request.sources.clear();
     }
     request.sources.push(value.to_owned());
     Ok(())
 }
 
-pub(super) fn features(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn features(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     request.features.push(text(value));
     Ok(())
 }
 
-pub(super) fn with_journal(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+pub(super) fn with_journal(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
     request.journal = request.journal.or(Some(JournalLength::ByFilesystem));
     Ok(())
 }
 
-pub(super) fn creator_os(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
+pub(super) fn creator_os(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     request.options.creator_os(text(value));
     Ok(())
 }
 
-pub(super) fn super_only(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+pub(super) fn super_only(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
     request.options.super_only();
-    if request.manner == Manner::Mke4fs {
+    if request.interface == Interface::Mke4fs {
         // mke2fs discards what shall be rescued.
         request.options.keep_old_data();
     }
     Ok(())
 }
 
-pub(super) fn no_discard(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
-    if request.manner == Manner::Mke2fs {
-        request.warnings.push(words::K_IS_DEPRECATED.to_owned());
+pub(super) fn no_discard(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    if request.interface == Interface::Mke2fs {
+        request.warnings.push(messages::K_IS_DEPRECATED.to_owned());
     }
     request.options.keep_old_data();
     Ok(())
 }
 
-pub(super) fn extended_by_old_name(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    if request.manner == Manner::Mke2fs {
+pub(super) fn extended_by_old_name(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    if request.interface == Interface::Mke2fs {
         let program = &request.program;
-        request.warnings.push(words::r_is_deprecated(program));
+        request.warnings.push(messages::r_is_deprecated(program));
     }
     extended(request, value)
 }
 
-pub(super) fn sparse_super(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
-    Err(Fault::SparseSuperRemoved)
+pub(super) fn sparse_super(_: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    Err(FlagError::SparseSuperRemoved)
 }
 
-pub(super) fn bad_blocks(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
-    Err(Fault::NotSupported("-c"))
+pub(super) fn bad_blocks(_: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    Err(FlagError::NotSupported("-c"))
 }
 
-pub(super) fn bad_blocks_file(_: &mut Request, _: &OsStr) -> Result<(), Fault> {
-    Err(Fault::NotSupported("-l"))
+pub(super) fn bad_blocks_file(_: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    Err(FlagError::NotSupported("-l"))
 }
 
-pub(super) fn format(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_format(value).map_err(Fault::Own)
+pub(super) fn format(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_format(value).map_err(FlagError::Own)
 }
 
-pub(super) fn compress(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_compression(value).map_err(Fault::Own)
+pub(super) fn compress(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_compression(value).map_err(FlagError::Own)
 }
 
-pub(super) fn verity(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_verity(value).map_err(Fault::Own)
+pub(super) fn verity(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_verity(value).map_err(FlagError::Own)
 }
 
-pub(super) fn verity_salt(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_salt(value).map_err(Fault::Own)
+pub(super) fn verity_salt(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_salt(value).map_err(FlagError::Own)
 }
 
-pub(super) fn verity_uuid(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_uuid(value).map_err(Fault::Own)
+pub(super) fn verity_uuid(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_uuid(value).map_err(FlagError::Own)
 }
 
-pub(super) fn root_hash_file(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_root_hash_file(value).map_err(Fault::Own)
+pub(super) fn root_hash_file(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request
+        .form
+        .read_root_hash_file(value)
+        .map_err(FlagError::Own)
 }
 
-pub(super) fn bmap(request: &mut Request, value: &OsStr) -> Result<(), Fault> {
-    request.form.read_bmap(value).map_err(Fault::Own)
+pub(super) fn bmap(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.form.read_bmap(value).map_err(FlagError::Own)
 }
 
 #[cfg(test)]
@@ -447,8 +452,8 @@ mod tests {
         flags().find(named).expect("there is such a flag")
     }
 
-    fn given(manner: Manner, flags: &[(&str, &str)]) -> Result<Request, Fault> {
-        let mut request = Request::new(manner, "mke2fs");
+    fn given(interface: Interface, flags: &[(&str, &str)]) -> Result<Request, FlagError> {
+        let mut request = Request::new(interface, "mke2fs");
         for (name, value) in flags {
             (flag(name).read)(&mut request, OsStr::new(value))?;
         }
@@ -459,7 +464,7 @@ mod tests {
     fn makes(flags: &[(&str, &str)], ask: fn(&mut Options) -> &mut Options) {
         let mut options = Options::new();
         ask(&mut options);
-        let request = given(Manner::Mke2fs, flags).expect("the flags can be read");
+        let request = given(Interface::Mke2fs, flags).expect("the flags can be read");
         assert_eq!(request.finished(), options, "{flags:?}");
     }
 
@@ -504,7 +509,7 @@ mod tests {
     #[test]
     fn flags_of_the_command_are_noted() {
         let request = given(
-            Manner::Mke4fs,
+            Interface::Mke4fs,
             &[
                 ("d", "dir"),
                 ("keep-root", ""),
@@ -535,29 +540,29 @@ mod tests {
 
     #[test]
     fn sources_add_up_but_for_mke2fs() {
-        let sources = |manner| given(manner, &[("d", "a"), ("d", "b")]).map(|r| r.sources);
+        let sources = |interface| given(interface, &[("d", "a"), ("d", "b")]).map(|r| r.sources);
         assert_eq!(
-            sources(Manner::Mke4fs).ok(),
+            sources(Interface::Mke4fs).ok(),
             Some(vec!["a".into(), "b".into()])
         );
-        assert_eq!(sources(Manner::Mke2fs).ok(), Some(vec!["b".into()]));
+        assert_eq!(sources(Interface::Mke2fs).ok(), Some(vec!["b".into()]));
     }
 
     #[test]
     fn sizes_are_exact_or_by_the_content() {
         for (value, wish) in [
-            ("min", SizeWish::By(Fit::Minimum)),
-            ("auto", SizeWish::By(Fit::Auto)),
-            ("+512M", SizeWish::By(Fit::Available(512 << 20))),
-            ("+20%", SizeWish::By(Fit::AvailablePercent(20))),
-            ("64M", SizeWish::Exactly(Size::Kibibytes(64 << 10))),
+            ("min", SizeArg::By(Fit::Minimum)),
+            ("auto", SizeArg::By(Fit::Auto)),
+            ("+512M", SizeArg::By(Fit::Available(512 << 20))),
+            ("+20%", SizeArg::By(Fit::AvailablePercent(20))),
+            ("64M", SizeArg::Exactly(Size::Kibibytes(64 << 10))),
         ] {
-            let request = given(Manner::Mke4fs, &[("size", value)]);
+            let request = given(Interface::Mke4fs, &[("size", value)]);
             assert_eq!(request.expect("it can be read").size, Some(wish), "{value}");
         }
         for value in ["", "0", "+", "+5", "+x%", "-5M", "1.5M", "max"] {
-            let fault = Fault::Own(bad_size(value));
-            let request = given(Manner::Mke4fs, &[("size", value)]);
+            let fault = FlagError::Own(bad_size(value));
+            let request = given(Interface::Mke4fs, &[("size", value)]);
             assert_eq!(request.err(), Some(fault), "{value}");
         }
     }
@@ -565,17 +570,17 @@ mod tests {
     #[test]
     fn mke2fs_warns_where_we_refuse() {
         let flags = [("L", "seventeen bytes !"), ("b", "8192")];
-        let request = given(Manner::Mke2fs, &flags).expect("the flags can be read");
+        let request = given(Interface::Mke2fs, &flags).expect("the flags can be read");
         assert_eq!(
             request.warnings,
             [
-                words::label_truncated("seventeen bytes "),
-                words::block_size_not_usable(8192)
+                messages::label_truncated("seventeen bytes "),
+                messages::block_size_not_usable(8192)
             ]
         );
-        let refused = Fault::Own(Refusal::LabelTooLong(17).to_string());
-        assert_eq!(given(Manner::Mke4fs, &flags).err(), Some(refused));
-        let request = given(Manner::Mke4fs, &flags[1..]).expect("the flag can be read");
+        let refused = FlagError::Own(SettingsErrorKind::LabelTooLong(17).to_string());
+        assert_eq!(given(Interface::Mke4fs, &flags).err(), Some(refused));
+        let request = given(Interface::Mke4fs, &flags[1..]).expect("the flag can be read");
         assert!(request.warnings.is_empty());
     }
 
@@ -599,27 +604,30 @@ mod tests {
             ("G", "4294967296"),
             ("threads", "0"),
         ] {
-            let fault = given(Manner::Mke2fs, &[(name, value)]).err();
+            let fault = given(Interface::Mke2fs, &[(name, value)]).err();
             assert!(fault.is_some(), "{name} {value}");
         }
         for twice in ["t", "T"] {
             let letter = twice.chars().next().expect("it is a letter");
-            let fault = given(Manner::Mke2fs, &[(twice, "ext4"), (twice, "ext4")]).err();
-            assert_eq!(fault, Some(Fault::Twice(letter)));
+            let fault = given(Interface::Mke2fs, &[(twice, "ext4"), (twice, "ext4")]).err();
+            assert_eq!(fault, Some(FlagError::Twice(letter)));
         }
-        let fault = given(Manner::Mke2fs, &[("e", "x")]).err();
-        assert_eq!(fault, Some(What::Errors.is_not("x")));
+        let fault = given(Interface::Mke2fs, &[("e", "x")]).err();
+        assert_eq!(fault, Some(FlagValue::Errors.is_not("x")));
         for value in ["size", "size=x", "size=1,x=2"] {
-            let fault = given(Manner::Mke2fs, &[("J", value)]).err();
-            assert!(matches!(fault, Some(Fault::JournalOption(_))), "{value}");
+            let fault = given(Interface::Mke2fs, &[("J", value)]).err();
+            assert!(
+                matches!(fault, Some(FlagError::JournalOption(_))),
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn what_a_later_version_takes_is_refused_by_name() {
         for name in ["c", "l"] {
-            let fault = given(Manner::Mke4fs, &[(name, "1")]).err();
-            assert!(matches!(fault, Some(Fault::NotSupported(_))), "{name}");
+            let fault = given(Interface::Mke4fs, &[(name, "1")]).err();
+            assert!(matches!(fault, Some(FlagError::NotSupported(_))), "{name}");
         }
     }
 

@@ -3,24 +3,24 @@
 
 use std::ffi::OsStr;
 
-use super::fault::Fault;
+use super::error::FlagError;
 use super::os_string;
 use crate::cli::request::Request;
-use crate::cli::rules::RuleWish;
+use crate::cli::rules::RuleArg;
 use crate::source::patterns::PatternError;
-use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, Stay, XattrPattern};
+use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, XattrAction, XattrPattern};
 use crate::units::Timestamp;
 
-type Noted = Result<(), Fault>;
+type Noted = Result<(), FlagError>;
 
-fn fault(flag: &str, error: &dyn std::fmt::Display) -> Fault {
-    Fault::Own(format!("{flag}: {error}"))
+fn fault(flag: &str, error: &dyn std::fmt::Display) -> FlagError {
+    FlagError::Own(format!("{flag}: {error}"))
 }
 
-fn invalid(flag: &str, value: &OsStr, needed: &str) -> Fault {
+fn invalid(flag: &str, value: &OsStr, needed: &str) -> FlagError {
     let value = value.to_string_lossy();
     let value = value.escape_debug();
-    Fault::Own(format!("invalid value '{value}' for {flag}: {needed}"))
+    FlagError::Own(format!("invalid value '{value}' for {flag}: {needed}"))
 }
 
 pub(super) fn all_root(request: &mut Request, _: &OsStr) -> Noted {
@@ -40,8 +40,8 @@ pub(super) fn owner(request: &mut Request, value: &OsStr) -> Noted {
 
 pub(super) fn uid_map(request: &mut Request, value: &OsStr) -> Noted {
     let range = range("--uid-map", value)?;
-    let map = |rule: &mut RuleWish| match rule {
-        RuleWish::Is(Rule::UidMap(map)) => Some(map.add(range)),
+    let map = |rule: &mut RuleArg| match rule {
+        RuleArg::Is(Rule::UidMap(map)) => Some(map.add(range)),
         _ => None,
     };
     let added = last_maps(request).find_map(map);
@@ -53,8 +53,8 @@ pub(super) fn uid_map(request: &mut Request, value: &OsStr) -> Noted {
 
 pub(super) fn gid_map(request: &mut Request, value: &OsStr) -> Noted {
     let range = range("--gid-map", value)?;
-    let map = |rule: &mut RuleWish| match rule {
-        RuleWish::Is(Rule::GidMap(map)) => Some(map.add(range)),
+    let map = |rule: &mut RuleArg| match rule {
+        RuleArg::Is(Rule::GidMap(map)) => Some(map.add(range)),
         _ => None,
     };
     let added = last_maps(request).find_map(map);
@@ -65,20 +65,20 @@ pub(super) fn gid_map(request: &mut Request, value: &OsStr) -> Noted {
 }
 
 /// The maps in a row that were asked for last: several flags make one map.
-fn last_maps(request: &mut Request) -> impl Iterator<Item = &mut RuleWish> {
+fn last_maps(request: &mut Request) -> impl Iterator<Item = &mut RuleArg> {
     let is_map =
-        |rule: &&mut RuleWish| matches!(rule, RuleWish::Is(Rule::UidMap(_) | Rule::GidMap(_)));
+        |rule: &&mut RuleArg| matches!(rule, RuleArg::Is(Rule::UidMap(_) | Rule::GidMap(_)));
     request.rules.iter_mut().rev().take_while(is_map)
 }
 
-fn range(flag: &str, value: &OsStr) -> Result<IdRange, Fault> {
+fn range(flag: &str, value: &OsStr) -> Result<IdRange, FlagError> {
     value
         .to_string_lossy()
         .parse()
         .map_err(|error| fault(flag, &error))
 }
 
-fn map_of(flag: &str, range: IdRange) -> Result<IdMap, Fault> {
+fn map_of(flag: &str, range: IdRange) -> Result<IdMap, FlagError> {
     let mut map = IdMap::default();
     map.add(range).map_err(|error| fault(flag, &error))?;
     Ok(map)
@@ -105,18 +105,18 @@ pub(super) fn override_stat(request: &mut Request, value: &OsStr) -> Noted {
 }
 
 pub(super) fn manifest(request: &mut Request, value: &OsStr) -> Noted {
-    request.rules.push(RuleWish::Manifest(value.to_owned()));
+    request.rules.push(RuleArg::Manifest(value.to_owned()));
     Ok(())
 }
 
 pub(super) fn device_table(request: &mut Request, value: &OsStr) -> Noted {
-    request.rules.push(RuleWish::DeviceTable(value.to_owned()));
+    request.rules.push(RuleArg::DeviceTable(value.to_owned()));
     Ok(())
 }
 
 #[cfg(feature = "selinux")]
 pub(super) fn file_contexts(request: &mut Request, value: &OsStr) -> Noted {
-    request.rules.push(RuleWish::FileContexts(value.to_owned()));
+    request.rules.push(RuleArg::FileContexts(value.to_owned()));
     Ok(())
 }
 
@@ -147,7 +147,7 @@ pub(super) fn times(request: &mut Request, value: &OsStr) -> Noted {
 }
 
 pub(super) fn xattr_include(request: &mut Request, value: &OsStr) -> Noted {
-    let rule = xattrs(Stay::Include, value);
+    let rule = xattrs(XattrAction::Include, value);
     push(
         request,
         rule.map_err(|error| fault("--xattr-include", &error))?,
@@ -155,31 +155,31 @@ pub(super) fn xattr_include(request: &mut Request, value: &OsStr) -> Noted {
 }
 
 pub(super) fn xattr_exclude(request: &mut Request, value: &OsStr) -> Noted {
-    let rule = xattrs(Stay::Exclude, value);
+    let rule = xattrs(XattrAction::Exclude, value);
     push(
         request,
         rule.map_err(|error| fault("--xattr-exclude", &error))?,
     )
 }
 
-fn xattrs(stay: Stay, value: &OsStr) -> Result<Rule, PatternError> {
+fn xattrs(stay: XattrAction, value: &OsStr) -> Result<Rule, PatternError> {
     XattrPattern::new(stay, value.as_encoded_bytes()).map(Rule::Xattrs)
 }
 
 fn push(request: &mut Request, rule: Rule) -> Noted {
-    request.rules.push(RuleWish::Is(rule));
+    request.rules.push(RuleArg::Is(rule));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::request::Manner;
+    use crate::cli::request::Interface;
 
     type Reader = fn(&mut Request, &OsStr) -> Noted;
 
-    fn rules(flags: &[(Reader, &str)]) -> Result<Vec<String>, Fault> {
-        let mut request = Request::new(Manner::Mke4fs, "mke4fs");
+    fn rules(flags: &[(Reader, &str)]) -> Result<Vec<String>, FlagError> {
+        let mut request = Request::new(Interface::Mke4fs, "mke4fs");
         for (read, value) in flags {
             read(&mut request, OsStr::new(value))?;
         }
@@ -255,7 +255,10 @@ mod tests {
             ),
         ];
         for (read, value, said) in flags {
-            assert_eq!(rules(&[(read, value)]), Err(Fault::Own(said.to_owned())));
+            assert_eq!(
+                rules(&[(read, value)]),
+                Err(FlagError::Own(said.to_owned()))
+            );
         }
     }
 }

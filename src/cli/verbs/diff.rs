@@ -11,7 +11,7 @@ use std::thread;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Trouble, Verb};
-use crate::cli::sources::{Named, SPOOL_DIRECTORY, Wishes};
+use crate::cli::sources::{Named, OpenOptions, SPOOL_DIRECTORY};
 use crate::cli::warn;
 use crate::diff::{
     Attribute, Attributes, DiffError, DiffOptions, Difference, FileType, Finding, Links, diff_each,
@@ -173,7 +173,7 @@ impl Declared {
         let excluded: Vec<&[u8]> = excluded.map(|it| it.as_encoded_bytes()).collect();
         let excluded = Patterns::new(&excluded);
         let excluded = excluded.map_err(|error| told(&format_args!("--{EXCLUDE}: {error}")))?;
-        let wishes = Wishes {
+        let wishes = OpenOptions {
             keep_xattrs: true,
             excluded: &excluded,
             one_file_system: false,

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::layout::arrivals::{Arrivals, DataDemand, placed_pieces};
 use crate::layout::block_map::{self, Reach};
+use crate::layout::data_allocator::{DataAllocator, DataDemand, placed_pieces};
 use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
 use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::lost_found::{lost_found_blocks, lost_found_of, made_lost_found_blocks};
@@ -222,12 +222,12 @@ impl<'a> ContentPlanner<'a> {
     /// Gives contents the places that they would get on arrival.
     pub(in crate::layout) fn place_contents(
         &mut self,
-        arrivals: &mut Arrivals,
+        allocator: &mut DataAllocator,
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
         for (id, file) in files(self.tree) {
             if self.has_data(id) {
-                let place = arrivals.place(file)?;
+                let place = allocator.place(file)?;
                 self.claim_content(id, file, place.runs(), ledger)?;
             }
         }

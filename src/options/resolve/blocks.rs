@@ -3,11 +3,11 @@
 
 use super::kinds::Choice;
 use super::length::{Length, log_block_size};
-use super::{Asked, Remarks};
+use super::{Asked, Warn};
 use crate::feature::{Feature, FeatureSet};
-use crate::options::error::{Refusal, Remark};
+use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
 use crate::options::settings::Settings;
-use crate::options::{BlockSizeWish, Device, Environment, Options, TargetKind};
+use crate::options::{BlockSizeOption, Device, Environment, Options, TargetKind};
 use crate::units::BlockSize;
 
 /// The block size, and the length in blocks.
@@ -21,20 +21,20 @@ impl Blocks {
         asked: Asked<'_>,
         length: &Length,
         rules: &Choice,
-        remark: Remarks<'_>,
-    ) -> Result<Self, Refusal> {
+        warn: Warn<'_>,
+    ) -> Result<Self, SettingsErrorKind> {
         let Asked { options, host } = asked;
         let (sector_size, physical) = sector_sizes(host);
         let bytes = match options.block_size {
-            Some(BlockSizeWish::Exactly(bytes)) if bytes < sector_size => {
-                return Err(Refusal::BlockBelowSector {
+            Some(BlockSizeOption::Exactly(bytes)) if bytes < sector_size => {
+                return Err(SettingsErrorKind::BlockBelowSector {
                     block_size: bytes,
                     sector_size,
                 });
             }
-            Some(BlockSizeWish::Exactly(bytes)) => {
+            Some(BlockSizeOption::Exactly(bytes)) => {
                 if bytes < physical && physical <= host.page_size {
-                    remark(Remark::BlockBelowPhysicalSector {
+                    warn(SettingsWarningKind::BlockBelowPhysicalSector {
                         block_size: bytes,
                         sector_size: physical,
                     });
@@ -48,7 +48,7 @@ impl Blocks {
                     None => 4096,
                 };
                 let least = match wish {
-                    Some(BlockSizeWish::AtLeast(bytes)) => bytes,
+                    Some(BlockSizeOption::AtLeast(bytes)) => bytes,
                     _ => 0,
                 };
                 u32::try_from(by_rules)
@@ -60,9 +60,9 @@ impl Blocks {
         // mke2fs rounds a size that is no power of two down, but counts blocks by whole KiB of it.
         let size = BlockSize::new(1024 << log_block_size(bytes))
             .filter(|_| bytes >= 1024)
-            .ok_or(Refusal::BlockSize(bytes.into()))?;
+            .ok_or(SettingsErrorKind::BlockSize(bytes.into()))?;
         let count = match options.block_size {
-            Some(BlockSizeWish::Exactly(_)) => length.units,
+            Some(BlockSizeOption::Exactly(_)) => length.units,
             _ => length.units / u64::from(bytes / 1024),
         };
         Ok(Self { size, count })
@@ -73,7 +73,7 @@ impl Blocks {
         &self,
         features: FeatureSet,
         rules: &Choice,
-    ) -> Result<FeatureSet, Refusal> {
+    ) -> Result<FeatureSet, SettingsErrorKind> {
         let (blocks, block_size) = (self.count, self.size.bytes());
         let mut features = features;
         if blocks > u64::from(u32::MAX) {
@@ -81,13 +81,13 @@ impl Blocks {
                 features = features.with(Feature::SixtyFourBit);
             }
             if !features.has(Feature::SixtyFourBit) {
-                return Err(Refusal::Above32Bits { blocks, block_size });
+                return Err(SettingsErrorKind::Above32Bits { blocks, block_size });
             }
             features = features.without(Feature::ResizeInode);
         }
         // As many groups as 32 bits number, each as long as a block has bits.
         if blocks >= 1 << (10 + self.size.log() + 3 + 32) {
-            return Err(Refusal::TooManyBlocks { blocks, block_size });
+            return Err(SettingsErrorKind::TooManyBlocks { blocks, block_size });
         }
         Ok(features)
     }
@@ -111,10 +111,10 @@ pub(super) fn device(host: &Environment) -> Option<Device> {
 }
 
 /// Takes stride and stripe from what the device likes, as libblkid tells mke2fs.
-pub(super) fn topology(settings: &mut Settings, host: &Environment, remark: Remarks<'_>) {
+pub(super) fn topology(settings: &mut Settings, host: &Environment, warn: Warn<'_>) {
     let Some(device) = device(host) else {
         if host.target.kind == TargetKind::Other {
-            remark(Remark::NoTopology);
+            warn(SettingsWarningKind::NoTopology);
         }
         return;
     };
@@ -133,10 +133,10 @@ pub(super) fn topology(settings: &mut Settings, host: &Environment, remark: Rema
         settings.raid_stripe_width = bytes / block_size;
     }
     if device.alignment_offset != 0 {
-        remark(Remark::Misaligned(device.alignment_offset));
+        warn(SettingsWarningKind::Misaligned(device.alignment_offset));
     }
     if device.dax && block_size != host.page_size {
-        remark(Remark::NoDax {
+        warn(SettingsWarningKind::NoDax {
             block_size,
             page_size: host.page_size,
         });
@@ -146,20 +146,20 @@ pub(super) fn topology(settings: &mut Settings, host: &Environment, remark: Rema
 pub(super) fn check_page(
     settings: &Settings,
     asked: Asked<'_>,
-    remark: Remarks<'_>,
-) -> Result<(), Refusal> {
+    warn: Warn<'_>,
+) -> Result<(), SettingsErrorKind> {
     let Asked { options, host } = asked;
     let (block_size, page_size) = (settings.block_size.bytes(), host.page_size);
     if block_size <= page_size {
         return Ok(());
     }
     if !options.force {
-        return Err(Refusal::BlockAbovePage {
+        return Err(SettingsErrorKind::BlockAbovePage {
             block_size,
             page_size,
         });
     }
-    remark(Remark::BlockAbovePage {
+    warn(SettingsWarningKind::BlockAbovePage {
         block_size,
         page_size,
     });
@@ -171,11 +171,11 @@ pub(super) fn size_clusters(
     settings: &mut Settings,
     options: &Options,
     rules: &Choice,
-) -> Result<(), Refusal> {
+) -> Result<(), SettingsErrorKind> {
     let asked = options.cluster_size;
     if !settings.features.has(Feature::Bigalloc) {
         return match asked {
-            Some(_) => Err(Refusal::ClusterWithoutBigalloc),
+            Some(_) => Err(SettingsErrorKind::ClusterWithoutBigalloc),
             None => Ok(()),
         };
     }
@@ -193,7 +193,7 @@ pub(super) fn size_clusters(
     let ratio = log.checked_sub(settings.block_size.log());
     settings.log_cluster_ratio = ratio
         .and_then(|ratio| u8::try_from(ratio).ok())
-        .ok_or(Refusal::ClusterBelowBlock)?;
+        .ok_or(SettingsErrorKind::ClusterBelowBlock)?;
     Ok(())
 }
 
@@ -201,26 +201,26 @@ pub(super) fn size_clusters(
 pub(super) fn take_off_offset(
     settings: &mut Settings,
     length: &Length,
-    remark: Remarks<'_>,
-) -> Result<(), Refusal> {
+    warn: Warn<'_>,
+) -> Result<(), SettingsErrorKind> {
     if length.asked || settings.offset_bytes == 0 {
         return Ok(());
     }
     let before = settings.offset_bytes / settings.block_size.bytes_u64();
     let left = settings.blocks_count.checked_sub(before);
     // Where nothing is left, mke2fs finds out when it counts the inodes.
-    settings.blocks_count = left.ok_or(Refusal::OffsetPastEnd {
+    settings.blocks_count = left.ok_or(SettingsErrorKind::OffsetPastEnd {
         offset: settings.offset_bytes,
         size: length.output_units << (10 + length.log_unit),
     })?;
-    remark(Remark::OffsetWithoutSize {
+    warn(SettingsWarningKind::OffsetWithoutSize {
         blocks: settings.blocks_count,
     });
     Ok(())
 }
 
 /// An offset in a file has 63 bits: `off_t`.
-pub(super) fn check_end(settings: &Settings) -> Result<(), Refusal> {
+pub(super) fn check_end(settings: &Settings) -> Result<(), SettingsErrorKind> {
     let bytes = settings
         .blocks_count
         .checked_mul(settings.block_size.bytes_u64());
@@ -228,7 +228,7 @@ pub(super) fn check_end(settings: &Settings) -> Result<(), Refusal> {
     if end.is_some_and(|end| i64::try_from(end).is_ok()) {
         return Ok(());
     }
-    Err(Refusal::EndPastOffsets {
+    Err(SettingsErrorKind::EndPastOffsets {
         offset: settings.offset_bytes,
         blocks: settings.blocks_count,
         block_size: settings.block_size.bytes(),

@@ -1,26 +1,26 @@
 //! Given settings, applies extended options and what names are encoded in; never reads their text.
 
 use super::kinds::Choice;
-use super::{Asked, Remarks};
+use super::{Asked, Warn};
 use crate::feature::Feature;
-use crate::options::error::{Refusal, Remark};
-use crate::options::extended::{self, Complaint, DescSize, Extended};
+use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
+use crate::options::extended::{self, DescSize, Extended, ExtendedOptionError};
 use crate::options::settings::{RootOwner, Settings};
 use crate::options::size::Size;
-use crate::options::{Environment, ExtendedWish};
+use crate::options::{Environment, ExtendedOption};
 
 /// What names are in, where their case can be folded.
-pub(super) fn encode(settings: &mut Settings, rules: &Choice) -> Result<(), Refusal> {
+pub(super) fn encode(settings: &mut Settings, rules: &Choice) -> Result<(), SettingsErrorKind> {
     if !settings.features.has(Feature::Casefold) {
         return Ok(());
     }
     let name = rules.text(|rules| rules.encoding.as_deref());
     let name = name.unwrap_or("utf8");
-    settings.encoding =
-        extended::encoding(name).ok_or_else(|| Refusal::EncodingInConf(name.to_owned()))?;
+    settings.encoding = extended::encoding(name)
+        .ok_or_else(|| SettingsErrorKind::EncodingInConf(name.to_owned()))?;
     if let Some(text) = rules.text(|rules| rules.encoding_flags.as_deref()) {
         settings.encoding_flags = extended::read_encoding_flags(text)
-            .map_err(|_| Refusal::EncodingFlagsInConf(text.to_owned()))?;
+            .map_err(|_| SettingsErrorKind::EncodingFlagsInConf(text.to_owned()))?;
     }
     Ok(())
 }
@@ -30,23 +30,23 @@ pub(super) fn extend(
     settings: &mut Settings,
     asked: Asked<'_>,
     rules: &Choice,
-    remark: Remarks<'_>,
-) -> Result<(), Refusal> {
+    warn: Warn<'_>,
+) -> Result<(), SettingsErrorKind> {
     let Asked { options, host } = asked;
     // A resize wish asks for the blocks per group, which the last check resolves.
     settings.blocks_per_group = options.blocks_per_group;
     for name in &rules.types {
         let rules = rules.profile.fs_type(name);
         if let Some(text) = rules.and_then(|rules| rules.options.as_deref()) {
-            extend_by(settings, host, extended::parse(text).collect(), remark)?;
+            extend_by(settings, host, extended::parse(text).collect(), warn)?;
         }
     }
     let wishes: Vec<_> = options
         .extended
         .iter()
         .flat_map(|wish| match wish {
-            ExtendedWish::One(option) => vec![Ok(option.clone())],
-            ExtendedWish::Text(text) => extended::parse(text).collect(),
+            ExtendedOption::One(option) => vec![Ok(option.clone())],
+            ExtendedOption::Text(text) => extended::parse(text).collect(),
         })
         // What it may grow to is compared with its size, which is still to be found.
         .filter(|wish| !options.any_size || !matches!(wish, Ok(Extended::Resize(_))))
@@ -54,59 +54,59 @@ pub(super) fn extend(
     if wishes.is_empty() {
         Ok(())
     } else {
-        extend_by(settings, host, wishes, remark)
+        extend_by(settings, host, wishes, warn)
     }
 }
 
 fn extend_by(
     settings: &mut Settings,
     host: &Environment,
-    wishes: Vec<Result<Extended, Complaint>>,
-    remark: Remarks<'_>,
-) -> Result<(), Refusal> {
-    let mut complaints = Vec::new();
+    wishes: Vec<Result<Extended, ExtendedOptionError>>,
+    warn: Warn<'_>,
+) -> Result<(), SettingsErrorKind> {
+    let mut errors = Vec::new();
     let mut last = String::new();
     let mut encoding_flags = None;
     for wish in wishes {
-        let complaint = match wish {
+        let error = match wish {
             Ok(Extended::EncodingFlags(flags)) => {
                 encoding_flags = Some(Ok(flags));
                 continue;
             }
-            Err(Complaint::EncodingFlag(word)) => {
-                encoding_flags = Some(Err(Complaint::EncodingFlag(word)));
+            Err(ExtendedOptionError::EncodingFlag(word)) => {
+                encoding_flags = Some(Err(ExtendedOptionError::EncodingFlag(word)));
                 continue;
             }
             wish => match wish.and_then(|option| apply(settings, host, option)) {
                 Ok(()) if is_fixed_size_grown(settings) => {
-                    return Err(Refusal::ResizeWithRevision0);
+                    return Err(SettingsErrorKind::ResizeWithRevision0);
                 }
                 Ok(()) => continue,
-                Err(complaint) => complaint,
+                Err(error) => error,
             },
         };
-        match &complaint {
-            Complaint::Revision(_) | Complaint::RevisionTooHigh(_) => {
-                return Err(Refusal::Revision(complaint));
+        match &error {
+            ExtendedOptionError::Revision(_) | ExtendedOptionError::RevisionTooHigh(_) => {
+                return Err(SettingsErrorKind::Revision(error));
             }
-            Complaint::Unknown(name) => last.clone_from(name),
-            Complaint::NoValue("encoding" | "encoding_flags") => {}
-            Complaint::NoValue(name) => last = (*name).to_owned(),
-            Complaint::QuotaType(_) => last = "quotatype".to_owned(),
-            Complaint::Invalid { .. }
-            | Complaint::DescSizeWithout64Bit(_)
-            | Complaint::DescSizeAfterResize { .. }
-            | Complaint::EncodingFlag(_)
-            | Complaint::ResizeNotLarger { .. } => {}
+            ExtendedOptionError::Unknown(name) => last.clone_from(name),
+            ExtendedOptionError::NoValue("encoding" | "encoding_flags") => {}
+            ExtendedOptionError::NoValue(name) => last = (*name).to_owned(),
+            ExtendedOptionError::QuotaType(_) => last = "quotatype".to_owned(),
+            ExtendedOptionError::Invalid { .. }
+            | ExtendedOptionError::DescSizeWithout64Bit(_)
+            | ExtendedOptionError::DescSizeAfterResize { .. }
+            | ExtendedOptionError::EncodingFlag(_)
+            | ExtendedOptionError::ResizeNotLarger { .. } => {}
         }
-        complaints.push(complaint);
+        errors.push(error);
     }
-    if !complaints.is_empty() {
-        return Err(Refusal::Extended { complaints, last });
+    if !errors.is_empty() {
+        return Err(SettingsErrorKind::Extended { errors, last });
     }
     let (stride, stripe_width) = (settings.raid_stride, settings.raid_stripe_width);
     if stride != 0 && stripe_width % u32::from(stride) != 0 {
-        remark(Remark::UnevenStripe {
+        warn(SettingsWarningKind::UnevenStripe {
             stripe_width,
             stride,
         });
@@ -122,36 +122,40 @@ fn is_fixed_size_grown(settings: &Settings) -> bool {
 /// Takes flags where there is an encoding to have them; each text of options states them anew.
 fn flag_encoding(
     settings: &mut Settings,
-    flags: Option<Result<u16, Complaint>>,
-) -> Result<(), Refusal> {
+    flags: Option<Result<u16, ExtendedOptionError>>,
+) -> Result<(), SettingsErrorKind> {
     if settings.features.has(Feature::Casefold) {
-        let flags = flags.transpose().map_err(Refusal::EncodingFlag)?;
+        let flags = flags.transpose().map_err(SettingsErrorKind::EncodingFlag)?;
         settings.encoding_flags = flags.unwrap_or(0);
         return Ok(());
     }
     match flags {
-        Some(_) => Err(Refusal::EncodingFlagsAlone),
+        Some(_) => Err(SettingsErrorKind::EncodingFlagsAlone),
         None => Ok(()),
     }
 }
 
-fn size_descriptors(settings: &mut Settings, wish: DescSize) -> Result<(), Complaint> {
+fn size_descriptors(settings: &mut Settings, wish: DescSize) -> Result<(), ExtendedOptionError> {
     let DescSize { name, bytes } = wish;
     if !extended::is_desc_size(&bytes) {
         let value = bytes.to_string();
-        return Err(Complaint::Invalid { name, value });
+        return Err(ExtendedOptionError::Invalid { name, value });
     }
     if !settings.features.has(Feature::SixtyFourBit) {
-        return Err(Complaint::DescSizeWithout64Bit(name));
+        return Err(ExtendedOptionError::DescSizeWithout64Bit(name));
     }
     if let Some(blocks) = settings.reserved_gdt_blocks {
-        return Err(Complaint::DescSizeAfterResize { name, blocks });
+        return Err(ExtendedOptionError::DescSizeAfterResize { name, blocks });
     }
     settings.desc_size = Some(bytes);
     Ok(())
 }
 
-fn apply(settings: &mut Settings, host: &Environment, option: Extended) -> Result<(), Complaint> {
+fn apply(
+    settings: &mut Settings,
+    host: &Environment,
+    option: Extended,
+) -> Result<(), ExtendedOptionError> {
     match option {
         Extended::AssumeStoragePrezeroed(truth) => settings.assume_storage_prezeroed = truth,
         Extended::DescSize(wish) => size_descriptors(settings, wish)?,
@@ -200,25 +204,25 @@ fn apply(settings: &mut Settings, host: &Environment, option: Extended) -> Resul
     Ok(())
 }
 
-fn too_short(name: &'static str, size: Size) -> Complaint {
+fn too_short(name: &'static str, size: Size) -> ExtendedOptionError {
     let value = match size {
         Size::Blocks(number) => number.to_string(),
         Size::Kibibytes(number) => format!("{number}K"),
         Size::Sectors(number) => format!("{number}s"),
         Size::Bytes(number) => format!("{number} bytes"),
     };
-    Complaint::Invalid { name, value }
+    ExtendedOptionError::Invalid { name, value }
 }
 
 /// Keeps descriptor blocks so that the filesystem may grow to `size`.
-fn reserve_descriptors(settings: &mut Settings, size: Size) -> Result<(), Complaint> {
+fn reserve_descriptors(settings: &mut Settings, size: Size) -> Result<(), ExtendedOptionError> {
     let blocks = size.blocks(settings.block_size.log());
     if blocks == 0 {
         return Err(too_short("resize", size));
     }
     let least = settings.blocks_count;
     if blocks <= least {
-        return Err(Complaint::ResizeNotLarger { blocks, least });
+        return Err(ExtendedOptionError::ResizeNotLarger { blocks, least });
     }
     let block_bytes = settings.block_size.bytes_u64();
     let per_group = settings

@@ -2,9 +2,9 @@
 
 use super::Choice;
 use crate::feature::Feature;
-use crate::options::error::Refusal;
+use crate::options::error::SettingsErrorKind;
 use crate::options::profile::Rules;
-use crate::options::settings::{HugeFilesWish, QuotaTypes, Settings};
+use crate::options::settings::{HugeFilesOptions, QuotaTypes, Settings};
 use crate::options::size::Size;
 use crate::options::{Environment, TargetKind};
 
@@ -14,7 +14,7 @@ pub(super) fn huge_files(
     settings: &Settings,
     rules: &Choice,
     host: &Environment,
-) -> Result<Option<HugeFilesWish>, Refusal> {
+) -> Result<Option<HugeFilesOptions>, SettingsErrorKind> {
     let is_journal = settings.features.has(Feature::JournalDev);
     if rules.find(|rules| rules.make_hugefiles) != Some(true) || is_journal {
         return Ok(None);
@@ -41,7 +41,7 @@ pub(super) fn huge_files(
     let digits = number(|rules| rules.hugefiles_digits).unwrap_or(5);
     let umask = number(|rules| rules.hugefiles_umask).unwrap_or(0o77);
     let length = of(|rules| rules.hugefiles_size.as_deref(), "0");
-    Ok(Some(HugeFilesWish {
+    Ok(Some(HugeFilesOptions {
         count: unsigned(number(|rules| rules.num_hugefiles)),
         blocks: match align {
             0 => length,
@@ -62,7 +62,7 @@ pub(super) fn huge_files(
     }))
 }
 
-fn check(settings: &Settings, rules: &Choice, host: &Environment) -> Result<(), Refusal> {
+fn check(settings: &Settings, rules: &Choice, host: &Environment) -> Result<(), SettingsErrorKind> {
     let has = |feature| settings.features.has(feature);
     let has_quota = has(Feature::Quota) && settings.quota_types != QuotaTypes::NONE;
     let is_device = matches!(host.target.kind, TargetKind::Device(_));
@@ -76,7 +76,7 @@ fn check(settings: &Settings, rules: &Choice, host: &Environment) -> Result<(), 
         (aligns && is_device, "with hugefiles_align_disk on a device"),
     ];
     match unmade.iter().find(|(is_so, _)| *is_so) {
-        Some((_, what)) => Err(Refusal::NotYet(format!("make_hugefiles {what}"))),
+        Some((_, what)) => Err(SettingsErrorKind::NotYet(format!("make_hugefiles {what}"))),
         None => Ok(()),
     }
 }

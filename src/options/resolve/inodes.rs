@@ -1,24 +1,27 @@
 //! Given settings without inodes, gives their size and number; never where they are.
 
-use super::Remarks;
+use super::Warn;
 use super::kinds::Choice;
 use crate::feature::Feature;
 use crate::options::Options;
-use crate::options::error::{Refusal, Remark};
+use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
 use crate::options::settings::{QuotaType, Settings};
 
 /// EXT2_GOOD_OLD_INODE_SIZE, in bytes.
 const GOOD_OLD_INODE_SIZE: u32 = 128;
 
 /// Projects are counted with their feature, and need inodes with room for a project's number.
-pub(super) fn check_project(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+pub(super) fn check_project(
+    settings: &mut Settings,
+    options: &Options,
+) -> Result<(), SettingsErrorKind> {
     if settings.quota_types.has(QuotaType::Project) {
         settings.features = settings.features.with(Feature::Project);
     }
     if settings.features.has(Feature::Project) {
         settings.quota_types = settings.quota_types.with(QuotaType::Project);
         if options.inode_size == Some(GOOD_OLD_INODE_SIZE) {
-            return Err(Refusal::InodesTooSmallForProjects);
+            return Err(SettingsErrorKind::InodesTooSmallForProjects);
         }
     }
     Ok(())
@@ -28,8 +31,8 @@ pub(super) fn size_inodes(
     settings: &mut Settings,
     options: &Options,
     rules: &Choice,
-    remark: Remarks<'_>,
-) -> Result<(), Refusal> {
+    warn: Warn<'_>,
+) -> Result<(), SettingsErrorKind> {
     let most = settings.block_size.bytes();
     let by_rules = || {
         rules
@@ -53,14 +56,14 @@ pub(super) fn size_inodes(
         0 => size.unwrap_or(u16::MAX),
         _ => size
             .filter(fits)
-            .ok_or(Refusal::InodeSize { asked: bytes, most })?,
+            .ok_or(SettingsErrorKind::InodeSize { asked: bytes, most })?,
     };
     if asked == Some(128) && settings.features.has(Feature::InlineData) {
-        return Err(Refusal::InlineDataInSmallInodes);
+        return Err(SettingsErrorKind::InlineDataInSmallInodes);
     }
     let warns = || rules.find(|rules| rules.warn_y2038_dates) != Some(false);
     if asked == Some(128) && warns() {
-        remark(Remark::TimesEndIn2038);
+        warn(SettingsWarningKind::TimesEndIn2038);
     }
     Ok(())
 }
@@ -69,27 +72,27 @@ pub(super) fn count_inodes(
     settings: &mut Settings,
     options: &Options,
     rules: &Choice,
-) -> Result<(), Refusal> {
+) -> Result<(), SettingsErrorKind> {
     const MOST: u64 = 0xffff_ffff;
     let bytes = settings
         .blocks_count
         .saturating_mul(settings.block_size.bytes_u64());
     let count = match options.inodes_count {
-        Some(count) if count > MOST => return Err(Refusal::TooManyInodes(count)),
+        Some(count) if count > MOST => return Err(SettingsErrorKind::TooManyInodes(count)),
         // A Settings without inodes leaves the count to the geometry.
         Some(count) => count.max(1),
         None => {
             let ratio = inode_ratio(options, rules, settings);
             let count = bytes / ratio;
             if count > MOST && !settings.features.has(Feature::SixtyFourBit) {
-                return Err(Refusal::TooManyInodesByRatio(count));
+                return Err(SettingsErrorKind::TooManyInodesByRatio(count));
             }
             count.min(MOST)
         }
     };
     settings.inodes_count = u32::try_from(count).unwrap_or(u32::MAX);
     if count.saturating_mul(settings.inode_size.into()) >= bytes {
-        return Err(Refusal::InodesFillAll {
+        return Err(SettingsErrorKind::InodesFillAll {
             inode_size: settings.inode_size.into(),
             inodes: settings.inodes_count,
             blocks: settings.blocks_count,

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::length::Length;
-use super::{Asked, Remarks, check_percent};
+use super::{Asked, Warn, check_percent};
 use crate::feature::{Feature, FeatureSet};
-use crate::options::error::{Refusal, Remark};
+use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
 use crate::options::features::{edit_features, edit_mount_options};
 use crate::options::profile::{Profile, Rules};
-use crate::options::{Options, TypeWish};
+use crate::options::{Options, TypeOption};
 
 /// `EXT2_OS_HURD`.
 const HURD: u32 = 1;
@@ -53,8 +53,8 @@ impl Choice {
         asked: Asked<'_>,
         length: &Length,
         profile: Profile,
-        remark: Remarks<'_>,
-    ) -> Result<Self, Refusal> {
+        warn: Warn<'_>,
+    ) -> Result<Self, SettingsErrorKind> {
         let Asked { options, host } = asked;
         let own = |text: &Option<Cow<'static, str>>| text.as_deref().map(str::to_owned);
         let device = profile.device(&host.target.path.to_string_lossy());
@@ -68,12 +68,12 @@ impl Choice {
         let by_device = || device.and_then(|rules| own(&rules.fs_type));
         let by_hurd = || for_hurd.then(|| "ext2".to_owned());
         let fs_type = match &options.fs_type {
-            Some(TypeWish::Named(name)) => name.clone(),
+            Some(TypeOption::Named(name)) => name.clone(),
             None => by_hurd().unwrap_or_else(|| "ext4".to_owned()),
-            Some(TypeWish::ByProgram(name)) => {
+            Some(TypeOption::ByProgram(name)) => {
                 by_device().or_else(by_hurd).unwrap_or_else(|| name.clone())
             }
-            Some(TypeWish::ByConf) => by_device()
+            Some(TypeOption::ByConf) => by_device()
                 .or_else(by_hurd)
                 .or_else(|| own(&profile.defaults.fs_type))
                 .unwrap_or_else(|| match options.journal {
@@ -83,9 +83,9 @@ impl Choice {
         };
         if profile.fs_type(&fs_type).is_none() && fs_type != "ext2" {
             if !options.force {
-                return Err(Refusal::TypeUndefined(fs_type));
+                return Err(SettingsErrorKind::TypeUndefined(fs_type));
             }
-            remark(Remark::TypeUndefined(fs_type.clone()));
+            warn(SettingsWarningKind::TypeUndefined(fs_type.clone()));
         }
         let usage_types = options
             .usage_types
@@ -97,7 +97,7 @@ impl Choice {
             if profile.fs_type(name).is_some() {
                 types.push(name.to_owned());
             } else if name != "default" {
-                remark(Remark::UsageUndefined(name.to_owned()));
+                warn(SettingsWarningKind::UsageUndefined(name.to_owned()));
             }
         }
         if for_hurd {
@@ -120,7 +120,7 @@ impl Choice {
     }
 
     /// The features of the rules, edited as the options ask.
-    pub(super) fn features(&self, options: &Options) -> Result<FeatureSet, Refusal> {
+    pub(super) fn features(&self, options: &Options) -> Result<FeatureSet, SettingsErrorKind> {
         let base = self
             .text(|rules| rules.base_features.as_deref())
             .unwrap_or("sparse_super,large_file,filetype,resize_inode,dir_index");
@@ -155,19 +155,19 @@ impl Choice {
         }
         let unknown = NOT_ON_HURD.iter().find(|feature| set.has(**feature));
         match unknown.filter(|_| self.for_hurd) {
-            Some(feature) => Err(Refusal::NotOnHurd(*feature)),
+            Some(feature) => Err(SettingsErrorKind::NotOnHurd(*feature)),
             None => Ok(set),
         }
     }
 
-    pub(super) fn mount_options(&self) -> Result<u32, Refusal> {
+    pub(super) fn mount_options(&self) -> Result<u32, SettingsErrorKind> {
         let text = self
             .text(|rules| rules.default_mntopts.as_deref())
             .unwrap_or("acl,user_xattr");
-        edit_mount_options(0, text).ok_or_else(|| Refusal::MountOptions(text.to_owned()))
+        edit_mount_options(0, text).ok_or_else(|| SettingsErrorKind::MountOptions(text.to_owned()))
     }
 
-    pub(super) fn reserved_percent(&self, options: &Options) -> Result<f64, Refusal> {
+    pub(super) fn reserved_percent(&self, options: &Options) -> Result<f64, SettingsErrorKind> {
         let by_rules = || self.find(|rules| rules.reserved_ratio).unwrap_or(5.0);
         check_percent(options.reserved_percent.unwrap_or_else(by_rules))
     }

@@ -1,8 +1,8 @@
 //! Given options and the output, says how long the filesystem shall be; never in blocks that only the rules
 //! decide.
 
-use crate::options::error::Refusal;
-use crate::options::{BlockSizeWish, Environment, Options, TargetKind};
+use crate::options::error::SettingsErrorKind;
+use crate::options::{BlockSizeOption, Environment, Options, TargetKind};
 
 /// How long the filesystem shall be, in units of the block size asked for, or of 1 KiB.
 pub(super) struct Length {
@@ -15,25 +15,25 @@ pub(super) struct Length {
 }
 
 impl Length {
-    pub(super) fn new(options: &Options, host: &Environment) -> Result<Self, Refusal> {
+    pub(super) fn new(options: &Options, host: &Environment) -> Result<Self, SettingsErrorKind> {
         let log_unit = match options.block_size {
-            Some(BlockSizeWish::Exactly(bytes)) => log_block_size(bytes),
-            Some(BlockSizeWish::AtLeast(_)) | None => 0,
+            Some(BlockSizeOption::Exactly(bytes)) => log_block_size(bytes),
+            Some(BlockSizeOption::AtLeast(_)) | None => 0,
         };
         let asked = options.size.map(|size| size.blocks(log_unit));
         if asked == Some(0) {
-            return Err(Refusal::NoBlocks);
+            return Err(SettingsErrorKind::NoBlocks);
         }
         let output_units = match (asked, host.target.kind) {
             (Some(units), _) if options.dry_run => units,
             (Some(_), TargetKind::Missing) => 0,
-            (None, TargetKind::Missing) => return Err(Refusal::NoOutputAndNoSize),
+            (None, TargetKind::Missing) => return Err(SettingsErrorKind::NoOutputAndNoSize),
             (_, TargetKind::File { size_bytes }) => size_bytes >> (10 + log_unit),
             (_, TargetKind::Device(device)) => device.size_bytes >> (10 + log_unit),
             (_, TargetKind::Other) => 0,
         };
         if asked.is_none() && output_units == 0 {
-            return Err(Refusal::OutputIsEmpty);
+            return Err(SettingsErrorKind::OutputIsEmpty);
         }
         let page_units = u64::from(host.page_size) >> (10 + log_unit);
         Ok(Self {

@@ -12,9 +12,9 @@ mod kinds;
 mod length;
 mod start;
 
-use super::error::{Refusal, Remark, SettingsError, SettingsWarning};
+use super::error::{SettingsError, SettingsErrorKind, SettingsWarning, SettingsWarningKind};
 use super::settings::Settings;
-use super::{BlockSizeWish, Environment, Options, Resolved, TargetKind};
+use super::{BlockSizeOption, Environment, Options, Resolved, TargetKind};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 use blocks::{Blocks, check_end, check_page, share, size_clusters, take_off_offset, topology};
@@ -30,33 +30,33 @@ const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved, SettingsError> {
     let mut warnings = Vec::new();
-    let mut remark = |remark| warnings.push(SettingsWarning(remark));
+    let mut warn = |warn| warnings.push(SettingsWarning(warn));
     let resolved = match of_journal(options, host) {
-        Ok(Some(options)) => settings(&options, host, &mut remark),
-        Ok(None) => settings(options, host, &mut remark),
+        Ok(Some(options)) => settings(&options, host, &mut warn),
+        Ok(None) => settings(options, host, &mut warn),
         Err(refusal) => Err(refusal),
     };
     match resolved {
         Ok(settings) => Ok(Resolved { settings, warnings }),
         Err(refusal) => Err(SettingsError {
-            refusal: Box::new(refusal),
+            kind: Box::new(refusal),
             warnings,
         }),
     }
 }
 
 /// The options with the block size of the journal's device, unless they say one.
-fn of_journal(options: &Options, host: &Environment) -> Result<Option<Options>, Refusal> {
+fn of_journal(options: &Options, host: &Environment) -> Result<Option<Options>, SettingsErrorKind> {
     let Some(journal) = host.journal_device else {
         return Ok(None);
     };
     let journal = journal.block_size.bytes();
     match options.block_size {
-        Some(BlockSizeWish::Exactly(_)) => return Ok(None),
-        Some(BlockSizeWish::AtLeast(least)) if journal < least => {
-            return Err(Refusal::JournalBlocksTooSmall { journal, least });
+        Some(BlockSizeOption::Exactly(_)) => return Ok(None),
+        Some(BlockSizeOption::AtLeast(least)) if journal < least => {
+            return Err(SettingsErrorKind::JournalBlocksTooSmall { journal, least });
         }
-        Some(BlockSizeWish::AtLeast(_)) | None => {}
+        Some(BlockSizeOption::AtLeast(_)) | None => {}
     }
     let mut options = options.clone();
     options.block_size(journal);
@@ -71,21 +71,21 @@ struct Asked<'a> {
 }
 
 /// Where to note what is remarkable.
-type Remarks<'a> = &'a mut dyn FnMut(Remark);
+type Warn<'a> = &'a mut dyn FnMut(SettingsWarningKind);
 
 fn settings(
     options: &Options,
     host: &Environment,
-    remark: Remarks<'_>,
-) -> Result<Settings, Refusal> {
+    warn: Warn<'_>,
+) -> Result<Settings, SettingsErrorKind> {
     check_wishes(options)?;
     let asked = Asked { options, host };
     let profile = host.profile()?;
     let length = Length::new(options, host)?;
-    let rules = Choice::new(asked, &length, profile, remark)?;
+    let rules = Choice::new(asked, &length, profile, warn)?;
     let features = rules.features(options)?;
     let mount_options = rules.mount_options()?;
-    let blocks = Blocks::new(asked, &length, &rules, remark)?;
+    let blocks = Blocks::new(asked, &length, &rules, warn)?;
     let features = blocks.check_count(features, &rules)?;
     let mut rules = rules;
     let is_journal_device = features.has(Feature::JournalDev);
@@ -93,7 +93,7 @@ fn settings(
         rules.types = vec!["journal".to_owned()];
     }
     let rules = rules;
-    remark(Remark::Types(rules.types.clone()));
+    warn(SettingsWarningKind::Types(rules.types.clone()));
     let features = match options.journal {
         Some(_) => features.with(Feature::HasJournal),
         None => features,
@@ -110,10 +110,10 @@ fn settings(
     }
     let features = features;
     if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
-        return Err(Refusal::SixtyFourBitWithoutExtents);
+        return Err(SettingsErrorKind::SixtyFourBitWithoutExtents);
     }
     if features.has(Feature::Verity) && !features.has(Feature::Extent) {
-        return Err(Refusal::VerityWithoutExtents);
+        return Err(SettingsErrorKind::VerityWithoutExtents);
     }
     let mut settings = start(asked, &rules, &blocks)?;
     settings.features = features;
@@ -126,17 +126,17 @@ fn settings(
     if features.has(Feature::SixtyFourBit) {
         settings.desc_size = Some(64);
     }
-    topology(&mut settings, host, remark);
-    check_page(&settings, asked, remark)?;
+    topology(&mut settings, host, warn);
+    check_page(&settings, asked, warn)?;
     encode(&mut settings, &rules)?;
-    extend(&mut settings, asked, &rules, remark)?;
+    extend(&mut settings, asked, &rules, warn)?;
     check_revision(&mut settings, options)?;
-    take_off_offset(&mut settings, &length, remark)?;
+    take_off_offset(&mut settings, &length, warn)?;
     check_end(&settings)?;
     check_project(&mut settings, options)?;
-    check_features(&mut settings, remark)?;
+    check_features(&mut settings, warn)?;
     check_groups(&mut settings, options, &rules)?;
-    size_inodes(&mut settings, options, &rules, remark)?;
+    size_inodes(&mut settings, options, &rules, warn)?;
     count_inodes(&mut settings, options, &rules)?;
     if settings.revision == 0 {
         settings.inode_size = 128;
@@ -152,17 +152,18 @@ fn settings(
 }
 
 /// Looks for wishes that no filesystem can grant, whatever else is asked for.
-pub(super) fn check_wishes(options: &Options) -> Result<(), Refusal> {
-    if let Some(BlockSizeWish::Exactly(bytes) | BlockSizeWish::AtLeast(bytes)) = options.block_size
+pub(super) fn check_wishes(options: &Options) -> Result<(), SettingsErrorKind> {
+    if let Some(BlockSizeOption::Exactly(bytes) | BlockSizeOption::AtLeast(bytes)) =
+        options.block_size
         && BlockSize::new(bytes).is_none()
     {
-        return Err(Refusal::BlockSize(bytes.into()));
+        return Err(SettingsErrorKind::BlockSize(bytes.into()));
     }
     if let Some(label) = options.label.as_ref().filter(|label| label.len() > 16) {
-        return Err(Refusal::LabelTooLong(label.len()));
+        return Err(SettingsErrorKind::LabelTooLong(label.len()));
     }
     if let Some(path) = options.last_mounted.as_ref().filter(|path| path.len() > 64) {
-        return Err(Refusal::LastMountedTooLong(path.len()));
+        return Err(SettingsErrorKind::LastMountedTooLong(path.len()));
     }
     if let Some(percent) = options.reserved_percent {
         check_percent(percent)?;
@@ -170,26 +171,26 @@ pub(super) fn check_wishes(options: &Options) -> Result<(), Refusal> {
     if let Some(bytes) = options.inode_ratio
         && !(1024..=65536 * 1024).contains(&bytes)
     {
-        return Err(Refusal::InodeRatio(bytes.into()));
+        return Err(SettingsErrorKind::InodeRatio(bytes.into()));
     }
     if let Some(groups) = options.groups_per_flex
         && !groups.is_power_of_two()
     {
-        return Err(Refusal::GroupsPerFlex(groups.into()));
+        return Err(SettingsErrorKind::GroupsPerFlex(groups.into()));
     }
     if let Some(bytes) = options.cluster_size
         && !(1025..=1 << 29).contains(&bytes)
     {
-        return Err(Refusal::ClusterSize(bytes.into()));
+        return Err(SettingsErrorKind::ClusterSize(bytes.into()));
     }
     Ok(())
 }
 
-fn check_percent(percent: f64) -> Result<f64, Refusal> {
+fn check_percent(percent: f64) -> Result<f64, SettingsErrorKind> {
     if (0.0..=50.0).contains(&percent) {
         Ok(percent)
     } else {
-        Err(Refusal::ReservedPercent(percent))
+        Err(SettingsErrorKind::ReservedPercent(percent))
     }
 }
 
@@ -202,13 +203,18 @@ fn is_undoable(settings: &Settings, rules: &Choice) -> bool {
 }
 
 /// What mke2fs finds out later than the rest, and what it takes and this version does not.
-fn finish(mut settings: Settings, rules: &Choice, host: &Environment) -> Result<Settings, Refusal> {
+fn finish(
+    mut settings: Settings,
+    rules: &Choice,
+    host: &Environment,
+) -> Result<Settings, SettingsErrorKind> {
     if settings.assume_storage_prezeroed {
         settings.lazy_itable_init = true;
         settings.lazy_journal_init = true;
     }
     if let Some(name) = &rules.creator_os {
-        settings.creator_os = creator(name).ok_or_else(|| Refusal::UnknownOs(name.clone()))?;
+        settings.creator_os =
+            creator(name).ok_or_else(|| SettingsErrorKind::UnknownOs(name.clone()))?;
     }
     let makes_mmp = settings.features.has(Feature::Mmp) && !settings.super_only;
     if settings.mmp_update_interval == 0 && makes_mmp {
@@ -217,48 +223,48 @@ fn finish(mut settings: Settings, rules: &Choice, host: &Environment) -> Result<
     if let Some(journal) = &settings.journal_device
         && journal.block_size != settings.block_size
     {
-        return Err(Refusal::JournalBlockSize {
+        return Err(SettingsErrorKind::JournalBlockSize {
             journal: journal.block_size.bytes(),
             block_size: settings.block_size.bytes(),
         });
     }
     let has = |feature| settings.features.has(feature);
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
-        return Err(Refusal::SeedWithoutMetadataCsum);
+        return Err(SettingsErrorKind::SeedWithoutMetadataCsum);
     }
     settings.huge_files = huge_files(&settings, rules, host)?;
     Ok(settings)
 }
 
 /// A filesystem of revision 0 has no features.
-fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Refusal> {
+fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), SettingsErrorKind> {
     if settings.revision > 0 {
         return Ok(());
     }
     if !options.features.is_empty() {
-        return Err(Refusal::FeaturesWithRevision0);
+        return Err(SettingsErrorKind::FeaturesWithRevision0);
     }
     if options.journal.is_some() {
-        return Err(Refusal::JournalWithRevision0);
+        return Err(SettingsErrorKind::JournalWithRevision0);
     }
     settings.features = FeatureSet::EMPTY;
     settings.default_mount_opts = 0;
     Ok(())
 }
 
-fn check_features(settings: &mut Settings, remark: Remarks<'_>) -> Result<(), Refusal> {
+fn check_features(settings: &mut Settings, warn: Warn<'_>) -> Result<(), SettingsErrorKind> {
     let has = |feature| settings.features.has(feature);
     if has(Feature::Bigalloc) && !has(Feature::Extent) {
-        return Err(Refusal::BigallocWithoutExtents);
+        return Err(SettingsErrorKind::BigallocWithoutExtents);
     }
     if has(Feature::MetaBg) && has(Feature::ResizeInode) {
-        return Err(Refusal::MetaBgWithResizeInode);
+        return Err(SettingsErrorKind::MetaBgWithResizeInode);
     }
     if has(Feature::Bigalloc) && settings.log_cluster_ratio > 4 {
-        remark(Remark::LargeClusters);
+        warn(SettingsWarningKind::LargeClusters);
     }
     if has(Feature::ResizeInode) && !has(Feature::SparseSuper) {
-        return Err(Refusal::ResizeInodeWithoutSparseSuper);
+        return Err(SettingsErrorKind::ResizeInodeWithoutSparseSuper);
     }
     if has(Feature::MetadataCsum) {
         settings.features = settings.features.without(Feature::GdtCsum);
@@ -266,17 +272,21 @@ fn check_features(settings: &mut Settings, remark: Remarks<'_>) -> Result<(), Re
     Ok(())
 }
 
-fn check_groups(settings: &mut Settings, options: &Options, rules: &Choice) -> Result<(), Refusal> {
+fn check_groups(
+    settings: &mut Settings,
+    options: &Options,
+    rules: &Choice,
+) -> Result<(), SettingsErrorKind> {
     let most = 8 * settings.block_size.bytes();
     if let Some(blocks) = options.blocks_per_group
         && (!(256..=most).contains(&blocks) || blocks % 8 != 0)
     {
         let asked = blocks.into();
-        return Err(Refusal::BlocksPerGroup { asked, most });
+        return Err(SettingsErrorKind::BlocksPerGroup { asked, most });
     }
     let has_flex_bg = settings.features.has(Feature::FlexBg);
     let groups = match options.groups_per_flex {
-        Some(_) if !has_flex_bg => return Err(Refusal::FlexSizeWithoutFlexBg),
+        Some(_) if !has_flex_bg => return Err(SettingsErrorKind::FlexSizeWithoutFlexBg),
         Some(groups) => groups.into(),
         None if has_flex_bg => rules.find(|rules| rules.flex_bg_size).unwrap_or(16),
         None => 0,

@@ -6,11 +6,11 @@ use super::Asked;
 use super::blocks::Blocks;
 use super::kinds::Choice;
 use crate::feature::FeatureSet;
-use crate::options::error::Refusal;
+use crate::options::error::SettingsErrorKind;
 use crate::options::profile::Rules;
 use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
-use crate::options::{Environment, Options, UuidWish};
+use crate::options::{Environment, Options, UuidOption};
 use crate::units::BlockSize;
 
 /// Seconds between checks, and mounts between them at least, where a file asks for checks at all:
@@ -45,7 +45,7 @@ pub(super) fn start(
     asked: Asked<'_>,
     rules: &Choice,
     blocks: &Blocks,
-) -> Result<Settings, Refusal> {
+) -> Result<Settings, SettingsErrorKind> {
     let Asked { options, host } = asked;
     let truth = |relation: fn(&Rules) -> Option<bool>| rules.find(relation);
     let packed_meta_blocks = truth(|rules| rules.packed_meta_blocks).unwrap_or(false);
@@ -155,8 +155,8 @@ fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) ->
 
 fn uuid(options: &Options, host: &Environment) -> [u8; 16] {
     match options.uuid {
-        Some(UuidWish::Exactly(uuid)) => uuid,
-        Some(UuidWish::OfTheTime) => uuid_of_the_time(host),
+        Some(UuidOption::Exactly(uuid)) => uuid,
+        Some(UuidOption::OfTheTime) => uuid_of_the_time(host),
         None => random_uuid(host.random_uuid),
     }
 }
@@ -188,12 +188,12 @@ fn mounts_between_checks(uuid: &[u8; 16]) -> u16 {
 }
 
 /// What to do about errors. The rules are read even where an option goes before them.
-fn errors(options: &Options, rules: &Choice) -> Result<Errors, Refusal> {
+fn errors(options: &Options, rules: &Choice) -> Result<Errors, SettingsErrorKind> {
     let by_rules = match rules.text(|rules| rules.errors.as_deref()) {
         None | Some("continue") => Errors::Continue,
         Some("remount-ro") => Errors::RemountReadOnly,
         Some("panic") => Errors::Panic,
-        Some(other) => return Err(Refusal::ErrorsInConf(other.to_owned())),
+        Some(other) => return Err(SettingsErrorKind::ErrorsInConf(other.to_owned())),
     };
     Ok(options.errors.unwrap_or(by_rules))
 }

@@ -2,7 +2,7 @@
 
 use super::super::place::Destination;
 use super::acl;
-use super::fault::Fault;
+use super::error::RuleErrorKind;
 use crate::tree::{Content, Flags, Kind, Metadata, NodeId, Special, Tree, XattrSetId};
 use crate::units::Timestamp;
 
@@ -82,9 +82,9 @@ impl Make {
         spot: &Destination,
         change: &Change,
         now: Timestamp,
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, RuleErrorKind> {
         let Destination::Name(parent, name) = spot else {
-            return Err(Fault::NoName);
+            return Err(RuleErrorKind::NoName);
         };
         let there = tree.lookup(*parent, name)?;
         let kept = there.map(|node| tree.node(node));

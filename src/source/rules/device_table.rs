@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::super::place::{self, IfMissing};
 use super::change::{Change, Make, kind_name};
-use super::fault::{Fault, RuleError};
+use super::error::{RuleError, RuleErrorKind};
 use super::numbers::{decimal, device, octal, owner};
 use crate::tree::{Kind, Special, Tree};
 use crate::units::Timestamp;
@@ -79,7 +79,7 @@ impl DeviceTable {
             let (line, row) = row?;
             nodes = nodes.saturating_add(row.count);
             let checked = if nodes > RANGE_NODES_MAX {
-                Err(Fault::Nodes {
+                Err(RuleErrorKind::Nodes {
                     nodes,
                     most: RANGE_NODES_MAX,
                 })
@@ -121,7 +121,7 @@ impl DeviceTable {
 }
 
 /// The row that a line is, if it is one.
-fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
+fn row(line: &[u8]) -> Result<Option<Row>, RuleErrorKind> {
     let columns = line.split(u8::is_ascii_whitespace);
     let columns: Vec<&[u8]> = columns.filter(|column| !column.is_empty()).collect();
     let name = match columns.first() {
@@ -130,7 +130,7 @@ fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
         Some(name) => *name,
     };
     if columns.len() > COLUMNS {
-        return Err(Fault::Columns(columns.len()));
+        return Err(RuleErrorKind::Columns(columns.len()));
     }
     let column = |at: usize| columns.get(at).copied().unwrap_or(b"-");
     let row_type = match column(1) {
@@ -142,7 +142,7 @@ fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
         b"b" => Type::BlockDevice,
         b"p" => Type::Fifo,
         other => {
-            return Err(Fault::Value {
+            return Err(RuleErrorKind::Value {
                 of: "type",
                 value: other.to_vec(),
                 needed: "must be f, d, r, c, b, p or F",
@@ -173,14 +173,14 @@ fn row(line: &[u8]) -> Result<Option<Row>, Fault> {
 
 impl Row {
     /// Whether the last node of the range is one that there can be.
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), RuleErrorKind> {
         let last = self.count.saturating_sub(1);
         let number = self.start.checked_add(last);
         let is_device = matches!(self.row_type, Type::CharDevice | Type::BlockDevice);
         let minor = self.minor(last).filter(|_| number.is_some());
         let made = minor.and_then(|minor| device(self.major, minor));
         if made.is_none() && (is_device || number.is_none()) {
-            return Err(Fault::Value {
+            return Err(RuleErrorKind::Value {
                 of: "last device",
                 value: format!("{},{}", self.major, self.minor_at_most(last)).into(),
                 needed: "must be a major of at most 4095 and a minor of at most 1048575",
@@ -201,7 +201,7 @@ impl Row {
     }
 
     /// Makes or changes what the row is about, and says whether that was there or made.
-    fn apply(&self, tree: &mut Tree, now: Timestamp) -> Result<bool, Fault> {
+    fn apply(&self, tree: &mut Tree, now: Timestamp) -> Result<bool, RuleErrorKind> {
         if self.count == 0 {
             return self.apply_one(tree, &self.name, 0, now);
         }
@@ -220,7 +220,7 @@ impl Row {
         name: &[u8],
         nth: u64,
         now: Timestamp,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, RuleErrorKind> {
         let make = match self.row_type {
             Type::File | Type::FileIfThere | Type::Everything => None,
             Type::Directory => Some(Make::Directory),
@@ -242,7 +242,7 @@ impl Row {
         let is_directory = |node| matches!(tree.node(node).kind, Kind::Directory(_));
         match there {
             Some(node) if is_directory(node) != matches!(make, Make::Directory) => {
-                Err(Fault::OtherKind {
+                Err(RuleErrorKind::OtherKind {
                     path: name.to_vec(),
                     is: kind_name(&tree.node(node).kind),
                     asked: match make {
@@ -264,7 +264,7 @@ impl Row {
     }
 
     /// Changes what is there, and says whether it is.
-    fn change(&self, tree: &mut Tree, name: &[u8]) -> Result<bool, Fault> {
+    fn change(&self, tree: &mut Tree, name: &[u8]) -> Result<bool, RuleErrorKind> {
         let spot = place::find(tree, name, IfMissing::Stop)?;
         let node = spot.map(|spot| spot.node(tree)).transpose()?.flatten();
         let Some(node) = node else {
@@ -272,7 +272,7 @@ impl Row {
         };
         let kind = &tree.node(node).kind;
         if self.row_type != Type::Everything && matches!(kind, Kind::Directory(_)) {
-            return Err(Fault::OtherKind {
+            return Err(RuleErrorKind::OtherKind {
                 path: name.to_vec(),
                 is: kind_name(kind),
                 asked: "a file",

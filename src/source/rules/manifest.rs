@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::SourceError;
 use super::super::place::{self, Destination, IfMissing};
 use super::change::{Change, Make, kind_name};
-use super::fault::{Fault, RuleError};
+use super::error::{RuleError, RuleErrorKind};
 use super::mtree::{FLAGS, Keywords, Line, Lines, Name, Type};
 use crate::tree::{Content, Device, Kind, NodeId, Special, Tree};
 use crate::units::Timestamp;
@@ -118,7 +118,7 @@ impl Entry<'_> {
         tree: &mut Tree,
         name: &Name,
         here: Option<NodeId>,
-    ) -> Result<Option<NodeId>, Fault> {
+    ) -> Result<Option<NodeId>, RuleErrorKind> {
         let if_missing = if self.keywords.optional {
             IfMissing::Stop
         } else {
@@ -143,8 +143,13 @@ impl Entry<'_> {
         }
     }
 
-    fn add(&self, tree: &mut Tree, spot: &Destination, path: &[u8]) -> Result<NodeId, Fault> {
-        let needed = |needed| Fault::Adding {
+    fn add(
+        &self,
+        tree: &mut Tree,
+        spot: &Destination,
+        path: &[u8],
+    ) -> Result<NodeId, RuleErrorKind> {
+        let needed = |needed| RuleErrorKind::Adding {
             path: path.to_vec(),
             needed,
         };
@@ -162,12 +167,12 @@ impl Entry<'_> {
         spot: &Destination,
         node: NodeId,
         path: &[u8],
-    ) -> Result<NodeId, Fault> {
+    ) -> Result<NodeId, RuleErrorKind> {
         let kind = &tree.node(node).kind;
         let is = type_of(kind);
         let asked = self.keywords.entry_type.unwrap_or(is);
         if asked != is && [asked, is].contains(&Type::Directory) {
-            return Err(Fault::OtherKind {
+            return Err(RuleErrorKind::OtherKind {
                 path: path.to_vec(),
                 is: kind_name(kind),
                 asked: type_name(asked),
@@ -197,7 +202,7 @@ impl Entry<'_> {
         }
     }
 
-    fn make(&self, asked: Type, path: &[u8]) -> Result<Make, Fault> {
+    fn make(&self, asked: Type, path: &[u8]) -> Result<Make, RuleErrorKind> {
         Ok(match asked {
             Type::Directory => Make::Directory,
             Type::File => Make::File(self.content(path)?),
@@ -212,15 +217,15 @@ impl Entry<'_> {
         })
     }
 
-    fn device(&self, path: &[u8]) -> Result<Device, Fault> {
+    fn device(&self, path: &[u8]) -> Result<Device, RuleErrorKind> {
         self.keywords
             .device
             .ok_or_else(|| adding(path, "add device="))
     }
 
-    fn content(&self, path: &[u8]) -> Result<Content, Fault> {
+    fn content(&self, path: &[u8]) -> Result<Content, RuleErrorKind> {
         match (&self.keywords.contents, &self.manifest.open) {
-            (Some(contents), Some(open)) => open(contents).map_err(Fault::Content),
+            (Some(contents), Some(open)) => open(contents).map_err(RuleErrorKind::Content),
             (Some(_), None) => Err(adding(path, "contents= would need the host's files")),
             (None, _) if self.keywords.size == Some(0) => Ok(Content::from_bytes([])),
             (None, _) => Err(adding(path, "add contents= or size=0")),
@@ -239,8 +244,8 @@ impl Entry<'_> {
     }
 }
 
-fn adding(path: &[u8], needed: &'static str) -> Fault {
-    Fault::Adding {
+fn adding(path: &[u8], needed: &'static str) -> RuleErrorKind {
+    RuleErrorKind::Adding {
         path: path.to_vec(),
         needed,
     }

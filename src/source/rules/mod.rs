@@ -9,7 +9,7 @@ mod change;
 #[cfg(feature = "selinux")]
 mod contexts;
 mod device_table;
-mod fault;
+mod error;
 mod ids;
 mod manifest;
 mod mtree;
@@ -21,12 +21,12 @@ mod xattrs;
 #[cfg(feature = "selinux")]
 pub use contexts::FileContexts;
 pub use device_table::DeviceTable;
-pub use fault::RuleError;
+pub use error::RuleError;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
 pub use override_stat::OverrideStat;
 pub use owners::OwnerRules;
-pub use xattrs::{Stay, XattrFilter, XattrPattern};
+pub use xattrs::{XattrAction, XattrFilter, XattrPattern};
 
 use super::{Readable, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree, XattrSetId};

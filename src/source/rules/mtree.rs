@@ -7,7 +7,7 @@
 //! `*`, `?` and `[` stand for themselves, as bsdtar has it. Sizes, digests, counts of links and all
 //! else that content tells by itself is read over.
 
-use super::fault::{Fault, RuleError};
+use super::error::{RuleError, RuleErrorKind};
 use super::numbers::{decimal, number, octal, owner};
 use crate::tree::Device;
 use crate::units::Timestamp;
@@ -187,7 +187,7 @@ impl<'a> Lines<'a> {
         (!whole.is_empty()).then_some((number, whole))
     }
 
-    fn read(&mut self, line: &[u8]) -> Result<Option<Line>, Fault> {
+    fn read(&mut self, line: &[u8]) -> Result<Option<Line>, RuleErrorKind> {
         let words = line.split(|byte| matches!(byte, b' ' | b'\t'));
         let words = words.filter(|word| !word.is_empty());
         let words: Vec<&[u8]> = words.take_while(|word| !word.starts_with(b"#")).collect();
@@ -248,7 +248,7 @@ fn ends_escaped(text: &[u8]) -> bool {
 }
 
 impl Keywords {
-    fn read(&mut self, word: &[u8]) -> Result<(), Fault> {
+    fn read(&mut self, word: &[u8]) -> Result<(), RuleErrorKind> {
         let (keyword, value) = match word.iter().position(|byte| *byte == b'=') {
             Some(at) => (&word[..at], &word[at + 1..]),
             None => (word, &b""[..]),
@@ -269,13 +269,13 @@ impl Keywords {
             b"optional" => self.optional = true,
             b"nochange" => self.nochange = true,
             _ if is_read_over(keyword) => {}
-            _ => return Err(Fault::Keyword(keyword.to_vec())),
+            _ => return Err(RuleErrorKind::Keyword(keyword.to_vec())),
         }
         Ok(())
     }
 
     /// Takes back what `/set` said.
-    fn forget(&mut self, keyword: &[u8]) -> Result<(), Fault> {
+    fn forget(&mut self, keyword: &[u8]) -> Result<(), RuleErrorKind> {
         match keyword {
             b"all" => *self = Self::default(),
             b"type" => self.entry_type = None,
@@ -293,14 +293,14 @@ impl Keywords {
             b"optional" => self.optional = false,
             b"nochange" => self.nochange = false,
             _ if is_read_over(keyword) => {}
-            _ => return Err(Fault::Keyword(keyword.to_vec())),
+            _ => return Err(RuleErrorKind::Keyword(keyword.to_vec())),
         }
         Ok(())
     }
 
     /// Lets numbers stand for names. A name alone is refused, since what is called so on this machine
     /// need not be what is called so in the image; but root is 0 everywhere.
-    fn settle(&mut self) -> Result<(), Fault> {
+    fn settle(&mut self) -> Result<(), RuleErrorKind> {
         let names = [
             (&mut self.uid, &self.uname, "user", "uid="),
             (&mut self.gid, &self.gname, "group", "gid="),
@@ -310,7 +310,7 @@ impl Keywords {
                 (None, Some(b"root")) => *id = Some(0),
                 (None, Some(name)) => {
                     let name = name.to_vec();
-                    return Err(Fault::NameOfId { of, name, needed });
+                    return Err(RuleErrorKind::NameOfId { of, name, needed });
                 }
                 _ => {}
             }
@@ -323,7 +323,7 @@ fn is_read_over(keyword: &[u8]) -> bool {
     READ_OVER.iter().any(|known| known.as_bytes() == keyword)
 }
 
-fn entry_type(value: &[u8]) -> Result<Type, Fault> {
+fn entry_type(value: &[u8]) -> Result<Type, RuleErrorKind> {
     Ok(match value {
         b"block" => Type::Block,
         b"char" => Type::Char,
@@ -333,7 +333,7 @@ fn entry_type(value: &[u8]) -> Result<Type, Fault> {
         b"link" => Type::Link,
         b"socket" => Type::Socket,
         _ => {
-            return Err(Fault::Value {
+            return Err(RuleErrorKind::Value {
                 of: "type",
                 value: value.to_vec(),
                 needed: "must be block, char, dir, fifo, file, link or socket",
@@ -344,8 +344,8 @@ fn entry_type(value: &[u8]) -> Result<Type, Fault> {
 
 /// `SECONDS.NANOSECONDS`: what follows the point is a count even where it has fewer than nine digits,
 /// which is how bsdtar writes it and mtree reads it.
-fn time(value: &[u8]) -> Result<Timestamp, Fault> {
-    let refused = || Fault::Value {
+fn time(value: &[u8]) -> Result<Timestamp, RuleErrorKind> {
+    let refused = || RuleErrorKind::Value {
         of: "time",
         value: value.to_vec(),
         needed: "must be seconds since 1970, with nanoseconds after a point",
@@ -370,12 +370,12 @@ fn time(value: &[u8]) -> Result<Timestamp, Fault> {
 }
 
 /// `FORMAT,MAJOR,MINOR`, or the one number that Linux makes of both (glibc's `gnu_dev_makedev`).
-fn device(value: &[u8]) -> Result<Device, Fault> {
+fn device(value: &[u8]) -> Result<Device, RuleErrorKind> {
     const FORMATS: [&str; 16] = [
         "native", "386bsd", "4bsd", "bsdos", "freebsd", "hpux", "isc", "linux", "netbsd", "osf1",
         "sco", "solaris", "sunos", "svr3", "svr4", "ultrix",
     ];
-    let refused = || Fault::Value {
+    let refused = || RuleErrorKind::Value {
         of: "device",
         value: value.to_vec(),
         needed: "must be native,MAJOR,MINOR, MAJOR at most 4095 and MINOR at most 1048575",
@@ -397,11 +397,11 @@ fn device(value: &[u8]) -> Result<Device, Fault> {
     super::numbers::device(major, minor).ok_or_else(refused)
 }
 
-fn flags(value: &[u8]) -> Result<u32, Fault> {
+fn flags(value: &[u8]) -> Result<u32, RuleErrorKind> {
     let mut flags = 0;
     for name in value.split(|byte| *byte == b',') {
         let known = FLAGS.iter().find(|(known, _)| known.as_bytes() == name);
-        let (_, bit) = known.ok_or_else(|| Fault::Value {
+        let (_, bit) = known.ok_or_else(|| RuleErrorKind::Value {
             of: "flags",
             value: name.to_vec(),
             needed: "must be names of chflags(1) separated by commas, or none",
@@ -412,8 +412,8 @@ fn flags(value: &[u8]) -> Result<u32, Fault> {
 }
 
 /// Brings back what strvis(3) or bsdtar hid: octal numbers, C's escapes, `\s`, `\^C` and `\M-x`.
-fn unescape(word: &[u8]) -> Result<Vec<u8>, Fault> {
-    let refused = || Fault::Escape(word.to_vec());
+fn unescape(word: &[u8]) -> Result<Vec<u8>, RuleErrorKind> {
+    let refused = || RuleErrorKind::Escape(word.to_vec());
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
     while let [first, after @ ..] = rest {

@@ -1,6 +1,6 @@
 //! Given the digits of a rule's text, gives the number; never one that was not written.
 
-use super::fault::Fault;
+use super::error::RuleErrorKind;
 use crate::tree::Device;
 
 /// A number in C's way: decimal, octal after 0, hexadecimal after 0x.
@@ -18,8 +18,11 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// A decimal number that `T` holds.
-pub(super) fn decimal<T: TryFrom<u64>>(of: &'static str, digits: &[u8]) -> Result<T, Fault> {
-    let refused = || Fault::Value {
+pub(super) fn decimal<T: TryFrom<u64>>(
+    of: &'static str,
+    digits: &[u8],
+) -> Result<T, RuleErrorKind> {
+    let refused = || RuleErrorKind::Value {
         of,
         value: digits.to_vec(),
         needed: "must be a number in its range",
@@ -33,9 +36,9 @@ pub(super) fn decimal<T: TryFrom<u64>>(of: &'static str, digits: &[u8]) -> Resul
 }
 
 /// An owner; the last id stands for none.
-pub(super) fn owner(of: &'static str, digits: &[u8]) -> Result<u32, Fault> {
+pub(super) fn owner(of: &'static str, digits: &[u8]) -> Result<u32, RuleErrorKind> {
     match decimal(of, digits)? {
-        u32::MAX => Err(Fault::Value {
+        u32::MAX => Err(RuleErrorKind::Value {
             of,
             value: digits.to_vec(),
             needed: "must be at most 4294967294",
@@ -45,13 +48,13 @@ pub(super) fn owner(of: &'static str, digits: &[u8]) -> Result<u32, Fault> {
 }
 
 /// Permission bits, at most 0o7777.
-pub(super) fn octal(of: &'static str, digits: &[u8]) -> Result<u16, Fault> {
+pub(super) fn octal(of: &'static str, digits: &[u8]) -> Result<u16, RuleErrorKind> {
     let is_octal = !digits.is_empty() && digits.iter().all(|digit| (b'0'..=b'7').contains(digit));
     let text = str::from_utf8(digits).ok().filter(|_| is_octal);
     let value = text.and_then(|text| u16::from_str_radix(text, 8).ok());
     value
         .filter(|value| *value <= 0o7777)
-        .ok_or_else(|| Fault::Value {
+        .ok_or_else(|| RuleErrorKind::Value {
             of,
             value: digits.to_vec(),
             needed: "must be octal digits up to 7777",

@@ -8,7 +8,7 @@ use super::Rule;
 
 /// Whether the attributes of a pattern stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stay {
+pub enum XattrAction {
     /// They stay.
     Include,
     /// They go.
@@ -19,7 +19,7 @@ pub enum Stay {
 /// share the memory of whether it matched.
 #[derive(Clone, Debug)]
 pub struct XattrPattern {
-    stay: Stay,
+    stay: XattrAction,
     pattern: Pattern,
     matched: Arc<AtomicBool>,
 }
@@ -30,7 +30,7 @@ impl XattrPattern {
     ///
     /// # Errors
     /// Where it ends in the middle of something, or is empty.
-    pub fn new(stay: Stay, text: impl AsRef<[u8]>) -> Result<Self, PatternError> {
+    pub fn new(stay: XattrAction, text: impl AsRef<[u8]>) -> Result<Self, PatternError> {
         Ok(Self {
             stay,
             pattern: Pattern::of_attributes(text.as_ref())?,
@@ -53,7 +53,7 @@ impl XattrPattern {
 pub struct XattrFilter {
     patterns: Arc<[XattrPattern]>,
     /// What becomes of a name that no pattern matches.
-    otherwise: Stay,
+    otherwise: XattrAction,
     /// Names that a rule reads, and takes out itself.
     read: Arc<[Vec<u8>]>,
 }
@@ -76,13 +76,13 @@ impl XattrFilter {
             Rule::OverrideStat(stat) => Some(stat.names().to_vec()),
             _ => None,
         });
-        let includes = patterns.iter().any(|it| it.stay == Stay::Include);
+        let includes = patterns.iter().any(|it| it.stay == XattrAction::Include);
         Self {
             patterns,
             otherwise: if includes {
-                Stay::Exclude
+                XattrAction::Exclude
             } else {
-                Stay::Include
+                XattrAction::Include
             },
             read: read.flatten().collect(),
         }
@@ -107,14 +107,14 @@ impl XattrFilter {
     /// What keeps no attribute at all.
     pub fn nothing() -> Self {
         Self {
-            otherwise: Stay::Exclude,
+            otherwise: XattrAction::Exclude,
             ..Self::default()
         }
     }
 
     /// Whether no attribute is kept, whatever its name.
     pub fn keeps_nothing(&self) -> bool {
-        self.patterns.is_empty() && self.otherwise == Stay::Exclude
+        self.patterns.is_empty() && self.otherwise == XattrAction::Exclude
     }
 
     /// Whether the attribute `name` stays: the last pattern that matches says so. Where none does, it
@@ -127,7 +127,7 @@ impl XattrFilter {
                 stays = pattern.stay;
             }
         }
-        stays == Stay::Include || self.read.iter().any(|read| read == name)
+        stays == XattrAction::Include || self.read.iter().any(|read| read == name)
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_last_pattern_that_matches_decides() {
-        use Stay::{Exclude, Include};
+        use XattrAction::{Exclude, Include};
         for (patterns, kept) in [
             (&[][..], &["user.a", "user.b/c", "trusted.a"][..]),
             (&[(Exclude, "user.*")], &["trusted.a"]),

@@ -10,7 +10,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::NFA;
 use regex_automata::{Input, MatchKind};
 
-use super::super::fault::Fault;
+use super::super::error::RuleErrorKind;
 use super::parse::Specification;
 use crate::tree::FileType;
 use crate::work;
@@ -39,11 +39,11 @@ pub(super) struct Found<'a> {
 }
 
 impl Compiled {
-    pub(super) fn add(&mut self, specification: Specification) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, specification: Specification) -> Result<(), RuleErrorKind> {
         let nfa = specification.pattern.nfa.as_ref();
         self.bytes += nfa.map_or(0, NFA::memory_usage);
         if self.bytes > PATTERNS_BYTES_MAX {
-            return Err(Fault::Line(
+            return Err(RuleErrorKind::Line(
                 "the patterns up to this line take more than 256 MiB",
             ));
         }

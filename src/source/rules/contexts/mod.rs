@@ -12,7 +12,7 @@ mod pattern;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fault::RuleError;
+use super::error::RuleError;
 use crate::source::place;
 use crate::tree::{FileType, Kind, Metadata, Node, NodeId, Tree, TreeError, Xattr, XattrSetId};
 use crate::units::Timestamp;

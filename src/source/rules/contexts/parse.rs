@@ -1,6 +1,6 @@
 //! Given the text of a file_contexts or of substitutions, gives its lines; never applies one.
 
-use super::super::fault::{Fault, RuleError};
+use super::super::error::{RuleError, RuleErrorKind};
 use super::pattern::{Pattern, is_exact};
 use crate::tree::FileType;
 
@@ -27,7 +27,7 @@ pub(super) struct Substitution {
 /// The specifications that `text` has, which messages call `file`.
 pub(super) fn specifications(file: &str, text: &[u8]) -> Result<Vec<Specification>, RuleError> {
     if text.starts_with(&[0x8a, 0xff, 0x7c, 0xf9]) {
-        return Err(Fault::CompiledContexts.at(file, 1));
+        return Err(RuleErrorKind::CompiledContexts.at(file, 1));
     }
     let read = |(line, columns)| specification(columns, line).map_err(|fault| fault.at(file, line));
     lines(text).map(read).collect()
@@ -40,7 +40,7 @@ pub(super) fn substitutions(file: &str, text: &[u8]) -> Result<Vec<Substitution>
             from: from.into(),
             to: to.into(),
         }),
-        _ => Err(Fault::Line("expected two paths").at(file, line)),
+        _ => Err(RuleErrorKind::Line("expected two paths").at(file, line)),
     };
     lines(text).map(read).collect()
 }
@@ -58,20 +58,20 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Vec<&[u8]>)> {
     })
 }
 
-fn specification(columns: Vec<&[u8]>, line: u64) -> Result<Specification, Fault> {
+fn specification(columns: Vec<&[u8]>, line: u64) -> Result<Specification, RuleErrorKind> {
     let (text, file_type, context) = match columns[..] {
         [text, context] => (text, None, context),
         [text, file_type, context] => (text, Some(of_word(file_type)?), context),
         _ => {
-            return Err(Fault::Line(
+            return Err(RuleErrorKind::Line(
                 "expected a pattern, an optional file type and a context",
             ));
         }
     };
     if !columns.concat().is_ascii() {
-        return Err(Fault::Line("libselinux takes ASCII only"));
+        return Err(RuleErrorKind::Line("libselinux takes ASCII only"));
     }
-    let pattern = Pattern::new(text).map_err(|refused| Fault::Pattern {
+    let pattern = Pattern::new(text).map_err(|refused| RuleErrorKind::Pattern {
         text: text.to_vec(),
         reason: refused.0,
     })?;
@@ -84,7 +84,7 @@ fn specification(columns: Vec<&[u8]>, line: u64) -> Result<Specification, Fault>
     })
 }
 
-fn of_word(word: &[u8]) -> Result<FileType, Fault> {
+fn of_word(word: &[u8]) -> Result<FileType, RuleErrorKind> {
     match word {
         b"--" => Ok(FileType::File),
         b"-d" => Ok(FileType::Directory),
@@ -93,7 +93,7 @@ fn of_word(word: &[u8]) -> Result<FileType, Fault> {
         b"-b" => Ok(FileType::BlockDevice),
         b"-p" => Ok(FileType::Fifo),
         b"-s" => Ok(FileType::Socket),
-        other => Err(Fault::Value {
+        other => Err(RuleErrorKind::Value {
             of: "file type",
             value: other.to_vec(),
             needed: "must be --, -d, -l, -c, -b, -p or -s",

@@ -18,7 +18,7 @@ const STEP_BYTES: usize = 1 << 18;
 
 /// Writes contents to their places. Neighbours gather, and are written at once; by a thread of its own
 /// where there may be two, so that more may arrive meanwhile.
-pub struct Arriving<'a> {
+pub struct DataWriter<'a> {
     out: &'a Out<'a>,
     writing: &'a Writing<'a>,
     gathered: Batch,
@@ -109,10 +109,10 @@ impl Batch {
     }
 }
 
-impl fmt::Debug for Arriving<'_> {
+impl fmt::Debug for DataWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gathered = self.gathered.bytes.len();
-        f.debug_struct("Arriving")
+        f.debug_struct("DataWriter")
             .field("offset", &self.gathered.offset)
             .field("gathered", &gathered)
             .finish_non_exhaustive()
@@ -121,20 +121,20 @@ impl fmt::Debug for Arriving<'_> {
 
 /// Why a content did not get to its place.
 #[derive(Debug)]
-pub enum ArrivalError {
+pub enum DataWriteError {
     /// It cannot be read.
     Read(io::Error),
     /// It cannot be written.
     Write(EmitError),
 }
 
-impl From<EmitError> for ArrivalError {
+impl From<EmitError> for DataWriteError {
     fn from(error: EmitError) -> Self {
         Self::Write(error)
     }
 }
 
-impl<'a> Arriving<'a> {
+impl<'a> DataWriter<'a> {
     pub(super) fn new(
         scope: &'a Scope<'a, '_>,
         out: &'a Out<'a>,
@@ -162,7 +162,7 @@ impl<'a> Arriving<'a> {
         content: &Content,
         runs: &[Run],
         source: &mut dyn Read,
-    ) -> Result<(), ArrivalError> {
+    ) -> Result<(), DataWriteError> {
         let block_bytes = self.out.block_size.bytes_u64();
         for (at, run) in placed_pieces(content, runs, self.out.block_size) {
             let mut start = u64::from(at.get()) * block_bytes;
@@ -232,7 +232,7 @@ impl<'a> Arriving<'a> {
         content: &Content,
         within: Range<u64>,
         source: &mut dyn Read,
-    ) -> Result<(), ArrivalError> {
+    ) -> Result<(), DataWriteError> {
         let place = |at: u64| usize::try_from(at - within.start).expect("within a batch");
         let gathered = &mut self.gathered.bytes;
         let before = gathered.len();
@@ -243,7 +243,7 @@ impl<'a> Arriving<'a> {
                 if self.writing.cancel.load(Ordering::Relaxed) {
                     return Err(EmitError::Cancelled.into());
                 }
-                source.read_exact(step).map_err(ArrivalError::Read)?;
+                source.read_exact(step).map_err(DataWriteError::Read)?;
             }
         }
         Ok(())

@@ -6,11 +6,13 @@
 use std::num::NonZero;
 
 use super::existing::Existing;
-use super::flags::{Fault, What};
+use super::flags::{FlagError, FlagValue};
 use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::Owner;
-use crate::options::{Complaint, Refusal, Remark, SettingsWarning, SyntaxFault};
+use crate::options::{
+    ExtendedOptionError, SettingsErrorKind, SettingsWarning, SettingsWarningKind, SyntaxFault,
+};
 use crate::sink::UndoError;
 use crate::units::Group;
 
@@ -75,7 +77,7 @@ pub(super) fn cannot_delete_undo(reason: &str, undo: &str) -> [String; 2] {
     ]
 }
 
-/// What of an undo file's older content stands in the way, as mke2fs tells it.
+/// FlagValue of an undo file's older content stands in the way, as mke2fs tells it.
 pub(super) fn undo_fault(error: &UndoError) -> Option<&'static str> {
     match error {
         UndoError::Corrupt => Some("Undo file corrupt"),
@@ -199,7 +201,7 @@ pub(super) fn usage(program: &str) -> String {
     )
 }
 
-/// What stands before a message of mke2fs's: com_err puts the program or the device there.
+/// FlagValue stands before a message of mke2fs's: com_err puts the program or the device there.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
     pub(super) program: &'a str,
@@ -210,56 +212,53 @@ pub(super) struct Names<'a> {
     pub(super) journal: &'a str,
 }
 
-/// What mke2fs says where a flag's value cannot be. What is no flag of its own is told in our words.
-pub(super) fn fault(fault: &Fault, program: &str) -> String {
+/// FlagValue mke2fs says where a flag's value cannot be. FlagValue is no flag of its own is told in our words.
+pub(super) fn fault(fault: &FlagError, program: &str) -> String {
     let text = match fault {
-        Fault::Value {
-            what,
-            text,
-            refusal,
-        } => value(*what, text, refusal.as_deref()),
-        Fault::Twice(letter) => format!("The -{letter} option may only be used once"),
-        Fault::BlocksPerGroup(_) => "blocks per group must be multiple of 8".to_owned(),
-        Fault::RevisionTooHigh(number) => revision_too_high(*number),
-        Fault::RevisionRemoved => REVISION_REMOVED.to_owned(),
-        Fault::SparseSuperRemoved => S_IS_REMOVED.to_owned(),
-        Fault::JournalOption(_) => return JOURNAL_USAGE.to_owned(),
-        Fault::NoSuchJournal(name) => {
+        FlagError::Value { what, text, kind } => value(*what, text, kind.as_deref()),
+        FlagError::Twice(letter) => format!("The -{letter} option may only be used once"),
+        FlagError::BlocksPerGroup(_) => "blocks per group must be multiple of 8".to_owned(),
+        FlagError::RevisionTooHigh(number) => revision_too_high(*number),
+        FlagError::RevisionRemoved => REVISION_REMOVED.to_owned(),
+        FlagError::SparseSuperRemoved => S_IS_REMOVED.to_owned(),
+        FlagError::JournalOption(_) => return JOURNAL_USAGE.to_owned(),
+        FlagError::NoSuchJournal(name) => {
             return format!("\nCould not find journal device matching {name}\n{JOURNAL_USAGE}");
         }
-        Fault::NotSupported(_) | Fault::Own(_) => fault.to_string(),
+        FlagError::NotSupported(_) | FlagError::Own(_) => fault.to_string(),
     };
     match fault {
-        Fault::Value {
-            what: What::Errors, ..
+        FlagError::Value {
+            what: FlagValue::Errors,
+            ..
         } => format!("{program}: {text}\n{}", usage(program)),
         _ => format!("{program}: {text}\n"),
     }
 }
 
-fn value(what: What, text: &str, refusal: Option<&Refusal>) -> String {
+fn value(what: FlagValue, text: &str, refusal: Option<&SettingsErrorKind>) -> String {
     match what {
-        What::BlockSize => format!("invalid block size - {text}"),
-        What::BlocksPerGroup => "Illegal number for blocks per group".to_owned(),
-        What::ClusterSize => format!("invalid cluster size - {text}"),
-        What::Errors => format!("bad error behavior - {text}"),
-        What::FlexSize => match refusal {
+        FlagValue::BlockSize => format!("invalid block size - {text}"),
+        FlagValue::BlocksPerGroup => "Illegal number for blocks per group".to_owned(),
+        FlagValue::ClusterSize => format!("invalid cluster size - {text}"),
+        FlagValue::Errors => format!("bad error behavior - {text}"),
+        FlagValue::FlexSize => match refusal {
             None => "Illegal number for flex_bg size".to_owned(),
-            Some(Refusal::GroupsPerFlex(groups)) if groups.is_power_of_two() => {
+            Some(SettingsErrorKind::GroupsPerFlex(groups)) if groups.is_power_of_two() => {
                 format!("flex_bg size ({groups}) must be less than or equal to 2^31")
             }
             Some(_) => "flex_bg size must be a power of 2".to_owned(),
         },
-        What::InodeRatio => format!("invalid inode ratio {text} (min 1024/max 67108864)"),
-        What::InodeSize => format!("invalid inode size - {text}"),
-        What::Inodes => format!("bad num inodes - {text}"),
-        What::ReservedPercent => format!("invalid reserved blocks percent - {text}"),
-        What::Revision => bad_revision(text),
+        FlagValue::InodeRatio => format!("invalid inode ratio {text} (min 1024/max 67108864)"),
+        FlagValue::InodeSize => format!("invalid inode size - {text}"),
+        FlagValue::Inodes => format!("bad num inodes - {text}"),
+        FlagValue::ReservedPercent => format!("invalid reserved blocks percent - {text}"),
+        FlagValue::Revision => bad_revision(text),
     }
 }
 
-/// What mke2fs says of a refusal, and where.
-pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
+/// FlagValue mke2fs says of a refusal, and where.
+pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream, String) {
     let Names {
         program,
         device,
@@ -269,116 +268,124 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
     let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
     let plain = |text: String| (Stream::Err, text);
     match refusal {
-        Refusal::ConfSyntax { path, error } => plain(format!(
+        SettingsErrorKind::ConfSyntax { path, error } => plain(format!(
             "Syntax error in mke2fs config file ({path}, line #{})\n\t{}\n",
             error.line,
             syntax(error.fault)
         )),
-        Refusal::NoBlocks => line(invalid_blocks(size, device)),
-        Refusal::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
-        Refusal::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
-        Refusal::TypeUndefined(name) => (Stream::Out, type_undefined(name) + "Aborting...\n"),
-        Refusal::Features { text, .. } => plain(format!("Invalid filesystem option set: {text}\n")),
-        Refusal::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
-        Refusal::BlockBelowSector { .. } => {
+        SettingsErrorKind::NoBlocks => line(invalid_blocks(size, device)),
+        SettingsErrorKind::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
+        SettingsErrorKind::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
+        SettingsErrorKind::TypeUndefined(name) => {
+            (Stream::Out, type_undefined(name) + "Aborting...\n")
+        }
+        SettingsErrorKind::Features { text, .. } => {
+            plain(format!("Invalid filesystem option set: {text}\n"))
+        }
+        SettingsErrorKind::MountOptions(text) => {
+            plain(format!("Invalid mount option set: {text}\n"))
+        }
+        SettingsErrorKind::BlockBelowSector { .. } => {
             line("Invalid argument while setting blocksize; too small for device\n".to_owned())
         }
-        Refusal::Above32Bits { blocks, block_size } => plain(format!(
+        SettingsErrorKind::Above32Bits { blocks, block_size } => plain(format!(
             "{program}: Size of device (0x{blocks:x} blocks) {device} too big to be expressed\n\t\
              in 32 bits using a blocksize of {block_size}.\n"
         )),
-        Refusal::TooManyBlocks { blocks, block_size } => plain(format!(
+        SettingsErrorKind::TooManyBlocks { blocks, block_size } => plain(format!(
             "{program}: Size of device (0x{blocks:x} blocks) {device} too big to create\n\t\
              a filesystem using a blocksize of {block_size}.\n"
         )),
-        Refusal::ReservedPercent(percent) => {
+        SettingsErrorKind::ReservedPercent(percent) => {
             line(format!("invalid reserved blocks percent - {percent:.6}"))
         }
-        Refusal::SixtyFourBitWithoutExtents => (
+        SettingsErrorKind::SixtyFourBitWithoutExtents => (
             Stream::Out,
             "Extents MUST be enabled for a 64-bit filesystem.  Pass -O extents to rectify.\n"
                 .to_owned(),
         ),
-        Refusal::VerityWithoutExtents => (
+        SettingsErrorKind::VerityWithoutExtents => (
             Stream::Out,
             "Extents MUST be enabled for fs-verity support.  Pass -O extents to rectify.\n"
                 .to_owned(),
         ),
-        Refusal::BlockAbovePage {
+        SettingsErrorKind::BlockAbovePage {
             block_size,
             page_size,
         } => line(format!(
             "{block_size}-byte blocks too big for system (max {page_size})"
         )),
-        Refusal::Extended { complaints, last } => plain(extended(complaints, last)),
-        Refusal::FeaturesWithRevision0 => {
+        SettingsErrorKind::Extended { errors, last } => plain(extended(errors, last)),
+        SettingsErrorKind::FeaturesWithRevision0 => {
             plain("Filesystem features not supported with revision 0 filesystems\n".to_owned())
         }
-        Refusal::JournalWithRevision0 => {
+        SettingsErrorKind::JournalWithRevision0 => {
             plain("Journals not supported with revision 0 filesystems\n".to_owned())
         }
-        Refusal::ResizeWithRevision0 => {
+        SettingsErrorKind::ResizeWithRevision0 => {
             plain("On-line resizing not supported with revision 0 filesystems\n".to_owned())
         }
-        Refusal::Revision(fault) => line(match fault {
-            Complaint::RevisionTooHigh(number) => revision_too_high(*number),
-            Complaint::Revision(text) => bad_revision(text),
+        SettingsErrorKind::Revision(fault) => line(match fault {
+            ExtendedOptionError::RevisionTooHigh(number) => revision_too_high(*number),
+            ExtendedOptionError::Revision(text) => bad_revision(text),
             other => other.to_string(),
         }),
-        Refusal::EncodingFlag(fault) => plain(complaint(fault)),
-        Refusal::EncodingFlagsAlone => plain(
+        SettingsErrorKind::EncodingFlag(fault) => plain(error(fault)),
+        SettingsErrorKind::EncodingFlagsAlone => plain(
             "error: An encoding must be explicitly specified when passing encoding-flags\n"
                 .to_owned(),
         ),
-        Refusal::EncodingInConf(name) => {
+        SettingsErrorKind::EncodingInConf(name) => {
             line(format!("Unknown filename encoding from profile: {name}"))
         }
-        Refusal::EncodingFlagsInConf(text) => {
+        SettingsErrorKind::EncodingFlagsInConf(text) => {
             line(format!("Unknown encoding flags from profile: {text}"))
         }
-        Refusal::NotOnHurd(feature) => plain(format!(
+        SettingsErrorKind::NotOnHurd(feature) => plain(format!(
             "The HURD does not support the {} feature.\n",
             feature.name()
         )),
-        Refusal::UnknownOs(name) => line(format!("unknown os - {name}")),
-        Refusal::InodesTooSmallForProjects => {
+        SettingsErrorKind::UnknownOs(name) => line(format!("unknown os - {name}")),
+        SettingsErrorKind::InodesTooSmallForProjects => {
             line("128 byte inodes are too small for project quota".to_owned())
         }
-        Refusal::MetaBgWithResizeInode => plain(
+        SettingsErrorKind::MetaBgWithResizeInode => plain(
             "The resize_inode and meta_bg features are not compatible.\n\
              They can not be both enabled simultaneously.\n"
                 .to_owned(),
         ),
-        Refusal::ResizeInodeWithoutSparseSuper => {
+        SettingsErrorKind::ResizeInodeWithoutSparseSuper => {
             line("reserved online resize blocks not supported on non-sparse filesystem".to_owned())
         }
-        Refusal::BlocksPerGroup { .. } => line("blocks per group count out of range".to_owned()),
-        Refusal::ClusterSize(bytes) => line(format!("invalid cluster size - {bytes}")),
-        Refusal::ClusterBelowBlock => {
+        SettingsErrorKind::BlocksPerGroup { .. } => {
+            line("blocks per group count out of range".to_owned())
+        }
+        SettingsErrorKind::ClusterSize(bytes) => line(format!("invalid cluster size - {bytes}")),
+        SettingsErrorKind::ClusterBelowBlock => {
             line("The cluster size may not be smaller than the block size.\n".to_owned())
         }
-        Refusal::ClusterWithoutBigalloc => {
+        SettingsErrorKind::ClusterWithoutBigalloc => {
             line("specifying a cluster size requires the bigalloc feature".to_owned())
         }
-        Refusal::BigallocWithoutExtents => {
+        SettingsErrorKind::BigallocWithoutExtents => {
             line("Can't support bigalloc feature without extents feature".to_owned())
         }
-        Refusal::FlexSizeWithoutFlexBg => {
+        SettingsErrorKind::FlexSizeWithoutFlexBg => {
             line("Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned())
         }
-        Refusal::InodeSize { asked, most } => {
+        SettingsErrorKind::InodeSize { asked, most } => {
             line(format!("invalid inode size {asked} (min 128/max {most})"))
         }
-        Refusal::InlineDataInSmallInodes => {
+        SettingsErrorKind::InlineDataInSmallInodes => {
             line("128 byte inodes are too small for inline data; specify larger size".to_owned())
         }
-        Refusal::TooManyInodesByRatio(count) => {
+        SettingsErrorKind::TooManyInodesByRatio(count) => {
             line(format!("too many inodes ({count}), raise inode ratio?"))
         }
-        Refusal::TooManyInodes(count) => {
+        SettingsErrorKind::TooManyInodes(count) => {
             line(format!("too many inodes ({count}), specify < 2^32 inodes"))
         }
-        Refusal::InodesFillAll {
+        SettingsErrorKind::InodesFillAll {
             inode_size,
             inodes,
             blocks,
@@ -387,35 +394,35 @@ pub(super) fn refusal(refusal: &Refusal, names: Names<'_>) -> (Stream, String) {
              filesystem with {blocks} blocks, specify higher inode_ratio (-i)\n\t\
              or lower inode count (-N).\n"
         )),
-        Refusal::SeedWithoutMetadataCsum => (
+        SettingsErrorKind::SeedWithoutMetadataCsum => (
             Stream::Out,
             "The metadata_csum_seed feature requires the metadata_csum feature.\n".to_owned(),
         ),
-        Refusal::ErrorsInConf(text) => {
+        SettingsErrorKind::ErrorsInConf(text) => {
             let text = format!("bad error behavior in profile - {text}");
             plain(format!("{program}: {text}\n{}", usage(program)))
         }
-        Refusal::JournalBlocksTooSmall { journal, least } => line(format!(
+        SettingsErrorKind::JournalBlocksTooSmall { journal, least } => line(format!(
             "Journal dev blocksize ({journal}) smaller than minimum blocksize {least}\n"
         )),
-        Refusal::JournalBlockSize { .. } => line(format!(
+        SettingsErrorKind::JournalBlockSize { .. } => line(format!(
             "Filesystem has unexpected block size while trying to open journal device {}\n",
             journal_device
         )),
         // mke2fs finds these while it reads the flags, hangs on them or does not know them.
-        Refusal::ConfUnreadable { .. }
-        | Refusal::BlockSize(_)
-        | Refusal::LabelTooLong(_)
-        | Refusal::LastMountedTooLong(_)
-        | Refusal::InodeRatio(_)
-        | Refusal::GroupsPerFlex(_)
-        | Refusal::OffsetPastEnd { .. }
-        | Refusal::EndPastOffsets { .. }
-        | Refusal::NotYet(_) => line(refusal.to_string()),
+        SettingsErrorKind::ConfUnreadable { .. }
+        | SettingsErrorKind::BlockSize(_)
+        | SettingsErrorKind::LabelTooLong(_)
+        | SettingsErrorKind::LastMountedTooLong(_)
+        | SettingsErrorKind::InodeRatio(_)
+        | SettingsErrorKind::GroupsPerFlex(_)
+        | SettingsErrorKind::OffsetPastEnd { .. }
+        | SettingsErrorKind::EndPastOffsets { .. }
+        | SettingsErrorKind::NotYet(_) => line(refusal.to_string()),
     }
 }
 
-/// What mke2fs calls the operating system of this number.
+/// FlagValue mke2fs calls the operating system of this number.
 fn os_name(number: u32) -> &'static str {
     let names = ["Linux", "Hurd", "Masix", "FreeBSD", "Lites"];
     let known = usize::try_from(number).ok().and_then(|at| names.get(at));
@@ -452,17 +459,17 @@ fn type_undefined(name: &str) -> String {
     text
 }
 
-fn extended(complaints: &[Complaint], last: &str) -> String {
-    let mut text: String = complaints.iter().map(complaint).collect();
+fn extended(errors: &[ExtendedOptionError], last: &str) -> String {
+    let mut text: String = errors.iter().map(error).collect();
     text.push_str(&format!(
         "\nBad option(s) specified: {last}\n\n{EXTENDED_USAGE}"
     ));
     text
 }
 
-fn complaint(complaint: &Complaint) -> String {
-    match complaint {
-        Complaint::Invalid { name, value } => match *name {
+fn error(error: &ExtendedOptionError) -> String {
+    match error {
+        ExtendedOptionError::Invalid { name, value } => match *name {
             "hash_seed" => format!("Invalid hash seed: {value}\n"),
             "num_backup_sb" => format!("Invalid # of backup superblocks: {value}\n"),
             "orphan_file_size" => format!("Invalid size of orphan file {value}\n"),
@@ -476,23 +483,25 @@ fn complaint(complaint: &Complaint) -> String {
             "desc_size" | "desc-size" => format!("Invalid desc_size: '{value}'\n"),
             name => format!("Invalid {name}: {value}\n"),
         },
-        Complaint::ResizeNotLarger { .. } => {
+        ExtendedOptionError::ResizeNotLarger { .. } => {
             "The resize maximum must be greater than the filesystem size.\n".to_owned()
         }
-        Complaint::DescSizeWithout64Bit(name) => format!("{name} requires '-O 64bit'\n"),
-        Complaint::DescSizeAfterResize { name, blocks } => {
+        ExtendedOptionError::DescSizeWithout64Bit(name) => format!("{name} requires '-O 64bit'\n"),
+        ExtendedOptionError::DescSizeAfterResize { name, blocks } => {
             format!("'{name}' must be before 'resize={blocks}'\n")
         }
-        Complaint::EncodingFlag(word) => format!("error: Invalid encoding flag: {word}\n"),
-        Complaint::QuotaType(word) => format!("Failed to parse quota type at {word}"),
-        Complaint::Revision(_)
-        | Complaint::RevisionTooHigh(_)
-        | Complaint::Unknown(_)
-        | Complaint::NoValue(_) => String::new(),
+        ExtendedOptionError::EncodingFlag(word) => {
+            format!("error: Invalid encoding flag: {word}\n")
+        }
+        ExtendedOptionError::QuotaType(word) => format!("Failed to parse quota type at {word}"),
+        ExtendedOptionError::Revision(_)
+        | ExtendedOptionError::RevisionTooHigh(_)
+        | ExtendedOptionError::Unknown(_)
+        | ExtendedOptionError::NoValue(_) => String::new(),
     }
 }
 
-/// What mke2fs says of something remarkable, and where; a choice only where it shall tell more.
+/// FlagValue mke2fs says of something remarkable, and where; a choice only where it shall tell more.
 pub(super) fn warning(
     warning: &SettingsWarning,
     names: Names<'_>,
@@ -500,66 +509,66 @@ pub(super) fn warning(
 ) -> (Stream, String) {
     let device = names.device;
     let warn = |text: String| (Stream::Err, text);
-    match warning.remark() {
-        Remark::TypeUndefined(name) => (Stream::Out, type_undefined(name)),
-        Remark::UsageUndefined(name) => warn(format!(
+    match warning.kind() {
+        SettingsWarningKind::TypeUndefined(name) => (Stream::Out, type_undefined(name)),
+        SettingsWarningKind::UsageUndefined(name) => warn(format!(
             "\nWarning: the fs_type {name} is not defined in mke2fs.conf\n\n"
         )),
-        Remark::BlockBelowPhysicalSector {
+        SettingsWarningKind::BlockBelowPhysicalSector {
             block_size,
             sector_size,
         } => warn(format!(
             "Warning: specified blocksize {block_size} is less than device physical sectorsize \
              {sector_size}\n"
         )),
-        Remark::Types(_) if !verbose => (Stream::Out, String::new()),
-        Remark::Types(types) => {
+        SettingsWarningKind::Types(_) if !verbose => (Stream::Out, String::new()),
+        SettingsWarningKind::Types(types) => {
             let types: Vec<_> = types.iter().map(|name| format!("'{name}'")).collect();
             let types = types.join(", ");
             let text = format!("fs_types for mke2fs.conf resolution: {types}\n");
             (Stream::Out, text)
         }
-        Remark::NoTopology => warn(format!(
+        SettingsWarningKind::NoTopology => warn(format!(
             "warning: Unable to get device geometry for {device}\n"
         )),
-        Remark::Misaligned(bytes) => (
+        SettingsWarningKind::Misaligned(bytes) => (
             Stream::Out,
             format!(
                 "{device} alignment is offset by {bytes} bytes.\n\
                  This may result in very poor performance, (re)-partitioning suggested.\n"
             ),
         ),
-        Remark::NoDax {
+        SettingsWarningKind::NoDax {
             block_size,
             page_size,
         } => warn(format!(
             "{device} is capable of DAX but current block size {block_size} is different from \
              system page size {page_size} so filesystem will not support DAX.\n"
         )),
-        Remark::BlockAbovePage {
+        SettingsWarningKind::BlockAbovePage {
             block_size,
             page_size,
         } => warn(format!(
             "Warning: {block_size}-byte blocks too big for system (max {page_size}), forced to \
              continue\n"
         )),
-        Remark::UnevenStripe {
+        SettingsWarningKind::UnevenStripe {
             stripe_width,
             stride,
         } => warn(format!(
             "\nWarning: RAID stripe-width {stripe_width} not an even multiple of stride \
              {stride}.\n\n"
         )),
-        Remark::OffsetWithoutSize { blocks } => warn(format!(
+        SettingsWarningKind::OffsetWithoutSize { blocks } => warn(format!(
             "\nWarning: offset specified without an explicit file system size.\n\
              Creating a file system with {blocks} blocks but this might\n\
              not be what you want.\n\n"
         )),
-        Remark::TimesEndIn2038 => (
+        SettingsWarningKind::TimesEndIn2038 => (
             Stream::Out,
             "128-byte inodes cannot handle dates beyond 2038 and are deprecated\n".to_owned(),
         ),
-        Remark::LargeClusters => warn(
+        SettingsWarningKind::LargeClusters => warn(
             "\nWarning: bigalloc file systems with a cluster size greater than\n\
              16 times the block size is considered experimental\n"
                 .to_owned(),
@@ -567,7 +576,7 @@ pub(super) fn warning(
     }
 }
 
-/// What mke2fs says of a geometry that cannot be.
+/// FlagValue mke2fs says of a geometry that cannot be.
 pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String {
     let Names {
         program, device, ..
@@ -613,7 +622,7 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
     }
 }
 
-/// What mke2fs says where it finds no room, of what it makes itself.
+/// FlagValue mke2fs says where it finds no room, of what it makes itself.
 pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
     let what = "Could not allocate block in ext2 filesystem";
     let doing = match owner {
@@ -641,7 +650,7 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
 
 pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
 
-/// What mke2fs says where checksums could cover more.
+/// FlagValue mke2fs says where checksums could cover more.
 pub(super) fn checksum_advice(features: FeatureSet) -> String {
     let is_filesystem = !features.has(Feature::JournalDev);
     let lacks =
@@ -787,7 +796,7 @@ fn backups(geometry: &Geometry) -> String {
     text
 }
 
-/// What follows the name of a step whose progress is told in numbers, once it is done.
+/// FlagValue follows the name of a step whose progress is told in numbers, once it is done.
 ///
 /// mke2fs tells the first number at once and others as seconds pass; then it rubs them out.
 pub(super) fn numeric_progress(most: u64, told: bool) -> String {
@@ -862,7 +871,7 @@ pub(super) const JOURNAL_ZEROED_AT_ONCE: u64 = 1024;
 pub(super) const ZEROING_JOURNAL_DEVICE: &str = "Zeroing journal device: ";
 pub(super) const SKIPPING_JOURNAL: &str = "Skipping journal creation in super-only mode\n";
 
-/// What `-S` is told to do is a last resort.
+/// FlagValue `-S` is told to do is a last resort.
 pub(super) fn further_corrupted(device: &str) -> String {
     format!("{device} may be further corrupted by superblock rewrite\n")
 }

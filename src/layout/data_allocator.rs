@@ -33,7 +33,7 @@ const SLACK_SHARE: u64 = 64;
 
 /// Places for contents whose tree is not known yet.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct DataAllocator {
     space: Space,
     /// What the filesystem itself has in use.
     own: Space,
@@ -67,7 +67,7 @@ pub(super) struct DataDemand {
     pub(super) others: u64,
 }
 
-impl Arrivals {
+impl DataAllocator {
     /// Whether there is room for data outside of what is set aside, and for all else. The root directory
     /// is the first that takes what is set aside and shall not go further, since the filesystem's own
     /// files need room in one piece.
@@ -82,7 +82,7 @@ impl Arrivals {
     pub(super) fn outside(geometry: &Geometry, own: &Ledger) -> Self {
         let room = own.total_free();
         let own = own.space().clone();
-        let mut arrivals = Self {
+        let mut allocator = Self {
             space: own.clone(),
             own,
             block_size: geometry.block_size,
@@ -98,8 +98,8 @@ impl Arrivals {
         };
         let bytes = u64::from(geometry.inodes_count) * RESERVE_PER_INODE;
         let blocks = geometry.block_size.blocks_for(bytes);
-        arrivals.set_aside(blocks.min(arrivals.room / RESERVE_SHARE));
-        arrivals
+        allocator.set_aside(blocks.min(allocator.room / RESERVE_SHARE));
+        allocator
     }
 
     /// Takes `blocks` blocks, in whole clusters, off what contents can have.
@@ -121,7 +121,7 @@ impl Arrivals {
     ///
     /// # Errors
     /// Where there are fewer blocks or inodes than the contents need by now.
-    pub fn place(&mut self, content: &Content) -> Result<Place, LayoutError> {
+    pub fn place(&mut self, content: &Content) -> Result<DataPlace, LayoutError> {
         let ratio = self.space.cluster_ratio();
         let blocks = content_blocks(content, self.block_size, ratio);
         self.check_room(blocks)?;
@@ -141,7 +141,7 @@ impl Arrivals {
         };
         self.used += blocks + map_nodes * ratio;
         self.contents += 1;
-        Ok(Place {
+        Ok(DataPlace {
             runs: match runs[..] {
                 [run] => Runs::One(run),
                 _ => Runs::Several(runs.into()),
@@ -247,7 +247,7 @@ impl Arrivals {
     }
 
     /// Takes back `place`, whose content the tree does not hold any more.
-    pub fn release(&mut self, place: &Place) {
+    pub fn release(&mut self, place: &DataPlace) {
         let ratio = self.space.cluster_ratio();
         for run in place.runs() {
             let start = run.start.get() - run.start.get() % ratio;
@@ -278,7 +278,7 @@ impl Arrivals {
 
 /// Where one content lies.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct DataPlace {
     runs: Runs,
     /// What it takes of the room for contents, in blocks.
     blocks: u64,
@@ -298,7 +298,7 @@ impl Default for Runs {
     }
 }
 
-impl Place {
+impl DataPlace {
     /// The blocks of its data, in the order of the file.
     pub fn runs(&self) -> &[Run] {
         match &self.runs {

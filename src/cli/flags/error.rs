@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use crate::options::Refusal;
+use crate::options::SettingsErrorKind;
 
 /// Why a flag's value cannot be.
 #[derive(Debug, PartialEq)]
-pub(in crate::cli) enum Fault {
+pub(in crate::cli) enum FlagError {
     /// The value of one of mke2fs's flags is none, or one that the settings refuse.
     Value {
-        what: What,
+        what: FlagValue,
         text: String,
-        refusal: Option<Box<Refusal>>,
+        kind: Option<Box<SettingsErrorKind>>,
     },
     /// A flag that can be given once.
     Twice(char),
@@ -25,7 +25,7 @@ pub(in crate::cli) enum Fault {
     JournalOption(String),
     /// No device has the label or the UUID of this journal.
     NoSuchJournal(String),
-    /// What `-s` was for.
+    /// FlagValue `-s` was for.
     SparseSuperRemoved,
     /// A flag of mke2fs's that is not supported.
     NotSupported(&'static str),
@@ -33,9 +33,9 @@ pub(in crate::cli) enum Fault {
     Own(String),
 }
 
-/// What the value of one of mke2fs's flags is.
+/// FlagValue the value of one of mke2fs's flags is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum What {
+pub(in crate::cli) enum FlagValue {
     BlockSize,
     BlocksPerGroup,
     ClusterSize,
@@ -48,26 +48,26 @@ pub(in crate::cli) enum What {
     Revision,
 }
 
-impl What {
+impl FlagValue {
     /// The value is none.
-    pub(super) fn is_not(self, text: &str) -> Fault {
-        Fault::Value {
+    pub(super) fn is_not(self, text: &str) -> FlagError {
+        FlagError::Value {
             what: self,
             text: text.to_owned(),
-            refusal: None,
+            kind: None,
         }
     }
 
     /// The settings refuse the value.
-    pub(super) fn is_refused(self, text: &str) -> impl FnOnce(Refusal) -> Fault {
-        move |refusal| Fault::Value {
+    pub(super) fn is_refused(self, text: &str) -> impl FnOnce(SettingsErrorKind) -> FlagError {
+        move |kind| FlagError::Value {
             what: self,
             text: text.to_owned(),
-            refusal: Some(Box::new(refusal)),
+            kind: Some(Box::new(kind)),
         }
     }
 
-    /// What it is called, and what it has to be.
+    /// FlagValue it is called, and what it has to be.
     fn rule(self) -> (&'static str, &'static str) {
         match self {
             Self::BlockSize => (
@@ -93,13 +93,12 @@ impl What {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FlagError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value {
-                refusal: Some(refusal),
-                ..
-            } => refusal.fmt(f),
+                kind: Some(kind), ..
+            } => kind.fmt(f),
             Self::Value { what, text, .. } => {
                 let (name, needed) = what.rule();
                 write!(f, "invalid {name} '{text}': {needed}")

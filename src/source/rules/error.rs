@@ -13,12 +13,12 @@ use crate::tree::TreeError;
 pub struct RuleError {
     file: String,
     line: u64,
-    fault: Fault,
+    fault: RuleErrorKind,
 }
 
 /// What is wrong with a line.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum RuleErrorKind {
     /// A keyword that mtree(5) does not have.
     Keyword(Vec<u8>),
     /// A value that its keyword or column cannot have.
@@ -71,7 +71,7 @@ pub(super) enum Fault {
     Content(SourceError),
 }
 
-impl Fault {
+impl RuleErrorKind {
     /// The fault as one of `line` in `file`.
     pub(super) fn at(self, file: &str, line: u64) -> RuleError {
         RuleError {
@@ -82,13 +82,13 @@ impl Fault {
     }
 }
 
-impl From<PlaceError> for Fault {
+impl From<PlaceError> for RuleErrorKind {
     fn from(error: PlaceError) -> Self {
         Self::Place(error)
     }
 }
 
-impl From<TreeError> for Fault {
+impl From<TreeError> for RuleErrorKind {
     fn from(error: TreeError) -> Self {
         Self::Place(error.into())
     }
@@ -100,7 +100,7 @@ impl fmt::Display for RuleError {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RuleErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keyword(word) => write!(f, "unknown mtree(5) keyword {}", Readable(word)),
@@ -152,7 +152,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for RuleError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
-            Fault::Content(error) => std::error::Error::source(error),
+            RuleErrorKind::Content(error) => std::error::Error::source(error),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use crate::sink::{Compression, Format};
 
 /// What is asked of the form of an output.
 #[derive(Debug, Default)]
-pub(super) struct FormWish {
+pub(super) struct FormArgs {
     pub(super) format: Option<Format>,
     pub(super) compression: Option<Compression>,
     /// Where the verity tree goes, if there is to be one: the empty name is behind the filesystem.
@@ -19,7 +19,7 @@ pub(super) struct FormWish {
     pub(super) bmap: Option<PathBuf>,
 }
 
-impl FormWish {
+impl FormArgs {
     /// `--format`.
     pub(super) fn read_format(&mut self, value: &OsStr) -> Result<(), String> {
         self.format = Some(match value.to_string_lossy().as_ref() {

@@ -5,8 +5,8 @@
 use std::env;
 use std::path::Path;
 
+use super::messages::{self, Stats};
 use super::request::Request;
-use super::words::{self, Stats};
 use super::{Failed, existing, proceed, say, tell, warn};
 use crate::feature::Feature;
 use crate::geometry::{Geometry, GeometryError};
@@ -14,7 +14,7 @@ use crate::layout::{HugeFiles, Owner};
 use crate::options::{Settings, TargetKind};
 
 /// A run of mke2fs, as far as it is told.
-pub(super) struct Telling<'a> {
+pub(super) struct StepReport<'a> {
     pub(super) request: &'a Request,
     pub(super) device: &'a Path,
     /// The device's name, for people.
@@ -79,7 +79,7 @@ impl Step {
     }
 }
 
-impl Telling<'_> {
+impl StepReport<'_> {
     /// Tells what `-q` keeps quiet.
     fn tell(&self, text: &str) {
         if !self.request.quiet {
@@ -89,7 +89,7 @@ impl Telling<'_> {
 
     /// What stands for the numbers up to `most` that mke2fs counts.
     fn numbers(&self, most: u64) -> String {
-        words::numeric_progress(most, self.tells_progress)
+        messages::numeric_progress(most, self.tells_progress)
     }
 
     /// Tells the numbers of the filesystem, even if quiet where nothing else is done.
@@ -102,9 +102,9 @@ impl Telling<'_> {
             settings: self.settings,
         };
         if self.request.verbose {
-            warn(&words::unused_blocks(&stats));
+            warn(&messages::unused_blocks(&stats));
         }
-        tell(&words::stats(&stats, self.request.verbose));
+        tell(&messages::stats(&stats, self.request.verbose));
     }
 
     /// Tells all that comes before `step` is done.
@@ -115,34 +115,34 @@ impl Telling<'_> {
         self.discarding();
         let short = self.short_reads();
         if short.superblock {
-            warn(words::COULD_NOT_ERASE);
+            warn(messages::COULD_NOT_ERASE);
         }
         self.stats();
         if self.geometry.is_journal_device() {
             self.journal_device(step);
             return Ok(());
         }
-        self.tell(words::ALLOCATING);
+        self.tell(messages::ALLOCATING);
         let groups = self.geometry.groups.into();
         if !self.settings.packed_meta_blocks || !self.geometry.features.has(Feature::FlexBg) {
             self.tell(&match step {
-                Step::Tables => words::numeric_progress_begun(groups, self.tells_progress),
+                Step::Tables => messages::numeric_progress_begun(groups, self.tells_progress),
                 _ => self.numbers(groups),
             });
         }
         if step == Step::Tables {
             return Ok(());
         }
-        self.tell(words::DONE_PADDED);
+        self.tell(messages::DONE_PADDED);
         if self.settings.super_only {
             return self.rescue();
         }
         if short.boot_block {
-            warn(words::COULD_NOT_READ);
+            warn(messages::COULD_NOT_READ);
         }
-        self.tell(words::WRITING_TABLES);
+        self.tell(messages::WRITING_TABLES);
         self.tell(&self.numbers(groups));
-        self.tell(words::DONE_PADDED);
+        self.tell(messages::DONE_PADDED);
         if step > Step::Directories {
             self.files(step);
         }
@@ -180,15 +180,15 @@ impl Telling<'_> {
             }
         };
         if self.settings.assume_storage_prezeroed {
-            verbose(words::ASSUMING_PREZEROED);
+            verbose(messages::ASSUMING_PREZEROED);
         }
         if self.settings.discard {
-            self.tell(words::DISCARDING);
+            self.tell(messages::DISCARDING);
             self.tell(&self.numbers(self.geometry.blocks_count));
-            self.tell(words::DONE_PADDED);
+            self.tell(messages::DONE_PADDED);
             // No kernel since 4.12 promises that of a device.
             if !matches!(self.kind, TargetKind::Device(_)) {
-                verbose(words::DISCARD_ZEROES);
+                verbose(messages::DISCARD_ZEROES);
             }
         }
     }
@@ -200,9 +200,9 @@ impl Telling<'_> {
         }
         if !self.settings.lazy_journal_init && !self.settings.assume_storage_prezeroed {
             let blocks = self.geometry.blocks_count;
-            self.tell(words::ZEROING_JOURNAL_DEVICE);
-            let first = blocks.min(words::JOURNAL_ZEROED_AT_ONCE);
-            let numbers = words::numeric_progress_from(first, blocks, self.tells_progress);
+            self.tell(messages::ZEROING_JOURNAL_DEVICE);
+            let first = blocks.min(messages::JOURNAL_ZEROED_AT_ONCE);
+            let numbers = messages::numeric_progress_from(first, blocks, self.tells_progress);
             self.tell(&numbers);
         }
         tell("\n");
@@ -213,8 +213,8 @@ impl Telling<'_> {
         let Some(device) = &self.request.journal_device else {
             return false;
         };
-        self.tell(&words::adding_journal(&device.display().to_string()));
-        self.tell(words::DONE);
+        self.tell(&messages::adding_journal(&device.display().to_string()));
+        self.tell(messages::DONE);
         true
     }
 
@@ -223,14 +223,14 @@ impl Telling<'_> {
         if !self.settings.discard
             && let Ok(Some(existing)) = existing::look_beside_ext(self.device)
         {
-            say(words::contains(self.device_name, &existing));
+            say(messages::contains(self.device_name, &existing));
         }
-        tell(&words::further_corrupted(self.device_name));
+        tell(&messages::further_corrupted(self.device_name));
         if self.request.force == 0 {
             proceed(self.request.proceed_delay)?;
         }
         if !self.adding_journal() && self.geometry.features.has(Feature::HasJournal) {
-            tell(words::SKIPPING_JOURNAL);
+            tell(messages::SKIPPING_JOURNAL);
         }
         Ok(())
     }
@@ -240,23 +240,23 @@ impl Telling<'_> {
         let (settings, geometry) = (self.settings, self.geometry);
         self.adding_journal();
         if let Some(blocks) = geometry.journal_blocks {
-            self.tell(&words::creating_journal(blocks));
+            self.tell(&messages::creating_journal(blocks));
             let before_first = |block: &u64| *block < geometry.first_data_block;
             if let Some(block) = settings.journal_location.filter(before_first)
                 && geometry.features.has(Feature::Extent)
             {
-                warn(&words::no_block_for_journal(block, self.device_name));
+                warn(&messages::no_block_for_journal(block, self.device_name));
             }
             if step == Step::Journal {
                 return;
             }
-            self.tell(words::DONE);
+            self.tell(messages::DONE);
         }
         if step <= Step::Mmp {
             return;
         }
         if geometry.features.has(Feature::Mmp) {
-            self.tell(&words::mmp_enabled(settings.mmp_update_interval));
+            self.tell(&messages::mmp_enabled(settings.mmp_update_interval));
         }
     }
 
@@ -266,19 +266,19 @@ impl Telling<'_> {
         let is_zeros = self.settings.assume_storage_prezeroed
             || self.settings.discard && !matches!(self.kind, TargetKind::Device(_));
         if self.request.verbose && wish.unwrap_or(!is_zeros) {
-            self.tell(words::ZEROING_HUGE_FILES);
+            self.tell(messages::ZEROING_HUGE_FILES);
         }
-        self.tell(&words::creating_huge_files(
+        self.tell(&messages::creating_huge_files(
             huge.files.len(),
             huge.blocks_each,
         ));
-        self.tell(words::DONE);
+        self.tell(messages::DONE);
     }
 
     /// Tells that files are being copied.
     pub(super) fn copying(&self) {
         if !self.request.sources.is_empty() {
-            self.tell(words::COPYING);
+            self.tell(messages::COPYING);
         }
     }
 
@@ -288,13 +288,13 @@ impl Telling<'_> {
             return;
         }
         if !self.request.sources.is_empty() {
-            self.tell(words::DONE);
+            self.tell(messages::DONE);
         }
-        self.tell(words::WRITING_SUPERBLOCKS);
+        self.tell(messages::WRITING_SUPERBLOCKS);
         self.tell(&self.numbers(self.geometry.groups.into()));
-        self.tell(words::DONE_AND_EMPTY_LINE);
+        self.tell(messages::DONE_AND_EMPTY_LINE);
         if env::var_os("MKE2FS_SKIP_CHECK_MSG").is_none() {
-            self.tell(&words::check_message(self.settings));
+            self.tell(&messages::check_message(self.settings));
         }
     }
 }
