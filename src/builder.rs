@@ -477,7 +477,7 @@ impl Wanted {
             }
             source.filter_xattrs(&kept_xattrs);
             source.replace_owners(&owners);
-            source.heed(cancel);
+            source.set_cancel(cancel);
             let declared = match &mut contents {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?
@@ -580,7 +580,7 @@ impl Plan {
     /// Writes the image, and lists it on the device of its journal.
     ///
     /// # Errors
-    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
+    /// As those of [`write`](Self::write); and where the journal is not the one probed at.
     pub fn write_sinks(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
         emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
         Ok(())

@@ -167,7 +167,7 @@ fn wishes_go_before_rules() {
         root_perms: Some(0o1777),
         lazy_itable_init: false,
         undo: UndoRule {
-            of_itself: false,
+            automatic: false,
             ..default.undo.clone()
         },
         lazy_journal_init: true,

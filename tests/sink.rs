@@ -17,7 +17,8 @@ use mke4fs::Builder;
 use mke4fs::options::{Environment, Options, Size};
 use mke4fs::raw::emit::Writing;
 use mke4fs::sink::{
-    Checked, Draft, IfBusy, ImageRange, InjectedFault, Memory, OpenErrorKind, Output, Sink,
+    Checked, IfBusy, ImageRange, InjectedFault, Memory, OpenErrorKind, Output, Sink,
+    UnfinishedOutput,
 };
 use mke4fs::source::dir::Directory;
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ fn image(bytes: Range<u64>) -> ImageRange {
     range
 }
 
-fn begin(path: &Path, size_bytes: u64) -> Draft {
+fn begin(path: &Path, size_bytes: u64) -> UnfinishedOutput {
     Output::open(path, IfBusy::Refuse)
         .unwrap()
         .begin(&image(0..size_bytes))

@@ -2314,7 +2314,7 @@ fn a_file_is_what_a_pipe_of_its_bytes_is() {
         let mut tree = Tree::with_root(Metadata::default());
         let mut source = Tar::open(&path).spool_in(spool.path());
         let by_path = source
-            .look()
+            .probe()
             .and_then(|()| source.declare(&mut tree, NodeId::ROOT));
         let by_path = by_path.and_then(|declared| Ok((tree.finish()?, declared)));
         let by_path = by_path.map(|((), declared)| lines(&tree, &declared));

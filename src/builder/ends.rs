@@ -139,7 +139,7 @@ fn check_raw(settings: &Settings) -> Result<(), Error> {
 
 impl PreparedImage {
     fn write_output(mut self, output: Output, run: &Run) -> Result<Summary, Error> {
-        self.look(run.cancel.flag())?;
+        self.probe(run.cancel.flag())?;
         let image = self.range();
         let is_device = output.file().is_block_device();
         run::write_output(output, &image, |file| {

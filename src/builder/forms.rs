@@ -16,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::sink::{
-    Contained, Disk, Draft, Extent, File, Format, ImageRange, Output, Sink, Stream,
+    Contained, Disk, Extent, File, Format, ImageRange, Output, Sink, Stream, UnfinishedOutput,
     VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, WINDOW_BYTES, bmap, verity_bytes,
 };
 use crate::sys;
@@ -51,7 +51,7 @@ pub(crate) struct Beside {
 #[derive(Debug)]
 pub(crate) struct Formed {
     /// None for a stream, of which nothing can be undone.
-    draft: Option<Draft>,
+    draft: Option<UnfinishedOutput>,
     pub(crate) beside: Beside,
     built: Built,
 }

@@ -155,16 +155,16 @@ impl PreparedImage {
     ///
     /// # Errors
     /// Where one cannot be read or is not what its source reads, or `cancel` is set.
-    pub fn look(&mut self, cancel: &AtomicBool) -> Result<(), Error> {
+    pub fn probe(&mut self, cancel: &AtomicBool) -> Result<(), Error> {
         let PreparedKind::Streaming(streaming) = &mut self.0 else {
             return Ok(());
         };
         let mut sources = streaming.wanted.sources.iter_mut();
-        let looked = sources.try_for_each(|source| source.look());
+        let probed = sources.try_for_each(|source| source.probe());
         if cancel.load(Ordering::Relaxed) {
             Err(EmitError::Cancelled.into())
         } else {
-            Ok(looked?)
+            Ok(probed?)
         }
     }
 
@@ -186,7 +186,7 @@ impl PreparedImage {
     /// Writes the image, and lists it on the device of its journal; of a stream, it cannot have one.
     ///
     /// # Errors
-    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
+    /// As those of [`write`](Self::write); and where the journal is not the one probed at.
     pub fn write_sinks(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
             PreparedKind::Streaming(streaming) => streaming.write(sinks.image, writing),

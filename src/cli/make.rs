@@ -15,7 +15,7 @@ use crate::cancel::Cancel;
 use crate::emit::{Sinks, Writing};
 use crate::error::Kind;
 use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
-use crate::sink::{Draft, IfBusy, ImageRange, OpenError, Output, Sink, Undo, UndoError};
+use crate::sink::{IfBusy, ImageRange, OpenError, Output, Sink, Undo, UndoError, UnfinishedOutput};
 use crate::source::patterns::Patterns;
 use crate::source::{self, SourceError};
 use crate::sys;
@@ -23,7 +23,7 @@ use crate::{Error, Fit, Warning};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum MakeError {
     /// A person said no.
     Declined,
     Error(Error),
@@ -40,7 +40,7 @@ pub(super) enum Failure {
     Untold(io::Error),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for MakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declined => f.write_str("nothing was written"),
@@ -60,7 +60,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Failure {
+impl MakeError {
     /// Whether whoever reads what is written went away.
     pub(super) fn is_broken_pipe(&self) -> bool {
         let mut error: Option<&(dyn std::error::Error + 'static)> = match self {
@@ -79,13 +79,13 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for MakeError {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for MakeError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -141,7 +141,7 @@ pub(super) fn prepare(
     options: Options,
     host: &Environment,
     settings: &Settings,
-) -> Result<Prepared, Failure> {
+) -> Result<Prepared, MakeError> {
     let fit = fit(request, &options, host);
     let mut builder = Builder::from_options(options)
         .environment(host.clone())
@@ -182,7 +182,7 @@ pub(super) fn without_content(
     request: &Request,
     options: Options,
     host: &Environment,
-) -> Result<Plan, Failure> {
+) -> Result<Plan, MakeError> {
     let builder = Builder::from_options(options)
         .environment(host.clone())
         .keep_root(request.keep_root);
@@ -200,7 +200,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Adds a source by what it is.
-    fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, Failure> {
+    fn add_source(&self, builder: Builder, source: &Path) -> Result<Builder, MakeError> {
         Ok(builder.boxed_source(Named::of(source).open(&self.wishes())?))
     }
 
@@ -244,7 +244,7 @@ impl Asked<'_> {
     }
 
     #[cfg(unix)]
-    fn add_copy(&self, builder: Builder, (from, to): (&Path, &[u8])) -> Result<Builder, Failure> {
+    fn add_copy(&self, builder: Builder, (from, to): (&Path, &[u8])) -> Result<Builder, MakeError> {
         use std::os::unix::fs::MetadataExt;
 
         let mut copy = source::copy::Copy::new(from, to)
@@ -259,7 +259,7 @@ impl Asked<'_> {
     }
 
     #[cfg(not(unix))]
-    fn add_copy(&self, _builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, Failure> {
+    fn add_copy(&self, _builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, MakeError> {
         let path = source::Readable(from.as_os_str().as_encoded_bytes());
         let text =
             format!("cannot copy {path}: --copy needs a Unix system; put it into an archive");
@@ -358,7 +358,7 @@ pub(super) fn write(
     prepared: Prepared,
     guarded: Guarded,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Written, Failure> {
+) -> Result<Written, MakeError> {
     let Guarded {
         output,
         journal,
@@ -395,10 +395,10 @@ pub(super) struct Written {
 }
 
 fn die_if_cancelled(
-    written: Result<Written, Failure>,
+    written: Result<Written, MakeError>,
     cancel: &Cancel,
-) -> Result<Written, Failure> {
-    if let Err(Failure::Error(error)) = &written
+) -> Result<Written, MakeError> {
+    if let Err(MakeError::Error(error)) = &written
         && error.is_cancelled()
     {
         die_of_signal(cancel);
@@ -418,7 +418,7 @@ fn write_formed(
     prepared: Prepared,
     mut output: Output,
     watched: &Watched<'_>,
-) -> Result<Written, Failure> {
+) -> Result<Written, MakeError> {
     if request.uncached {
         output.leave_uncached();
     }
@@ -439,7 +439,7 @@ pub(super) fn write_to_stdout(
     prepared: Prepared,
     stop: Stop,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Written, Failure> {
+) -> Result<Written, MakeError> {
     let Stop(cancel) = stop;
     let watched = Watched {
         progress,
@@ -458,20 +458,20 @@ fn form_it(
     prepared: Prepared,
     watched: &Watched<'_>,
     write: impl FnOnce(PreparedImage, &Form<'_>, &Writing<'_>) -> Result<Formed, Error>,
-) -> Result<Written, Failure> {
+) -> Result<Written, MakeError> {
     let Prepared {
         mut ready,
         patterns,
         spool_directory,
     } = prepared;
-    ready.look(watched.cancel.flag())?;
+    ready.probe(watched.cancel.flag())?;
     let is_read_now = ready.plan().is_none();
     let mut form = request.form(ready.settings(), &spool_directory);
     ready.check_form(&form)?;
     let whole = ImageRange::new(0..ready.tree_bytes());
     let tree = form::open_tree(request)?;
     let tree = tree.map(|output| output.begin(&whole)).transpose()?;
-    form.tree = tree.as_ref().map(Draft::file);
+    form.tree = tree.as_ref().map(UnfinishedOutput::file);
     let writing = Writing {
         threads: threads(request),
         progress: watched.progress,
@@ -495,7 +495,7 @@ fn write_until(
     prepared: Prepared,
     outputs: Outputs,
     (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
-) -> Result<Built, Failure> {
+) -> Result<Built, MakeError> {
     let Prepared {
         mut ready,
         patterns,
@@ -509,13 +509,13 @@ fn write_until(
     if request.uncached {
         output.leave_uncached();
     }
-    ready.look(cancel.flag())?;
+    ready.probe(cancel.flag())?;
     let start = ready.settings().offset_bytes;
     let plan = ready.plan();
     let is_read_now = plan.is_none();
     let needed = plan.map_or(0, |plan| plan.layout.old_bytes_needed());
     if needed > 0 && output.size_bytes() < start + needed {
-        return Err(Failure::TooShortToRescue { needed });
+        return Err(MakeError::TooShortToRescue { needed });
     }
     let writing = Writing {
         threads: threads(request),
@@ -545,7 +545,7 @@ fn write_until(
             sink
         }),
     };
-    let written = ready.write_sinks(sinks, &writing).map_err(Failure::from);
+    let written = ready.write_sinks(sinks, &writing).map_err(MakeError::from);
     let ended = written.and_then(|built| {
         if let Some(undo) = &undo {
             undo.finish(draft.file())?;

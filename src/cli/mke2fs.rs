@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use super::form::{self, Opening};
 use super::getopt::{self, Unreadable};
-use super::make::{self, Failure, Guarded, Prepared};
+use super::make::{self, Guarded, MakeError, Prepared};
 use super::messages::{self, Names};
 use super::request::{Interface, Request, SizeArg};
 use super::steps::{Step, StepReport};
@@ -263,7 +263,7 @@ impl Command {
         report.copying();
         let written = match make::write(&self.request, prepared, output, &|_| {}) {
             Ok(written) => written,
-            Err(Failure::TooShortToRescue { .. }) => return self.fail(messages::SHORT_READ),
+            Err(MakeError::TooShortToRescue { .. }) => return self.fail(messages::SHORT_READ),
             Err(failure) => {
                 self.tell("\n");
                 return self.fail(&failure.to_string());
@@ -498,7 +498,7 @@ impl Command {
             }
             Err(failure) => failure,
         };
-        let Failure::Error(error) = &failure else {
+        let MakeError::Error(error) = &failure else {
             return self.fail(&failure.to_string());
         };
         match error.room() {

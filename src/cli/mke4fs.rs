@@ -17,7 +17,7 @@ use clap::error::ErrorKind;
 
 use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
-use super::make::{self, Failure, Prepared, Written};
+use super::make::{self, MakeError, Prepared, Written};
 use super::mend::Wanted;
 use super::request::{Interface, Request, SizeArg};
 use super::sizes::for_people;
@@ -194,7 +194,7 @@ impl Run {
         made.or_else(|failure| match failure {
             // Whoever read it went away, and knows.
             failure if self.is_stdout() && failure.is_broken_pipe() => Err(Failed),
-            Failure::Error(error) => {
+            MakeError::Error(error) => {
                 let wanted = Wanted {
                     request: &self.request,
                     settings: &settings,
@@ -330,7 +330,7 @@ impl Run {
         prepared: &Prepared,
         options: Options,
         host: &Environment,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), MakeError> {
         let empty;
         let plan = match prepared.ready.plan() {
             Some(plan) => plan,
@@ -354,10 +354,10 @@ impl Run {
             took: self.begun.elapsed(),
             warnings: self.warned.get(),
         };
-        self.summarise(&made).map_err(Failure::Untold)
+        self.summarise(&made).map_err(MakeError::Untold)
     }
 
-    fn make(&self, prepared: Prepared, existing: Existing) -> Result<(), Failure> {
+    fn make(&self, prepared: Prepared, existing: Existing) -> Result<(), MakeError> {
         for warning in &prepared.warnings() {
             self.remark(warning);
         }
@@ -391,13 +391,13 @@ impl Run {
         let output = match existing.opened {
             Some(output) => output,
             None => {
-                let output = make::open(&self.request, &self.output).map_err(Failure::Open)?;
+                let output = make::open(&self.request, &self.output).map_err(MakeError::Open)?;
                 allow(&output)?;
                 output
             }
         };
         let bar = progress::writing(&self.request, prepared.ready.plan().map(Plan::summary));
-        let journal = journal::open(&self.request).map_err(Failure::Open)?;
+        let journal = journal::open(&self.request).map_err(MakeError::Open)?;
         let undo = self.undo_file(&output, prepared.ready.settings())?;
         let output = stop.guard(output).with_journal(journal).with_undo(undo);
         let shown = bar.clone();
@@ -408,7 +408,7 @@ impl Run {
     }
 
     /// Tells of what was made.
-    fn tell_made(&self, written: &Written) -> Result<(), Failure> {
+    fn tell_made(&self, written: &Written) -> Result<(), MakeError> {
         let Written { built, beside } = written;
         for warning in &built.warnings {
             self.remark(warning);
@@ -422,18 +422,18 @@ impl Run {
             took: self.begun.elapsed(),
             warnings: self.warned.get(),
         };
-        self.summarise(&made).map_err(Failure::Untold)
+        self.summarise(&made).map_err(MakeError::Untold)
     }
 
     /// The undo file, if one is asked for; how to use it is told.
-    fn undo_file(&self, output: &Output, settings: &Settings) -> Result<Option<Undo>, Failure> {
+    fn undo_file(&self, output: &Output, settings: &Settings) -> Result<Option<Undo>, MakeError> {
         if self.request.undo_file.is_none() {
             return Ok(None);
         }
         let Some(wanted) = undo::file(&self.request, settings, &self.output) else {
             return Ok(None);
         };
-        let undo = wanted.open(output, settings).map_err(Failure::Undo)?;
+        let undo = wanted.open(output, settings).map_err(MakeError::Undo)?;
         if !self.request.quiet {
             let readable = |path: &Path| Readable(path.as_os_str().as_encoded_bytes()).to_string();
             let (undo, output) = (readable(&wanted.path), readable(&self.output));

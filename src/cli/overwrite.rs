@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::existing::{self, Held};
-use super::make::Failure;
+use super::make::MakeError;
 use super::request::Request;
 use super::warn;
 use crate::sink::Output;
@@ -27,7 +27,7 @@ pub(super) fn allow(
     path: &Path,
     output: &Output,
     bytes: Range<u64>,
-) -> Result<(), Failure> {
+) -> Result<(), MakeError> {
     if request.force > 0 || output.is_new() {
         return Ok(());
     }
@@ -49,10 +49,10 @@ pub(super) fn allow(
         warn(&format!("{path} holds {what}. Overwrite it? (y/N) "));
         return match super::answer() {
             yes if yes.starts_with(['y', 'Y']) => Ok(()),
-            _ => Err(Failure::Declined),
+            _ => Err(MakeError::Declined),
         };
     }
-    Err(Failure::Held(format!(
+    Err(MakeError::Held(format!(
         "{path} holds {what}; use -F to overwrite it"
     )))
 }

@@ -15,7 +15,7 @@ use crate::sys;
 pub(super) fn file(request: &Request, settings: &Settings, device: &Path) -> Option<Wanted> {
     let UndoRule {
         directory,
-        of_itself,
+        automatic,
     } = &settings.undo;
     match &request.undo_file {
         Some(path) if !path.is_empty() => {
@@ -25,7 +25,7 @@ pub(super) fn file(request: &Request, settings: &Settings, device: &Path) -> Opt
             });
         }
         Some(_) => {}
-        None if *of_itself && holds_ext(device) => {}
+        None if *automatic && holds_ext(device) => {}
         None => return None,
     }
     let directory = directory.as_ref()?;

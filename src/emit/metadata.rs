@@ -218,11 +218,11 @@ impl Image<'_> {
 
     /// The block of multiple mount protection.
     pub(super) fn render_mmp(&self, block: &mut [u8]) {
-        let maker = &self.settings.maker;
+        let mmp_info = &self.settings.mmp_info;
         let mut mmp = MmpBlock::clean(self.settings.mmp_update_interval);
-        mmp.mmp_time = Le64::new(maker.time);
-        mmp.mmp_nodename = maker.host_name;
-        mmp.mmp_bdevname = maker.device_name;
+        mmp.mmp_time = Le64::new(mmp_info.time);
+        mmp.mmp_nodename = mmp_info.host_name;
+        mmp.mmp_bdevname = mmp_info.device_name;
         if self.has(Feature::MetadataCsum) {
             mmp.seal(self.seed);
         }

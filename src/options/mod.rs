@@ -20,7 +20,7 @@ pub use environment::{Conf, Device, Environment, Target, TargetKind};
 pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
 pub use settings::{
-    Errors, HugeFilesOptions, JournalDevice, JournalLength, Maker, QuotaType, QuotaTypes,
+    Errors, HugeFilesOptions, JournalDevice, JournalLength, MmpInfo, QuotaType, QuotaTypes,
     RootOwner, Settings, UndoRule,
 };
 pub use size::{Size, SizeError};

@@ -40,7 +40,7 @@ pub struct JournalDevice {
 
 /// Who makes a filesystem, where and when: what its block of multiple mount protection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Maker {
+pub struct MmpInfo {
     /// The host's name, padded with zeros.
     pub host_name: [u8; 64],
     /// The output's path, padded with zeros.
@@ -203,7 +203,7 @@ pub struct Settings {
     pub raid_stripe_width: u32,
 
     /// Who makes the filesystem, as multiple mount protection notes it.
-    pub maker: Maker,
+    pub mmp_info: MmpInfo,
     /// `s_mmp_update_interval`, in seconds; kept without the feature too.
     pub mmp_update_interval: u16,
 
@@ -251,7 +251,7 @@ pub struct UndoRule {
     /// The directory, if there shall be undo files.
     pub directory: Option<PathBuf>,
     /// Whether an ext filesystem on the output is kept without being asked to.
-    pub of_itself: bool,
+    pub automatic: bool,
 }
 
 /// Huge files, each in one piece where that can be, as mke2fs.conf asks for them.

@@ -69,7 +69,7 @@ pub use format::{Format, FormatError};
 pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;
 pub use ordered::{Ordered, Piece};
-pub use output::{Draft, IfBusy, ImageRange, Output};
+pub use output::{IfBusy, ImageRange, Output, UnfinishedOutput};
 pub use stream::Stream;
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
 pub use verity::{VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, verity_bytes};

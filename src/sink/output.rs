@@ -1,9 +1,9 @@
 //! Given the name of an output, gives a sink whose failure leaves nothing behind that looks
 //! finished; never knows what is written to it.
 //!
-//! An [`Output`] is open and locked and as it was. A [`Draft`] is being written: the place of the
+//! An [`Output`] is open and locked and as it was. A [`UnfinishedOutput`] is being written: the place of the
 //! primary superblock was zeroed before anything else. Either is undone when dropped, and only
-//! [`Draft::keep`] leaves it as it is.
+//! [`UnfinishedOutput::keep`] leaves it as it is.
 
 use std::fs::{self, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -90,7 +90,7 @@ pub struct Output(Guard);
 /// When dropped, a file that was created for it is removed. One that was there before gets back the
 /// length it had, and loses the primary superblock: no system mounts it.
 #[derive(Debug)]
-pub struct Draft(Guard);
+pub struct UnfinishedOutput(Guard);
 
 #[derive(Debug)]
 struct Guard {
@@ -264,7 +264,7 @@ impl Output {
     ///
     /// # Errors
     /// Where a device is too small, or the storage fails.
-    pub fn begin(mut self, image: &ImageRange) -> io::Result<Draft> {
+    pub fn begin(mut self, image: &ImageRange) -> io::Result<UnfinishedOutput> {
         self.make_room(image)?;
         let Self(mut guard) = self;
         #[cfg(all(unix, feature = "cli"))]
@@ -273,7 +273,7 @@ impl Output {
         }
         guard.image = Some(image.clone());
         guard.zero_superblock()?;
-        Ok(Draft(guard))
+        Ok(UnfinishedOutput(guard))
     }
 
     /// Begins to write a container, such as a [`Contained`](super::Contained) has: it takes the place of all
@@ -281,7 +281,7 @@ impl Output {
     ///
     /// # Errors
     /// Where the output is a device, or cannot be emptied.
-    pub fn begin_contained(self) -> io::Result<Draft> {
+    pub fn begin_contained(self) -> io::Result<UnfinishedOutput> {
         let Self(mut guard) = self;
         if guard.file.is_block_device() {
             let path = guard.file.path().display();
@@ -294,11 +294,11 @@ impl Output {
         guard.contained = true;
         #[cfg(all(unix, feature = "cli"))]
         sys::finished_by_magic_at(0);
-        Ok(Draft(guard))
+        Ok(UnfinishedOutput(guard))
     }
 }
 
-impl Draft {
+impl UnfinishedOutput {
     /// The storage.
     pub fn file(&self) -> &File {
         &self.0.file

@@ -105,7 +105,7 @@ impl Copy {
     fn reading(&self, path: &Path) -> Directory {
         let mut directory = Directory::new(path);
         directory.filter_xattrs(&self.xattrs);
-        directory.heed(&self.cancel);
+        directory.set_cancel(&self.cancel);
         directory
     }
 
@@ -191,7 +191,7 @@ impl Source for Copy {
         }
     }
 
-    fn heed(&mut self, cancel: &Cancel) {
+    fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
 

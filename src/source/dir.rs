@@ -196,7 +196,7 @@ impl Source for Directory {
         }
     }
 
-    fn heed(&mut self, cancel: &Cancel) {
+    fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
 }

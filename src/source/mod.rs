@@ -102,7 +102,7 @@ pub trait Source: Send {
     /// Hands over the wish to stop, before anything is declared: a source that heeds it ends with any error
     /// soon after somebody has that wish. Of one that does not, what it declares is thrown away once it is
     /// done.
-    fn heed(&mut self, cancel: &Cancel) {
+    fn set_cancel(&mut self, cancel: &Cancel) {
         let _ = cancel;
     }
 
@@ -123,7 +123,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// Where it cannot be read, or is not what the source reads.
-    fn look(&mut self) -> Result<(), SourceError> {
+    fn probe(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
 
@@ -332,7 +332,7 @@ impl SourceError {
         Self::new(Kind::Read { path, error })
     }
 
-    /// `path` is not what it was when it was first looked at.
+    /// `path` is not what it was when it was first probed at.
     pub fn changed(path: impl Into<Vec<u8>>) -> Self {
         Self::new(Kind::Changed { path: path.into() })
     }

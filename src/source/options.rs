@@ -143,7 +143,7 @@ macro_rules! option_setters {
 /// The methods of [`Source`](super::Source) that only fill a field `options`.
 macro_rules! heed_options {
     () => {
-        fn heed(&mut self, cancel: &$crate::cancel::Cancel) {
+        fn set_cancel(&mut self, cancel: &$crate::cancel::Cancel) {
             self.options.cancel = cancel.clone();
         }
 

@@ -57,7 +57,7 @@ fn laid_out(topic: &Topic) -> String {
     text
 }
 
-/// Lines of messages, each after `indent`.
+/// Lines of words, each after `indent`.
 fn wrapped(words: &str, indent: &str) -> String {
     let mut text = String::new();
     let mut column = COLUMNS;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::{Trouble, Verb, image};
+use super::{Verb, VerbError, image};
 
 pub(super) const VERB: Verb = Verb {
     name: "cat",
@@ -29,11 +29,11 @@ fn arguments(command: Command) -> Command {
     image::arguments(command).arg(path)
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let (filesystem, name) = image::filesystem(matches)?;
     let path = matches.get_one::<OsString>(PATH);
     let path = path.map(|path| path.as_encoded_bytes()).unwrap_or_default();
-    let told = |error| Trouble::Line(format!("{name}: {error}"));
+    let told = |error| VerbError::Line(format!("{name}: {error}"));
     let file = filesystem.open_file(path).map_err(told)?;
     let mut out = io::stdout().lock();
     let mut buffer = vec![0; CHUNK_BYTES];
@@ -43,9 +43,9 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
-        out.write_all(bytes).map_err(Trouble::unwritten)?;
+        out.write_all(bytes).map_err(VerbError::unwritten)?;
         offset += u64::try_from(count).unwrap_or(u64::MAX);
     }
-    out.flush().map_err(Trouble::unwritten)?;
+    out.flush().map_err(VerbError::unwritten)?;
     Ok(ExitCode::SUCCESS)
 }

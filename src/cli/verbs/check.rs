@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{Trouble, Verb, image, write_out};
+use super::{Verb, VerbError, image, write_out};
 use crate::check::{CheckOptions, check_with};
 use crate::cli::check::{Form, status, told};
 
@@ -31,7 +31,7 @@ fn arguments(command: Command) -> Command {
     image::arguments(command).arg(json).arg(quiet)
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let image::Opened {
         path,
         file,

@@ -10,7 +10,7 @@ use std::thread;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{Trouble, Verb};
+use super::{Verb, VerbError};
 use crate::cli::sources::{Named, OpenOptions, SPOOL_DIRECTORY};
 use crate::cli::warn;
 use crate::diff::{
@@ -96,7 +96,7 @@ fn arguments(command: Command) -> Command {
         .arg(side(SIDES[1], "Another"))
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let names = SIDES.map(|side| {
         let name = matches.get_one::<PathBuf>(side);
         name.map_or_else(PathBuf::new, Clone::clone)
@@ -105,7 +105,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
     let found = [Named::of(a), Named::of(b)];
     if let [Named::Stdin, Named::Stdin] = found {
         let text = "standard input is named twice: only one archive can come from it";
-        return Err(Trouble::Line(text.to_owned()));
+        return Err(VerbError::Line(text.to_owned()));
     }
     let options = options(matches, &found);
     let [a, b] = declare(found, matches)?;
@@ -120,14 +120,14 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
         out.write_all(form.line(&difference).as_bytes())
     });
     compared.map_err(|error| match error {
-        DiffError::Told(error) => Trouble::unwritten(error),
+        DiffError::Told(error) => VerbError::unwritten(error),
         DiffError::Read { name, error } => {
             let reason = sys::reason(&error);
-            Trouble::Line(format!("cannot read {}: {reason}", Readable(&name)))
+            VerbError::Line(format!("cannot read {}: {reason}", Readable(&name)))
         }
-        cancelled @ DiffError::Cancelled(_) => Trouble::Line(cancelled.to_string()),
+        cancelled @ DiffError::Cancelled(_) => VerbError::Line(cancelled.to_string()),
     })?;
-    out.flush().map_err(Trouble::unwritten)?;
+    out.flush().map_err(VerbError::unwritten)?;
     Ok(status)
 }
 
@@ -148,7 +148,7 @@ fn options(matches: &ArgMatches, found: &[Named; 2]) -> DiffOptions {
 
 /// Reads what two names name. The roots are alike, unless they are to be compared and both are known: a
 /// filesystem is made with a root of its own, and an archive may have none.
-fn declare(found: [Named; 2], matches: &ArgMatches) -> Result<[Tree; 2], Trouble> {
+fn declare(found: [Named; 2], matches: &ArgMatches) -> Result<[Tree; 2], VerbError> {
     let [a, b] = found;
     let (mut a, mut b) = (Declared::of(a, matches)?, Declared::of(b, matches)?);
     if let (Some(root_a), Some(root_b)) = (a.root, b.root)
@@ -167,8 +167,8 @@ struct Declared {
 }
 
 impl Declared {
-    fn of(named: Named, matches: &ArgMatches) -> Result<Self, Trouble> {
-        let told = |error: &dyn Display| Trouble::Line(error.to_string());
+    fn of(named: Named, matches: &ArgMatches) -> Result<Self, VerbError> {
+        let told = |error: &dyn Display| VerbError::Line(error.to_string());
         let excluded = matches.get_many::<OsString>(EXCLUDE).unwrap_or_default();
         let excluded: Vec<&[u8]> = excluded.map(|it| it.as_encoded_bytes()).collect();
         let excluded = Patterns::new(&excluded);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::{Trouble, Verb, image, write_out};
+use super::{Verb, VerbError, image, write_out};
 use crate::cli::location::{Location, Start};
 use crate::grow::{Bytes, GrowError, GrowErrorKind, Growth};
 use crate::options::Size;
@@ -32,15 +32,15 @@ fn arguments(command: Command) -> Command {
     image::arguments(command).arg(size)
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let wish = matches.get_one::<String>(SIZE);
     let wish = wish.map(|text| Wish::parse(text)).transpose()?;
     let location = image::location(matches)?;
     let (_, range) = location
         .open_range()
-        .map_err(|error| Trouble::Line(error.to_string()))?;
+        .map_err(|error| VerbError::Line(error.to_string()))?;
     let output = Output::open(&location.path, IfBusy::Refuse);
-    let output = output.map_err(|error| Trouble::Line(error.to_string()))?;
+    let output = output.map_err(|error| VerbError::Line(error.to_string()))?;
     let grown = Image {
         name: Readable(location.path.as_os_str().as_encoded_bytes()).to_string(),
         location: &location,
@@ -58,7 +58,7 @@ enum Wish {
 }
 
 impl Wish {
-    fn parse(text: &str) -> Result<Self, Trouble> {
+    fn parse(text: &str) -> Result<Self, VerbError> {
         let (kind, number): (fn(u64) -> Self, _) = match text.strip_prefix('+') {
             Some(number) => (Self::More, number),
             None => (Self::Whole, text),
@@ -67,7 +67,7 @@ impl Wish {
         match size {
             Some(Size::Blocks(count)) => Ok(kind(Size::Kibibytes(count).bytes())),
             Some(size) => Ok(kind(size.bytes())),
-            None => Err(Trouble::Line(format!(
+            None => Err(VerbError::Line(format!(
                 "invalid size '{text}': expected a number, with k, M, G, T or s behind it and + before it \
                  where that much more is meant"
             ))),
@@ -85,9 +85,10 @@ struct Image<'a> {
 
 impl Image<'_> {
     /// Makes the filesystem larger, and says how large it is.
-    fn grow(&self, mut output: Output, wish: Option<Wish>) -> Result<String, Trouble> {
+    fn grow(&self, mut output: Output, wish: Option<Wish>) -> Result<String, VerbError> {
         let Range { start, end } = self.range;
-        let told = |error: &dyn std::fmt::Display| Trouble::Line(format!("{}: {error}", self.name));
+        let told =
+            |error: &dyn std::fmt::Display| VerbError::Line(format!("{}: {error}", self.name));
         if output.is_new() {
             return Err(told(&"it was removed meanwhile"));
         }
@@ -123,7 +124,7 @@ impl Image<'_> {
                 if error.kind() == GrowErrorKind::Unfinished {
                     output.keep();
                 }
-                return Err(Trouble::Line(error.to_string()));
+                return Err(VerbError::Line(error.to_string()));
             }
         }
         let superblock = growth.superblock();
@@ -142,7 +143,7 @@ impl Image<'_> {
 
     /// Refuses a size that ends where something else may be: behind a device or a partition, and behind a
     /// filesystem that begins within a file and is not the last in it.
-    fn check_room(&self, size: u64, behind: u64, is_device: bool) -> Result<(), Trouble> {
+    fn check_room(&self, size: u64, behind: u64, is_device: bool) -> Result<(), VerbError> {
         let room = self.range.end.saturating_sub(self.range.start);
         let is_partition = matches!(self.location.start, Start::Partition(_));
         let what = if is_partition {
@@ -153,7 +154,7 @@ impl Image<'_> {
         if size > room && (is_partition || is_device) {
             let (asked, room) = (Bytes(size), Bytes(room));
             let text = format!("{}: asked for {asked}, {what} has {room}", self.name);
-            return Err(Trouble::Line(text));
+            return Err(VerbError::Line(text));
         }
         let is_within = !is_partition && self.location.start != Start::Offset(0);
         if is_within && room >= behind {
@@ -163,14 +164,14 @@ impl Image<'_> {
                 self.name,
                 self.other_way(size)
             );
-            return Err(Trouble::Line(text));
+            return Err(VerbError::Line(text));
         }
         Ok(())
     }
 
-    fn refusal(&self, error: &GrowError, size: u64) -> Trouble {
+    fn refusal(&self, error: &GrowError, size: u64) -> VerbError {
         let name = &self.name;
-        Trouble::Line(match error.kind() {
+        VerbError::Line(match error.kind() {
             GrowErrorKind::Damaged | GrowErrorKind::Read => format!("{name}: {error}"),
             _ => format!("{name}: {error}; {}", self.other_way(size)),
         })

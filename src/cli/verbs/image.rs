@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::Trouble;
+use super::VerbError;
 use crate::cli::location::{Location, Start};
 use crate::options::number;
 use crate::read::{Filesystem, ImageFile};
@@ -37,10 +37,10 @@ pub(super) struct Opened {
 }
 
 /// Opens the image that the arguments name.
-pub(super) fn open(matches: &ArgMatches) -> Result<Opened, Trouble> {
+pub(super) fn open(matches: &ArgMatches) -> Result<Opened, VerbError> {
     let location = location(matches)?;
     let opened = location.open();
-    let (file, offset_bytes) = opened.map_err(|error| Trouble::Line(error.to_string()))?;
+    let (file, offset_bytes) = opened.map_err(|error| VerbError::Line(error.to_string()))?;
     Ok(Opened {
         path: location.path,
         file,
@@ -49,7 +49,7 @@ pub(super) fn open(matches: &ArgMatches) -> Result<Opened, Trouble> {
 }
 
 /// Opens the filesystem in the image that the arguments name, and says what the image is called.
-pub(super) fn filesystem(matches: &ArgMatches) -> Result<(Filesystem<'static>, String), Trouble> {
+pub(super) fn filesystem(matches: &ArgMatches) -> Result<(Filesystem<'static>, String), VerbError> {
     let Opened {
         path,
         file,
@@ -58,12 +58,12 @@ pub(super) fn filesystem(matches: &ArgMatches) -> Result<(Filesystem<'static>, S
     let name = Readable(path.as_os_str().as_encoded_bytes()).to_string();
     match Filesystem::open_at(file, offset_bytes) {
         Ok(filesystem) => Ok((filesystem, name)),
-        Err(error) => Err(Trouble::Line(format!("{name}: {error}"))),
+        Err(error) => Err(VerbError::Line(format!("{name}: {error}"))),
     }
 }
 
 /// Where the image that the arguments name is.
-pub(super) fn location(matches: &ArgMatches) -> Result<Location, Trouble> {
+pub(super) fn location(matches: &ArgMatches) -> Result<Location, VerbError> {
     let text = matches.get_one::<OsString>(IMAGE);
     let text = text.map(OsString::as_os_str).unwrap_or_default();
     let mut location = Location::of(text, &|path| path.exists());
@@ -71,11 +71,11 @@ pub(super) fn location(matches: &ArgMatches) -> Result<Location, Trouble> {
     for word in words.flat_map(|words| words.split(',')) {
         let Some(bytes) = word.strip_prefix("offset=").and_then(number) else {
             let text = format!("invalid -E '{word}': expected offset=BYTES");
-            return Err(Trouble::Line(text));
+            return Err(VerbError::Line(text));
         };
         if location.start != Start::Offset(0) {
             let text = "the offset is given twice: with -E and with the image's name";
-            return Err(Trouble::Line(text.to_owned()));
+            return Err(VerbError::Line(text.to_owned()));
         }
         location.start = Start::Offset(bytes);
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{Trouble, Verb, image};
+use super::{Verb, VerbError, image};
 use crate::export::ExportError;
 use crate::export::list::{Depth, Listed, Utc, list};
 use crate::json::Object;
@@ -47,7 +47,7 @@ fn arguments(command: Command) -> Command {
         .arg(flag(None, JSON, json))
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let (filesystem, name) = image::filesystem(matches)?;
     let path = matches.get_one::<OsString>(PATH);
     let path = path.map_or(&b"/"[..], |path| path.as_encoded_bytes());
@@ -66,10 +66,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
         out.write_all(line.as_bytes())
     };
     list(&filesystem, path, depth, &mut each).map_err(|error| match error {
-        ExportError::Write(error) => Trouble::unwritten(error),
-        error => Trouble::Line(format!("{name}: {error}")),
+        ExportError::Write(error) => VerbError::unwritten(error),
+        error => VerbError::Line(format!("{name}: {error}")),
     })?;
-    out.flush().map_err(Trouble::unwritten)?;
+    out.flush().map_err(VerbError::unwritten)?;
     Ok(ExitCode::SUCCESS)
 }
 

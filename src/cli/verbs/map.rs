@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use super::{Trouble, Verb, image, write_out};
+use super::{Verb, VerbError, image, write_out};
 use crate::cli::warn;
 use crate::map::Map;
 
@@ -20,7 +20,7 @@ fn arguments(command: Command) -> Command {
     image::arguments(command)
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let (filesystem, name) = image::filesystem(matches)?;
     let map = Map::of(&filesystem);
     write_out(&map.svg())?;

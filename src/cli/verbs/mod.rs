@@ -43,20 +43,20 @@ pub(super) struct Verb {
     /// Adds its arguments to a command that has `--help`.
     arguments: fn(Command) -> Command,
     /// Does it.
-    run: fn(&ArgMatches) -> Result<ExitCode, Trouble>,
+    run: fn(&ArgMatches) -> Result<ExitCode, VerbError>,
     /// The status where it could not be done.
     trouble: u8,
 }
 
 /// Why a verb could not be done.
-enum Trouble {
+enum VerbError {
     /// One line about it, without the command's name.
     Line(String),
     /// Whoever read standard output closed it, and wants to hear no more.
     Closed,
 }
 
-impl Trouble {
+impl VerbError {
     /// Standard output could not be written to.
     fn unwritten(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -70,10 +70,10 @@ impl Trouble {
 }
 
 /// Writes to standard output.
-fn write_out(text: &str) -> Result<(), Trouble> {
+fn write_out(text: &str) -> Result<(), VerbError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Trouble::unwritten)
+    written.map_err(VerbError::unwritten)
 }
 
 /// The command that reads the arguments of a verb.
@@ -110,7 +110,7 @@ pub(super) fn run(
     match (verb.run)(&matches) {
         Ok(status) => Ok(status),
         Err(trouble) => {
-            if let Trouble::Line(text) = trouble {
+            if let VerbError::Line(text) = trouble {
                 warn(&format!("{name}: {text}\n"));
             }
             Ok(ExitCode::from(verb.trouble))

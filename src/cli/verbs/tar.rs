@@ -8,7 +8,7 @@ use std::thread;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{Trouble, Verb, image};
+use super::{Verb, VerbError, image};
 use crate::cli::warn;
 use crate::export::ExportError;
 use crate::export::tar::{self, Omitted};
@@ -36,13 +36,13 @@ fn arguments(command: Command) -> Command {
     image::arguments(command).arg(path)
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Trouble> {
+fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let (filesystem, name) = image::filesystem(matches)?;
     let paths = matches.get_many::<OsString>(PATH).unwrap_or_default();
     let paths: Vec<Vec<u8>> = paths.map(|path| path.as_encoded_bytes().to_vec()).collect();
     let omitted = write(&filesystem, &paths).map_err(|error| match error {
-        ExportError::Write(error) => Trouble::unwritten(error),
-        error => Trouble::Line(format!("{name}: {error}")),
+        ExportError::Write(error) => VerbError::unwritten(error),
+        error => VerbError::Line(format!("{name}: {error}")),
     })?;
     let first = Readable(&omitted.first_socket);
     let what = match omitted.sockets {

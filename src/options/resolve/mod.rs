@@ -143,7 +143,7 @@ fn settings(
     }
     settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
     settings.discard &= length.output_units > 0 && !options.undoable;
-    settings.undo.of_itself = is_undoable(&settings, &rules);
+    settings.undo.automatic = is_undoable(&settings, &rules);
     if is_journal_device && let TargetKind::Device(device) = host.target.kind {
         // mke2fs tries that with a block of 1 KiB, and gives up.
         settings.discard &= device.sector_size <= BlockSize::MIN.bytes();

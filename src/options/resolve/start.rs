@@ -8,7 +8,7 @@ use super::kinds::Choice;
 use crate::feature::FeatureSet;
 use crate::options::error::SettingsErrorKind;
 use crate::options::profile::Rules;
-use crate::options::settings::{Errors, JournalLength, Maker, QuotaTypes, Settings, UndoRule};
+use crate::options::settings::{Errors, JournalLength, MmpInfo, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
 use crate::options::{Environment, Options, UuidOption};
 use crate::units::BlockSize;
@@ -98,7 +98,7 @@ pub(super) fn start(
         check_interval,
         raid_stride: 0,
         raid_stripe_width: 0,
-        maker: Maker {
+        mmp_info: MmpInfo {
             host_name: padded(Some(&host.name)),
             device_name: padded(Some(host.target.path.as_os_str().as_encoded_bytes())),
             time: host.real_clock.as_secs(),
@@ -120,7 +120,7 @@ pub(super) fn start(
         huge_files: None,
         undo: UndoRule {
             directory: undo_directory(asked, rules),
-            of_itself: false,
+            automatic: false,
         },
     })
 }

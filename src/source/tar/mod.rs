@@ -43,15 +43,15 @@ pub use header::is_tar;
 /// ```
 pub struct Tar {
     origin: Origin,
-    /// What was looked at, and not yet declared.
-    looked: Option<Form>,
+    /// What was probed at, and not yet declared.
+    probed: Option<Form>,
     /// What follows it compressed.
     ignored: Ignored,
     name: Vec<u8>,
     options: SourceOptions,
 }
 
-/// How an archive that was looked at can be read.
+/// How an archive that was probed at can be read.
 enum Form {
     /// Where it is.
     Plain(File),
@@ -88,7 +88,7 @@ impl Tar {
     fn new(origin: Origin, name: Vec<u8>) -> Self {
         Self {
             origin,
-            looked: None,
+            probed: None,
             ignored: Ignored::default(),
             name,
             options: SourceOptions::default(),
@@ -249,10 +249,10 @@ impl Tar {
 }
 
 impl Tar {
-    /// The archive that was looked at, or is now. What comes from a reader is taken.
+    /// The archive that was probed at, or is now. What comes from a reader is taken.
     fn form(&mut self) -> Result<Form, SourceError> {
-        if let Some(looked) = self.looked.take() {
-            return Ok(looked);
+        if let Some(probed) = self.probed.take() {
+            return Ok(probed);
         }
         self.look_at().map_err(|error| match error {
             NotRead::Io(error) => self.unread(error),
@@ -309,7 +309,7 @@ impl Source for Tar {
     fn is_stream(&self) -> bool {
         match &self.origin {
             Origin::Reader(_) => true,
-            // What cannot be looked at is for `declare` to refuse. A pipe is not even opened: whoever
+            // What cannot be probed at is for `declare` to refuse. A pipe is not even opened: whoever
             // writes to it would find it closed again.
             Origin::Path(path) => match std::fs::metadata(path) {
                 Ok(found) if found.is_file() => {
@@ -321,8 +321,8 @@ impl Source for Tar {
         }
     }
 
-    fn look(&mut self) -> Result<(), SourceError> {
-        self.looked = Some(self.form()?);
+    fn probe(&mut self) -> Result<(), SourceError> {
+        self.probed = Some(self.form()?);
         Ok(())
     }
 
