@@ -271,6 +271,24 @@ fn what_cannot_be_done_is_said() {
             "mke4fs grow: cut: it was cut off: the filesystem has ",
         ),
         (
+            "mke4fs -q --format qcow2 disk 8M; mke4fs ls disk",
+            "mke4fs ls: disk holds a qcow2 image and no ext2, ext3 or ext4 filesystem; convert it to a raw image first\n",
+        ),
+        (
+            "mke4fs grow disk 1G",
+            "mke4fs grow: disk holds a qcow2 image and no ext2, ext3 or ext4 filesystem; convert it ",
+        ),
+        (
+            "(head -c 450 /dev/zero; printf '\\203'; head -c 59 /dev/zero; printf '\\125\\252'; head -c 9000 \
+             /dev/zero) > mbr; mke4fs check mbr",
+            "mke4fs check: mbr holds a partition table (MBR) and no ext2, ext3 or ext4 filesystem; name a \
+             partition, such as mbr#1\n",
+        ),
+        (
+            "mke4fs -d . nowhere/image",
+            "mke4fs: cannot open nowhere/image for writing: No such file or directory\n",
+        ),
+        (
             "mke4fs ls -E offset=4k image",
             "mke4fs ls: invalid -E 'offset=4k': ",
         ),

@@ -150,7 +150,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.say(f)?;
         match &self.cause {
-            Cause::Io(error) => write!(f, ": {error}"),
+            Cause::Io(error) => write!(f, ": {}", sys::reason(error)),
             _ => Ok(()),
         }
     }

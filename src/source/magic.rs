@@ -74,9 +74,8 @@ const BCACHEFS: &[u8] = b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x
 const BCACHE: &[u8] = b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81";
 const MD: &[u8] = b"\xfc\x4e\x2b\xa9";
 
-/// All else. The first that fits counts.
-const FILES: &[Magic] = &[
-    // Images of disks.
+/// Disks in a container: what they hold has to be taken out first. The first that fits counts.
+const DISKS: &[Magic] = &[
     file(0, b"QFI\xfb", "a qcow2 image"), // QEMU's docs/interop/qcow2.rst
     file(0, b"vhdxfile", "a VHDX image"), // [MS-VHDX], 2.2.1
     file(0, b"conectix", "a VHD image"),  // Microsoft's VHD specification, cookie
@@ -84,6 +83,10 @@ const FILES: &[Magic] = &[
     file(0, b"# Disk DescriptorFile", "a VMDK descriptor"), // the same, 1.2
     file(64, b"\x7f\x10\xda\xbe", "a VDI image"), // VirtualBox's VDICore.h
     file(0, b"\x3a\xff\x26\xed", "an Android sparse image"), // AOSP's sparse_format.h
+];
+
+/// All else. The first that fits counts.
+const FILES: &[Magic] = &[
     // Archives.
     file(0, b"PK\x03\x04", "a zip archive"), // PKWARE's APPNOTE, 4.3.7
     file(0, b"PK\x05\x06", "a zip archive"), // 4.3.16: an empty one
@@ -239,7 +242,8 @@ pub(crate) fn storage_kind(bytes: &[u8]) -> Option<&'static str> {
 fn what(bytes: &[u8]) -> Option<&'static str> {
     let ext = || Ext::of(bytes).map(Ext::what);
     let magic = || {
-        let found = find(STORAGE, bytes).or_else(|| find(FILES, bytes));
+        let found = find(STORAGE, bytes).or_else(|| find(DISKS, bytes));
+        let found = found.or_else(|| find(FILES, bytes));
         found.map(|magic| magic.what)
     };
     let partitions = || Partitions::of(bytes).map(Partitions::what);
@@ -255,7 +259,10 @@ pub(crate) fn held(bytes: &[u8]) -> Option<String> {
         let what = find(STORAGE, bytes)?.what;
         Some(what.replacen(" image", " filesystem", 1))
     };
-    let file = || find(FILES, bytes).map(|magic| magic.what.to_owned());
+    let file = || {
+        let found = find(DISKS, bytes).or_else(|| find(FILES, bytes))?;
+        Some(found.what.to_owned())
+    };
     let partitions = || Partitions::of(bytes).map(|table| table.held().to_owned());
     let tar = || has(bytes, 257, b"ustar").then(|| "a tar archive".to_owned());
     let journal = || (Ext::of(bytes) == Some(Ext::Journal)).then(|| Ext::Journal.what().to_owned());
@@ -263,7 +270,13 @@ pub(crate) fn held(bytes: &[u8]) -> Option<String> {
     found.or_else(partitions).or_else(journal)
 }
 
-/// The same of a file or device of `size` bytes that ends with `bytes`; 128 KiB of them are enough.
+/// Whether what begins with `bytes` is a disk in a container, such as a qcow2 image.
+#[cfg(feature = "cli")]
+pub(crate) fn is_disk(bytes: &[u8]) -> bool {
+    find(DISKS, bytes).is_some()
+}
+
+/// The same as [`held`] of a file or device of `size` bytes that ends with `bytes`; 128 KiB of them are enough.
 #[cfg(feature = "cli")]
 pub(crate) fn held_at_end(bytes: &[u8], size: u64) -> Option<String> {
     let has = |from_end: u64, magic| {
@@ -400,7 +413,7 @@ mod tests {
 
     #[test]
     fn every_magic_is_within_the_bytes_and_none_hides_another() {
-        for magic in STORAGE.iter().chain(FILES) {
+        for magic in STORAGE.iter().chain(DISKS).chain(FILES) {
             assert!(magic.at + magic.bytes.len() <= BYTES, "{}", magic.what);
             let found = what(&filled(&[(magic.at, magic.bytes)]));
             assert_eq!(found, Some(magic.what));

@@ -36,9 +36,10 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
     let wish = matches.get_one::<String>(SIZE);
     let wish = wish.map(|text| Wish::parse(text)).transpose()?;
     let location = image::location(matches)?;
-    let (_, range) = location
+    let (file, range) = location
         .open_range()
         .map_err(|error| VerbError::Line(error.to_string()))?;
+    image::refuse_foreign(&location, &file)?;
     let output = Output::open(&location.path, IfBusy::Refuse);
     let output = output.map_err(|error| VerbError::Line(error.to_string()))?;
     let grown = Image {

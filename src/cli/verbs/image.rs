@@ -8,8 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::VerbError;
 use crate::cli::location::{Location, Start};
 use crate::options::number;
-use crate::read::{Filesystem, ImageFile};
+use crate::read::{Filesystem, ImageFile, ReadAt as _};
 use crate::source::Readable;
+use crate::source::magic::{self, Ext, Partitions};
 
 const IMAGE: &str = "IMAGE";
 const EXTENDED: &str = "extended";
@@ -41,11 +42,38 @@ pub(super) fn open(matches: &ArgMatches) -> Result<Opened, VerbError> {
     let location = location(matches)?;
     let opened = location.open();
     let (file, offset_bytes) = opened.map_err(|error| VerbError::Line(error.to_string()))?;
+    refuse_foreign(&location, &file)?;
     Ok(Opened {
         path: location.path,
         file,
         offset_bytes,
     })
+}
+
+/// Refuses a whole file or device that is known to hold something else, by what it is: that its superblock's
+/// magic number is wrong would be true, and help nobody.
+pub(super) fn refuse_foreign(location: &Location, file: &ImageFile) -> Result<(), VerbError> {
+    if location.start != Start::Offset(0) {
+        return Ok(());
+    }
+    let length = usize::try_from(file.size_bytes()).unwrap_or(magic::BYTES);
+    let mut head = vec![0; length.min(magic::BYTES)];
+    if file.read_exact_at(0, &mut head).is_err() || Ext::of(&head).is_some() {
+        return Ok(());
+    }
+    let Some(what) = magic::held(&head) else {
+        return Ok(());
+    };
+    let name = Readable(location.path.as_os_str().as_encoded_bytes());
+    let mend = if magic::is_disk(&head) {
+        "; convert it to a raw image first".to_owned()
+    } else if Partitions::of(&head).is_some() {
+        format!("; name a partition, such as {name}#1")
+    } else {
+        String::new()
+    };
+    let text = format!("{name} holds {what} and no ext2, ext3 or ext4 filesystem{mend}");
+    Err(VerbError::Line(text))
 }
 
 /// Opens the filesystem in the image that the arguments name, and says what the image is called.
