@@ -4,6 +4,7 @@ mod ends;
 #[cfg(feature = "cli")]
 mod forms;
 mod known;
+mod reproducible;
 mod run;
 mod sparse;
 mod stream;
@@ -34,6 +35,7 @@ pub(crate) use forms::{Beside, Form, Formed};
 use known::Known;
 pub use run::Progress;
 use run::Run;
+use sparse::Reading;
 pub use sparse::Sparse;
 pub use stream::{Built, PreparedImage};
 
@@ -64,6 +66,8 @@ struct Wanted {
     sources: Vec<Box<dyn Source>>,
     rules: Vec<Rule>,
     keep_root: bool,
+    /// Whether only what the sources' owners say of times counts.
+    is_reproducible: bool,
     /// What is wrong with a map of owners.
     refused: Option<IdMapError>,
 }
@@ -139,6 +143,31 @@ impl Builder {
     #[must_use]
     pub fn hash_seed(self, seed: [u8; 16]) -> Self {
         self.with(|options| options.hash_seed(seed))
+    }
+
+    /// Makes the image a function of the options and of what the sources hold, whoever makes it, where and when.
+    ///
+    /// A UUID that is not given follows from the label and the content, the hash seed from the UUID. The clock
+    /// is `SOURCE_DATE_EPOCH`'s, or else the newest mtime. Atime and ctime become the mtime before other rules
+    /// are followed; the name of the host and of the output, the page size and what a device reports do not
+    /// show; and [`Sparse::Auto`] is [`Sparse::Always`], since filesystems do not agree on holes. So all data
+    /// is read once before anything is written, and a stream is kept in a temporary file.
+    ///
+    /// ```
+    /// use mke4fs::{Builder, Tree};
+    ///
+    /// let image = |text: &str| {
+    ///     let mut tree = Tree::default();
+    ///     tree.file("/motd", text)?;
+    ///     Builder::new().reproducible().source(tree).size_bytes(1 << 20).to_vec()
+    /// };
+    /// assert_eq!(image("Welcome")?, image("Welcome")?);
+    /// assert_ne!(image("Welcome")?[0x468..0x478], image("welcome")?[0x468..0x478], "the UUID");
+    /// # Ok::<(), mke4fs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn reproducible(self) -> Self {
+        self.with(|options| options.reproducible())
     }
 
     /// The size in bytes, rounded down to whole blocks.
@@ -323,10 +352,12 @@ impl Builder {
     ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
-    pub fn plan(self) -> Result<Plan, Error> {
-        let environment = self.world();
+    pub fn plan(mut self) -> Result<Plan, Error> {
+        self.wanted.is_reproducible = self.options.is_reproducible();
+        let mut environment = self.world();
         let fit = self.wanted_fit(&environment);
         let settings = self.settings_before_content(fit, &environment)?;
+        let sparse = self.sparse_in_effect();
         let Found {
             mut tree,
             mut warnings,
@@ -334,7 +365,18 @@ impl Builder {
             .wanted
             .find(&settings, Contents::Later, &self.run.cancel)?;
         let cancel = self.run.cancel.flag();
-        sparse::apply(self.sparse, &mut tree, &settings, cancel)?;
+        let reading = Reading {
+            sparse,
+            is_reproducible: self.options.is_reproducible(),
+            digests: self.options.is_reproducible() && self.options.leaves_uuid_to_chance(),
+            block_bytes: settings.block_size.bytes_u64(),
+            threads: self.run.threads(),
+            cancel,
+        };
+        let files = reading.apply(&mut tree)?;
+        if self.options.is_reproducible() {
+            reproducible::settle(&mut environment, &mut tree, &settings, &files);
+        }
         let (resolved, layout) = match fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &environment, &tree, fit)?;
@@ -344,8 +386,9 @@ impl Builder {
                 let known = Known {
                     options: &self.options,
                     host: &environment,
-                    sparse: self.sparse,
+                    sparse,
                     cancel,
+                    threads: reading.threads,
                 };
                 let decided = known.decide(&mut tree)?;
                 warnings.extend(decided.remark);
@@ -366,7 +409,19 @@ impl Builder {
 
     fn world(&self) -> Environment {
         let given = self.environment.clone();
-        given.unwrap_or_else(Environment::detect)
+        let mut world = given.unwrap_or_else(Environment::detect);
+        if self.options.is_reproducible() {
+            world.await_content();
+        }
+        world
+    }
+
+    /// Which blocks of zeros become holes. What holes a source has depends on the filesystem that it is on.
+    fn sparse_in_effect(&self) -> Sparse {
+        match self.sparse {
+            Sparse::Auto if self.options.is_reproducible() => Sparse::Always,
+            sparse => sparse,
+        }
     }
 
     /// How the size is found, if it is: where it is asked for, or where nothing else says a size.
@@ -405,7 +460,7 @@ impl Builder {
         let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
-        if is_open || !streams || self.sparse != Sparse::Auto {
+        if is_open || !streams || self.sparse_in_effect() != Sparse::Auto {
             return self.plan().map(PreparedImage::planned);
         }
         PreparedImage::streaming(self)
@@ -465,7 +520,8 @@ impl Wanted {
         }
         let latest = settings.latest_time.map(Timestamp::from_seconds);
         let latest = latest.map(Rule::LatestTime).into_iter();
-        let rules: Vec<Rule> = latest.chain(self.rules).collect();
+        let by_mtime = self.is_reproducible.then_some(Rule::TimesByMtime);
+        let rules: Vec<Rule> = latest.chain(by_mtime).chain(self.rules).collect();
         let kept_xattrs = XattrFilter::of(&rules);
         let owners = OwnerRules::of(&rules);
         let mut tree = Tree::with_root(Metadata::default());

@@ -9,6 +9,7 @@
 //! [`Tree::overlay`], and what is declared later then replaces what has its name.
 
 mod content;
+pub(crate) mod digest;
 mod entries;
 mod error;
 mod flags;

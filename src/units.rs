@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 /// A block size in bytes: a power of two from 1 KiB to 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockSize(u32);
@@ -172,6 +174,9 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// Stands for the newest time of a tree that is still being declared; no file is so old.
+    pub(crate) const AWAITED: Self = Self::from_seconds(i64::MIN);
+
     /// The moment at which `seconds` begins.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self {
@@ -179,6 +184,20 @@ impl Timestamp {
             nanoseconds: 0,
         }
     }
+}
+
+/// A UUID for `what`, which follows from that of the filesystem: version 8 of RFC 9562.
+pub(crate) fn uuid_from(filesystem: [u8; 16], what: &str) -> [u8; 16] {
+    let hash = Sha256::new()
+        .chain_update(b"mke4fs ")
+        .chain_update(what)
+        .chain_update(filesystem)
+        .finalize();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&hash[..16]);
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
 }
 
 /// Bytes of a path for people: what is UTF-8 as it is, the rest, control characters and backslashes

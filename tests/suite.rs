@@ -49,6 +49,7 @@ mod papers;
 mod plan;
 mod races;
 mod read;
+mod reproducible;
 mod rules;
 mod sink;
 mod source;

@@ -1,9 +1,11 @@
 //! Given a tree and a filesystem whose size is asked for, decides the size of its blocks and lays the tree
 //! out; never seeks a size.
 
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 
-use super::{Sparse, sparse};
+use super::Sparse;
+use super::sparse::Reading;
 use crate::error::{Error, Kind};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{Layout, LayoutError};
@@ -22,6 +24,7 @@ pub(super) struct Known<'a> {
     pub(super) host: &'a Environment,
     pub(super) sparse: Sparse,
     pub(super) cancel: &'a AtomicBool,
+    pub(super) threads: NonZero<usize>,
 }
 
 /// What became of a tree and its filesystem.
@@ -171,6 +174,14 @@ impl Known<'_> {
             return Ok(false);
         }
         let settings = &candidate.resolved.settings;
-        sparse::make_room(tree, settings, &candidate.geometry, self.cancel)
+        let reading = Reading {
+            sparse: Sparse::Always,
+            is_reproducible: false,
+            digests: false,
+            block_bytes: settings.block_size.bytes_u64(),
+            threads: self.threads,
+            cancel: self.cancel,
+        };
+        reading.make_room(tree, settings, &candidate.geometry)
     }
 }

@@ -80,6 +80,14 @@ impl Run {
         self.progress.is_some()
     }
 
+    /// How many threads read and write.
+    pub(super) fn threads(&self) -> NonZero<usize> {
+        let available = || thread::available_parallelism().ok();
+        self.threads
+            .or_else(available)
+            .unwrap_or(NonZero::<usize>::MIN)
+    }
+
     /// Has `write` write an image, `total` bytes if that is known.
     pub(super) fn write<T>(
         &self,
@@ -87,7 +95,6 @@ impl Run {
         sync: bool,
         write: impl FnOnce(&Writing<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let available = || thread::available_parallelism().ok();
         let told = self.progress.as_deref().map(|tell| Told {
             tell,
             total,
@@ -100,10 +107,7 @@ impl Run {
             }
         };
         let writing = Writing {
-            threads: self
-                .threads
-                .or_else(available)
-                .unwrap_or(NonZero::<usize>::MIN),
+            threads: self.threads(),
             progress: &progress,
             cancel: self.cancel.flag(),
             sync: self.sync || sync,

@@ -5,10 +5,16 @@
 //! blocks, maps, counts and quota follow from them. What it finds depends on the bytes and on the block
 //! size alone.
 
+use std::collections::HashMap;
 use std::io;
+use std::num::NonZero;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use sha2::{Digest, Sha256};
 
 use crate::emit::{EmitError, unreadable};
 use crate::error::Error;
@@ -38,6 +44,13 @@ pub enum Sparse {
 /// How much is read at once: a multiple of every block size.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// What is hashed at once, whatever the block size.
+const DIGEST_BLOCK: usize = 4096;
+
+/// What is wrong with a file whose bytes are to make the UUID.
+const READ_ONCE: &str =
+    "it can be read only once, and a UUID of the content needs it twice; give a UUID";
+
 /// The page sizes at whose end the signature of a swap area may stand.
 const PAGE_SIZES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
 
@@ -45,35 +58,121 @@ const PAGE_SIZES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
 /// of one that holds a suspended system (kernel: `include/linux/swap.h`, `kernel/power/swap.c`).
 const SWAP_SIGNATURES: [[u8; 10]; 3] = [*b"SWAPSPACE2", *b"SWAP-SPACE", *b"S1SUSPEND\0"];
 
-/// Makes of the files of `tree` what `sparse` says, whatever the size of the filesystem.
-pub(super) fn apply(
-    sparse: Sparse,
-    tree: &mut Tree,
-    settings: &Settings,
-    cancel: &AtomicBool,
-) -> Result<(), Error> {
-    match sparse {
-        Sparse::Auto => Ok(()),
-        Sparse::Always => find_holes(tree, settings, cancel),
-        Sparse::Never => {
-            fill_holes(tree);
-            Ok(())
-        }
+/// How the files of a tree are read before it is laid out.
+pub(super) struct Reading<'a> {
+    pub(super) sparse: Sparse,
+    /// Whether holes shall depend on the bytes alone: in swap areas too.
+    pub(super) is_reproducible: bool,
+    /// Whether the bytes of files are hashed.
+    pub(super) digests: bool,
+    pub(super) block_bytes: u64,
+    pub(super) threads: NonZero<usize>,
+    pub(super) cancel: &'a AtomicBool,
+}
+
+/// The digests of file data, if they were asked for.
+#[derive(Default)]
+pub(super) struct FileDigests(HashMap<NodeId, [u8; 32]>);
+
+impl FileDigests {
+    /// That of a regular file that has data.
+    pub(super) fn of(&self, node: NodeId) -> Option<&[u8; 32]> {
+        self.0.get(&node)
     }
 }
 
-/// Makes holes of the blocks of zeros of a `tree` that does not fit, if that can help; says whether it did.
-pub(super) fn make_room(
-    tree: &mut Tree,
-    settings: &Settings,
-    geometry: &Geometry,
-    cancel: &AtomicBool,
-) -> Result<bool, Error> {
-    let may_help = fits_without_data(tree, settings, geometry);
-    if may_help {
-        find_holes(tree, settings, cancel)?;
+impl Reading<'_> {
+    /// Makes of the files of `tree` what was asked for, whatever the size of the filesystem.
+    pub(super) fn apply(&self, tree: &mut Tree) -> Result<FileDigests, Error> {
+        let digests = if self.sparse == Sparse::Always || self.digests {
+            self.read(tree)?
+        } else {
+            FileDigests::default()
+        };
+        if self.sparse == Sparse::Never {
+            let files = files(tree);
+            files.into_iter().for_each(|file| fill(tree, file));
+        }
+        Ok(digests)
     }
-    Ok(may_help)
+
+    /// Makes holes of the blocks of zeros of a `tree` that does not fit, if that can help; says whether it
+    /// did.
+    pub(super) fn make_room(
+        &self,
+        tree: &mut Tree,
+        settings: &Settings,
+        geometry: &Geometry,
+    ) -> Result<bool, Error> {
+        let may_help = fits_without_data(tree, settings, geometry);
+        if may_help {
+            self.read(tree)?;
+        }
+        Ok(may_help)
+    }
+
+    /// Reads every file once. With [`Sparse::Always`] every block of zeros becomes a hole, but in swap areas,
+    /// which Linux refuses if they have any.
+    fn read(&self, tree: &mut Tree) -> Result<FileDigests, Error> {
+        let files = files(tree);
+        let read = self.read_all(&files)?;
+        let mut digests = FileDigests::default();
+        for ((node, content), read) in files.into_iter().zip(read) {
+            digests.0.extend(read.digest.map(|digest| (node, digest)));
+            if self.sparse != Sparse::Always {
+                continue;
+            }
+            match read.holes {
+                Holes::AsTheyAre => {}
+                Holes::None => fill(tree, (node, content)),
+                Holes::Beside(data) => {
+                    let data = DataMap::Ranges(data);
+                    tree.set_content(node, Content { data, ..content });
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Reads `files` by all threads. Of several failures the one of the first file is told.
+    fn read_all(&self, files: &[(NodeId, Content)]) -> Result<Vec<FileRead>, EmitError> {
+        let next = AtomicUsize::new(0);
+        let mut read: Vec<FileRead> = Vec::new();
+        read.resize_with(files.len(), FileRead::default);
+        let work = || {
+            let mut search = Search {
+                reading: self,
+                buffer: vec![0; PIECE_BYTES],
+            };
+            let mut own = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((_, content)) = files.get(index) else {
+                    return Ok(own);
+                };
+                let read = search.read(content).map_err(|error| (index, error))?;
+                own.push((index, read));
+            }
+        };
+        let threads = self.threads.get().min(files.len());
+        let done: Vec<Result<_, (usize, EmitError)>> = thread::scope(|scope| {
+            let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let ended = started.into_iter().map(|thread| thread.join());
+            let own = ended.map(|own| own.unwrap_or_else(|panic| resume_unwind(panic)));
+            own.collect()
+        });
+        let mut failed = None;
+        for own in done {
+            match own {
+                Ok(own) => own.into_iter().for_each(|(index, one)| read[index] = one),
+                Err((index, error)) => match &failed {
+                    Some((first, _)) if *first < index => {}
+                    _ => failed = Some((index, error)),
+                },
+            }
+        }
+        failed.map_or(Ok(read), |(_, error)| Err(error))
+    }
 }
 
 /// Whether `tree` would fit if its files were nothing but holes. Nothing is read for that.
@@ -96,38 +195,20 @@ fn fits_without_data(tree: &mut Tree, settings: &Settings, geometry: &Geometry) 
     fits
 }
 
-/// Makes every block of zeros a hole, but in swap areas, which Linux refuses if they have any.
-fn find_holes(tree: &mut Tree, settings: &Settings, cancel: &AtomicBool) -> Result<(), Error> {
-    let mut search = Search {
-        block_bytes: settings.block_size.bytes_u64(),
-        buffer: vec![0; PIECE_BYTES],
-        cancel,
+/// Makes all bytes of a file data.
+fn fill(tree: &mut Tree, (node, content): (NodeId, Content)) {
+    let (size_bytes, key) = (content.size_bytes, content.key);
+    let whole = std::iter::once(0..size_bytes);
+    if content.data_ranges().eq(whole) || size_bytes == 0 {
+        return;
+    }
+    let filled = Content {
+        size_bytes,
+        data: DataMap::Whole,
+        source: Arc::new(Filled(content)),
+        key,
     };
-    for (node, content) in files(tree) {
-        if let Some(data) = search.data_of(&content)? {
-            let data = DataMap::Ranges(data);
-            tree.set_content(node, Content { data, ..content });
-        }
-    }
-    Ok(())
-}
-
-/// Makes all bytes of every file data.
-fn fill_holes(tree: &mut Tree) {
-    for (node, content) in files(tree) {
-        let (size_bytes, key) = (content.size_bytes, content.key);
-        let whole = std::iter::once(0..size_bytes);
-        if content.data_ranges().eq(whole) || size_bytes == 0 {
-            continue;
-        }
-        let filled = Content {
-            size_bytes,
-            data: DataMap::Whole,
-            source: Arc::new(Filled(content)),
-            key,
-        };
-        tree.set_content(node, filled);
-    }
+    tree.set_content(node, filled);
 }
 
 /// The regular files of `tree`.
@@ -139,42 +220,133 @@ fn files(tree: &Tree) -> Vec<(NodeId, Content)> {
     files.collect()
 }
 
+/// What reading a file told.
+#[derive(Default)]
+struct FileRead {
+    holes: Holes,
+    digest: Option<[u8; 32]>,
+}
+
+/// Where a file shall have holes.
+#[derive(Debug, Default, PartialEq)]
+enum Holes {
+    #[default]
+    AsTheyAre,
+    None,
+    /// Everywhere but in these ranges.
+    Beside(DataRanges),
+}
+
 /// The search for blocks of zeros.
 struct Search<'a> {
-    block_bytes: u64,
+    reading: &'a Reading<'a>,
     buffer: Vec<u8>,
-    cancel: &'a AtomicBool,
 }
 
 impl Search<'_> {
-    /// What of `content` is data once its blocks of zeros are holes, if that is less than before.
-    fn data_of(&mut self, content: &Content) -> Result<Option<DataRanges>, EmitError> {
-        let is_read_once = content.source.access(content.key) == Access::Once;
-        if content.data_ranges().next().is_none() || is_read_once {
-            return Ok(None);
+    /// Where `content` has holes once its blocks of zeros are some, if those are more than before.
+    fn read(&mut self, content: &Content) -> Result<FileRead, EmitError> {
+        if content.data_ranges().next().is_none() {
+            return Ok(FileRead::default());
         }
         let unread = |error| unreadable(content, error);
+        if content.source.access(content.key) == Access::Once {
+            return if self.reading.digests {
+                Err(unread(io::Error::other(READ_ONCE)))
+            } else {
+                Ok(FileRead::default())
+            };
+        }
         let mut reader = content.source.open(content.key).map_err(unread)?;
-        if is_swap(content, &mut *reader).map_err(unread)? {
-            return Ok(None);
+        let is_swap = is_swap(content, &mut *reader).map_err(unread)?;
+        let digests = self.reading.digests;
+        let in_swap = if self.reading.is_reproducible {
+            Holes::None
+        } else {
+            Holes::AsTheyAre
+        };
+        if is_swap && !digests {
+            return Ok(FileRead {
+                holes: in_swap,
+                digest: None,
+            });
         }
         let mut found = Found::default();
+        let mut digest = digests.then(BlockDigest::new);
         for range in content.data_ranges() {
             let mut at = range.start;
             while at < range.end {
-                if self.cancel.load(Ordering::Relaxed) {
+                if self.reading.cancel.load(Ordering::Relaxed) {
                     return Err(EmitError::Cancelled);
                 }
                 let end = next_multiple(at, length(&self.buffer)).min(range.end);
                 let bytes = &mut self.buffer[..index(end - at)];
                 reader.read_exact_at(at, bytes).map_err(unread)?;
-                found.add(at, bytes, self.block_bytes);
+                found.add(at, bytes, self.reading.block_bytes);
+                if let Some(digest) = &mut digest {
+                    digest.add(at, bytes);
+                }
                 at = end;
             }
         }
         reader.finish().map_err(unread)?;
         let Found { data, has_zeros } = found;
-        Ok(has_zeros.then(|| data.into()))
+        let holes = match (is_swap, has_zeros) {
+            (true, _) => in_swap,
+            (false, true) => Holes::Beside(data.into()),
+            (false, false) => Holes::AsTheyAre,
+        };
+        let digest = digest.map(BlockDigest::finish);
+        Ok(FileRead { holes, digest })
+    }
+}
+
+/// The digest of a file's bytes by their places, the same wherever holes are.
+struct BlockDigest {
+    hasher: Sha256,
+    /// The number of the block at hand.
+    number: u64,
+    block: [u8; DIGEST_BLOCK],
+}
+
+impl BlockDigest {
+    fn new() -> Self {
+        Self {
+            hasher: Sha256::new(),
+            number: 0,
+            block: [0; DIGEST_BLOCK],
+        }
+    }
+
+    /// Adds `bytes`, which are data at `at`, behind those added before.
+    fn add(&mut self, at: u64, bytes: &[u8]) {
+        let block_bytes = length(&self.block);
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            if at / block_bytes != self.number {
+                self.end_block();
+                self.number = at / block_bytes;
+            }
+            let end = next_multiple(at, block_bytes).min(at + length(rest));
+            let (piece, after) = rest.split_at(index(end - at));
+            let start = index(at % block_bytes);
+            self.block[start..start + piece.len()].copy_from_slice(piece);
+            (at, rest) = (end, after);
+        }
+    }
+
+    /// A block of zeros is no other than a hole.
+    fn end_block(&mut self) {
+        if !is_zero(&self.block) {
+            self.hasher.update(self.number.to_le_bytes());
+            self.hasher.update(self.block);
+            self.block.fill(0);
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        self.end_block();
+        self.hasher.finalize().into()
     }
 }
 
@@ -287,20 +459,62 @@ impl ContentReader for FilledReader<'_> {
 mod tests {
     use super::*;
 
-    /// The data that is left of `bytes`, of which `data` is data.
-    fn data_of(bytes: &[u8], data: DataMap, block_bytes: u64) -> Option<Vec<Range<u64>>> {
+    /// What is read of `bytes`, of which `data` is data, with a digest or without.
+    fn read(bytes: &[u8], data: DataMap, block_bytes: u64, digests: bool) -> FileRead {
         let content = Content {
             data,
             ..Content::from_bytes(bytes)
         };
         content.check().expect("a map that can be");
         let mut search = Search {
-            block_bytes,
+            reading: &Reading {
+                sparse: Sparse::Always,
+                is_reproducible: digests,
+                digests,
+                block_bytes,
+                threads: NonZero::<usize>::MIN,
+                cancel: &AtomicBool::new(false),
+            },
             buffer: vec![0; 8 << 10],
-            cancel: &AtomicBool::new(false),
         };
-        let found = search.data_of(&content).expect("it is in memory");
-        found.map(|data| data.to_vec())
+        search.read(&content).expect("it is in memory")
+    }
+
+    /// The data that is left of `bytes`, of which `data` is data.
+    fn data_of(bytes: &[u8], data: DataMap, block_bytes: u64) -> Option<Vec<Range<u64>>> {
+        match read(bytes, data, block_bytes, false).holes {
+            Holes::Beside(data) => Some(data.to_vec()),
+            Holes::AsTheyAre | Holes::None => None,
+        }
+    }
+
+    #[test]
+    fn a_digest_does_not_depend_on_holes() {
+        let ranges = |ranges: &[Range<u64>]| DataMap::Ranges(ranges.to_vec().into());
+        let file = bytes(40_000, &[5, 4096, 8191, 8192, 39_999]);
+        let digest = |file: &[u8], data| read(file, data, 1024, true).digest;
+        let whole = digest(&file, DataMap::Whole);
+        assert!(whole.is_some());
+        for data in [
+            ranges(&[0..9000, 36_864..40_000]),
+            ranges(&[5..6, 4096..4097, 8191..8193, 39_999..40_000]),
+        ] {
+            assert_eq!(digest(&file, data), whole);
+        }
+        for other in [
+            bytes(40_000, &[5, 4096, 8191, 8192, 39_998]),
+            bytes(40_000, &[5, 4096, 8191, 12_288, 39_999]),
+        ] {
+            assert_ne!(digest(&other, DataMap::Whole), whole);
+        }
+    }
+
+    #[test]
+    fn swap_areas_of_reproducible_images_have_no_holes() {
+        let mut swap = bytes(8192, &[]);
+        swap[4086..4096].copy_from_slice(&SWAP_SIGNATURES[0]);
+        let read = read(&swap, DataMap::Whole, 4096, true);
+        assert_eq!(read.holes, Holes::None);
     }
 
     fn bytes(length: usize, ones: &[usize]) -> Vec<u8> {

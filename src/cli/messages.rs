@@ -418,6 +418,7 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
         | SettingsErrorKind::GroupsPerFlex(_)
         | SettingsErrorKind::OffsetPastEnd { .. }
         | SettingsErrorKind::EndPastOffsets { .. }
+        | SettingsErrorKind::NotReproducible(..)
         | SettingsErrorKind::NotYet(_) => line(refusal.to_string()),
     }
 }

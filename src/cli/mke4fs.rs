@@ -210,6 +210,10 @@ impl Run {
     fn host(&self) -> Result<Environment, Failed> {
         let mut host = Environment::detect();
         self.look_at_output(&mut host)?;
+        if self.request.options.is_reproducible() {
+            host = host.anonymous();
+            host.await_content();
+        }
         form::refuse(&self.request, &host, &self.output).or_else(|text| fail(&text))?;
         if let Some(text) = form::warning(&self.request, &self.output) {
             warn(&format!("mke4fs: warning: {text}\n"));
@@ -292,6 +296,7 @@ impl Run {
 
     fn options(&self, host: &Environment) -> Result<Options, Failed> {
         let mut options = self.request.finished();
+        options.hash_seed_by_uuid();
         if self.request.has_content() {
             options.large_blocks();
         }

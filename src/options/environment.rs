@@ -13,12 +13,18 @@ use super::settings::JournalDevice;
 use super::size;
 use crate::sys;
 pub use crate::sys::{Device, TargetKind};
+use crate::units::Timestamp;
+
+/// The page size of a reproducible image, in bytes: the smallest that Linux has.
+const PAGE_BYTES: u32 = 4096;
 
 /// What the world is like where a filesystem is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Environment {
     /// The time that the new filesystem bears, in seconds since 1970.
     pub clock: i64,
+    /// Whether the clock was stated, rather than read.
+    pub is_clock_stated: bool,
     /// Times of the source later than this are set to it, in seconds since 1970.
     pub latest_time: Option<i64>,
     /// The time since 1970 by the real clock, for UUIDs made of the time and for multiple mount
@@ -86,6 +92,7 @@ impl Environment {
         let clock = latest_time.or(fake.map(wrap));
         Self {
             clock: clock.unwrap_or_else(|| wrap(real_clock.as_secs())),
+            is_clock_stated: clock.is_some(),
             latest_time,
             real_clock,
             random_uuid: random_bytes(),
@@ -107,11 +114,12 @@ impl Environment {
     /// A world of which nothing is known but the time, in seconds since 1970: the same options give the
     /// same bytes wherever and whenever, for tests and for fuzzing.
     ///
-    /// Pages have 4 KiB and the user is root. Every filesystem has the same UUID and hash seed unless it
+    /// The clock counts as stated. Pages have 4 KiB and the user is root. Every filesystem has the same UUID and hash seed unless it
     /// is given others.
     pub fn fixed(clock: i64) -> Self {
         Self {
             clock,
+            is_clock_stated: true,
             latest_time: None,
             real_clock: Duration::from_secs(u64::try_from(clock).unwrap_or(0)),
             random_uuid: *b"0123456789abcdef",
@@ -144,6 +152,42 @@ impl Environment {
 }
 
 impl Environment {
+    /// The same world without what tells one machine or run from another, for a
+    /// [reproducible](super::Options::reproducible) image: names, users, the page size and what a device
+    /// likes. Sector sizes stay: without them there is no use of the image.
+    pub(crate) fn anonymous(&self) -> Self {
+        let mut world = self.clone();
+        world.real_clock = Duration::from_secs(u64::try_from(self.clock).unwrap_or(0));
+        world.page_size = PAGE_BYTES;
+        world.name = Vec::new();
+        world.user = (0, 0);
+        if let TargetKind::Device(device) = &mut world.target.kind {
+            *device = Device {
+                size_bytes: device.size_bytes,
+                sector_size: device.sector_size,
+                physical_sector_size: device.physical_sector_size,
+                ..Device::default()
+            };
+        }
+        world
+    }
+
+    /// Unless the clock is stated, has it wait for the content.
+    pub(crate) fn await_content(&mut self) {
+        if !self.is_clock_stated {
+            self.clock = Timestamp::AWAITED.seconds;
+        }
+    }
+
+    /// Puts the content in the place of chance, and its newest time in that of the clock, unless that is stated.
+    pub(crate) fn settle(&mut self, content: [u8; 16], newest: i64) {
+        self.random_uuid = content;
+        if !self.is_clock_stated {
+            self.clock = newest;
+            self.is_clock_stated = true;
+        }
+    }
+
     /// Takes note of the journal at `path`, a device of its own that is to be the filesystem's.
     ///
     /// # Errors

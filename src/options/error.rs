@@ -198,6 +198,8 @@ pub(crate) enum SettingsErrorKind {
     InlineDataInSmallInodes,
     /// Neither continue, remount-ro nor panic, in the configuration.
     ErrorsInConf(String),
+    /// What no reproducible image can have, and what mends it.
+    NotReproducible(&'static str, &'static str),
     /// Something that a later version takes.
     NotYet(String),
 }
@@ -210,6 +212,9 @@ impl fmt::Display for SettingsErrorKind {
             }
             Self::ConfSyntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
             Self::NotYet(what) => write!(f, "{what} is not supported"),
+            Self::NotReproducible(what, mend) => {
+                write!(f, "a reproducible image cannot have {what}; {mend}")
+            }
             Self::TypeUndefined(name) => write!(
                 f,
                 "unknown filesystem type '{name}': MKE2FS_CONFIG does not define it; use -F to create it anyway"

@@ -103,6 +103,8 @@ pub struct Options {
     undoable: bool,
     any_size: bool,
     large_blocks: bool,
+    reproducible: bool,
+    seed_by_uuid: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,6 +131,7 @@ enum FeatureOption {
 enum UuidOption {
     Exactly([u8; 16]),
     OfTheTime,
+    Random,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -213,6 +216,48 @@ impl Options {
     #[cfg(feature = "cli")]
     pub(crate) fn is_super_only(&self) -> bool {
         self.super_only
+    }
+
+    /// Makes of the hash seed a function of the UUID, and lets nothing of the machine into the image: neither
+    /// its name and page size nor what an output reports or holds. A UUID that is not given is one of what
+    /// stands for randomness in the [`Environment`]; a [`Builder`](crate::Builder) puts the content there.
+    /// What cannot be had so is refused: a random UUID, one of the time, the user who runs the program as
+    /// the root directory's owner, and a journal on another device.
+    pub fn reproducible(&mut self) -> &mut Self {
+        self.reproducible = true;
+        self
+    }
+
+    /// Makes of the hash seed a function of the UUID where that is given, and no hash seed is. mke2fs makes it
+    /// random.
+    ///
+    /// ```
+    /// use mke4fs::options::{Environment, Options, Size};
+    ///
+    /// let mut options = Options::new();
+    /// options.size(Size::Bytes(1 << 20)).uuid([7; 16]).hash_seed_by_uuid();
+    /// let seed = || options.resolve(&Environment::detect()).map(|it| it.settings.hash_seed);
+    /// assert_eq!(seed()?, seed()?);
+    /// # Ok::<(), mke4fs::options::SettingsError>(())
+    /// ```
+    pub fn hash_seed_by_uuid(&mut self) -> &mut Self {
+        self.seed_by_uuid = true;
+        self
+    }
+
+    /// Whether the UUID itself is given.
+    fn has_uuid(&self) -> bool {
+        matches!(self.uuid, Some(UuidOption::Exactly(_)))
+    }
+
+    /// Whether a reproducible image is asked for.
+    pub(crate) fn is_reproducible(&self) -> bool {
+        self.reproducible
+    }
+
+    /// Whether the UUID is left to chance.
+    pub(crate) fn leaves_uuid_to_chance(&self) -> bool {
+        self.uuid.is_none()
     }
 
     /// Whether an inode size is asked for.
@@ -330,7 +375,7 @@ impl Options {
 
     /// A random UUID (version 4), whatever was asked for before.
     pub fn random_uuid(&mut self) -> &mut Self {
-        self.uuid = None;
+        self.uuid = Some(UuidOption::Random);
         self
     }
 

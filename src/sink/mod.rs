@@ -74,8 +74,6 @@ pub use stream::Stream;
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
 pub use verity::{VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, verity_bytes};
 
-use sha2::{Digest, Sha256};
-
 use error::StorageError;
 
 /// Where an image goes: a file, a block device, memory, or a type of the program's own.
@@ -261,20 +259,6 @@ pub const DISCARD_STEP_BYTES: u64 = 2 << 30;
 
 /// No two calls of [`Sink::prepare`] have bytes of one such span: 64 KiB.
 pub const WINDOW_BYTES: u64 = 64 << 10;
-
-/// A UUID for `what`, which follows from that of the filesystem: version 8 of RFC 9562.
-fn uuid_from(filesystem: [u8; 16], what: &str) -> [u8; 16] {
-    let hash = Sha256::new()
-        .chain_update(b"mke4fs ")
-        .chain_update(what)
-        .chain_update(filesystem)
-        .finalize();
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&hash[..16]);
-    uuid[6] = uuid[6] & 0x0f | 0x80;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
-}
 
 fn out_of_order() -> io::Error {
     io::Error::other("a file that can be read only in order lies in pieces that are not")

@@ -9,7 +9,8 @@ use std::io;
 use crc32c::crc32c;
 
 use super::container::{Container, Disk, Write};
-use super::{index, length_of, uuid_from};
+use super::{index, length_of};
+use crate::units::uuid_from;
 
 /// What the format allows: 64 TiB.
 pub(super) const MOST_BYTES: u64 = 64 << 40;

@@ -70,6 +70,7 @@ pub(crate) fn host(output: &Path) -> Result<Environment> {
 pub(crate) fn memory_host() -> Environment {
     Environment {
         clock: CLOCK,
+        is_clock_stated: true,
         latest_time: None,
         real_clock: Duration::from_secs(CLOCK.unsigned_abs()),
         random_uuid: UUID,

@@ -59,6 +59,11 @@ pub(in crate::cli) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}': must be a size such as 64M, or min, auto, +512M, +20% or keep")
 }
 
+pub(super) fn reproducible(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+    request.options.reproducible();
+    Ok(())
+}
+
 /// In cp's words.
 pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     request.sparse = match value.to_str() {
@@ -476,7 +481,7 @@ mod tests {
         });
         makes(&[("U", "Clear")], |o| o.uuid([0; 16]));
         makes(&[("U", "time")], |o| o.uuid_of_the_time());
-        makes(&[("U", "clear"), ("U", "random")], |o| o);
+        makes(&[("U", "clear"), ("U", "random")], |o| o.random_uuid());
         makes(&[("t", "ext4")], |o| o.fs_type("ext4"));
         makes(&[("T", "news,big")], |o| o.usage_types("news,big"));
         makes(&[("O", "mmp"), ("O", "^extent")], |o| {

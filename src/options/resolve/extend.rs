@@ -51,6 +51,12 @@ pub(super) fn extend(
         // What it may grow to is compared with its size, which is still to be found.
         .filter(|wish| !options.any_size || !matches!(wish, Ok(Extended::Resize(_))))
         .collect();
+    if options.is_reproducible() && wishes.contains(&Ok(Extended::RootOwner(None))) {
+        return Err(SettingsErrorKind::NotReproducible(
+            "the user who runs mke4fs as the owner of its root directory",
+            "use -E root_owner=UID:GID",
+        ));
+    }
     if wishes.is_empty() {
         Ok(())
     } else {

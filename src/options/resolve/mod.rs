@@ -14,7 +14,7 @@ mod start;
 
 use super::error::{SettingsError, SettingsErrorKind, SettingsWarning, SettingsWarningKind};
 use super::settings::Settings;
-use super::{BlockSizeOption, Environment, Options, Resolved, TargetKind};
+use super::{BlockSizeOption, Environment, Options, Resolved, TargetKind, UuidOption};
 use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 use blocks::{Blocks, check_end, check_page, share, size_clusters, take_off_offset, topology};
@@ -30,7 +30,9 @@ const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved, SettingsError> {
     let mut warnings = Vec::new();
-    let mut warn = |warn| warnings.push(SettingsWarning(warn));
+    let mut warn = |warn| warnings.push(SettingsWarning(remark));
+    let anonymous = options.reproducible.then(|| host.anonymous());
+    let host = anonymous.as_ref().unwrap_or(host);
     let resolved = match of_journal(options, host) {
         Ok(Some(options)) => settings(&options, host, &mut warn),
         Ok(None) => settings(options, host, &mut warn),
@@ -50,6 +52,12 @@ fn of_journal(options: &Options, host: &Environment) -> Result<Option<Options>, 
     let Some(journal) = host.journal_device else {
         return Ok(None);
     };
+    if options.reproducible {
+        return Err(SettingsErrorKind::NotReproducible(
+            "an external journal, of which the image holds the device number",
+            "leave out -J device=",
+        ));
+    }
     let journal = journal.block_size.bytes();
     match options.block_size {
         Some(BlockSizeOption::Exactly(_)) => return Ok(None),
@@ -159,6 +167,9 @@ pub(super) fn check_wishes(options: &Options) -> Result<(), SettingsErrorKind> {
     {
         return Err(SettingsErrorKind::BlockSize(bytes.into()));
     }
+    if options.reproducible {
+        check_reproducible(options)?;
+    }
     if let Some(label) = options.label.as_ref().filter(|label| label.len() > 16) {
         return Err(SettingsErrorKind::LabelTooLong(label.len()));
     }
@@ -184,6 +195,21 @@ pub(super) fn check_wishes(options: &Options) -> Result<(), SettingsErrorKind> {
         return Err(SettingsErrorKind::ClusterSize(bytes.into()));
     }
     Ok(())
+}
+
+/// Refuses what no reproducible image can have.
+fn check_reproducible(options: &Options) -> Result<(), SettingsErrorKind> {
+    match options.uuid {
+        Some(UuidOption::Random) => Err(SettingsErrorKind::NotReproducible(
+            "a random UUID",
+            "use -U UUID, or no -U",
+        )),
+        Some(UuidOption::OfTheTime) => Err(SettingsErrorKind::NotReproducible(
+            "a UUID of the time",
+            "use -U UUID, or no -U",
+        )),
+        Some(UuidOption::Exactly(_)) | None => Ok(()),
+    }
 }
 
 fn check_percent(percent: f64) -> Result<f64, SettingsErrorKind> {

@@ -11,7 +11,7 @@ use crate::options::profile::Rules;
 use crate::options::settings::{Errors, JournalLength, MmpInfo, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
 use crate::options::{Environment, Options, UuidOption};
-use crate::units::BlockSize;
+use crate::units::{BlockSize, uuid_from};
 
 /// Seconds between checks, and mounts between them at least, where a file asks for checks at all:
 /// EXT2_DFL_CHECKINTERVAL and EXT2_DFL_MAX_MNT_COUNT.
@@ -86,7 +86,11 @@ pub(super) fn start(
         },
         orphan_file_blocks: None,
         uuid,
-        hash_seed: random_uuid(host.random_hash_seed),
+        hash_seed: if options.reproducible || options.seed_by_uuid && options.has_uuid() {
+            uuid_from(uuid, "hash seed")
+        } else {
+            random_uuid(host.random_hash_seed)
+        },
         hash_version: rules
             .text(|rules| rules.hash_alg.as_deref())
             .map_or(HALF_MD4, hash_version),
@@ -100,7 +104,7 @@ pub(super) fn start(
         raid_stripe_width: 0,
         mmp_info: MmpInfo {
             host_name: padded(Some(&host.name)),
-            device_name: padded(Some(host.target.path.as_os_str().as_encoded_bytes())),
+            device_name: padded(output_name(asked)),
             time: host.real_clock.as_secs(),
         },
         mmp_update_interval: 0,
@@ -110,7 +114,9 @@ pub(super) fn start(
         root_selinux: None,
         clock: host.clock,
         latest_time: host.latest_time,
-        lazy_itable_init: truth(|rules| rules.lazy_itable_init).unwrap_or(true),
+        // Left to the kernel, tables and the flags that say so are as the output was.
+        lazy_itable_init: !options.reproducible
+            && truth(|rules| rules.lazy_itable_init).unwrap_or(true),
         lazy_journal_init: truth(|rules| rules.lazy_journal_init).unwrap_or(false),
         discard: truth(|rules| rules.discard).unwrap_or(!options.keep_old_data),
         assume_storage_prezeroed: false,
@@ -157,8 +163,15 @@ fn uuid(options: &Options, host: &Environment) -> [u8; 16] {
     match options.uuid {
         Some(UuidOption::Exactly(uuid)) => uuid,
         Some(UuidOption::OfTheTime) => uuid_of_the_time(host),
-        None => random_uuid(host.random_uuid),
+        None if options.reproducible => uuid_from(host.random_uuid, "filesystem"),
+        Some(UuidOption::Random) | None => random_uuid(host.random_uuid),
     }
+}
+
+/// The output's path, as multiple mount protection notes it.
+fn output_name(asked: Asked<'_>) -> Option<&[u8]> {
+    let path = asked.host.target.path.as_os_str().as_encoded_bytes();
+    (!asked.options.reproducible).then_some(path)
 }
 
 /// A UUID of version 4, as libuuid marks it.

@@ -13,8 +13,6 @@ mod oddity;
 mod open;
 mod owners;
 mod spool;
-#[cfg(all(unix, feature = "oci"))]
-mod state;
 mod stored;
 mod unpack;
 

@@ -18,6 +18,8 @@ use super::owners::{Owners, Wanted};
 use crate::source::place::Followed;
 use crate::source::{Readable, SourceError, SourceWarning, ext4_names};
 use crate::sys;
+#[cfg(all(unix, feature = "oci"))]
+use crate::tree;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
 use crate::work;
 
@@ -177,7 +179,14 @@ impl<'a> Unpack<'a> {
     /// where it is the same, the same entries lead to the same again.
     #[cfg(all(unix, feature = "oci"))]
     pub(in crate::source) fn state(&self) -> [u8; 32] {
-        super::state::of(self.tree, self.root, |node, hash| {
+        tree::digest::of(self.tree, self.root, |node, hash| {
+            let own = self.tree.node(node);
+            hash(&own.xattrs.index().to_le_bytes());
+            if let Kind::File(content) = &own.kind {
+                // A content of an archive is known by who reads it and what that calls it.
+                let source = std::sync::Arc::as_ptr(&content.source).cast::<()>();
+                hash(format!("{source:p} {}", content.key).as_bytes());
+            }
             if node == self.root {
                 hash(format!("{:?}", self.root_metadata).as_bytes());
             }

@@ -1,16 +1,16 @@
-//! Given a tree, gives a digest of what is below a directory of it: equal ones are of trees that nobody
-//! can tell apart; never reads a file.
+//! Given a tree, gives a digest of what is below a directory of it; never reads a file.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::tree::{Entry, Kind, Metadata, Node, NodeId, Tree};
+use super::{Device, Entry, Kind, Metadata, Node, NodeId, Tree};
 use crate::work;
 
-/// The digest of what is below `root`. `more` hashes what is known of a node elsewhere.
-pub(in crate::source) fn of(
+/// The digest of `root` and what is below it: names, types, metadata, targets, device numbers and sizes.
+/// `more` hashes what else counts of a node: its extended attributes and file data. Then equal digests are of
+/// trees that nobody can tell apart.
+pub(crate) fn of(
     tree: &Tree,
     root: NodeId,
     more: impl Fn(NodeId, &mut dyn FnMut(&[u8])),
@@ -25,12 +25,11 @@ pub(in crate::source) fn of(
         if node.names > 1 {
             let next = numbers.len();
             let number = *numbers.entry(id).or_insert(next);
-            text(&mut hasher, &number.to_le_bytes());
+            text(&mut hasher, &as_64(number).to_le_bytes());
             if number != next {
                 continue;
             }
         }
-        text(&mut hasher, &node.xattrs.index().to_le_bytes());
         metadata(&mut hasher, &node.metadata);
         more(id, &mut |bytes| text(&mut hasher, bytes));
         let mut entries: Vec<Entry<'_>> = tree.entries(id).iter().collect();
@@ -51,14 +50,17 @@ fn kind(hasher: &mut Sha256, node: &Node, entries: usize) {
             text(hasher, b"symbolic link");
             text(hasher, target);
         }
-        Kind::File(content) => {
-            // A content of an archive is known by who reads it and what that calls it.
-            let source = Arc::as_ptr(&content.source).cast::<()>();
-            let (size, key) = (content.size_bytes, content.key);
-            text(hasher, format!("file {source:p} {key} {size}").as_bytes());
-        }
-        other => text(hasher, format!("{other:?}").as_bytes()),
+        Kind::File(content) => text(hasher, format!("file {}", content.size_bytes).as_bytes()),
+        Kind::CharDevice(device) => of_device(hasher, "character", *device),
+        Kind::BlockDevice(device) => of_device(hasher, "block", *device),
+        Kind::Fifo => text(hasher, b"fifo"),
+        Kind::Socket => text(hasher, b"socket"),
     }
+}
+
+fn of_device(hasher: &mut Sha256, what: &str, device: Device) {
+    let Device { major, minor } = device;
+    text(hasher, format!("{what} device {major}:{minor}").as_bytes());
 }
 
 fn metadata(hasher: &mut Sha256, metadata: &Metadata) {
@@ -74,6 +76,11 @@ fn metadata(hasher: &mut Sha256, metadata: &Metadata) {
 
 /// Hashes bytes with their length, so that no two lists of them read alike.
 fn text(hasher: &mut Sha256, bytes: &[u8]) {
-    hasher.update(bytes.len().to_le_bytes());
+    hasher.update(as_64(bytes.len()).to_le_bytes());
     hasher.update(bytes);
+}
+
+/// The number as every machine has it.
+fn as_64(number: usize) -> u64 {
+    u64::try_from(number).expect("a usize fits 64 bits")
 }
