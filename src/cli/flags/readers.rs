@@ -59,7 +59,7 @@ pub(in crate::cli) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}': must be a size such as 64M, or min, auto, +512M, +20% or keep")
 }
 
-pub(super) fn reproducible(request: &mut Request, _: &OsStr) -> Result<(), Fault> {
+pub(super) fn reproducible(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
     request.options.reproducible();
     Ok(())
 }

@@ -30,7 +30,7 @@ const MMP_UPDATE_INTERVAL: u16 = 5;
 
 pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved, SettingsError> {
     let mut warnings = Vec::new();
-    let mut warn = |warn| warnings.push(SettingsWarning(remark));
+    let mut warn = |warn| warnings.push(SettingsWarning(warn));
     let anonymous = options.reproducible.then(|| host.anonymous());
     let host = anonymous.as_ref().unwrap_or(host);
     let resolved = match of_journal(options, host) {
