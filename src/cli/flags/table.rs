@@ -376,14 +376,14 @@ const REPRODUCIBILITY: &[Flag] = &[
         readers::uuid,
     )
     .value("UUID")
-    .more("With a UUID the hash seed follows from it, unless -E hash_seed= gives one; see --reproducible.")
+    .more("With a UUID the hash seed follows from it, unless -E hash_seed= gives one.")
     .example("-U 01234567-89ab-4def-8123-456789abcdef"),
     Flag::long(
         "reproducible",
         "Make the image a function of the options and the content alone [default: off]",
         readers::reproducible,
     )
-    .more("The UUID follows from the label and the content unless -U gives one, the hash seed from the UUID, and the clock is SOURCE_DATE_EPOCH, or else the newest mtime. Atime and ctime are set to mtime, and --sparse auto means always. All data is read twice, and a stream is kept in a temporary file.")
+    .more("The UUID follows from the label and the content unless it is given, the hash seed from the UUID, and the clock is SOURCE_DATE_EPOCH, or else the newest mtime. Atime and ctime are set to mtime, and blocks of zeros become holes. All data is read twice, and a stream is kept in a temporary file.")
     .example("--reproducible --all-root -d rootfs disk.img"),
     Flag::long(
         "clamp-times",
