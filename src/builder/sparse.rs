@@ -91,7 +91,9 @@ impl Reading<'_> {
         };
         if self.sparse == Sparse::Never {
             let files = files(tree);
-            files.into_iter().for_each(|file| fill(tree, file));
+            for (node, content) in files {
+                fill(tree, node, content);
+            }
         }
         Ok(digests)
     }
@@ -124,7 +126,7 @@ impl Reading<'_> {
             }
             match read.holes {
                 Holes::AsTheyAre => {}
-                Holes::None => fill(tree, (node, content)),
+                Holes::None => fill(tree, node, content),
                 Holes::Beside(data) => {
                     let data = DataMap::Ranges(data);
                     tree.set_content(node, Content { data, ..content });
@@ -196,7 +198,7 @@ fn fits_without_data(tree: &mut Tree, settings: &Settings, geometry: &Geometry) 
 }
 
 /// Makes all bytes of a file data.
-fn fill(tree: &mut Tree, (node, content): (NodeId, Content)) {
+fn fill(tree: &mut Tree, node: NodeId, content: Content) {
     let (size_bytes, key) = (content.size_bytes, content.key);
     let whole = std::iter::once(0..size_bytes);
     if content.data_ranges().eq(whole) || size_bytes == 0 {
