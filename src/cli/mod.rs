@@ -11,7 +11,7 @@ mod form_args;
 mod getopt;
 mod help;
 mod hint;
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 mod images;
 mod inputs;
 mod journal;
@@ -23,6 +23,10 @@ mod mke2fs;
 mod mke4fs;
 mod overwrite;
 mod partitions;
+#[cfg(not(target_family = "wasm"))]
+mod progress;
+#[cfg(target_family = "wasm")]
+#[path = "no_progress.rs"]
 mod progress;
 mod request;
 mod rules;
@@ -54,8 +58,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let _ = crate::cancel::ignore_file_size_signal();
     let mut arguments = arguments.into_iter();
     let called = arguments.next().unwrap_or_else(|| "mke4fs".into());
-    let name = Path::new(&called).file_name().unwrap_or(OsStr::new(""));
-    let name = name.to_string_lossy();
+    let name = name_of(&called);
     let done = if name == "mke2fs" || name.starts_with("mkfs.") {
         mke2fs::run(&called.to_string_lossy(), &name, arguments)
     } else {
@@ -64,6 +67,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(status) => status,
         Err(Failed) => ExitCode::FAILURE,
+    }
+}
+
+/// The name of the command that was called, without what makes a file of it a program on Windows.
+fn name_of(called: &OsStr) -> String {
+    let name = Path::new(called).file_name().unwrap_or(OsStr::new(""));
+    let name = name.to_string_lossy();
+    match name.rsplit_once('.') {
+        Some((name, end)) if end.eq_ignore_ascii_case("exe") => name.to_ascii_lowercase(),
+        _ => name.into_owned(),
     }
 }
 
@@ -90,11 +103,15 @@ fn proceed(delay: Option<NonZero<u64>>) -> Result<(), Failed> {
         Some(seconds) => {
             tell(&messages::proceed_or_wait(seconds));
             let (sender, receiver) = mpsc::channel();
+            let ask = move || sender.send(answer());
             // It ends with the process, if nobody ever answers.
-            thread::spawn(move || sender.send(answer()));
-            receiver
-                .recv_timeout(Duration::from_secs(seconds.get()))
-                .ok()
+            match thread::Builder::new().spawn(ask) {
+                Ok(_) => receiver
+                    .recv_timeout(Duration::from_secs(seconds.get()))
+                    .ok(),
+                // Where there are no threads nobody can be waited for at the same time.
+                Err(_) => Some(answer()),
+            }
         }
     };
     match answer {
@@ -116,4 +133,24 @@ fn answer() -> String {
     // What cannot be read is no answer.
     let _ = io::stdin().read_line(&mut answer);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_windows_has_the_name_of_any_other() {
+        for (called, name) in [
+            ("mke2fs", "mke2fs"),
+            ("mke2fs.exe", "mke2fs"),
+            ("MKFS.EXT4.EXE", "mkfs.ext4"),
+            ("MKFS.EXT4", "MKFS.EXT4"),
+            ("bin/mkfs.ext4.exe", "mkfs.ext4"),
+            ("/sbin/mkfs.ext4", "mkfs.ext4"),
+            ("", ""),
+        ] {
+            assert_eq!(name_of(OsStr::new(called)), name, "{called}");
+        }
+    }
 }

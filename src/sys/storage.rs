@@ -62,7 +62,7 @@ pub(crate) fn write_some_at(file: &File, offset: u64, bytes: &[u8]) -> io::Resul
         #[cfg(windows)]
         let answer = std::os::windows::fs::FileExt::seek_write(file, bytes, offset);
         #[cfg(not(any(unix, windows)))]
-        let answer: io::Result<usize> = Err(io::ErrorKind::Unsupported.into());
+        let answer = in_turn::write_at(file, offset, bytes);
         match answer {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
@@ -82,7 +82,12 @@ pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
 
 /// As [`unnamed_file`], where a file needs a name to be made.
 fn named_for_a_moment(directory: &Path) -> io::Result<File> {
-    let process = std::process::id();
+    // On wasm a process has no number, and asking for it panics.
+    let process = if cfg!(target_family = "wasm") {
+        0
+    } else {
+        std::process::id()
+    };
     for number in 0..u32::MAX {
         let path = directory.join(format!(".mke4fs-{process}-{number}"));
         let mut options = File::options();
@@ -106,11 +111,51 @@ pub(crate) fn read_some_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::R
         #[cfg(windows)]
         let answer = std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
         #[cfg(not(any(unix, windows)))]
-        let answer: io::Result<usize> = Err(io::ErrorKind::Unsupported.into());
+        let answer = in_turn::read_at(file, offset, buffer);
         match answer {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             answer => return answer,
         }
+    }
+}
+
+/// Reads `buffer` full from `offset`.
+///
+/// # Errors
+/// `UnexpectedEof` where the file ends before.
+pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let (mut at, mut rest) = (offset, buffer);
+    while !rest.is_empty() {
+        let read = read_some_at(file, at, rest)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at = at.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        rest = &mut rest[read..];
+    }
+    Ok(())
+}
+
+/// Where no call takes a place: the file is moved there first. One thread at a time may do so with a
+/// file; the rest of a system without such a call has one thread, too.
+#[cfg(any(test, not(any(unix, windows))))]
+mod in_turn {
+    use std::fs::File;
+    use std::io::{self, Read, Seek, SeekFrom, Write};
+    use std::sync::{Mutex, PoisonError};
+
+    static TURN: Mutex<()> = Mutex::new(());
+
+    pub(super) fn read_at(mut file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read(buffer)
+    }
+
+    pub(super) fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset))?;
+        file.write(bytes)
     }
 }
 
@@ -212,10 +257,18 @@ mod elsewhere {
         })
     }
 
-    /// Which file `path` leads to, if that can be told.
+    /// Which file or directory `path` leads to, if that can be told.
     #[cfg(windows)]
     pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
-        identity_of(&File::open(path).ok()?)
+        use std::os::windows::fs::OpenOptionsExt;
+
+        /// Without it no directory is opened (winbase.h).
+        const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+        // What is asked for here nobody has to be allowed to read.
+        let mut options = std::fs::OpenOptions::new();
+        options.access_mode(0);
+        options.custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
+        identity_of(&options.open(path).ok()?)
     }
 
     /// Which file is open: that cannot be told.
@@ -280,6 +333,24 @@ mod tests {
             assert_eq!(have_one_path(&one, &other), expected, "{other:?}");
         }
         assert!(!is_same_file(&path("missing"), &path("missing")));
+    }
+
+    #[test]
+    fn a_place_is_written_and_read_wherever_the_file_stands() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = unnamed_file(directory.path()).expect("a file");
+        write_some_at(&file, 4, b"four").expect("it is written");
+        in_turn::write_at(&file, 2, b"to").expect("it is written");
+        let mut bytes = [0xd1; 8];
+        assert_eq!(in_turn::read_at(&file, 0, &mut bytes).expect("bytes"), 8);
+        assert_eq!(&bytes, b"\0\0tofour");
+        let mut bytes = [0xd1; 6];
+        read_exact_at(&file, 2, &mut bytes).expect("bytes");
+        assert_eq!(&bytes, b"tofour");
+        let ended = read_exact_at(&file, 3, &mut bytes).expect_err("an end");
+        assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+        let left = std::fs::read_dir(directory.path()).expect("a directory");
+        assert_eq!(left.count(), 0);
     }
 
     #[cfg(unix)]

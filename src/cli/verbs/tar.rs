@@ -65,7 +65,14 @@ fn write(filesystem: &Filesystem<'_>, paths: &[Vec<u8>]) -> Result<Omitted, Expo
             // There is room for all of them, and somebody at the other end.
             let _ = emptied.send(Vec::with_capacity(BUFFER_BYTES));
         }
-        let writer = scope.spawn(move || write_all(&to_write, &emptied));
+        let writer = move || write_all(&to_write, &emptied);
+        let Ok(writer) = thread::Builder::new().spawn_scoped(scope, writer) else {
+            // Where there are no threads, what is read is written at once.
+            let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+            let omitted = tar::write(filesystem, paths, &mut out)?;
+            out.flush().map_err(ExportError::Write)?;
+            return Ok(omitted);
+        };
         let mut pipe = Pipe {
             full,
             empty,

@@ -212,7 +212,7 @@ impl ArchiveError {
     }
 
     /// Whether there is no byte at all.
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     pub(in crate::source) fn is_of_nothing(&self) -> bool {
         matches!(self.fault, ErrorKind::Empty)
     }

@@ -20,7 +20,7 @@ const MOST_BEHIND: u64 = 1 << 30;
 #[derive(Debug)]
 pub(in crate::source) struct Spool<R> {
     reader: R,
-    file: File,
+    file: Arc<File>,
     /// How many bytes were kept.
     at: u64,
     buffer: Box<[u8]>,
@@ -37,12 +37,12 @@ impl<R: Read> Spool<R> {
     ) -> io::Result<(Self, Arc<StoredFile>)> {
         let spool = Self {
             reader,
-            file: sys::unnamed_file(directory)?,
+            file: Arc::new(sys::unnamed_file(directory)?),
             at: 0,
             buffer: vec![0; BUFFER].into(),
             filled: 0..0,
         };
-        let stored = StoredFile::new(spool.file.try_clone()?, name, FileUse::Private)?;
+        let stored = StoredFile::new(Arc::clone(&spool.file), name, FileUse::Private)?;
         Ok((spool, Arc::new(stored)))
     }
 

@@ -23,7 +23,7 @@ type Starts = Arc<[(u64, u64)]>;
 /// A file that holds an uncompressed archive, and the contents in it.
 #[derive(Debug)]
 pub(in crate::source) struct StoredFile {
-    file: File,
+    file: Arc<File>,
     /// For people.
     name: Vec<u8>,
     /// What it was at first, of a file that others may change.
@@ -47,7 +47,7 @@ impl StoredFile {
     /// # Errors
     /// Where the file does not say how long it is.
     pub(in crate::source) fn new(
-        file: File,
+        file: Arc<File>,
         name: impl Into<Vec<u8>>,
         held: FileUse,
     ) -> io::Result<Self> {
@@ -63,10 +63,10 @@ impl StoredFile {
         })
     }
 
-    /// A second handle of the file.
-    #[cfg(all(unix, feature = "oci"))]
-    pub(in crate::source) fn handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+    /// The file itself.
+    #[cfg(feature = "oci")]
+    pub(in crate::source) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// The content that is stored at a place of the archive.

@@ -170,14 +170,14 @@ impl<'a> Unpack<'a> {
     }
 
     /// How many nodes the tree has, those included that are gone.
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     pub(in crate::source) fn nodes(&self) -> usize {
         self.tree.len()
     }
 
     /// A digest of all that entries to come, and the tree's readers, can tell of what is there by now:
     /// where it is the same, the same entries lead to the same again.
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     pub(in crate::source) fn state(&self) -> [u8; 32] {
         tree::digest::of(self.tree, self.root, |node, hash| {
             let own = self.tree.node(node);

@@ -138,7 +138,10 @@ fn read_each(
     };
     thread::scope(|scope| {
         for _ in 1..threads.get().min(layers.len()) {
-            scope.spawn(work);
+            // Where the system has no more threads, this one reads more of them.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
         work();
     });

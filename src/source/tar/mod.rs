@@ -54,7 +54,7 @@ pub struct Tar {
 /// How an archive that was probed at can be read.
 enum Form {
     /// Where it is.
-    Plain(File),
+    Plain(Arc<File>),
     /// As it comes, but once, uncompressed.
     Stream(Box<dyn Read + Send>),
 }
@@ -107,7 +107,12 @@ impl Tar {
     }
 
     /// Declares an archive that is read where it is.
-    fn in_place(&self, file: File, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+    fn in_place(
+        &self,
+        file: Arc<File>,
+        tree: &mut Tree,
+        at: NodeId,
+    ) -> Result<Declared, SourceError> {
         let stored = StoredFile::new(file, self.name.clone(), FileUse::Shared);
         let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
         let input = stored.input().map_err(|error| self.unread(error))?;
@@ -264,9 +269,9 @@ impl Tar {
         let open = |reader| Opened::new(reader, &self.ignored, Memory::default());
         let opened = match &mut self.origin {
             Origin::Path(path) => {
-                let file = File::open(path)?;
+                let file = Arc::new(File::open(path)?);
                 let is_file = file.metadata()?.is_file();
-                let reader: Box<dyn Read + Send> = Box::new(file.try_clone()?);
+                let reader: Box<dyn Read + Send> = Box::new(Arc::clone(&file));
                 let opened = open(reader)?;
                 if is_file && opened.packed.is_none() && opened.begin == Begin::Entry {
                     return Ok(Form::Plain(file));
