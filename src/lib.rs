@@ -83,12 +83,10 @@ pub use options::{Environment, Options, Size};
 pub use plan::Fit;
 pub use sink::{Memory, Piece, Sink};
 pub use source::Source;
-#[cfg(unix)]
 pub use source::copy::Copy;
-#[cfg(unix)]
 pub use source::dir::Directory;
 pub use source::image::Image;
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 pub use source::oci::Image as ContainerImage;
 pub use source::rules::Rule;
 #[cfg(feature = "tar")]

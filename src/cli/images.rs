@@ -3,11 +3,11 @@
 //! The prefixes are those of skopeo. A path that is called so and exists is a path, as it would be to
 //! mke2fs; `./` before it makes it one whatever exists.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::source::oci::Image;
+use crate::sys;
 
 type Open = fn(PathBuf) -> Image;
 
@@ -20,7 +20,7 @@ const TRANSPORTS: [(&[u8], Open); 3] = [
 
 /// The image that `value` names, if it names one, and where it is. `exists` says of a path whether it is there.
 pub(super) fn image(value: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<(PathBuf, Image)> {
-    let bytes = value.as_bytes();
+    let bytes = value.as_encoded_bytes();
     let (rest, open) = TRANSPORTS
         .iter()
         .find_map(|(prefix, open)| Some((bytes.strip_prefix(*prefix)?, open)))?;
@@ -28,7 +28,7 @@ pub(super) fn image(value: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<(Pa
         return None;
     }
     let (path, reference) = split(rest, exists);
-    let path = PathBuf::from(OsString::from_vec(path.to_vec()));
+    let path = sys::path_of_bytes(path)?;
     let reference = reference.filter(|it| !it.is_empty());
     let reference = reference.map(|it| String::from_utf8_lossy(it).into_owned());
     Some((path.clone(), open(path).reference(reference)))
@@ -39,7 +39,8 @@ pub(super) fn image(value: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<(Pa
 /// Paths and names may hold colons both: the longest path that exists counts. Where none does, it is
 /// the shortest, as for skopeo.
 fn split<'a>(rest: &'a [u8], exists: &dyn Fn(&Path) -> bool) -> (&'a [u8], Option<&'a [u8]>) {
-    let there = |path: &[u8]| !path.is_empty() && exists(Path::new(OsStr::from_bytes(path)));
+    let there =
+        |path: &[u8]| !path.is_empty() && sys::path_of_bytes(path).is_some_and(|it| exists(&it));
     if there(rest) {
         return (rest, None);
     }

@@ -49,7 +49,7 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
 fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
     const WHAT: &str = "a source";
     let named = Named::of(source);
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     if let Named::Container(path, _) = &named {
         if sys::is_same_file(path, output) || is_part_of_image(path, output) {
             return Err(refusal(output, "a part of a source"));
@@ -70,7 +70,7 @@ fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
 }
 
 /// Whether `output` is one of the files that an OCI image layout in `directory` is made of.
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 fn is_part_of_image(directory: &Path, output: &Path) -> bool {
     let (Ok(directory), Ok(output)) = (directory.canonicalize(), output.canonicalize()) else {
         return false;

@@ -141,32 +141,14 @@ fn start(marked: &[u8]) -> Option<Start> {
 }
 
 /// The first bytes of a name, which end before an ASCII character.
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may be none")]
 fn path(text: &OsStr, bytes: usize) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-
-    let name = text.as_bytes().get(..bytes).unwrap_or_default();
-    Some(OsStr::from_bytes(name).into())
+    sys::path_of_bytes(text.as_encoded_bytes().get(..bytes)?)
 }
 
 /// What follows a prefix.
-#[cfg(unix)]
 fn without_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
-    use std::os::unix::ffi::OsStrExt;
-
-    let rest = text.as_bytes().strip_prefix(prefix.as_bytes())?;
-    Some(OsStr::from_bytes(rest).to_owned())
-}
-
-#[cfg(not(unix))]
-fn without_prefix(text: &OsStr, prefix: &str) -> Option<OsString> {
-    text.to_str()?.strip_prefix(prefix).map(OsString::from)
-}
-
-#[cfg(not(unix))]
-fn path(text: &OsStr, bytes: usize) -> Option<PathBuf> {
-    text.to_str()?.get(..bytes).map(PathBuf::from)
+    let rest = text.as_encoded_bytes().strip_prefix(prefix.as_bytes())?;
+    sys::path_of_bytes(rest).map(OsString::from)
 }
 
 #[cfg(test)]

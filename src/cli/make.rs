@@ -159,7 +159,7 @@ pub(super) fn prepare(
         builder = asked.add_source(builder, Path::new(source))?;
     }
     for (from, to) in &request.copies {
-        builder = asked.add_copy(builder, (Path::new(from), to))?;
+        builder = asked.add_copy(builder, Path::new(from), to);
     }
     for rule in &request.rules {
         let rule = rule.rule(&host.target.path, &request.mount_point);
@@ -191,7 +191,6 @@ pub(super) fn without_content(
 
 /// What is asked of every source.
 struct Asked<'a> {
-    #[cfg_attr(not(unix), allow(dead_code, reason = "it is about files of Unix"))]
     request: &'a Request,
     patterns: &'a Patterns,
     host: &'a Environment,
@@ -210,11 +209,11 @@ impl Asked<'_> {
             keep_xattrs: !self.settings.no_copy_xattrs,
             excluded: self.patterns,
             one_file_system: self.request.one_file_system,
-            excluded_file: std::fs::metadata(self.output_file()).ok(),
+            excluded_file: crate::sys::identity_at(self.output_file()),
             threads: threads(self.request),
             spool_directory: self.spool_directory(),
             implied_time: self.settings.clock,
-            #[cfg(all(unix, feature = "oci"))]
+            #[cfg(feature = "oci")]
             platform: self.request.platform.clone(),
         }
     }
@@ -243,27 +242,16 @@ impl Asked<'_> {
         }
     }
 
-    #[cfg(unix)]
-    fn add_copy(&self, builder: Builder, (from, to): (&Path, &[u8])) -> Result<Builder, MakeError> {
-        use std::os::unix::fs::MetadataExt;
-
+    fn add_copy(&self, builder: Builder, from: &Path, to: &[u8]) -> Builder {
         let mut copy = source::copy::Copy::new(from, to)
             .now(crate::units::Timestamp::from_seconds(self.settings.clock))
             .keep_xattrs(!self.settings.no_copy_xattrs)
             .one_file_system(self.request.one_file_system)
             .exclude(self.patterns.clone());
-        if let Ok(output) = std::fs::metadata(self.output_file()) {
-            copy = copy.exclude_inode(output.dev(), output.ino());
+        if let Some(output) = crate::sys::identity_at(self.output_file()) {
+            copy = copy.exclude_inode(output.device, output.inode);
         }
-        Ok(builder.source(copy))
-    }
-
-    #[cfg(not(unix))]
-    fn add_copy(&self, _builder: Builder, (from, _): (&Path, &[u8])) -> Result<Builder, MakeError> {
-        let path = source::Readable(from.as_os_str().as_encoded_bytes());
-        let text =
-            format!("cannot copy {path}: --copy needs a Unix system; put it into an archive");
-        Err(io::Error::new(io::ErrorKind::Unsupported, text).into())
+        builder.source(copy)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::form_args::FormArgs;
 use super::rules::RuleArg;
 use crate::options::{JournalLength, Options, Size};
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 use crate::source::oci::Platform;
 use crate::{Fit, Sparse};
 
@@ -76,7 +76,7 @@ pub(super) struct Request {
     /// Where the filesystem will be mounted, as labels go by that.
     pub(super) mount_point: Vec<u8>,
     /// For which platform, of an image that is for several.
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     pub(super) platform: Option<Platform>,
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
@@ -132,7 +132,7 @@ impl Request {
             copies: Vec::new(),
             rules: Vec::new(),
             mount_point: Vec::new(),
-            #[cfg(all(unix, feature = "oci"))]
+            #[cfg(feature = "oci")]
             platform: None,
             exclude: Vec::new(),
             one_file_system: false,

@@ -99,24 +99,17 @@ pub(super) fn refusal(path: &Path, what: &str) -> String {
 }
 
 /// Lets `manifest` name files of the host, but not the output.
-#[cfg(unix)]
 fn with_contents(manifest: Manifest, output: &Path) -> Manifest {
-    use std::os::unix::ffi::OsStrExt;
-
     let output = output.to_owned();
     manifest.contents(std::sync::Arc::new(move |path: &[u8]| {
-        let named = Path::new(OsStr::from_bytes(path));
-        if crate::sys::is_same_file(named, &output) {
-            let refusal = refusal(named, "named by a manifest");
+        if let Some(named) = crate::sys::path_of_bytes(path)
+            && crate::sys::is_same_file(&named, &output)
+        {
+            let refusal = refusal(&named, "named by a manifest");
             return Err(SourceError::other(refusal));
         }
         crate::source::copy::content_of(path)
     }))
-}
-
-#[cfg(not(unix))]
-fn with_contents(manifest: Manifest, _output: &Path) -> Manifest {
-    manifest
 }
 
 /// The text of a file, which may be a pipe.

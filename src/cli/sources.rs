@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 use super::images;
 use super::location::{self, Location, Start};
 #[cfg(feature = "tar")]
@@ -24,7 +24,7 @@ pub(super) enum Named {
     Archive(PathBuf),
     /// An ext2, ext3 or ext4 image.
     Image(Location),
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     Container(PathBuf, Box<source::oci::Image>),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct OpenOptions<'a> {
     pub(super) excluded: &'a Patterns,
     pub(super) one_file_system: bool,
     /// A file that is no part of any source, such as the output.
-    pub(super) excluded_file: Option<std::fs::Metadata>,
+    pub(super) excluded_file: Option<crate::sys::Identity>,
     pub(super) threads: NonZero<usize>,
     /// Where an archive is kept that cannot be read twice.
     #[cfg_attr(
@@ -48,7 +48,7 @@ pub(super) struct OpenOptions<'a> {
         allow(dead_code, reason = "it is about archives")
     )]
     pub(super) implied_time: i64,
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     pub(super) platform: Option<source::oci::Platform>,
 }
 
@@ -57,7 +57,7 @@ impl Named {
     /// all else has to be an archive, but for what names a container image, or an ext4 image by a prefix or
     /// with the place in its file.
     pub(super) fn of(name: &Path) -> Self {
-        #[cfg(all(unix, feature = "oci"))]
+        #[cfg(feature = "oci")]
         if let Some((path, image)) = images::image(name.as_os_str(), &|path| path.exists()) {
             return Self::Container(path, Box::new(image));
         }
@@ -89,7 +89,7 @@ impl Named {
             Self::Stdin => None,
             Self::Directory(path) | Self::Archive(path) => Some(path),
             Self::Image(location) => Some(&location.path),
-            #[cfg(all(unix, feature = "oci"))]
+            #[cfg(feature = "oci")]
             Self::Container(path, _) => Some(path),
         }
     }
@@ -101,7 +101,7 @@ impl Named {
             Self::Directory(path) => wishes.directory(&path),
             Self::Archive(path) => wishes.archive(Some(&path)),
             Self::Image(location) => wishes.image(&location),
-            #[cfg(all(unix, feature = "oci"))]
+            #[cfg(feature = "oci")]
             Self::Container(_, image) => Ok(wishes.container(*image)),
         }
     }
@@ -122,7 +122,7 @@ impl OpenOptions<'_> {
         Ok(Box::new(image))
     }
 
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     fn container(&self, image: source::oci::Image) -> Box<dyn Source> {
         let image = image
             .platform(self.platform.clone())
@@ -152,40 +152,28 @@ impl OpenOptions<'_> {
 
     #[cfg(not(feature = "tar"))]
     fn archive(&self, path: Option<&Path>) -> io::Result<Box<dyn Source>> {
-        unsupported(path.unwrap_or(Path::new("-")))
+        let source = path.unwrap_or(Path::new("-"));
+        let path = source.as_os_str().as_encoded_bytes();
+        // What is missing is no matter of what this was built with.
+        let found = std::fs::metadata(source);
+        let unread = found
+            .err()
+            .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
+        Err(io::Error::other(source::SourceError::read(path, unread)))
     }
 
-    #[cfg(unix)]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it fails")]
+    #[expect(clippy::unnecessary_wraps, reason = "it is one of several")]
     fn directory(&self, path: &Path) -> io::Result<Box<dyn Source>> {
-        use std::os::unix::fs::MetadataExt;
-
         let mut directory = source::dir::Directory::new(path)
             .keep_xattrs(self.keep_xattrs)
             .exclude(self.excluded.clone())
             .one_file_system(self.one_file_system)
             .threads(self.threads);
         if let Some(excluded) = &self.excluded_file {
-            directory = directory.exclude_inode(excluded.dev(), excluded.ino());
+            directory = directory.exclude_inode(excluded.device, excluded.inode);
         }
         Ok(Box::new(directory))
     }
-
-    #[cfg(not(unix))]
-    fn directory(&self, path: &Path) -> io::Result<Box<dyn Source>> {
-        unsupported(path)
-    }
-}
-
-#[cfg(not(all(unix, feature = "tar")))]
-fn unsupported(source: &Path) -> io::Result<Box<dyn Source>> {
-    let path = source.as_os_str().as_encoded_bytes();
-    // What is missing is no matter of the system.
-    let found = std::fs::metadata(source);
-    let unread = found
-        .err()
-        .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
-    Err(io::Error::other(source::SourceError::read(path, unread)))
 }
 
 /// Standard input, whose reading a signal ends.

@@ -1,11 +1,9 @@
 //! Given a file of the host and a place in the image, declares the file there as the host shows it;
 //! never changes the host.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::dir::Directory;
@@ -115,7 +113,8 @@ impl Copy {
         if to.ends_with(b"/") {
             let name = self.from.file_name();
             let needed = "to copy into a directory, a name is needed at the end of what is copied";
-            to.extend_from_slice(name.ok_or_else(|| self.other(needed))?.as_bytes());
+            let name = sys::bytes_of_name(name.ok_or_else(|| self.other(needed))?);
+            to.extend_from_slice(name.map_err(|error| self.unread(error))?);
         }
         let refused = |error| SourceError::other(Unplaced(to.clone(), error));
         match place::find(tree, &to, IfMissing::Make(self.now)).map_err(refused)? {
@@ -124,9 +123,13 @@ impl Copy {
         }
     }
 
+    fn unread(&self, error: io::Error) -> SourceError {
+        SourceError::read(self.from.as_os_str().as_encoded_bytes(), error)
+    }
+
     fn other(&self, needed: &str) -> SourceError {
         let (from, to) = (
-            super::Readable(self.from.as_os_str().as_bytes()),
+            super::Readable(self.from.as_os_str().as_encoded_bytes()),
             super::Readable(&self.to),
         );
         SourceError::other(format!("cannot copy {from} to {to}: {needed}"))
@@ -169,7 +172,9 @@ impl Copy {
         let (from, declared) = alone(&self.from, |above| self.reading(above))?;
         let entries = from.entries(NodeId::ROOT);
         let (1, Some(entry)) = (entries.len(), entries.last()) else {
-            return Err(SourceError::changed(self.from.as_os_str().as_bytes()));
+            return Err(SourceError::changed(
+                self.from.as_os_str().as_encoded_bytes(),
+            ));
         };
         move_node(&from, entry.node, tree, place)?;
         // What was found of a root is of the directory that the file was in.
@@ -182,11 +187,7 @@ impl Copy {
 
 impl Source for Copy {
     fn for_output(&mut self, output: &Path) {
-        if let Some(output) = std::fs::metadata(output)
-            .ok()
-            .as_ref()
-            .and_then(sys::identity)
-        {
+        if let Some(output) = sys::identity_at(output) {
             self.left_out = Some((output.device, output.inode));
         }
     }
@@ -200,8 +201,9 @@ impl Source for Copy {
     }
 
     fn declare(&mut self, tree: &mut Tree, _at: NodeId) -> Result<Declared, SourceError> {
-        let unread = |error| SourceError::read(self.from.as_os_str().as_bytes(), error);
-        let is_directory = fs::symlink_metadata(&self.from).map_err(unread)?.is_dir();
+        let found = fs::symlink_metadata(&self.from);
+        let found = found.map_err(|error| self.unread(error))?;
+        let is_directory = found.is_dir() && !found.is_symlink();
         tree.overlay()?;
         let (parent, name) = self.spot(tree)?;
         let place = NamedPlace {
@@ -237,7 +239,13 @@ impl Source for Copy {
 /// Where it is no regular file, or cannot be read.
 pub fn content_of(path: &[u8]) -> Result<Content, SourceError> {
     let unread = |error| SourceError::read(path, error);
-    let found = fs::canonicalize(OsStr::from_bytes(path)).map_err(unread)?;
+    let missing = || unread(io::ErrorKind::NotFound.into());
+    let named = sys::path_of_bytes(path).ok_or_else(missing)?;
+    // Where there is no other path to what links lead to, it has to be named without them.
+    let found = match fs::canonicalize(&named) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => named,
+        found => found.map_err(unread)?,
+    };
     if !fs::metadata(&found).map_err(unread)?.is_file() {
         return Err(unread(io::Error::other("a regular file is needed")));
     }
@@ -256,9 +264,11 @@ fn alone(
 ) -> Result<(Tree, Declared), SourceError> {
     let needed = || {
         let missing = io::Error::other("a name is needed at its end");
-        SourceError::read(path.as_os_str().as_bytes(), missing)
+        SourceError::read(path.as_os_str().as_encoded_bytes(), missing)
     };
-    let name = path.file_name().ok_or_else(needed)?.as_bytes();
+    let name = sys::bytes_of_name(path.file_name().ok_or_else(needed)?);
+    let name =
+        name.map_err(|error| SourceError::read(path.as_os_str().as_encoded_bytes(), error))?;
     let above = match path.parent() {
         Some(above) if !above.as_os_str().is_empty() => above,
         _ => Path::new("."),

@@ -47,7 +47,6 @@ impl Content {
     ///
     /// # Errors
     /// Where it is no regular file, or cannot be read.
-    #[cfg(unix)]
     pub fn from_path(path: impl AsRef<std::path::Path>) -> Result<Self, super::SourceError> {
         super::copy::content_of(path.as_ref().as_os_str().as_encoded_bytes())
     }

@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{thread, vec};
@@ -142,14 +141,14 @@ impl Directory {
 
 impl Source for Directory {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let unread = |error| SourceError::read(self.path.as_os_str().as_bytes(), error);
+        let unread = |error| SourceError::read(self.path.as_os_str().as_encoded_bytes(), error);
         let (files, stat) = HostFiles::new(&self.path).map_err(unread)?;
         let root = files.directory(FileNumber::ROOT).map_err(unread)?;
         let inspector = Inspector {
             selection: &self.selection,
-            root_path: self.path.as_os_str().as_bytes(),
+            root_path: self.path.as_os_str().as_encoded_bytes(),
             device: stat.dev,
-            has_proc: inspect::has_proc(&root),
+            has_proc: sys::has_proc(&root),
         };
         let helpers = self.helpers();
         let prefetch = Prefetch::new(helpers);
@@ -187,11 +186,7 @@ impl Source for Directory {
     }
 
     fn for_output(&mut self, output: &Path) {
-        if let Some(output) = std::fs::metadata(output)
-            .ok()
-            .as_ref()
-            .and_then(sys::identity)
-        {
+        if let Some(output) = sys::identity_at(output) {
             self.selection.excluded.push((output.device, output.inode));
         }
     }
@@ -204,6 +199,8 @@ impl Source for Directory {
 /// A directory whose entries are being declared, and those that still have to be.
 struct Level {
     number: FileNumber,
+    /// Its device and inode number.
+    inode: (u64, u64),
     node: NodeId,
     /// The directory, as long as the walk stays in it.
     directory: Option<Arc<OpenDirectory>>,
@@ -219,6 +216,7 @@ impl Level {
     fn new(number: FileNumber, node: NodeId, listing: Listing) -> Self {
         Self {
             number,
+            inode: (0, 0),
             node,
             directory: None,
             inspected: Vec::new().into_iter(),
@@ -265,7 +263,7 @@ impl Walk<'_> {
         let root = self
             .open(parent)
             .map_err(|error| self.unreadable(parent, name, error))?;
-        let flags = sys::attribute_flags(&*root.file)
+        let flags = sys::attribute_flags(&root.file)
             .map_err(|error| self.unreadable(parent, name, error))?;
         let metadata = self.options.metadata(stat, flags & DIRECTORY_FLAGS);
         let xattrs = self.inspector.xattrs_of(&root.file);
@@ -274,7 +272,10 @@ impl Walk<'_> {
             self.uninspected(parent, InspectError { name, cause })
         })?;
         self.set_xattrs(at, Place { parent, at, name }, xattrs);
-        let mut levels = vec![self.level(parent, at, root, Some(Vec::new()))?];
+        let mut levels = vec![Level {
+            inode: (stat.dev, stat.ino),
+            ..self.level(parent, at, root, Some(Vec::new()))?
+        }];
         while let Some(level) = levels.last_mut() {
             let Some(inspected) = self.next(level)? else {
                 levels.pop();
@@ -287,6 +288,10 @@ impl Walk<'_> {
             level.seen = level.seen.saturating_add(1);
             if let Some(below) = below {
                 level.directory = None;
+                if sys::MAY_LIE_IN_ITSELF && lies_in_itself(&levels, below.inode) {
+                    let error = io::Error::other("the directory contains itself; exclude it");
+                    return Err(SourceError::read(self.files.path(below.number), error));
+                }
                 levels.push(below);
             }
         }
@@ -393,7 +398,8 @@ impl Walk<'_> {
                 return Ok(None);
             }
             if let Some(listing) = listing {
-                return Ok(Some(Level::new(number, node, listing)));
+                let level = Level::new(number, node, listing);
+                return Ok(Some(Level { inode, ..level }));
             }
             if let Some(file) = directory {
                 self.files.remember(number, Arc::new(file));
@@ -402,7 +408,8 @@ impl Walk<'_> {
                 .open(number)
                 .map_err(|error| self.unreadable(parent, &name, error))?;
             let place = level.listing.place_below(level.seen);
-            return self.level(number, node, directory, place).map(Some);
+            let level = self.level(number, node, directory, place)?;
+            return Ok(Some(Level { inode, ..level }));
         }
         let known = (stat.links > 1).then(|| self.links.get(&inode)).flatten();
         if let Some(node) = known {
@@ -532,6 +539,11 @@ impl Walk<'_> {
     }
 }
 
+/// Whether the directory `inode` is one of those above it, as far as the system tells them apart.
+fn lies_in_itself(above: &[Level], inode: (u64, u64)) -> bool {
+    inode != (0, 0) && above.iter().any(|level| level.inode == inode)
+}
+
 /// What is neither a directory nor a regular file nor a symbolic link.
 fn special(stat: &Stat) -> Option<Special> {
     let (major, minor) = stat.device;
@@ -542,5 +554,28 @@ fn special(stat: &Stat) -> Option<Special> {
         FileType::Fifo => Some(Special::Fifo),
         FileType::Socket => Some(Special::Socket),
         FileType::Symlink | FileType::Directory | FileType::Regular => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_above_itself_is_known() {
+        let level = |inode| Level {
+            inode,
+            ..Level::new(FileNumber::ROOT, NodeId::ROOT, Listing::default())
+        };
+        let above = [level((1, 2)), level((0, 0)), level((1, 3))];
+        for (inode, expected) in [
+            ((1, 2), true),
+            ((1, 3), true),
+            ((1, 4), false),
+            ((2, 2), false),
+            ((0, 0), false),
+        ] {
+            assert_eq!(lies_in_itself(&above, inode), expected, "{inode:?}");
+        }
     }
 }

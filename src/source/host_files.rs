@@ -5,15 +5,12 @@
 //! directory, of which the most recently used stay open, so no path is too long.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::sys::{self, FileType, Stat};
+use crate::sys::{self, FileType, HostHandle, Stat};
 use crate::tree::{Access, ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList};
 
 /// How many directories stay open.
@@ -84,12 +81,12 @@ struct Record {
 /// The directories and regular files that a walk found.
 #[derive(Debug)]
 pub(super) struct HostFiles {
-    root: Arc<File>,
+    root: Arc<HostHandle>,
     root_path: PathBuf,
     names: NameList,
     records: Vec<Record>,
     /// Open directories, the most recently used last.
-    open: Mutex<Vec<(FileNumber, Arc<File>)>>,
+    open: Mutex<Vec<(FileNumber, Arc<HostHandle>)>>,
 }
 
 impl HostFiles {
@@ -149,7 +146,7 @@ impl HostFiles {
 
     /// The path of a directory or file.
     pub(super) fn path(&self, number: FileNumber) -> Vec<u8> {
-        let mut path = self.root_path.as_os_str().as_bytes().to_vec();
+        let mut path = self.root_path.as_os_str().as_encoded_bytes().to_vec();
         self.push_line(&mut path, number);
         path
     }
@@ -165,7 +162,7 @@ impl HostFiles {
     ///
     /// # Errors
     /// Where it cannot be reached, or is another by now.
-    pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<File>> {
+    pub(super) fn directory(&self, number: FileNumber) -> io::Result<Arc<HostHandle>> {
         // Mostly the last one that was asked for.
         if let Some(directory) = self.recall(number) {
             return Ok(directory);
@@ -191,7 +188,11 @@ impl HostFiles {
     }
 
     /// Opens the directories `missing`, from the last to the first, the last of which is in `directory`.
-    fn descend(&self, mut directory: Arc<File>, missing: &[FileNumber]) -> io::Result<Arc<File>> {
+    fn descend(
+        &self,
+        mut directory: Arc<HostHandle>,
+        missing: &[FileNumber],
+    ) -> io::Result<Arc<HostHandle>> {
         for (after, number) in missing.iter().enumerate().rev() {
             let file = sys::open_directory_at(&*directory, self.name(*number))?;
             self.verify(*number, &file)?;
@@ -206,7 +207,7 @@ impl HostFiles {
     /// One of the directories `line`, each of which lies in the one behind it, with its place among them,
     /// reached from an open one below it in as few steps as they are: whoever comes up from the bottom
     /// of a deep tree would otherwise go all the way down to each directory on the way.
-    fn ascend(&self, line: &[FileNumber]) -> Option<(usize, Arc<File>)> {
+    fn ascend(&self, line: &[FileNumber]) -> Option<(usize, Arc<HostHandle>)> {
         let places: HashMap<FileNumber, usize> = line.iter().copied().zip(0..).collect();
         let open = {
             let open = self.open.lock();
@@ -219,7 +220,7 @@ impl HostFiles {
         });
         let (up, place, below) = ways.min_by_key(|(up, place, _)| up + place)?;
         let climb =
-            |file: Arc<File>, _| Some(Arc::new(sys::open_directory_at(&*file, b"..").ok()?));
+            |file: Arc<HostHandle>, _| Some(Arc::new(sys::open_directory_at(&*file, b"..").ok()?));
         let directory = (0..up).try_fold(below, climb)?;
         // One on the way may have been moved.
         self.verify(line[place], &directory).ok()?;
@@ -228,7 +229,7 @@ impl HostFiles {
     }
 
     /// Keeps the directory `number` open for what is read next.
-    pub(super) fn remember(&self, number: FileNumber, directory: Arc<File>) {
+    pub(super) fn remember(&self, number: FileNumber, directory: Arc<HostHandle>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(other, _)| *other != number);
         if open.len() == OPEN_DIRECTORIES {
@@ -239,14 +240,14 @@ impl HostFiles {
 
     /// Opens what is now the regular file `number`; whether it is still the one that was declared
     /// shows once it is read.
-    pub(super) fn file(&self, number: FileNumber) -> io::Result<File> {
+    pub(super) fn file(&self, number: FileNumber) -> io::Result<HostHandle> {
         let record = self.records.get(number.index()).ok_or_else(changed)?;
         let directory = self.directory(record.parent).map_err(gone)?;
         sys::open_file_at(&*directory, self.name(number)).map_err(gone)
     }
 
     /// Says whether `file` is still what was remembered as `number`.
-    fn verify(&self, number: FileNumber, file: &File) -> io::Result<()> {
+    fn verify(&self, number: FileNumber, file: &HostHandle) -> io::Result<()> {
         let stat = sys::stat_of(file)?;
         if Fingerprint::of(&stat) != self.records[number.index()].fingerprint {
             return Err(changed());
@@ -254,7 +255,7 @@ impl HostFiles {
         Ok(())
     }
 
-    fn recall(&self, number: FileNumber) -> Option<Arc<File>> {
+    fn recall(&self, number: FileNumber) -> Option<Arc<HostHandle>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let at = open.iter().rposition(|(other, _)| *other == number)?;
         let found = open.remove(at);
@@ -356,12 +357,12 @@ impl ContentSource for HostContents {
 struct HostReader<'a> {
     files: &'a HostFiles,
     number: FileNumber,
-    file: File,
+    file: HostHandle,
 }
 
 impl ContentReader for HostReader<'_> {
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        match self.file.read_exact_at(buffer, offset) {
+        match sys::read_exact_at(&self.file, offset, buffer) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "changed while it was read",

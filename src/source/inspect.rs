@@ -6,12 +6,9 @@
 //! name before it is opened. To ask for all by name would cost less, but no call that takes one tells of
 //! all flags of chattr, nor where a preallocated file is a hole.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +17,7 @@ use super::host_files::{changed, push_name, same_file};
 use super::listed::{ListedName, ListedNames};
 use super::patterns::{PathType, Patterns};
 use super::rules::XattrFilter;
-use crate::sys::{self, FileType, Stat};
+use crate::sys::{self, FileType, HostHandle, Stat};
 use crate::tree::{DataMap, Xattr};
 
 /// The longest path that the kernel takes, its NUL included.
@@ -42,7 +39,7 @@ pub(super) struct Selection {
 /// A directory that is open.
 #[derive(Debug)]
 pub(super) struct OpenDirectory {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<HostHandle>,
     /// Its path below the walk's root, unless nobody will ask for it.
     pub(super) below: Option<Vec<u8>>,
 }
@@ -54,7 +51,7 @@ pub(super) struct FileInfo {
     pub(super) stat: Stat,
     pub(super) kind: FileKind,
     /// The directory it is, open.
-    pub(super) directory: Option<File>,
+    pub(super) directory: Option<HostHandle>,
 }
 
 /// What a file is, and what is said of it beside its `stat`.
@@ -128,15 +125,15 @@ impl InspectError {
 /// Where a file's extended attributes are read.
 enum XattrsOf<'a> {
     /// Through the file.
-    Open(&'a File),
+    Open(&'a HostHandle),
     /// By its path, where there is no /proc: a directory on the way may be replaced by a link.
     Path(PathBuf),
     /// By a name in an open directory, which no replaced directory leads elsewhere.
-    Below(&'a File, &'a [u8]),
+    Below(&'a HostHandle, &'a [u8]),
 }
 
 /// A file's `stat`, what it is, and the open directory if it is one.
-type Inspected = (Stat, FileKind, Option<File>);
+type Inspected = (Stat, FileKind, Option<HostHandle>);
 
 /// Asks the host for what it says of files.
 #[derive(Debug)]
@@ -169,7 +166,7 @@ impl Inspector<'_> {
         &self,
         above: &OpenDirectory,
         name: &[u8],
-        file: File,
+        file: HostHandle,
     ) -> OpenDirectory {
         let below = above.below.as_ref().map(|above| {
             let mut below = above.clone();
@@ -232,7 +229,7 @@ impl Inspector<'_> {
     }
 
     /// The extended attributes of an open file.
-    pub(super) fn xattrs_of(&self, file: &File) -> Result<Xattrs, InspectCause> {
+    pub(super) fn xattrs_of(&self, file: &HostHandle) -> Result<Xattrs, InspectCause> {
         self.xattrs(&XattrsOf::Open(file))
     }
 
@@ -270,7 +267,7 @@ impl Inspector<'_> {
     }
 
     /// What an open directory or regular file says of itself.
-    fn opened(&self, file: File, stat: Stat) -> Result<Inspected, InspectCause> {
+    fn opened(&self, file: HostHandle, stat: Stat) -> Result<Inspected, InspectCause> {
         if self.is_left_out(&stat) {
             return Ok((stat, FileKind::LeftOut, None));
         }
@@ -312,7 +309,8 @@ impl Inspector<'_> {
             push_name(&mut path, below);
             push_name(&mut path, name);
             if path.len() < PATH_MAX {
-                return Ok(XattrsOf::Path(OsString::from_vec(path).into()));
+                let path = sys::path_of_bytes(&path);
+                return path.map(XattrsOf::Path).ok_or_else(changed);
             }
         }
         Err(io::Error::other("so long a path needs /proc"))
@@ -358,7 +356,7 @@ impl XattrsOf<'_> {
         match self {
             Self::Open(file) => sys::xattr_names(file),
             Self::Path(path) => sys::xattr_names_at(path),
-            Self::Below(directory, name) => sys::xattr_names_at(&path_below(directory, name)),
+            Self::Below(directory, name) => sys::xattr_names_below(directory, name),
         }
     }
 
@@ -366,25 +364,20 @@ impl XattrsOf<'_> {
         match self {
             Self::Open(file) => sys::xattr(file, attribute),
             Self::Path(path) => sys::xattr_at(path, attribute),
-            Self::Below(directory, name) => sys::xattr_at(&path_below(directory, name), attribute),
+            Self::Below(directory, name) => sys::xattr_below(directory, name, attribute),
         }
     }
 }
 
-fn open(parent: &OpenDirectory, name: &[u8], file_type: FileType) -> io::Result<File> {
+fn open(parent: &OpenDirectory, name: &[u8], file_type: FileType) -> io::Result<HostHandle> {
     match file_type {
         FileType::Directory => sys::open_directory_at(&*parent.file, name),
         _ => sys::open_file_at(&*parent.file, name),
     }
 }
 
-/// Whether open directories have names in /proc.
-pub(super) fn has_proc(directory: &File) -> bool {
-    path_below(directory, b".").exists()
-}
-
 /// The target of the symbolic link `name`, which `stat` shows.
-pub(super) fn target(directory: &File, name: &[u8], stat: &Stat) -> io::Result<Vec<u8>> {
+pub(super) fn target(directory: &HostHandle, name: &[u8], stat: &Stat) -> io::Result<Vec<u8>> {
     let target = sys::read_link_at(directory, name)?;
     still_is(directory, name, stat)?;
     Ok(target)
@@ -392,18 +385,12 @@ pub(super) fn target(directory: &File, name: &[u8], stat: &Stat) -> io::Result<V
 
 /// Says whether `name` is still what `stat` shows: what is asked by name each time may be another by
 /// then.
-fn still_is(directory: &File, name: &[u8], stat: &Stat) -> io::Result<()> {
+fn still_is(directory: &HostHandle, name: &[u8], stat: &Stat) -> io::Result<()> {
     if same_file(&sys::stat_at(directory, name)?, stat) {
         Ok(())
     } else {
         Err(changed())
     }
-}
-
-/// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.
-fn path_below(directory: &File, name: &[u8]) -> PathBuf {
-    let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    PathBuf::from(directory).join(OsStr::from_bytes(name))
 }
 
 /// Which of the file's `size` bytes are data.

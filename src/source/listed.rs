@@ -1,10 +1,9 @@
 //! Given an open directory, keeps its names in the order of their bytes until somebody takes them; never
 //! looks at what they lead to.
 
-use std::fs::File;
 use std::io;
 
-use crate::sys::{self, FileType};
+use crate::sys::{self, FileType, HostHandle};
 use crate::tree::{NameAt, NameList};
 
 /// A directory is as much work as so many other names: it is listed, and what it holds is shared out. If
@@ -29,7 +28,10 @@ pub(super) struct ListedNames {
 
 impl ListedNames {
     /// The names in a directory that was just opened, but `.`, `..` and those that nobody wants.
-    pub(super) fn of(directory: &File, is_wanted: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
+    pub(super) fn of(
+        directory: &HostHandle,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
         let (mut names, mut places) = (NameList::default(), Vec::new());
         sys::each_name_in(directory, |name, file_type| {
             if is_wanted(name) {

@@ -16,29 +16,23 @@ pub(crate) use crate::units::Readable;
 #[cfg(feature = "tar")]
 mod archive;
 mod by_hand;
-#[cfg(unix)]
 pub mod copy;
 mod data;
-#[cfg(unix)]
 pub mod dir;
-#[cfg(unix)]
 mod host_files;
 pub mod image;
-#[cfg(unix)]
 mod inspect;
-#[cfg(unix)]
 mod listed;
 #[cfg_attr(
     not(all(feature = "cli", feature = "tar")),
     allow(dead_code, reason = "each asks for a part of it")
 )]
 pub(crate) mod magic;
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 pub mod oci;
 mod options;
 pub mod patterns;
 mod place;
-#[cfg(unix)]
 mod prefetch;
 pub mod rules;
 mod store;
@@ -299,7 +293,6 @@ enum Kind {
         path: Vec<u8>,
         error: io::Error,
     },
-    #[cfg_attr(not(unix), allow(dead_code, reason = "elsewhere none is read"))]
     Attribute {
         path: Vec<u8>,
         name: Vec<u8>,
@@ -381,7 +374,6 @@ impl SourceError {
         }
     }
 
-    #[cfg(unix)]
     fn attribute(path: Vec<u8>, name: Vec<u8>, error: io::Error) -> Self {
         Self::new(Kind::Attribute { path, name, error })
     }

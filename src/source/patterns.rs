@@ -68,7 +68,6 @@ impl Patterns {
     }
 
     /// The same patterns for paths that begin at `path` in the image, not at its root.
-    #[cfg(unix)]
     pub(super) fn below(&self, path: &[u8]) -> Self {
         Self {
             below: [path, b"/"].concat().into(),
@@ -77,7 +76,6 @@ impl Patterns {
     }
 
     /// What leaves out all but `name` in the directory that paths begin at.
-    #[cfg(unix)]
     pub(super) fn all_but(name: &[u8]) -> Self {
         Self {
             only: Some(name.into()),

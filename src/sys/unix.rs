@@ -7,9 +7,9 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::{SysconfVar, sysconf};
 use xattr::FileExt;
 
+use super::stat::{FileType, Stat};
 use crate::units::Timestamp;
 
 /// The size of a memory page in bytes.
@@ -57,39 +58,17 @@ pub(crate) fn may_write(path: &Path) -> bool {
     nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
 }
 
-/// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileType {
-    Directory,
-    Regular,
-    Symlink,
-    CharDevice,
-    BlockDevice,
-    Fifo,
-    Socket,
+/// A file or directory of the host that is open, from which others are reached.
+pub(crate) type HostHandle = File;
+
+/// The file itself.
+pub(crate) fn into_file(handle: HostHandle) -> File {
+    handle
 }
 
-/// What `lstat` says of a file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stat {
-    /// The device the file is on.
-    pub(crate) dev: u64,
-    /// The file's inode number there.
-    pub(crate) ino: u64,
-    pub(crate) file_type: FileType,
-    /// 0 to 0o7777.
-    pub(crate) permissions: u16,
-    /// How many names it has.
-    pub(crate) links: u64,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// The major and minor number of the device it is, if it is one.
-    pub(crate) device: (u32, u32),
-    pub(crate) size_bytes: u64,
-    pub(crate) atime: Timestamp,
-    pub(crate) mtime: Timestamp,
-    pub(crate) ctime: Timestamp,
-}
+/// Whether a walk may come to a directory that lies in itself. Here none does: no link is followed, and
+/// what is mounted in itself is another mount there.
+pub(crate) const MAY_LIE_IN_ITSELF: bool = false;
 
 /// What a directory is opened for: its names, or paths below it.
 fn directory_flags() -> OFlag {
@@ -241,6 +220,46 @@ pub(crate) fn read_link_at(parent: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>
 /// The names of an open file's extended attributes; none where the filesystem knows none.
 pub(crate) fn xattr_names(file: &File) -> io::Result<Vec<Vec<u8>>> {
     collect_names(file.list_xattr())
+}
+
+/// Whether open directories have names in /proc.
+pub(crate) fn has_proc(directory: &File) -> bool {
+    path_below(directory, b".").exists()
+}
+
+/// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.
+fn path_below(directory: &File, name: &[u8]) -> PathBuf {
+    let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    PathBuf::from(directory).join(OsStr::from_bytes(name))
+}
+
+/// As [`xattr_names`], for `name` in an open directory, where [`has_proc`].
+pub(crate) fn xattr_names_below(directory: &File, name: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    xattr_names_at(&path_below(directory, name))
+}
+
+/// As [`xattr()`], for `name` in an open directory, where [`has_proc`].
+pub(crate) fn xattr_below(
+    directory: &File,
+    name: &[u8],
+    attribute: &[u8],
+) -> io::Result<Option<Vec<u8>>> {
+    xattr_at(&path_below(directory, name), attribute)
+}
+
+/// The path that bytes are; any are one.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may be none")]
+pub(crate) fn path_of_bytes(bytes: &[u8]) -> Option<PathBuf> {
+    Some(OsStr::from_bytes(bytes).into())
+}
+
+/// The bytes that a name has in an image.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "elsewhere not every name has some"
+)]
+pub(crate) fn bytes_of_name(name: &OsStr) -> io::Result<&[u8]> {
+    Ok(name.as_bytes())
 }
 
 /// The value of an open file's extended attribute, or `None` if there is none of that name.

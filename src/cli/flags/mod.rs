@@ -22,13 +22,7 @@ pub(super) fn flags() -> impl Iterator<Item = &'static Flag> {
 }
 
 /// The value that bytes of an argument are.
-#[cfg(unix)]
 pub(super) fn os_string(bytes: &[u8]) -> OsString {
-    use std::os::unix::ffi::OsStrExt;
-    std::ffi::OsStr::from_bytes(bytes).to_owned()
-}
-
-#[cfg(not(unix))]
-pub(super) fn os_string(bytes: &[u8]) -> OsString {
-    String::from_utf8_lossy(bytes).into_owned().into()
+    let lossy = || String::from_utf8_lossy(bytes).into_owned().into();
+    crate::sys::path_of_bytes(bytes).map_or_else(lossy, OsString::from)
 }

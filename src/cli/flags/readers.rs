@@ -92,7 +92,7 @@ fn available(more: &str) -> Option<Fit> {
     }
 }
 
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     match text(value).parse() {
         Ok(platform) => {

@@ -73,7 +73,7 @@ const CONTENT: &[Flag] = &[
         },
     )
     .shown(Shown::Long),
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     Flag::long(
         "platform",
         "Select OS/ARCH or OS/ARCH/VARIANT of a multi-platform container image [default: the host's]",

@@ -20,7 +20,7 @@ use crate::export::list::Utc;
 use crate::export::tar::acl;
 use crate::json::Object;
 use crate::source::Readable;
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 use crate::source::oci::Platform;
 use crate::source::patterns::Patterns;
 use crate::sys;
@@ -40,7 +40,7 @@ const IGNORE: &str = "ignore";
 const ALL: &str = "all";
 const KEEP_ROOT: &str = "keep-root";
 const EXCLUDE: &str = "exclude";
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 const PLATFORM: &str = "platform";
 /// Of a longer value of an extended attribute a line has this many bytes.
 const VALUE_SHOWN: usize = 64;
@@ -78,7 +78,7 @@ fn arguments(command: Command) -> Command {
         side.value_parser(value_parser!(PathBuf)).help(help)
     };
     let first = "A directory, archive, container image or ext4 image: whatever -d takes";
-    #[cfg(all(unix, feature = "oci"))]
+    #[cfg(feature = "oci")]
     let command = command.arg(
         Arg::new(PLATFORM)
             .long(PLATFORM)
@@ -181,7 +181,7 @@ impl Declared {
             threads: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             spool_directory: SPOOL_DIRECTORY.into(),
             implied_time: 0,
-            #[cfg(all(unix, feature = "oci"))]
+            #[cfg(feature = "oci")]
             platform: matches.get_one(PLATFORM).cloned(),
         };
         let opened = named.open(&wishes);

@@ -23,7 +23,6 @@ mod store;
 mod whiteouts;
 
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -149,12 +148,12 @@ impl Image {
             path: path.to_vec(),
             bytes,
         };
-        let mut warnings = vec![of(path.as_os_str().as_bytes(), ignored.bytes())];
+        let mut warnings = vec![of(path.as_os_str().as_encoded_bytes(), ignored.bytes())];
         warnings.extend(contents.iter().map(|it| of(it.path.as_bytes(), it.ignored)));
         warnings.dedup();
         warnings.retain(|warning| !matches!(warning, SourceWarning::Ignored { bytes: 0, .. }));
         if contents.iter().all(|layer| layer.entries.is_empty()) {
-            let path = path.as_os_str().as_bytes().to_vec();
+            let path = path.as_os_str().as_encoded_bytes().to_vec();
             warnings.push(SourceWarning::NoEntries { path });
         }
         Ok((contents, warnings))
@@ -248,7 +247,7 @@ impl Source for Image {
     heed_options!();
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let path = self.path.as_os_str().as_bytes();
+        let path = self.path.as_os_str().as_encoded_bytes();
         let (contents, warnings) = self.contents().map_err(|fault| {
             let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
             let error = SourceError::other(fault);

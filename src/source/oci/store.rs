@@ -3,8 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,13 +13,13 @@ use crate::cancel::{Cancel, Heeding};
 use crate::source::archive::decompress::{Ignored, Memory};
 use crate::source::archive::{ArchiveError, FileUse, Input, Opened, Spool, StoredFile};
 use crate::source::tar::Archive;
-use crate::sys::{self, FileType};
+use crate::sys::{self, FileType, HostHandle};
 
 /// Where an image's files are.
 #[derive(Debug)]
 pub(super) enum Store {
     /// In a directory, of which no symbolic link is followed.
-    Directory(File),
+    Directory(HostHandle),
     /// In an archive, which the file holds uncompressed.
     Archive(Members, Arc<File>),
 }
@@ -67,14 +65,13 @@ impl Store {
     }
 
     fn spooled(path: &Path, reader: impl Read, spool: &Path) -> Result<Self, OciError> {
-        let made = Spool::new(reader, spool, path.as_os_str().as_bytes());
+        let made = Spool::new(reader, spool, path.as_os_str().as_encoded_bytes());
         let (input, stored) = made.map_err(|error| unread(spool, error))?;
         let mut archive = Archive::new(input);
         let members = Members::read(&mut archive).map_err(|error| broken(path, error))?;
         let drained = archive.into_input().drain();
-        let file = drained.and_then(|()| stored.handle());
-        let file = file.map_err(|error| unread(path, error))?;
-        Ok(Self::Archive(members, Arc::new(file)))
+        drained.map_err(|error| unread(path, error))?;
+        Ok(Self::Archive(members, stored.handle()))
     }
 
     /// The file `path` of the image.
@@ -112,7 +109,7 @@ fn broken(path: &Path, error: ArchiveError) -> OciError {
     FileErrorKind::Archive(error).of(&path.to_string_lossy())
 }
 
-fn open_below(top: &File, path: &str) -> Result<Blob, OciError> {
+fn open_below(top: &HostHandle, path: &str) -> Result<Blob, OciError> {
     let fault = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => FileErrorKind::Missing.of(path),
         io::ErrorKind::NotADirectory => FileErrorKind::NotAFile.of(path),
@@ -133,7 +130,7 @@ fn open_below(top: &File, path: &str) -> Result<Blob, OciError> {
     }
     Ok(Blob {
         path: path.to_owned(),
-        file: Arc::new(file),
+        file: Arc::new(sys::into_file(file)),
         start: 0,
         size_bytes: stat.size_bytes,
     })
@@ -175,7 +172,7 @@ impl Blob {
     /// The file of the host that it is part of, for contents in it.
     pub(super) fn stored_file(&self) -> io::Result<StoredFile> {
         StoredFile::new(
-            self.file.try_clone()?,
+            Arc::clone(&self.file),
             self.path.as_bytes(),
             FileUse::Shared,
         )
@@ -206,7 +203,7 @@ impl Read for BlobReader {
         if most == 0 {
             return Ok(0);
         }
-        let read = self.file.read_at(&mut buffer[..most], self.at)?;
+        let read = sys::read_some_at(&self.file, self.at, &mut buffer[..most])?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
