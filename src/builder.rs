@@ -567,7 +567,7 @@ fn end_bytes(settings: &Settings, geometry: &Geometry) -> u64 {
 /// NUL at its end.
 fn label_root(tree: &mut Tree, context: &str) {
     const NAME: &[u8] = b"security.selinux";
-    let own = tree.xattrs(tree.node(NodeId::ROOT).xattrs).iter();
+    let own = tree.xattrs(NodeId::ROOT).iter();
     let mut xattrs: Vec<Xattr> = own.filter(|xattr| xattr.name != NAME).cloned().collect();
     let mut value = context.as_bytes().to_vec();
     value.push(0);
@@ -636,7 +636,7 @@ impl Plan {
     /// Writes the image, and lists it on the device of its journal.
     ///
     /// # Errors
-    /// As those of [`write`](Self::write); and where the journal is not the one probed at.
+    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
     pub fn write_sinks(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
         emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
         Ok(())

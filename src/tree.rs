@@ -13,6 +13,7 @@ pub(crate) mod digest;
 mod entries;
 mod error;
 mod flags;
+mod id;
 mod name_list;
 mod names;
 mod order;
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::units::Timestamp;
+use id::TreeId;
 pub(crate) use name_list::{NameAt, NameList};
 use names::Names;
 
@@ -29,35 +31,22 @@ pub use content::{Access, Content, ContentKey, ContentReader, ContentSource, Dat
 pub use entries::{Entries, Entry, Iter};
 pub use error::TreeError;
 pub use flags::{DIRECTORY_FLAGS, FILE_FLAGS, Flags, OTHER_FLAGS};
+pub use id::{NodeId, NodeIndex};
 pub use paths::NodeMut;
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;
 
-/// A node of one [`Tree`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u32);
-
-impl NodeId {
-    /// The root directory.
-    pub const ROOT: Self = Self(0);
-
-    /// The node's place in the order of declaration, from 0.
-    pub fn index(self) -> usize {
-        usize::try_from(self.0).expect("a node's index fits any usize")
-    }
-}
-
 /// A set of extended attributes of one [`Tree`]; equal sets have equal ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct XattrSetId(u32);
+pub(crate) struct XattrSetId(u32);
 
 impl XattrSetId {
     /// No attributes.
-    pub const EMPTY: Self = Self(0);
+    pub(crate) const EMPTY: Self = Self(0);
 
     /// The set's place in the order of declaration, from 0 for the empty one.
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::try_from(self.0).expect("a set's index fits any usize")
     }
 }
@@ -202,8 +191,8 @@ pub struct Node {
     pub kind: Kind,
     /// What it says of itself.
     pub metadata: Metadata,
-    /// Its extended attributes.
-    pub xattrs: XattrSetId,
+    /// Its extended attributes, which [`Tree::xattrs`] gives.
+    pub(crate) xattrs: XattrSetId,
     /// How many entries lead to it; for a directory that of its parent. 0 if it was removed and the
     /// tree is not finished.
     pub names: u32,
@@ -212,6 +201,7 @@ pub struct Node {
 /// What the filesystem shall contain.
 #[derive(Clone, Debug)]
 pub struct Tree {
+    id: TreeId,
     nodes: Vec<Node>,
     /// Each is there once, whatever its values take.
     xattr_sets: Vec<Arc<[Xattr]>>,
@@ -244,6 +234,7 @@ impl Tree {
             names: 1,
         };
         Self {
+            id: TreeId::next(),
             nodes: vec![node],
             xattr_sets: vec![Arc::default()],
             xattr_ids: HashMap::from([(Arc::default(), XattrSetId::EMPTY)]),
@@ -480,7 +471,7 @@ impl Tree {
     /// Puts every directory's entries in the order of their names' bytes.
     ///
     /// A tree that remembered its names forgets them, along with what was removed, and gives every
-    /// node and set of attributes a new id: in the order of a walk that goes from each directory to
+    /// node and set of attributes a new id (an old one is then that of another tree): in the order of a walk that goes from each directory to
     /// its entries, and from each entry at once to what is below it.
     ///
     /// # Errors
@@ -516,14 +507,20 @@ impl Tree {
     /// The node called `id`.
     ///
     /// # Panics
-    /// Where `id` is of another tree that has more nodes.
+    /// Where `id` is of another tree, or of this one before it was finished and numbered anew.
     pub fn node(&self, id: NodeId) -> &Node {
+        assert!(self.id.has(id), "{}", TreeError::Foreign);
         &self.nodes[id.index()]
+    }
+
+    /// The id of the node at `index`.
+    pub fn id(&self, index: NodeIndex) -> NodeId {
+        self.id.node(index)
     }
 
     /// Every node with its id, in the order of declaration.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        (0..).map(NodeId).zip(&self.nodes)
+        self.id.nodes().zip(&self.nodes)
     }
 
     /// The entries of the directory `id`, or none if it is no directory.
@@ -536,13 +533,21 @@ impl Tree {
         matches!(self.node(id).kind, Kind::Directory(_))
     }
 
+    /// The extended attributes of `node`, in the order of their names' bytes.
+    ///
+    /// # Panics
+    /// As [`node`](Self::node) does.
+    pub fn xattrs(&self, node: NodeId) -> &[Xattr] {
+        self.xattr_set(self.node(node).xattrs)
+    }
+
     /// The attributes in the set `id`, in the order of their names' bytes.
-    pub fn xattrs(&self, id: XattrSetId) -> &[Xattr] {
+    pub(crate) fn xattr_set(&self, id: XattrSetId) -> &[Xattr] {
         &self.xattr_sets[id.index()]
     }
 
     /// Every set's id, the empty one's first.
-    pub fn xattr_set_ids(&self) -> impl Iterator<Item = XattrSetId> + use<> {
+    pub(crate) fn xattr_set_ids(&self) -> impl Iterator<Item = XattrSetId> + use<> {
         (0..u32::try_from(self.xattr_sets.len()).unwrap_or(u32::MAX)).map(XattrSetId)
     }
 
@@ -573,9 +578,8 @@ impl Tree {
         kind: Kind,
     ) -> Result<NodeId, TreeError> {
         self.check_own(parent)?;
-        let id = u32::try_from(self.nodes.len())
-            .map(NodeId)
-            .map_err(|_| TreeError::TooManyNodes)?;
+        let index = NodeIndex::new(self.nodes.len()).ok_or(TreeError::TooManyNodes)?;
+        let id = self.id.node(index);
         self.enter(parent, name, id)?;
         self.nodes.push(Node {
             metadata: kind.keep(metadata),
@@ -613,7 +617,7 @@ impl Tree {
     fn index(&mut self) -> Result<(), TreeError> {
         if self.names.is_none() {
             let duplicate = |name: Box<[u8]>| TreeError::Duplicate(name.into());
-            self.names = Some(Names::of(&self.nodes).map_err(duplicate)?);
+            self.names = Some(Names::of(self.id, &self.nodes).map_err(duplicate)?);
         }
         Ok(())
     }

@@ -350,7 +350,7 @@ fn paths_begin_at_the_mount_point_and_end_before_a_newline() {
         mke4fs::source::rules::apply(&rules, &mut tree, Default::default()).expect("labels");
         tree.finish().expect("a tree");
         let label = |node| {
-            let xattrs = tree.xattrs(tree.node(node).xattrs);
+            let xattrs = tree.xattrs(node);
             xattrs
                 .iter()
                 .map(|xattr| xattr.value.clone())

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
 use std::ops::Range;
+use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -585,6 +586,35 @@ fn what_is_of_another_tree_is_refused() {
     assert_eq!(small.lookup(last, b"a"), Err(TreeError::Foreign));
     assert_eq!(small.remove(last, b"a"), Err(TreeError::Foreign));
     assert_eq!(small.directory_at(last, b"a", all), Err(TreeError::Foreign));
+    // Also where this tree has as many nodes, and one is at that place.
+    let last = small.file("/a", "").expect("declared").id();
+    assert_eq!(large.set_metadata(last, all), foreign);
+    assert_eq!(large.link_at(NodeId::ROOT, b"b", last), foreign);
+    assert_eq!(large.remove(last, b"a"), Err(TreeError::Foreign));
+    let node = panic::catch_unwind(panic::AssertUnwindSafe(|| large.node(last).names));
+    assert!(node.is_err(), "a node of another tree");
+    let attributes = panic::catch_unwind(panic::AssertUnwindSafe(|| large.xattrs(last).len()));
+    assert!(attributes.is_err(), "a node of another tree");
+    // The root is everybody's, and a copy has the ids of what it was copied from.
+    assert_eq!(large.set_metadata(NodeId::ROOT, all), Ok(()));
+    assert_eq!(small.clone().set_metadata(last, all), Ok(()));
+}
+
+#[test]
+fn an_id_from_before_the_nodes_were_numbered_anew_is_refused() {
+    let mut tree = Tree::new();
+    tree.overlay().expect("nothing is there twice");
+    let old = tree.file("/b", "").expect("declared").id();
+    tree.file("/a", "").expect("declared");
+    assert_eq!(tree.finish(), Ok(()));
+    let found = tree.find("/b").expect("no name is there twice");
+    let found = found.expect("it is there");
+    assert_ne!(found, old);
+    assert_eq!(
+        tree.set_metadata(old, Metadata::default()),
+        Err(TreeError::Foreign)
+    );
+    assert_eq!(tree.set_metadata(found, Metadata::default()), Ok(()));
 }
 
 #[test]

@@ -522,8 +522,7 @@ fn the_root_has_the_context_asked_for() {
         .environment(Environment::detect())
         .plan();
     let plan = plan.expect("it can be planned");
-    let root = plan.tree().node(mke4fs::tree::NodeId::ROOT);
-    let [context] = plan.tree().xattrs(root.xattrs) else {
+    let [context] = plan.tree().xattrs(mke4fs::tree::NodeId::ROOT) else {
         panic!("the root has not one attribute");
     };
     assert_eq!(context.name, b"security.selinux");

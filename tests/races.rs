@@ -119,8 +119,10 @@ impl World {
         let source = Directory::new(self.at("tree"));
         let plan = builder.source(source).fit(Fit::Minimum).plan();
         let plan = plan.map_err(|error| format!("{error:#}"))?;
-        let sets = plan.tree().xattr_set_ids().map(|id| plan.tree().xattrs(id));
-        let values = sets.flatten().map(|xattr| &*xattr.value);
+        let nodes = plan.tree().nodes();
+        let values = nodes
+            .flat_map(|(id, _)| plan.tree().xattrs(id))
+            .map(|xattr| &*xattr.value);
         let has_attribute = values.into_iter().any(has_secret);
         let memory = Memory::new(plan.size_bytes());
         let written = making::write_to(&plan, &memory, 2).map_err(|error| format!("{error:#}"));

@@ -17,7 +17,7 @@ use common::mount::{Mount, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
 use common::torture;
-use mke4fs::raw::units::Ino;
+use mke4fs::raw::units::{Group, Ino};
 use mke4fs::read::{ErrorKind, Filesystem, ImageFile};
 
 const NEEDS: &[Need] = &[
@@ -545,4 +545,41 @@ fn damaged_commit(image: &Path, block: usize) -> Result<()> {
     assert_eq!(error.to_string(), said);
     assert!(Mount::writable(image).is_err(), "the kernel replays it");
     Ok(())
+}
+
+#[test]
+fn an_inode_of_another_filesystem_is_refused() {
+    let image = |text: &str| {
+        let mut tree = mke4fs::Tree::new();
+        tree.file("/d/f", text).expect("declared");
+        let builder = mke4fs::Builder::new().source(tree);
+        builder.to_vec().expect("it is made")
+    };
+    let (one, other) = (image("one"), image("other"));
+    let [one, other] = [&one, &other].map(|bytes| {
+        let filesystem = Filesystem::open(&bytes[..]);
+        filesystem.expect("it is a filesystem")
+    });
+    let directory = one.metadata("d").expect("it is there");
+    let inode = one.metadata("d/f").expect("it is there");
+    let refused = [
+        other.file(&inode).map(drop),
+        other.xattrs_of(&inode).map(drop),
+        other.extents(&inode).map(drop),
+        other.extents_and_nodes(&inode).map(drop),
+        other.link_target(&inode).map(drop),
+        other.entries(&directory).map(drop),
+        other.walk(&directory).map(drop),
+        other.lookup(&directory, b"f").map(drop),
+    ];
+    for refused in refused {
+        let error = refused.expect_err("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Foreign);
+    }
+    one.file(&inode).expect("its own");
+    // A group is taken by its number alone.
+    let group = one.group(Group::new(0)).expect("it is there");
+    let bitmap = other.block_bitmap(&group).expect("it has one too");
+    let own = other.group(Group::new(0)).expect("it is there");
+    assert_eq!(bitmap, other.block_bitmap(&own).expect("its own"));
 }

@@ -65,7 +65,7 @@ impl Source for Once {
         let mut waiting = vec![NodeId::ROOT];
         while let Some(from) = waiting.pop() {
             let parent = copied[&from];
-            let attributes = whole.xattrs(whole.node(from).xattrs).to_vec();
+            let attributes = whole.xattrs(from).to_vec();
             tree.set_xattrs(parent, attributes)?;
             for entry in whole.entries(from) {
                 if let Some(known) = copied.get(&entry.node) {
@@ -98,7 +98,7 @@ impl Source for Once {
                     Kind::Fifo => tree.special_at(parent, name, metadata, Special::Fifo)?,
                     Kind::Socket => tree.special_at(parent, name, metadata, Special::Socket)?,
                 };
-                let attributes = whole.xattrs(node.xattrs).to_vec();
+                let attributes = whole.xattrs(entry.node).to_vec();
                 tree.set_xattrs(id, attributes)?;
                 copied.insert(entry.node, id);
             }

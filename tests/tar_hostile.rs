@@ -2121,7 +2121,7 @@ fn below(tree: &Tree, directory: NodeId, path: &str, lines: &mut Vec<String>) {
         if time.nanoseconds != 0 {
             add(format!(".{}", time.nanoseconds / 100_000_000));
         }
-        for xattr in tree.xattrs(node.xattrs) {
+        for xattr in tree.xattrs(entry.node) {
             add(format!(" +{}", xattr.name.escape_ascii()));
             if !xattr.name.starts_with(b"system.") {
                 add(format!("={}", xattr.value.escape_ascii()));

@@ -71,7 +71,7 @@ impl Comparison<'_> {
         assert_eq!(times, needed.map(|time| self.kept(time)));
         let found = self.filesystem.xattrs_of(inode).expect("xattrs");
         let found: BTreeMap<_, _> = found.into_iter().map(|it| (it.name, it.value)).collect();
-        let needed = self.tree.xattrs(node.xattrs).iter();
+        let needed = self.tree.xattrs(id).iter();
         let needed = needed.map(|it| (it.name.clone(), it.value.clone()));
         assert_eq!(found, needed.collect());
         if !inode.is_dir() {

@@ -84,8 +84,8 @@ fn unpack(bytes: &[u8]) -> Result<Vec<String>, String> {
     unpack.finish().map_err(|error| error.to_string())?;
     assert!(tree.len() <= 1 + bytes.len() + bytes.len() / BLOCK * MOST_IMPLIED);
     tree.finish().map_err(|error| error.to_string())?;
-    let shown = tree.nodes().map(|(_, node)| {
-        let (metadata, xattrs) = (node.metadata, tree.xattrs(node.xattrs));
+    let shown = tree.nodes().map(|(id, node)| {
+        let (metadata, xattrs) = (node.metadata, tree.xattrs(id));
         format!("{:?} {metadata:?} {xattrs:?} {}", node.kind, node.names)
     });
     Ok(shown.collect())

@@ -48,7 +48,7 @@ fn digest(tree: &Tree, settings: &Settings, files: &FileDigests) -> [u8; 32] {
         if let Some(digest) = files.of(id) {
             hash(digest);
         }
-        for xattr in tree.xattrs(tree.node(id).xattrs) {
+        for xattr in tree.xattrs(id) {
             hash(&xattr.name);
             hash(&xattr.value);
         }

@@ -186,7 +186,7 @@ impl PreparedImage {
     /// Writes the image, and lists it on the device of its journal; of a stream, it cannot have one.
     ///
     /// # Errors
-    /// As those of [`write`](Self::write); and where the journal is not the one probed at.
+    /// As those of [`write`](Self::write); and where the journal is not the one looked at.
     pub fn write_sinks(self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<Built, Error> {
         match self.0 {
             PreparedKind::Streaming(streaming) => streaming.write(sinks.image, writing),

@@ -77,7 +77,7 @@ pub(super) fn cannot_delete_undo(reason: &str, undo: &str) -> [String; 2] {
     ]
 }
 
-/// FlagValue of an undo file's older content stands in the way, as mke2fs tells it.
+/// What of an undo file's older content stands in the way, as mke2fs tells it.
 pub(super) fn undo_fault(error: &UndoError) -> Option<&'static str> {
     match error {
         UndoError::Corrupt => Some("Undo file corrupt"),
@@ -201,7 +201,7 @@ pub(super) fn usage(program: &str) -> String {
     )
 }
 
-/// FlagValue stands before a message of mke2fs's: com_err puts the program or the device there.
+/// What stands before a message of mke2fs's: com_err puts the program or the device there.
 #[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
     pub(super) program: &'a str,
@@ -212,7 +212,7 @@ pub(super) struct Names<'a> {
     pub(super) journal: &'a str,
 }
 
-/// FlagValue mke2fs says where a flag's value cannot be. FlagValue is no flag of its own is told in our words.
+/// What mke2fs says where a flag's value cannot be. What is no flag of its own is told in our words.
 pub(super) fn fault(fault: &FlagError, program: &str) -> String {
     let text = match fault {
         FlagError::Value { what, text, kind } => value(*what, text, kind.as_deref()),
@@ -257,7 +257,7 @@ fn value(what: FlagValue, text: &str, refusal: Option<&SettingsErrorKind>) -> St
     }
 }
 
-/// FlagValue mke2fs says of a refusal, and where.
+/// What mke2fs says of a refusal, and where.
 pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream, String) {
     let Names {
         program,
@@ -423,7 +423,7 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
     }
 }
 
-/// FlagValue mke2fs calls the operating system of this number.
+/// What mke2fs calls the operating system of this number.
 fn os_name(number: u32) -> &'static str {
     let names = ["Linux", "Hurd", "Masix", "FreeBSD", "Lites"];
     let known = usize::try_from(number).ok().and_then(|at| names.get(at));
@@ -502,7 +502,7 @@ fn error(error: &ExtendedOptionError) -> String {
     }
 }
 
-/// FlagValue mke2fs says of something remarkable, and where; a choice only where it shall tell more.
+/// What mke2fs says of something remarkable, and where; a choice only where it shall tell more.
 pub(super) fn warning(
     warning: &SettingsWarning,
     names: Names<'_>,
@@ -577,7 +577,7 @@ pub(super) fn warning(
     }
 }
 
-/// FlagValue mke2fs says of a geometry that cannot be.
+/// What mke2fs says of a geometry that cannot be.
 pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String {
     let Names {
         program, device, ..
@@ -623,7 +623,7 @@ pub(super) fn geometry_error(error: &GeometryError, names: Names<'_>) -> String 
     }
 }
 
-/// FlagValue mke2fs says where it finds no room, of what it makes itself.
+/// What mke2fs says where it finds no room, of what it makes itself.
 pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
     let what = "Could not allocate block in ext2 filesystem";
     let doing = match owner {
@@ -651,7 +651,7 @@ pub(super) fn no_room(owner: Owner, program: &str) -> Option<String> {
 
 pub(super) const TOO_SMALL_FOR_JOURNAL: &str = "\nFilesystem too small for a journal\n";
 
-/// FlagValue mke2fs says where checksums could cover more.
+/// What mke2fs says where checksums could cover more.
 pub(super) fn checksum_advice(features: FeatureSet) -> String {
     let is_filesystem = !features.has(Feature::JournalDev);
     let lacks =
@@ -797,7 +797,7 @@ fn backups(geometry: &Geometry) -> String {
     text
 }
 
-/// FlagValue follows the name of a step whose progress is told in numbers, once it is done.
+/// What follows the name of a step whose progress is told in numbers, once it is done.
 ///
 /// mke2fs tells the first number at once and others as seconds pass; then it rubs them out.
 pub(super) fn numeric_progress(most: u64, told: bool) -> String {
@@ -872,7 +872,7 @@ pub(super) const JOURNAL_ZEROED_AT_ONCE: u64 = 1024;
 pub(super) const ZEROING_JOURNAL_DEVICE: &str = "Zeroing journal device: ";
 pub(super) const SKIPPING_JOURNAL: &str = "Skipping journal creation in super-only mode\n";
 
-/// FlagValue `-S` is told to do is a last resort.
+/// What `-S` is told to do is a last resort.
 pub(super) fn further_corrupted(device: &str) -> String {
     format!("{device} may be further corrupted by superblock rewrite\n")
 }

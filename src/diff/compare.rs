@@ -140,7 +140,10 @@ impl<'a> Comparison<'a> {
         let [tree_a, tree_b] = self.trees;
         let [node_a, node_b] = [tree_a.node(nodes[0]), tree_b.node(nodes[1])];
         metadata(&node_a.metadata, &node_b.metadata, telling)?;
-        let [a, b] = [tree_a.xattrs(node_a.xattrs), tree_b.xattrs(node_b.xattrs)];
+        let [a, b] = [
+            tree_a.xattr_set(node_a.xattrs),
+            tree_b.xattr_set(node_b.xattrs),
+        ];
         xattrs(a, b, telling)?;
         match kinds {
             [Kind::Symlink(a), Kind::Symlink(b)] => telling.values(&a[..], &b[..], Finding::Target),

@@ -9,7 +9,7 @@ use crate::layout::{Claim, HugeDirectory, NoEntries, Owner, StoredXattr};
 use crate::ondisk::superblock;
 use crate::ondisk::xattr::{XattrEntry, render_block, seal_block};
 use crate::sink::{Extent, WINDOW_BYTES};
-use crate::tree::{Access, Content, Kind, NodeId};
+use crate::tree::{Access, Content, Kind, Node, NodeId, NodeIndex};
 use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use bytemuck::bytes_of;
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ pub(super) struct Batches<'a> {
     claim: usize,
     dealt: u64,
     /// How many pieces were dealt of each file that is read in order.
-    turns: HashMap<NodeId, u64>,
+    turns: HashMap<NodeIndex, u64>,
 }
 
 impl<'a> Batches<'a> {
@@ -141,9 +141,14 @@ impl<'a> Batches<'a> {
 }
 
 impl Image<'_> {
+    /// The node of the tree at `index`.
+    fn node(&self, index: NodeIndex) -> &Node {
+        self.tree.node(self.tree.id(index))
+    }
+
     /// What the file `node` holds, if that is read in order.
-    fn read_in_order(&self, node: NodeId) -> Option<&Content> {
-        match &self.tree.node(node).kind {
+    fn read_in_order(&self, node: NodeIndex) -> Option<&Content> {
+        match &self.node(node).kind {
             Kind::File(content) => {
                 let access = content.source.access(content.key);
                 (access != Access::Anywhere).then_some(content)
@@ -163,7 +168,7 @@ impl Image<'_> {
     /// another: all of it then comes where its first block is.
     fn order_of_claims(&self) -> Option<Arc<[usize]>> {
         let claims = self.layout.ledger.claims();
-        let mut files: HashMap<NodeId, (usize, LogicalBlock)> = HashMap::new();
+        let mut files: HashMap<NodeIndex, (usize, LogicalBlock)> = HashMap::new();
         let mut descends = false;
         for (at, claim) in claims.iter().enumerate() {
             if let Owner::File(node, logical) = claim.owner
@@ -308,7 +313,7 @@ impl Image<'_> {
         let Owner::File(node, _) = claim.owner else {
             return false;
         };
-        matches!(&self.tree.node(node).kind, Kind::File(content) if content.placed().is_some())
+        matches!(&self.node(node).kind, Kind::File(content) if content.placed().is_some())
     }
 
     /// Renders `batch` and writes it, and gives the bytes written.
@@ -450,18 +455,21 @@ impl Image<'_> {
             Owner::HugeDirectoryNode(number, node) => {
                 self.render_huge_directory_node(number, node, block);
             }
-            Owner::Directory(NodeId::ROOT, logical) if system.huge.is_some() => {
+            Owner::Directory(NodeIndex::ROOT, logical) if system.huge.is_some() => {
                 self.render_huge_directory(0, logical, block);
             }
-            Owner::Directory(node, logical) => self.render_directory(node, logical, block),
+            Owner::Directory(node, logical) => {
+                self.render_directory(self.tree.id(node), logical, block);
+            }
             Owner::Symlink(node) => {
                 block.fill(0);
-                if let Kind::Symlink(target) = &self.tree.node(node).kind {
+                if let Kind::Symlink(target) = &self.node(node).kind {
                     block[..target.len()].copy_from_slice(target);
                 }
             }
             Owner::MapNode(node, number) => {
                 let number = usize::try_from(number).expect("32 bits fit any usize");
+                let node = self.tree.id(node);
                 let seed = self.inode_seed(layout.content.ino_of(node));
                 layout.content.map_of(node).render_node(number, block, seed);
             }
@@ -733,13 +741,13 @@ impl Renderer<'_, '_> {
     /// Reads `range` of a file into `bytes` of the buffer.
     fn read(
         &mut self,
-        node: NodeId,
+        node: NodeIndex,
         range: Range<u64>,
         turn: u64,
         bytes: Range<usize>,
     ) -> Result<(), EmitError> {
         let buffer = &mut self.buffer.bytes[bytes];
-        let Kind::File(content) = &self.image.tree.node(node).kind else {
+        let Kind::File(content) = &self.image.node(node).kind else {
             buffer.fill(0);
             return Ok(());
         };

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::EmitError;
-use crate::tree::{Access, Content, ContentReader, NodeId};
+use crate::tree::{Access, Content, ContentReader, NodeIndex};
 
 /// The readers of files of which no batch holds all.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Readers<'a> {
 
 #[derive(Default)]
 struct State<'a> {
-    files: HashMap<NodeId, OpenFile<'a>>,
+    files: HashMap<NodeIndex, OpenFile<'a>>,
     /// The lowest batch that failed, behind which nobody waits any more, since a turn may never end.
     failed: Option<u64>,
 }
@@ -38,7 +38,7 @@ struct OpenFile<'a> {
 /// A piece of a file.
 #[derive(Clone)]
 pub(super) struct Wanted<'a> {
-    pub(super) node: NodeId,
+    pub(super) node: NodeIndex,
     pub(super) content: &'a Content,
     /// The bytes of the file, of which only data is read.
     pub(super) range: Range<u64>,
@@ -131,7 +131,7 @@ impl<'a> Readers<'a> {
     /// Takes a reader back that read `bytes`. Once all was read, gives all of them.
     fn give_back(
         &self,
-        node: NodeId,
+        node: NodeIndex,
         reader: Box<dyn ContentReader + 'a>,
         bytes: u64,
     ) -> Vec<Box<dyn ContentReader + 'a>> {

@@ -126,7 +126,7 @@ pub use xattrs::XattrPlans;
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::{QuotaType, QuotaTypes, Settings};
-use crate::tree::{NodeId, Tree};
+use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, Group, Ino, LogicalBlock, Readable, Run};
 use tables::Placement;
 
@@ -187,13 +187,13 @@ pub enum Owner {
     /// A node of such a directory's extent tree.
     HugeDirectoryNode(u32, u32),
     /// A directory of the tree, the root included, from a block of it on.
-    Directory(NodeId, LogicalBlock),
+    Directory(NodeIndex, LogicalBlock),
     /// The target of a symbolic link.
-    Symlink(NodeId),
+    Symlink(NodeIndex),
     /// The data of a regular file from a block of it on.
-    File(NodeId, LogicalBlock),
+    File(NodeIndex, LogicalBlock),
     /// A node of a tree node's extent tree or block map.
-    MapNode(NodeId, u32),
+    MapNode(NodeIndex, u32),
     /// A block of extended attributes, by its number in [`XattrPlans`].
     Xattrs(u32),
     /// An attribute's value that has an inode of its own, by its number in [`XattrPlans`], from a

@@ -11,7 +11,7 @@ use super::{LARGE_FILE, LayoutError, Owner, logical};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::options::{QuotaType, Settings};
-use crate::tree::NodeId;
+use crate::tree::NodeIndex;
 use crate::units::{Block, Group, Ino, Run};
 
 /// The filesystem's own files.
@@ -147,7 +147,7 @@ impl Claims<'_> {
         let mut goal = self.inode_goal(Ino::ROOT);
         let mut claimed = 0;
         while claimed < blocks {
-            let owner = Owner::Directory(NodeId::ROOT, logical(claimed));
+            let owner = Owner::Directory(NodeIndex::ROOT, logical(claimed));
             let start = self.near(goal, owner)?;
             let run = self.ledger.free_run(start, blocks - claimed);
             self.ledger.claim_clusters(run, owner)?;

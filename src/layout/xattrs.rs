@@ -86,7 +86,7 @@ pub(super) fn plan(
 ) -> Result<XattrPlans, LayoutError> {
     let mut sets = Vec::new();
     for id in tree.xattr_set_ids() {
-        let stored = tree.xattrs(id).iter().map(store).collect();
+        let stored = tree.xattr_set(id).iter().map(store).collect();
         let stored: Result<Vec<StoredXattr>, XattrFault> = stored;
         sets.push(stored.map_err(|fault| blame(tree, id, fault))?);
     }

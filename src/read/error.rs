@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Encrypted,
     /// It is larger than what may be held in memory in one piece.
     TooLarge,
+    /// It is an inode that another [`Filesystem`](super::Filesystem) gave.
+    Foreign,
 }
 
 /// What is wrong, without its place.
@@ -177,6 +179,7 @@ fn sentence(kind: ErrorKind) -> &'static str {
         ErrorKind::NotAFile => "not a regular file",
         ErrorKind::NotASymlink => "not a symbolic link",
         ErrorKind::TooManyLinks => "too many symbolic links: more than 40",
+        ErrorKind::Foreign => "not an inode of this filesystem",
         ErrorKind::Encrypted => "is encrypted, and cannot be read without its key",
         _ => "cannot be read",
     }
@@ -298,9 +301,10 @@ impl From<Error> for io::Error {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::NotADirectory => io::ErrorKind::NotADirectory,
             ErrorKind::IsADirectory => io::ErrorKind::IsADirectory,
-            ErrorKind::NotAFile | ErrorKind::NotASymlink | ErrorKind::TooManyLinks => {
-                io::ErrorKind::InvalidInput
-            }
+            ErrorKind::NotAFile
+            | ErrorKind::NotASymlink
+            | ErrorKind::TooManyLinks
+            | ErrorKind::Foreign => io::ErrorKind::InvalidInput,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             ErrorKind::NotExt | ErrorKind::Corrupt | ErrorKind::Checksum => {
                 io::ErrorKind::InvalidData

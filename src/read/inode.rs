@@ -4,7 +4,7 @@
 //! Layout: the kernel's `inodes.rst`.
 
 use super::bytes::{half, join, length, pod_or_zeros};
-use super::error::{Error, ErrorDetail, Result};
+use super::error::{Error, ErrorDetail, ErrorKind, Result};
 use super::superblock::Superblock;
 use super::volume::Volume;
 use crate::feature::Feature;
@@ -28,6 +28,8 @@ const PROJID_END: usize = 0xa0;
 /// An inode: all that a filesystem says of a file but its names, its data and its extended attributes.
 #[derive(Clone, Debug)]
 pub struct Inode {
+    /// That of the superblock by which it was read.
+    filesystem: u64,
     ino: Ino,
     it: Stored,
     /// As it is stored, whatever its size.
@@ -64,12 +66,22 @@ impl Inode {
             512
         };
         Self {
+            filesystem: sb.identity,
             ino,
             it,
             stored: stored.into(),
             has_project: sb.has(Feature::Project),
             file_acl: join(it.i_file_acl_lo.get(), acl_high.into()),
             allocated_bytes: join(it.i_blocks_lo.get(), blocks_high.into()).saturating_mul(unit),
+        }
+    }
+
+    /// Refuses an inode that another filesystem gave.
+    pub(super) fn check_own(&self, sb: &Superblock) -> Result<()> {
+        if self.filesystem == sb.identity {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorDetail::Not(ErrorKind::Foreign)).in_inode(self.ino))
         }
     }
 

@@ -69,6 +69,8 @@ const REFUSED: [(u32, &str); 2] = [
 ///
 /// Paths are bytes and begin at the root, with or without a slash. `.` and `..` are understood, symbolic
 /// links are followed within the image, at most 40 of them, and nothing leads out of it.
+///
+/// An [`Inode`] is of the `Filesystem` that gave it: any other refuses it with [`ErrorKind::Foreign`].
 pub struct Filesystem<'a> {
     volume: Volume<'a>,
 }
@@ -137,7 +139,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is damaged or cannot be read.
     pub fn block_bitmap(&self, group: &Group) -> Result<Vec<u8>> {
-        self.volume.block_bitmap(group)
+        self.volume.block_bitmap(&self.volume.group(group.number)?)
     }
 
     /// A group's inode bitmap: a bit for each of its inodes, the lowest of the first byte first, set where
@@ -146,7 +148,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is damaged or cannot be read.
     pub fn inode_bitmap(&self, group: &Group) -> Result<Vec<u8>> {
-        self.volume.inode_bitmap(group)
+        self.volume.inode_bitmap(&self.volume.group(group.number)?)
     }
 
     /// The root directory.
@@ -175,6 +177,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is none, or its data is in the inode and damaged.
     pub fn file(&self, inode: &Inode) -> Result<File<'_>> {
+        inode.check_own(&self.volume.sb)?;
         File::open(&self.volume, inode.clone())
     }
 
@@ -183,6 +186,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is none.
     pub fn entries(&self, dir: &Inode) -> Result<ReadDir<'_>> {
+        dir.check_own(&self.volume.sb)?;
         ReadDir::open(&self.volume, dir.clone())
     }
 
@@ -191,6 +195,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where there is none, or the directory is damaged or cannot be read.
     pub fn lookup(&self, dir: &Inode, name: &[u8]) -> Result<DirEntry> {
+        dir.check_own(&self.volume.sb)?;
         let found = self.volume.lookup(dir, name);
         found.map_err(|error| error.on_path(name))
     }
@@ -200,6 +205,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is none.
     pub fn walk(&self, dir: &Inode) -> Result<Walk<'_>> {
+        dir.check_own(&self.volume.sb)?;
         Walk::new(&self.volume, dir.clone())
     }
 
@@ -208,6 +214,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where it is none, damaged, or cannot be read.
     pub fn link_target(&self, link: &Inode) -> Result<Vec<u8>> {
+        link.check_own(&self.volume.sb)?;
         self.volume.link_target(link)
     }
 
@@ -216,6 +223,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where they are damaged or cannot be read.
     pub fn xattrs_of(&self, inode: &Inode) -> Result<Vec<Xattr>> {
+        inode.check_own(&self.volume.sb)?;
         self.volume.xattrs(inode)
     }
 
@@ -224,6 +232,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where the map of its blocks is damaged or cannot be read.
     pub fn extents(&self, inode: &Inode) -> Result<Vec<Extent>> {
+        inode.check_own(&self.volume.sb)?;
         self.volume.extents(inode, 0..u64::MAX)
     }
 
@@ -233,6 +242,7 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// As [`extents`](Self::extents).
     pub fn extents_and_nodes(&self, inode: &Inode) -> Result<(Vec<Extent>, Vec<units::Block>)> {
+        inode.check_own(&self.volume.sb)?;
         self.volume.extents_and_nodes(inode)
     }
 

@@ -5,6 +5,7 @@
 //! `check_super_block`.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bytes::{join, length};
 use super::error::ErrorDetail;
@@ -27,6 +28,8 @@ const OLD_INODE_SIZE: u16 = 128;
 /// A filesystem's superblock, and the geometry that follows from it.
 #[derive(Clone, Debug)]
 pub struct Superblock {
+    /// Which of all superblocks that a process decodes: what is read by it carries that.
+    pub(super) identity: u64,
     pub(crate) sb: Stored,
     pub(crate) features: FeatureSet,
     pub(crate) block_size: BlockSize,
@@ -79,7 +82,9 @@ impl Superblock {
         } else {
             filesystem_seed(sb.s_uuid)
         };
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Some(Self {
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
             features,
             block_size: BlockSize::new(1024_u32.checked_shl(sb.s_log_block_size.get())?)?,
             blocks_count,

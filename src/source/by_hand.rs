@@ -51,6 +51,6 @@ impl Source for Tree {
 
 fn copy_xattrs(from: &Tree, set: XattrSetId, tree: &mut Tree, node: NodeId) {
     // What is there may have those of a source below.
-    let set = tree.intern_xattrs(from.xattrs(set).to_vec());
+    let set = tree.intern_xattrs(from.xattr_set(set).to_vec());
     tree.replace_xattrs(node, set);
 }

@@ -305,7 +305,7 @@ fn move_node(
         Kind::Socket => tree.special_at(parent, name, metadata, Special::Socket)?,
     };
     if node.xattrs != XattrSetId::EMPTY {
-        let set = tree.intern_xattrs(from.xattrs(node.xattrs).to_vec());
+        let set = tree.intern_xattrs(from.xattr_set(node.xattrs).to_vec());
         tree.replace_xattrs(moved, set);
     }
     Ok(())

@@ -325,7 +325,7 @@ impl SourceError {
         Self::new(Kind::Read { path, error })
     }
 
-    /// `path` is not what it was when it was first probed at.
+    /// `path` is not what it was when it was first looked at.
     pub fn changed(path: impl Into<Vec<u8>>) -> Self {
         Self::new(Kind::Changed { path: path.into() })
     }

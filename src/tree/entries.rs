@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{NameAt, NameList, NodeId};
+use super::id::TreeId;
+use super::{NameAt, NameList, NodeId, NodeIndex};
 
 /// So many names may be left of entries that are gone, beside as many as there are entries.
 const MOST_LEFT: usize = 64;
@@ -27,8 +28,10 @@ pub struct Entries {
 #[derive(Debug)]
 pub(super) struct TooMany;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Held {
+    /// Whose nodes they lead to.
+    tree: TreeId,
     places: Vec<Place>,
     names: NameList,
     /// How many names are of no entry any more.
@@ -38,7 +41,7 @@ struct Held {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     name: NameAt,
-    node: NodeId,
+    node: NodeIndex,
 }
 
 impl Entries {
@@ -98,19 +101,24 @@ impl Entries {
 
     /// Adds an entry, whose name is one that ext4 can store.
     pub(super) fn push(&mut self, name: &[u8], node: NodeId) -> Result<(), TooMany> {
-        let held = self.held.get_or_insert_default();
+        let held = self
+            .held
+            .get_or_insert_with(|| Box::new(Held::of(node.tree())));
         if u32::try_from(held.places.len()).is_err() {
             return Err(TooMany);
         }
         let name = held.names.push(name).ok_or(TooMany)?;
-        held.places.push(Place { name, node });
+        held.places.push(Place {
+            name,
+            node: node.in_tree(),
+        });
         Ok(())
     }
 
     /// Takes out the entry at `index`, whose place the last one takes, and gives what it led to.
     pub(super) fn swap_remove(&mut self, index: usize) -> NodeId {
         let held = self.held.as_deref_mut().expect("an entry has this index");
-        let node = held.places.swap_remove(index).node;
+        let node = held.tree.node(held.places.swap_remove(index).node);
         held.left += 1;
         if held.left > held.places.len() + MOST_LEFT {
             held.compact();
@@ -126,10 +134,14 @@ impl Entries {
         }
     }
 
-    /// What each leads to, to be changed.
-    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut NodeId> {
-        let places = self.held.iter_mut().flat_map(|held| &mut held.places);
-        places.map(|place| &mut place.node)
+    /// Lets each lead to the node of `tree` that `renumbered` gives for the one it led to.
+    pub(super) fn renumber(&mut self, tree: TreeId, renumbered: impl Fn(NodeIndex) -> NodeIndex) {
+        if let Some(held) = &mut self.held {
+            held.tree = tree;
+            for place in &mut held.places {
+                place.node = renumbered(place.node);
+            }
+        }
     }
 
     /// The bytes that names take, those included that are gone.
@@ -145,6 +157,16 @@ impl Entries {
 }
 
 impl Held {
+    /// None, of this tree.
+    fn of(tree: TreeId) -> Self {
+        Self {
+            tree,
+            places: Vec::new(),
+            names: NameList::default(),
+            left: 0,
+        }
+    }
+
     /// Forgets names that are of no entry.
     fn compact(&mut self) {
         let mut names = NameList::default();
@@ -159,7 +181,7 @@ impl Held {
     fn entry(&self, place: Place) -> Entry<'_> {
         Entry {
             name: self.name(place),
-            node: place.node,
+            node: self.tree.node(place.node),
         }
     }
 

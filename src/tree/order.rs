@@ -1,6 +1,7 @@
 //! Given a tree whose entries are in order, numbers its nodes by a walk; never changes what it holds.
 
-use super::{Node, NodeId, Tree, XattrSetId};
+use super::id::TreeId;
+use super::{Kind, Node, NodeId, NodeIndex, Tree, XattrSetId};
 
 /// The number of what the walk has not come to.
 const NONE: u32 = u32::MAX;
@@ -10,11 +11,10 @@ impl Tree {
     /// come to is gone.
     pub(super) fn renumber(&mut self) {
         let (mut ids, kept) = self.walk();
+        self.id = TreeId::next();
         for node in &mut self.nodes {
-            if let super::Kind::Directory(entries) = &mut node.kind {
-                for node in entries.nodes_mut() {
-                    *node = NodeId(ids[node.index()]);
-                }
+            if let Kind::Directory(entries) = &mut node.kind {
+                entries.renumber(self.id, |node| index(ids[node.get()]));
             }
         }
         // What is gone goes behind the rest.
@@ -44,7 +44,7 @@ impl Tree {
                 levels.push(self.entries(entry.node).iter());
             }
         }
-        (ids, NodeId(kept).index())
+        (ids, index(kept).get())
     }
 
     fn renumber_sets(&mut self) {
@@ -71,11 +71,17 @@ impl Tree {
     }
 }
 
+/// The place behind `number` others.
+fn index(number: u32) -> NodeIndex {
+    let index = usize::try_from(number).ok().and_then(NodeIndex::new);
+    index.expect("32 bits are a node's index")
+}
+
 /// Puts every node at the place that `ids` says, each number once, without a second copy of them all.
 fn permute(nodes: &mut [Node], ids: &mut [u32]) {
     for at in 0..nodes.len() {
         loop {
-            let to = NodeId(ids[at]).index();
+            let to = index(ids[at]).get();
             if to == at {
                 break;
             }

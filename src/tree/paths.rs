@@ -63,7 +63,7 @@ impl NodeMut<'_> {
     /// Where the node has one of that name.
     pub fn xattr(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Self, TreeError> {
         let name = name.as_ref();
-        let mut xattrs = self.tree.xattrs(self.tree.node(self.id).xattrs).to_vec();
+        let mut xattrs = self.tree.xattrs(self.id).to_vec();
         if xattrs.iter().any(|xattr| xattr.name == name) {
             return Err(TreeError::DuplicateXattr(name.to_vec()));
         }
@@ -300,7 +300,7 @@ impl Tree {
 
     /// Refuses the number of a node that this tree does not have.
     pub(super) fn check_own(&self, node: NodeId) -> Result<(), TreeError> {
-        if node.index() < self.len() {
+        if self.id.has(node) && node.index() < self.len() {
             Ok(())
         } else {
             Err(TreeError::Foreign)

@@ -130,7 +130,7 @@ fn equal_xattr_sets_are_one() {
     let b = tree.intern_xattrs(vec![xattr("user.b"), xattr("user.a")]);
     assert_eq!(a, b);
     assert_eq!(tree.intern_xattrs(Vec::new()), XattrSetId::EMPTY);
-    assert_eq!(tree.xattrs(a).len(), 2);
+    assert_eq!(tree.xattr_set(a).len(), 2);
 }
 
 fn fifo(tree: &mut Tree, parent: NodeId, name: &[u8]) -> NodeId {
@@ -298,7 +298,9 @@ fn an_overlay_is_numbered_like_a_walk_whatever_the_order() {
         tree.remove(NodeId::ROOT, b"c").unwrap();
         tree.finish().unwrap();
         let values = tree.xattr_set_ids().skip(1);
-        let values: Vec<Vec<u8>> = values.map(|id| tree.xattrs(id)[0].value.clone()).collect();
+        let values: Vec<Vec<u8>> = values
+            .map(|id| tree.xattr_set(id)[0].value.clone())
+            .collect();
         assert_eq!(values, [b"a", b"b", b"d"]);
         // A set is found again by its new number.
         let known = set(&mut tree, b"b");

@@ -85,7 +85,7 @@ impl Mounted<'_> {
         // The kernel lists attributes of programs on whatever has them, and reads them of files and
         // directories alone.
         let is_read = matches!(node.kind, Kind::File(_) | Kind::Directory(_));
-        let needed = self.tree.xattrs(node.xattrs).iter().map(|xattr| {
+        let needed = self.tree.xattrs(id).iter().map(|xattr| {
             let value = if is_read || !xattr.name.starts_with(b"user.") {
                 xattr.value.clone()
             } else {

@@ -25,7 +25,7 @@ pub(in crate::cli) enum FlagError {
     JournalOption(String),
     /// No device has the label or the UUID of this journal.
     NoSuchJournal(String),
-    /// FlagValue `-s` was for.
+    /// What `-s` was for.
     SparseSuperRemoved,
     /// A flag of mke2fs's that is not supported.
     NotSupported(&'static str),
@@ -33,7 +33,7 @@ pub(in crate::cli) enum FlagError {
     Own(String),
 }
 
-/// FlagValue the value of one of mke2fs's flags is.
+/// What the value of one of mke2fs's flags is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum FlagValue {
     BlockSize,
@@ -67,7 +67,7 @@ impl FlagValue {
         }
     }
 
-    /// FlagValue it is called, and what it has to be.
+    /// What it is called, and what it has to be.
     fn rule(self) -> (&'static str, &'static str) {
         match self {
             Self::BlockSize => (

@@ -31,7 +31,7 @@ pub(in crate::cli) struct Flag {
     pub(in crate::cli) letter: Option<char>,
     /// Its long name, if it has one.
     pub(in crate::cli) long: Option<&'static str>,
-    /// FlagValue its value is called, if it takes one.
+    /// What its value is called, if it takes one.
     pub(in crate::cli) value: Option<&'static str>,
     /// Whether it may stand without its value, which follows `=`.
     pub(in crate::cli) is_optional: bool,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Flag {
     pub(in crate::cli) takes_path: bool,
     /// One sentence without a full stop, with what holds without the flag in brackets.
     pub(in crate::cli) help: &'static str,
-    /// FlagValue `--help` says beside that.
+    /// What `--help` says beside that.
     pub(in crate::cli) more: &'static str,
     /// One use of it.
     pub(in crate::cli) example: &'static str,

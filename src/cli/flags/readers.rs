@@ -10,7 +10,7 @@ use crate::source::patterns::Patterns;
 use crate::units::BlockSize;
 use crate::{Fit, Sparse};
 
-/// FlagValue is wrong with the value of a flag of our own.
+/// What is wrong with the value of a flag of our own.
 fn own<T>(text: String) -> Result<T, FlagError> {
     Err(FlagError::Own(text))
 }
@@ -50,11 +50,11 @@ pub(super) fn size(request: &mut Request, value: &OsStr) -> Result<(), FlagError
     Ok(())
 }
 
-/// FlagValue to say of two sizes.
+/// What to say of two sizes.
 pub(in crate::cli) const SIZE_TWICE: &str =
     "SIZE and --size cannot be combined: must be given once";
 
-/// FlagValue to say of a size that is none.
+/// What to say of a size that is none.
 pub(in crate::cli) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}': must be a size such as 64M, or min, auto, +512M, +20% or keep")
 }
@@ -80,7 +80,7 @@ pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagErr
     Ok(())
 }
 
-/// FlagValue shall be available: a share of the content, or a size with a unit, since a bare number
+/// What shall be available: a share of the content, or a size with a unit, since a bare number
 /// counts blocks.
 fn available(more: &str) -> Option<Fit> {
     if let Some(percent) = more.strip_suffix('%') {

@@ -69,9 +69,9 @@ impl Holder {
         match self {
             Self::Value(number) => Owner::Value(number, at),
             Self::Node(id) => match tree.node(id).kind {
-                Kind::Directory(_) => Owner::Directory(id, at),
-                Kind::Symlink(_) => Owner::Symlink(id),
-                _ => Owner::File(id, at),
+                Kind::Directory(_) => Owner::Directory(id.in_tree(), at),
+                Kind::Symlink(_) => Owner::Symlink(id.in_tree()),
+                _ => Owner::File(id.in_tree(), at),
             },
         }
     }
@@ -79,7 +79,7 @@ impl Holder {
     /// The owner of a node of its extent tree or block map.
     fn map_node(self, number: u32) -> Owner {
         match self {
-            Self::Node(id) => Owner::MapNode(id, number),
+            Self::Node(id) => Owner::MapNode(id.in_tree(), number),
             Self::Value(value) => Owner::ValueMapNode(value, number),
         }
     }

@@ -258,7 +258,7 @@ impl<'a> ContentPlanner<'a> {
         let content = &mut self.content;
         let first = content.extents.len();
         for (at, run) in placed_pieces(file, runs, self.geometry.block_size) {
-            ledger.claim(run, Owner::File(id, at))?;
+            ledger.claim(run, Owner::File(id.in_tree(), at))?;
             content.extents.extend(cut(at, run));
         }
         let plan = &mut content.plans[id.index()];

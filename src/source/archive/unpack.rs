@@ -303,7 +303,7 @@ impl<'a> Unpack<'a> {
                 why: UnpackErrorKind::Owner(name, named.attribute),
             })
         })?;
-        let mut xattrs = self.tree.xattrs(self.tree.node(node).xattrs).to_vec();
+        let mut xattrs = self.tree.xattrs(node).to_vec();
         xattrs.push(Xattr {
             name: named.attribute.to_vec(),
             value,

@@ -48,7 +48,7 @@ impl Change {
         tree.replace_metadata(node, metadata);
         let set = tree.node(node).xattrs;
         if change.permissions.is_some() && set != XattrSetId::EMPTY {
-            let mut xattrs = tree.xattrs(set).to_vec();
+            let mut xattrs = tree.xattr_set(set).to_vec();
             acl::chmod(&mut xattrs, metadata.permissions);
             let set = tree.intern_xattrs(xattrs);
             tree.replace_xattrs(node, set);

@@ -216,7 +216,7 @@ fn each_set(
         let to = match changed[set.index()] {
             Some(to) => to,
             None => {
-                let xattrs = change(tree.xattrs(set).to_vec());
+                let xattrs = change(tree.xattr_set(set).to_vec());
                 let to = tree.intern_xattrs(xattrs);
                 changed[set.index()] = Some(to);
                 to

@@ -72,7 +72,7 @@ impl OverrideStat {
             if set == XattrSetId::EMPTY {
                 continue;
             }
-            let xattrs = tree.xattrs(set);
+            let xattrs = tree.xattr_set(set);
             let found = self.names.iter().find_map(|name| {
                 let xattr = xattrs.iter().find(|xattr| xattr.name == *name)?;
                 Some((name, xattr.value.clone()))
@@ -104,7 +104,7 @@ impl OverrideStat {
             gid: stat.gid,
             ..tree.node(node).metadata
         };
-        let mut xattrs = tree.xattrs(tree.node(node).xattrs).to_vec();
+        let mut xattrs = tree.xattrs(node).to_vec();
         xattrs.retain(|xattr| !self.names.contains(&xattr.name));
         acl::chmod(&mut xattrs, stat.permissions);
         tree.replace_metadata(node, metadata);

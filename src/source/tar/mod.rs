@@ -43,7 +43,7 @@ pub use header::is_tar;
 /// ```
 pub struct Tar {
     origin: Origin,
-    /// What was probed at, and not yet declared.
+    /// What was looked at, and not yet declared.
     probed: Option<Form>,
     /// What follows it compressed.
     ignored: Ignored,
@@ -51,7 +51,7 @@ pub struct Tar {
     options: SourceOptions,
 }
 
-/// How an archive that was probed at can be read.
+/// How an archive that was looked at can be read.
 enum Form {
     /// Where it is.
     Plain(Arc<File>),
@@ -254,7 +254,7 @@ impl Tar {
 }
 
 impl Tar {
-    /// The archive that was probed at, or is now. What comes from a reader is taken.
+    /// The archive that was looked at, or is now. What comes from a reader is taken.
     fn form(&mut self) -> Result<Form, SourceError> {
         if let Some(probed) = self.probed.take() {
             return Ok(probed);
@@ -314,7 +314,7 @@ impl Source for Tar {
     fn is_stream(&self) -> bool {
         match &self.origin {
             Origin::Reader(_) => true,
-            // What cannot be probed at is for `declare` to refuse. A pipe is not even opened: whoever
+            // What cannot be looked at is for `declare` to refuse. A pipe is not even opened: whoever
             // writes to it would find it closed again.
             Origin::Path(path) => match std::fs::metadata(path) {
                 Ok(found) if found.is_file() => {

@@ -248,7 +248,10 @@ impl Labels<'_> {
         };
         self.labelled += 1;
         let to = *self.sets.entry((set, found.index)).or_insert_with(|| {
-            let kept = tree.xattrs(set).iter().filter(|xattr| xattr.name != NAME);
+            let kept = tree
+                .xattr_set(set)
+                .iter()
+                .filter(|xattr| xattr.name != NAME);
             let mut xattrs: Vec<Xattr> = kept.cloned().collect();
             xattrs.push(Xattr {
                 name: NAME.to_vec(),
