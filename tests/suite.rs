@@ -17,6 +17,7 @@ mod casefold;
 #[path = "check/main.rs"]
 mod check;
 mod cli;
+mod compat;
 mod containers;
 mod content;
 mod contexts;

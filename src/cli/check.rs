@@ -85,7 +85,12 @@ pub(super) fn told(image: &OsStr, report: &Report, form: Form) -> String {
 
 /// The status that says whether anything was found.
 pub(super) fn status(report: &Report) -> ExitCode {
-    if report.is_clean() {
+    status_if(report.is_clean())
+}
+
+/// The status that says whether all is well.
+pub(super) fn status_if(is_well: bool) -> ExitCode {
+    if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FOUND)

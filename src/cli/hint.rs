@@ -38,7 +38,7 @@ pub(super) fn of_warning(warning: &SettingsWarning) -> String {
     }
 }
 
-fn nearest(word: &str, known: &[String]) -> String {
+pub(super) fn nearest(word: &str, known: &[String]) -> String {
     let word = word.to_ascii_lowercase();
     let alike = known.iter().map(|name| (strsim::jaro(&word, name), name));
     let alike = alike.filter(|(alike, _)| *alike > ALIKE);

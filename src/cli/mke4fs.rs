@@ -15,6 +15,7 @@ use clap::ArgMatches;
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 
+use super::explain::explained;
 use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
 use super::make::{self, MakeError, Prepared, Written};
@@ -61,6 +62,9 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
     if request.version {
         return tell_or_fail(&format!("mke4fs {}\n", env!("CARGO_PKG_VERSION")));
     }
+    if request.explain {
+        return explain_features(&request, matches.get_one::<OsString>(help::SIZE));
+    }
     let Some(output) = matches.get_one::<OsString>(help::OUTPUT) else {
         return fail("missing OUTPUT (a file or block device); see --help");
     };
@@ -77,6 +81,22 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
         warned: Cell::new(0),
     };
     run.run().map(|()| ExitCode::SUCCESS)
+}
+
+/// Says of each feature what the options make of it.
+fn explain_features(request: &Request, size: Option<&OsString>) -> Result<ExitCode, Failed> {
+    let text = size.map(|size| size.to_string_lossy());
+    let size = match &text {
+        Some(text) => Some(Size::parse(text).map_or_else(|| fail(&bad_size(text)), Ok)?),
+        None => match request.size {
+            Some(SizeArg::Exactly(size)) => Some(size),
+            _ => None,
+        },
+    };
+    match explained(request, size) {
+        Ok(text) => tell_or_fail(&text),
+        Err(error) => fail(&format!("{error}{}", hint::of_error(error.kind()))),
+    }
 }
 
 /// Prints what explains the command.

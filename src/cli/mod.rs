@@ -5,6 +5,7 @@
 
 mod check;
 mod existing;
+mod explain;
 mod flags;
 mod form;
 mod form_args;
@@ -34,6 +35,7 @@ mod sizes;
 mod sources;
 mod steps;
 mod stream;
+mod suited;
 mod undo;
 mod verbs;
 

@@ -89,6 +89,8 @@ pub(super) struct Request {
     /// Where to keep what is overwritten; "" is where mke2fs.conf says.
     pub(super) undo_file: Option<OsString>,
     pub(super) dry_run: bool,
+    /// The features are to be explained, and nothing made.
+    pub(super) explain: bool,
     /// The output is to be checked, not made.
     pub(super) check: bool,
     /// After how many seconds a question of mke2fs counts as answered by yes.
@@ -141,6 +143,7 @@ impl Request {
             form: FormArgs::default(),
             undo_file: None,
             dry_run: false,
+            explain: false,
             check: false,
             proceed_delay: None,
             force: 0,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::compat::Verdict;
 use super::extended::ExtendedOptionError;
 use super::profile::SyntaxError;
 use crate::feature::Feature;
@@ -198,6 +199,12 @@ pub(crate) enum SettingsErrorKind {
     InlineDataInSmallInodes,
     /// Neither continue, remount-ro nor panic, in the configuration.
     ErrorsInConf(String),
+    /// A feature that a target cannot have.
+    NotCompatible {
+        feature: Feature,
+        target: &'static str,
+        verdict: Verdict,
+    },
     /// What no reproducible image can have, and what mends it.
     NotReproducible(&'static str, &'static str),
     /// Something that a later version takes.
@@ -212,6 +219,17 @@ impl fmt::Display for SettingsErrorKind {
             }
             Self::ConfSyntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
             Self::NotYet(what) => write!(f, "{what} is not supported"),
+            Self::NotCompatible {
+                feature,
+                target,
+                verdict,
+            } => {
+                let (name, words) = (feature.name(), verdict.words());
+                write!(
+                    f,
+                    "the {name} feature is not for --compat {target}, which {words}; use -O ^{name}"
+                )
+            }
             Self::NotReproducible(what, mend) => {
                 write!(f, "a reproducible image cannot have {what}; {mend}")
             }

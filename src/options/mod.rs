@@ -6,6 +6,7 @@
 
 #[cfg(feature = "cli")]
 pub(crate) mod choices;
+mod compat;
 mod environment;
 mod error;
 mod extended;
@@ -16,6 +17,7 @@ mod resolve;
 mod settings;
 mod size;
 
+pub use compat::{CompatTarget, Verdict, name_of_bit};
 pub use environment::{Conf, Device, Environment, Target, TargetKind};
 pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
@@ -105,6 +107,7 @@ pub struct Options {
     large_blocks: bool,
     reproducible: bool,
     seed_by_uuid: bool,
+    compat: Vec<CompatTarget>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -243,6 +246,78 @@ impl Options {
     pub fn hash_seed_by_uuid(&mut self) -> &mut Self {
         self.seed_by_uuid = true;
         self
+    }
+
+    /// Leaves out what `target` does not take, unless it is asked for; with several targets, what any of them does
+    /// not. What is asked for and makes the filesystem of no full use to it is refused. For
+    /// `read-only`, no blocks are reserved either, and there are no more inodes than the content needs.
+    ///
+    /// ```
+    /// use mke4fs::feature::Feature;
+    /// use mke4fs::options::{CompatTarget, Environment, Options, Size};
+    ///
+    /// let grub = CompatTarget::from_name("grub-2.06").expect("it is known");
+    /// let mut options = Options::new();
+    /// options.size(Size::Bytes(64 << 20)).compat(grub);
+    /// let settings = options.resolve(&Environment::fixed(0))?.settings;
+    /// assert!(!settings.features.has(Feature::MetadataCsumSeed));
+    /// let refused = options.with_feature(Feature::InlineData).resolve(&Environment::fixed(0));
+    /// assert!(refused.is_err_and(|error| error.to_string().contains("grub-2.06")));
+    /// # Ok::<(), mke4fs::options::SettingsError>(())
+    /// ```
+    pub fn compat(&mut self, target: CompatTarget) -> &mut Self {
+        self.compat.push(target);
+        self
+    }
+
+    /// The same without any wish for features, and for any kernel and tool.
+    #[cfg(feature = "cli")]
+    pub(crate) fn without_feature_options(&self) -> Self {
+        Self {
+            features: Vec::new(),
+            journal: None,
+            extended: Vec::new(),
+            compat: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The strictest target about a feature, if there is a target.
+    #[cfg(feature = "cli")]
+    pub(crate) fn strictest(&self, feature: Feature) -> Option<(CompatTarget, Verdict)> {
+        compat::strictest(&self.compat, feature)
+    }
+
+    /// Whether only a filesystem that nobody writes is asked for.
+    fn is_for_reading(&self) -> bool {
+        self.compat.iter().any(|target| target.is_read_only())
+    }
+
+    /// The features that are asked for, whatever else there is.
+    pub(crate) fn asked_features(&self) -> FeatureSet {
+        // Text that is no list of features is refused elsewhere.
+        let edited = |set, wish: &FeatureOption| wish.edit(set).unwrap_or(set);
+        let features = self.features.iter().fold(FeatureSet::EMPTY, edited);
+        match self.journal {
+            Some(_) => features.with(Feature::HasJournal),
+            None => features,
+        }
+    }
+
+    /// Whether a feature is to be left out by name.
+    pub(crate) fn leaves_out(&self, feature: Feature) -> bool {
+        let edited = |set, wish: &FeatureOption| wish.edit(set).unwrap_or(set);
+        let all = FeatureSet::EMPTY.with(feature);
+        !self.features.iter().fold(all, edited).has(feature)
+    }
+
+    /// `features` without what a target does not take.
+    fn fit_targets(&self, features: FeatureSet) -> FeatureSet {
+        let asked = self.asked_features();
+        let asks = |feature| asked.has(feature);
+        compat::fit(&self.compat, features, asks, |feature| {
+            self.leaves_out(feature)
+        })
     }
 
     /// Whether the UUID itself is given.

@@ -318,8 +318,39 @@ impl<'a> Filesystem<'a> {
     }
 }
 
+/// The feature bits of the filesystem that begins `base` bytes behind the first of `image`, one by one, whoever
+/// knows them.
+///
+/// # Errors
+/// Where there is none.
+#[cfg(feature = "cli")]
+pub(crate) fn feature_bits(image: &dyn ReadAt, base: u64) -> Result<Vec<(Word, u32)>> {
+    let stored: Stored = bytes::pod_or_zeros(&superblock_bytes(image, base)?);
+    let magic = stored.s_magic.get();
+    if magic != crate::ondisk::superblock::MAGIC {
+        return Err(Error::new(ErrorDetail::Magic(magic)));
+    }
+    let is_dynamic = stored.s_rev_level.get() > 0;
+    let words = [Word::Compat, Word::Incompat, Word::RoCompat].map(|word| {
+        let bits = if is_dynamic {
+            word_of(&stored, word)
+        } else {
+            0
+        };
+        let set = (0..u32::BITS)
+            .map(|place| 1 << place)
+            .filter(move |bit| bits & bit != 0);
+        set.map(move |bit| (word, bit)).collect::<Vec<_>>()
+    });
+    Ok(words.concat())
+}
+
 /// The superblock of a filesystem that this reader can follow.
 fn read_superblock(image: &dyn ReadAt, base: u64) -> Result<Superblock> {
+    decode_superblock(&superblock_bytes(image, base)?)
+}
+
+fn superblock_bytes(image: &dyn ReadAt, base: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size_of::<Stored>()];
     let left = image.size_bytes().saturating_sub(base);
     let needed = OFFSET.saturating_add(bytes::length(bytes.len()));
@@ -328,7 +359,7 @@ fn read_superblock(image: &dyn ReadAt, base: u64) -> Result<Superblock> {
     }
     let read = image.read_exact_at(base + OFFSET, &mut bytes);
     read.map_err(|error| Error::new(ErrorDetail::Io(error)))?;
-    decode_superblock(&bytes)
+    Ok(bytes)
 }
 
 fn decode_superblock(bytes: &[u8]) -> Result<Superblock> {

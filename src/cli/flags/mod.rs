@@ -13,7 +13,7 @@ use std::ffi::OsString;
 
 pub(super) use error::{FlagError, FlagValue};
 pub(super) use flag::{Flag, Shown};
-pub(super) use readers::{SIZE_TWICE, bad_size};
+pub(super) use readers::{SIZE_TWICE, bad_size, compat_target};
 pub(super) use table::GROUPS;
 
 /// Every flag, in the order of help.

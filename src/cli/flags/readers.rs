@@ -3,9 +3,12 @@
 use std::ffi::{OsStr, OsString};
 
 use super::error::{FlagError, FlagValue};
+use crate::cli::hint::nearest;
 use crate::cli::request::{Interface, Request, SizeArg};
 use crate::cli::{journal as journal_device, messages};
-use crate::options::{Errors, JournalLength, SettingsErrorKind, Size, number, parse_uuid};
+use crate::options::{
+    CompatTarget, Errors, JournalLength, SettingsErrorKind, Size, number, parse_uuid,
+};
 use crate::source::patterns::Patterns;
 use crate::units::BlockSize;
 use crate::{Fit, Sparse};
@@ -57,6 +60,24 @@ pub(in crate::cli) const SIZE_TWICE: &str =
 /// What to say of a size that is none.
 pub(in crate::cli) fn bad_size(value: &str) -> String {
     format!("invalid size '{value}': must be a size such as 64M, or min, auto, +512M, +20% or keep")
+}
+
+/// Names of targets, divided by commas.
+pub(super) fn compat(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    for name in text(value).split(',') {
+        let target = compat_target(name).or_else(own)?;
+        request.options.compat(target);
+    }
+    Ok(())
+}
+
+/// The target called `name`, or what to say where there is none.
+pub(in crate::cli) fn compat_target(name: &str) -> Result<CompatTarget, String> {
+    CompatTarget::from_name(name).ok_or_else(|| {
+        let known: Vec<String> = CompatTarget::all().map(|it| it.name().to_owned()).collect();
+        let meant = nearest(name, &known);
+        format!("unknown compatibility target '{name}'{meant}; --help=compat lists them")
+    })
 }
 
 pub(super) fn reproducible(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {

@@ -142,6 +142,14 @@ const FORMAT: &[Flag] = &[
     .value("FEATURES")
     .more("They are separated by commas; none clears all that are set so far. --help=features lists them.")
     .example("-O casefold,^has_journal"),
+    Flag::long(
+        "compat",
+        "Leave out the features that one of these kernels, boot loaders or tools does not take [default: none]",
+        readers::compat,
+    )
+    .value("NAME[,NAME]")
+    .more("The help topic compat lists the names. An explicit -O that contradicts is refused. read-only is for an image that nobody writes: no journal, no reserved blocks, and the fewest inodes.")
+    .example("--compat linux-4.14,grub-2.06,e2fsck-1.43"),
     Flag::new(
         'E',
         "extended",
@@ -521,6 +529,17 @@ const OUTPUT: &[Flag] = &[
             Ok(())
         },
     ),
+    Flag::long(
+        "explain",
+        "Write nothing; say of each feature whether these options turn it on, why, who takes it and what it costs [default: off]",
+        |request, _| {
+            request.explain = true;
+            Ok(())
+        },
+    )
+    .more("OUTPUT and SIZE may be missing.")
+    .example("--explain --compat rhel7,grub-2.06")
+    .shown(Shown::Long),
     Flag::long(
         "check",
         "Write nothing; check OUTPUT, the same as mke4fs check OUTPUT [default: off]",

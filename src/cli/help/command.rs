@@ -80,10 +80,10 @@ fn about_itself() -> [Arg; 3] {
             .require_equals(true)
             .default_missing_value("")
             .value_parser(
-                ["", "extended", "features", "usage-types"]
+                ["", "extended", "features", "compat", "usage-types"]
                     .map(|topic| clap::builder::PossibleValue::new(topic).hide(topic.is_empty())),
             )
-            .help("Print this help, or what -E, -O or -T can be given")
+            .help("Print this help, or what -E, -O, --compat or -T can be given")
             .help_heading(heading),
         Arg::new(GENERATE)
             .long(GENERATE)

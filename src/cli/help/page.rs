@@ -35,6 +35,7 @@ pub(in crate::cli) fn topic(name: &str) -> StyledStr {
     let topic = match name {
         "extended" => topics::extended(),
         "features" => topics::features(),
+        "compat" => topics::compat(),
         "usage-types" => topics::usage_types(),
         _ => return long(),
     };

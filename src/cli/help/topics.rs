@@ -1,5 +1,6 @@
 //! Given nothing, lists what help explains beside the flags; never how it is laid out.
 
+use crate::options::CompatTarget;
 use crate::options::choices::{self, Choice};
 
 /// One thing and what is said of it.
@@ -42,6 +43,19 @@ pub(super) fn usage_types() -> Topic {
         intro: "-T takes these, separated by commas; later ones take precedence. A configuration file that \
             MKE2FS_CONFIG names defines its own.",
         entries: entries(choices::usage_types()),
+    }
+}
+
+/// What `--compat` takes.
+pub(super) fn compat() -> Topic {
+    let entry = |target: CompatTarget| Entry {
+        term: target.name().to_owned(),
+        about: target.about().to_owned(),
+    };
+    Topic {
+        title: "Compatibility targets",
+        intro: "--compat takes these, separated by commas: a feature that one of them does not take is left out.",
+        entries: CompatTarget::all().map(entry).collect(),
     }
 }
 

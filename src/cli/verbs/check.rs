@@ -7,6 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::{Verb, VerbError, image, write_out};
 use crate::check::{CheckOptions, check_with};
 use crate::cli::check::{Form, status, told};
+use crate::cli::flags::compat_target;
+use crate::cli::suited::Suited;
+use crate::read::feature_bits;
 
 pub(super) const VERB: Verb = Verb {
     name: "check",
@@ -17,6 +20,7 @@ pub(super) const VERB: Verb = Verb {
 };
 
 const JSON: &str = "json";
+const COMPAT: &str = "compat";
 const QUIET: &str = "quiet";
 
 fn arguments(command: Command) -> Command {
@@ -28,7 +32,12 @@ fn arguments(command: Command) -> Command {
         .short('q')
         .action(ArgAction::SetTrue)
         .help("Say nothing; the status tells");
-    image::arguments(command).arg(json).arg(quiet)
+    let compat = Arg::new(COMPAT)
+        .long(COMPAT)
+        .value_name("NAME[,NAME]")
+        .action(ArgAction::Append)
+        .help("Say of each feature what these kernels, boot loaders and tools make of it, and check nothing else");
+    image::arguments(command).arg(json).arg(quiet).arg(compat)
 }
 
 fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
@@ -37,12 +46,22 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, VerbError> {
         file,
         offset_bytes,
     } = image::open(matches)?;
+    let form = Form::asked(matches.get_flag(JSON), matches.get_flag(QUIET));
+    if let Some(names) = matches.get_many::<String>(COMPAT) {
+        let names = names.flat_map(|names| names.split(','));
+        let targets = names.map(compat_target).collect::<Result<Vec<_>, _>>();
+        let targets = targets.map_err(VerbError::Line)?;
+        let bits = feature_bits(&file, offset_bytes);
+        let bits = bits.map_err(|error| VerbError::Line(error.to_string()))?;
+        let suited = Suited::of(&bits, &targets);
+        write_out(&suited.told(path.as_os_str(), form))?;
+        return Ok(suited.status());
+    }
     let options = CheckOptions {
         offset_bytes,
         ..CheckOptions::default()
     };
     let report = check_with(&file, &options);
-    let form = Form::asked(matches.get_flag(JSON), matches.get_flag(QUIET));
     write_out(&told(path.as_os_str(), &report, form))?;
     Ok(status(&report))
 }

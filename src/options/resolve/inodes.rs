@@ -81,6 +81,8 @@ pub(super) fn count_inodes(
         Some(count) if count > MOST => return Err(SettingsErrorKind::TooManyInodes(count)),
         // A Settings without inodes leaves the count to the geometry.
         Some(count) => count.max(1),
+        // The plan raises it to what the content needs.
+        None if options.is_for_reading() && options.inode_ratio.is_none() => 1,
         None => {
             let ratio = inode_ratio(options, rules, settings);
             let count = bytes / ratio;

@@ -12,6 +12,7 @@ mod kinds;
 mod length;
 mod start;
 
+use super::compat;
 use super::error::{SettingsError, SettingsErrorKind, SettingsWarning, SettingsWarningKind};
 use super::settings::Settings;
 use super::{BlockSizeOption, Environment, Options, Resolved, TargetKind, UuidOption};
@@ -91,7 +92,9 @@ fn settings(
     let profile = host.profile()?;
     let length = Length::new(options, host)?;
     let rules = Choice::new(asked, &length, profile, warn)?;
-    let features = rules.features(options)?;
+    let features = options.fit_targets(rules.features(options)?);
+    // Before what a feature needs is asked for; those that come of other options are asked about at the end.
+    compat::check(&options.compat, features)?;
     let mount_options = rules.mount_options()?;
     let blocks = Blocks::new(asked, &length, &rules, warn)?;
     let features = blocks.check_count(features, &rules)?;
@@ -107,6 +110,9 @@ fn settings(
         None => features,
     };
     let mut reserved_percent = rules.reserved_percent(options)?;
+    if options.is_for_reading() && options.reserved_percent.is_none() {
+        reserved_percent = 0.0;
+    }
     let mut features = features;
     if is_journal_device {
         reserved_percent = 0.0;
@@ -156,6 +162,7 @@ fn settings(
         // mke2fs tries that with a block of 1 KiB, and gives up.
         settings.discard &= device.sector_size <= BlockSize::MIN.bytes();
     }
+    compat::check(&options.compat, settings.features)?;
     finish(settings, &rules, host)
 }
 
