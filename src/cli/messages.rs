@@ -419,7 +419,7 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
         | SettingsErrorKind::OffsetPastEnd { .. }
         | SettingsErrorKind::EndPastOffsets { .. }
         | SettingsErrorKind::NotReproducible(..)
-        | SettingsErrorKind::NotCompatible { .. }
+        | SettingsErrorKind::NotCompatible(_)
         | SettingsErrorKind::NotYet(_) => line(refusal.to_string()),
     }
 }

@@ -4,7 +4,6 @@
 //! One row per target. What a row says was read in the sources that it names; docs/compatibility.md has the
 //! places, and which of them a program has confirmed. Where a target is made of others, the strictest counts.
 
-use super::error::SettingsErrorKind;
 use crate::feature::{Feature, FeatureSet, Word};
 
 /// What a target makes of a feature.
@@ -441,20 +440,25 @@ pub(super) fn fit(
     fitting
 }
 
-/// Refuses a feature that a target cannot have.
-pub(super) fn check(targets: &[CompatTarget], set: FeatureSet) -> Result<(), SettingsErrorKind> {
-    for feature in set.iter() {
-        if let Some((target, verdict)) = strictest(targets, feature)
-            && !verdict.suits()
-        {
-            return Err(SettingsErrorKind::NotCompatible {
-                feature,
-                target: target.name(),
-                verdict,
-            });
-        }
-    }
-    Ok(())
+/// A feature that a target cannot have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Misfit {
+    pub(super) feature: Feature,
+    pub(super) target: CompatTarget,
+    pub(super) verdict: Verdict,
+}
+
+/// Looks for a feature that a target cannot have.
+pub(super) fn check(targets: &[CompatTarget], set: FeatureSet) -> Result<(), Misfit> {
+    let misfits = set.iter().filter_map(|feature| {
+        let (target, verdict) = strictest(targets, feature)?;
+        (!verdict.suits()).then_some(Misfit {
+            feature,
+            target,
+            verdict,
+        })
+    });
+    misfits.map(Err).next().unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

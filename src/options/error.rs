@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::compat::Verdict;
+use super::compat::Misfit;
 use super::extended::ExtendedOptionError;
 use super::profile::SyntaxError;
 use crate::feature::Feature;
@@ -200,15 +200,17 @@ pub(crate) enum SettingsErrorKind {
     /// Neither continue, remount-ro nor panic, in the configuration.
     ErrorsInConf(String),
     /// A feature that a target cannot have.
-    NotCompatible {
-        feature: Feature,
-        target: &'static str,
-        verdict: Verdict,
-    },
+    NotCompatible(Misfit),
     /// What no reproducible image can have, and what mends it.
     NotReproducible(&'static str, &'static str),
     /// Something that a later version takes.
     NotYet(String),
+}
+
+impl From<Misfit> for SettingsErrorKind {
+    fn from(misfit: Misfit) -> Self {
+        Self::NotCompatible(misfit)
+    }
 }
 
 impl fmt::Display for SettingsErrorKind {
@@ -219,12 +221,9 @@ impl fmt::Display for SettingsErrorKind {
             }
             Self::ConfSyntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
             Self::NotYet(what) => write!(f, "{what} is not supported"),
-            Self::NotCompatible {
-                feature,
-                target,
-                verdict,
-            } => {
-                let (name, words) = (feature.name(), verdict.words());
+            Self::NotCompatible(misfit) => {
+                let (name, words) = (misfit.feature.name(), misfit.verdict.words());
+                let target = misfit.target.name();
                 write!(
                     f,
                     "the {name} feature is not for --compat {target}, which {words}; use -O ^{name}"

@@ -311,13 +311,15 @@ impl Options {
         !self.features.iter().fold(all, edited).has(feature)
     }
 
-    /// `features` without what a target does not take.
-    fn fit_targets(&self, features: FeatureSet) -> FeatureSet {
+    /// `features` without what a target does not take. One that is asked for all the same is refused before what
+    /// it needs is; those that other options bring are looked at in the end.
+    fn fit_targets(&self, features: FeatureSet) -> Result<FeatureSet, error::SettingsErrorKind> {
         let asked = self.asked_features();
         let asks = |feature| asked.has(feature);
-        compat::fit(&self.compat, features, asks, |feature| {
-            self.leaves_out(feature)
-        })
+        let leaves_out = |feature| self.leaves_out(feature);
+        let fitting = compat::fit(&self.compat, features, asks, leaves_out);
+        compat::check(&self.compat, fitting)?;
+        Ok(fitting)
     }
 
     /// Whether the UUID itself is given.

@@ -168,7 +168,13 @@ impl Choice {
     }
 
     pub(super) fn reserved_percent(&self, options: &Options) -> Result<f64, SettingsErrorKind> {
-        let by_rules = || self.find(|rules| rules.reserved_ratio).unwrap_or(5.0);
+        let by_rules = || {
+            if options.is_for_reading() {
+                0.0
+            } else {
+                self.find(|rules| rules.reserved_ratio).unwrap_or(5.0)
+            }
+        };
         check_percent(options.reserved_percent.unwrap_or_else(by_rules))
     }
 }

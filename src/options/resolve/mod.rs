@@ -92,9 +92,7 @@ fn settings(
     let profile = host.profile()?;
     let length = Length::new(options, host)?;
     let rules = Choice::new(asked, &length, profile, warn)?;
-    let features = options.fit_targets(rules.features(options)?);
-    // Before what a feature needs is asked for; those that come of other options are asked about at the end.
-    compat::check(&options.compat, features)?;
+    let features = options.fit_targets(rules.features(options)?)?;
     let mount_options = rules.mount_options()?;
     let blocks = Blocks::new(asked, &length, &rules, warn)?;
     let features = blocks.check_count(features, &rules)?;
@@ -110,9 +108,6 @@ fn settings(
         None => features,
     };
     let mut reserved_percent = rules.reserved_percent(options)?;
-    if options.is_for_reading() && options.reserved_percent.is_none() {
-        reserved_percent = 0.0;
-    }
     let mut features = features;
     if is_journal_device {
         reserved_percent = 0.0;
