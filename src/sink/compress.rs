@@ -6,10 +6,17 @@ use super::container::Compression;
 #[cfg(feature = "compress")]
 pub(super) fn compress(compression: Compression, cluster: &[u8]) -> Option<Vec<u8>> {
     use flate2::{Compress, Compression as Level, FlushCompress, Status};
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use rusty_zstd::CompressOptions;
 
     /// Readers hold no more of it: qemu's inflate is told so.
     const WINDOW_BITS: u8 = 12;
+
+    /// The lowest level at which files are no longer than those of qemu, which uses libzstd's level 3.
+    const ZSTD: CompressOptions = CompressOptions {
+        level: 5,
+        // Readers stop at the cluster's last byte, before they would come to it.
+        checksum: false,
+    };
 
     match compression {
         Compression::None => None,
@@ -21,7 +28,7 @@ pub(super) fn compress(compression: Compression, cluster: &[u8]) -> Option<Vec<u
             matches!(status, Ok(Status::StreamEnd)).then_some(bytes)
         }
         Compression::Zstd => {
-            let bytes = compress_to_vec(cluster, CompressionLevel::Fastest);
+            let bytes = rusty_zstd::compress_with(cluster, ZSTD).ok()?;
             (bytes.len() < cluster.len()).then_some(bytes)
         }
     }

@@ -2,7 +2,7 @@
 //! or an encrypted cluster.
 //!
 //! The numbers are those of qemu's docs/interop/qcow2. Clusters come first, in the order of the disk;
-//! behind them L2 tables, the L1 table, refcounts, and last of all the header, which stands at the front.
+//! behind them L2 tables, refcounts and the L1 table, and last of all the header, which stands at the front.
 
 use std::io;
 
@@ -62,8 +62,8 @@ impl Qcow2 {
         start
     }
 
-    /// Writes the tables that lead to the clusters, and gives where the table of those is.
-    fn write_tables(&mut self, write: &mut Write<'_>) -> io::Result<u64> {
+    /// Writes the tables that lead to the clusters, and gives the table that leads to those.
+    fn write_tables(&mut self, write: &mut Write<'_>) -> io::Result<Vec<u8>> {
         let entries = std::mem::take(&mut self.entries);
         let mut table = vec![0; index(self.l1_entries() * ENTRY_BYTES)];
         for entries in entries.chunk_by(|one, other| one.0 / L2_ENTRIES == other.0 / L2_ENTRIES) {
@@ -76,18 +76,17 @@ impl Qcow2 {
             let (first, _) = entries[0];
             put_u64(&mut table, first / L2_ENTRIES * ENTRY_BYTES, place | COPIED);
         }
-        let place = self.allocate(length_of(&table).div_ceil(CLUSTER_BYTES).max(1));
-        write(place, &table)?;
-        Ok(place)
+        Ok(table)
     }
 
     fn l1_entries(&self) -> u64 {
         self.size_bytes.div_ceil(CLUSTER_BYTES * L2_ENTRIES)
     }
 
-    /// Writes refcounts, their own included, and gives where their table is and its clusters.
-    fn write_refcounts(&mut self, write: &mut Write<'_>) -> io::Result<(u64, u64)> {
-        let used = self.next.div_ceil(CLUSTER_BYTES);
+    /// Writes refcounts, their own and those of the `others` clusters behind them included, and gives where
+    /// their table is and its clusters.
+    fn write_refcounts(&mut self, others: u64, write: &mut Write<'_>) -> io::Result<(u64, u64)> {
+        let used = self.next.div_ceil(CLUSTER_BYTES) + others;
         let (mut blocks, mut tables) = (1, 1);
         loop {
             let needed = (used + blocks + tables).div_ceil(REFCOUNTS);
@@ -99,6 +98,7 @@ impl Qcow2 {
         }
         let first = self.allocate(blocks);
         let table = self.allocate(tables);
+        self.allocate(others);
         let mut leads = Vec::new();
         for (place, counts) in (first..)
             .step_by(index(CLUSTER_BYTES))
@@ -191,10 +191,14 @@ impl Container for Qcow2 {
     }
 
     fn finish(&mut self, write: &mut Write<'_>) -> io::Result<u64> {
-        let l1 = self.write_tables(write)?;
-        let refcounts = self.write_refcounts(write)?;
+        let table = self.write_tables(write)?;
+        let clusters = length_of(&table).div_ceil(CLUSTER_BYTES).max(1);
+        let refcounts = self.write_refcounts(clusters, write)?;
+        let l1 = self.next - clusters * CLUSTER_BYTES;
+        write(l1, &table)?;
         write(0, &self.header(l1, refcounts))?;
-        Ok(self.next)
+        // Nothing reads of that table's clusters what is behind it.
+        Ok((l1 + length_of(&table)).next_multiple_of(SECTOR_BYTES))
     }
 }
 
