@@ -17,8 +17,10 @@ use common::mount::{Mount, mount_ro, mount_rw};
 use common::shown::{self, Compared};
 use common::tools::{self, Need, Result, Which, ready};
 use common::torture;
+use mke4fs::export::{ExportError, list, tar};
 use mke4fs::raw::units::{Group, Ino};
 use mke4fs::read::{ErrorKind, Filesystem, ImageFile};
+use mke4fs::{Builder, Cancel, Tree};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -582,4 +584,47 @@ fn an_inode_of_another_filesystem_is_refused() {
     let bitmap = other.block_bitmap(&group).expect("it has one too");
     let own = other.group(Group::new(0)).expect("it is there");
     assert_eq!(bitmap, other.block_bitmap(&own).expect("its own"));
+}
+
+#[test]
+fn whoever_asks_to_stop_is_heard_wherever_an_image_is_read() -> Result<()> {
+    let mut tree = Tree::default();
+    tree.file("/dir/file", torture::pattern(300_000))?;
+    let image = Builder::new()
+        .environment(common::making::memory_host())
+        .source(tree)
+        .size_bytes(8 << 20)
+        .to_vec()?;
+    let cancel = Cancel::new();
+    let filesystem = Filesystem::open_until(&image[..], 0, &cancel)?;
+    let file = filesystem.open_file("/dir/file")?;
+    let mut walk = filesystem.walk(&filesystem.root()?)?;
+    assert!(walk.next().is_some_and(|entry| entry.is_ok()));
+    cancel.cancel();
+    let is_heard = |what: &str, error: Option<mke4fs::read::Error>| {
+        let kind = error.map(|error| error.kind());
+        assert_eq!(kind, Some(ErrorKind::Cancelled), "{what}");
+    };
+    is_heard("open", Filesystem::open_until(&image[..], 0, &cancel).err());
+    is_heard("metadata", filesystem.metadata("/dir").err());
+    is_heard("read_dir", filesystem.read_dir("/dir").err());
+    is_heard("read", filesystem.read("/dir/file").err());
+    is_heard("read_at", file.read_at(0, &mut [0; 100]).err());
+    let rest = walk.find_map(std::result::Result::err);
+    is_heard("walk", rest);
+    is_heard(
+        "inodes",
+        filesystem.inodes().find_map(std::result::Result::err),
+    );
+    let of_export = |what: &str, ended: std::result::Result<(), ExportError>| match ended {
+        Err(ExportError::Read(error)) => is_heard(what, Some(error)),
+        other => panic!("{what}: {other:?}"),
+    };
+    let listed = list::list(&filesystem, b"/", list::Depth::All, &mut |_| Ok(()));
+    of_export("list", listed);
+    of_export(
+        "tar",
+        tar::write(&filesystem, &[], &mut Vec::new()).map(|_| ()),
+    );
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use crate::cancel::Cancelled;
 use crate::ondisk::acl::AclError;
 use crate::ondisk::xattr::XattrFault;
 use crate::units::{Block, Group, Ino, Readable, Run};
@@ -56,6 +57,8 @@ pub enum ErrorKind {
     TooLarge,
     /// It is an inode that another [`Filesystem`](super::Filesystem) gave.
     Foreign,
+    /// The caller itself asked to stop.
+    Cancelled,
 }
 
 /// What is wrong, without its place.
@@ -106,6 +109,8 @@ pub(crate) enum ErrorDetail {
     Not(ErrorKind),
     /// Larger than what is held in memory at once, in bytes.
     TooLarge { bytes: u64, most: u64 },
+    /// Somebody asked to stop.
+    Cancelled,
 }
 
 impl ErrorDetail {
@@ -118,6 +123,7 @@ impl ErrorDetail {
             Self::NotInUse => ErrorKind::NotFound,
             Self::Not(kind) => *kind,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Cancelled => ErrorKind::Cancelled,
             _ => ErrorKind::Corrupt,
         }
     }
@@ -161,6 +167,7 @@ impl fmt::Display for ErrorDetail {
             }
             Self::Unsupported(what) => f.write_str(what),
             Self::NotInUse => f.write_str("not in use"),
+            Self::Cancelled => Cancelled.fmt(f),
             Self::Not(kind) => f.write_str(sentence(*kind)),
             Self::TooLarge { bytes, most } => write!(
                 f,
@@ -309,6 +316,8 @@ impl From<Error> for io::Error {
             ErrorKind::NotExt | ErrorKind::Corrupt | ErrorKind::Checksum => {
                 io::ErrorKind::InvalidData
             }
+            // Of the kind Interrupted it would be taken for a reason to try again.
+            ErrorKind::Cancelled => io::ErrorKind::Other,
             ErrorKind::Io => match &error.0.detail {
                 ErrorDetail::Io(inner) => inner.kind(),
                 _ => io::ErrorKind::Other,

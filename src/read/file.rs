@@ -129,6 +129,8 @@ impl<'a> File<'a> {
 impl Volume<'_> {
     /// Fills `buffer` with what the file has from `offset` on, as if it had no end.
     fn read_file(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        // Of a hole no byte of the image is read.
+        self.check_cancelled()?;
         let block = self.sb.block_size.bytes_u64();
         let end = offset.saturating_add(length(buffer.len()));
         let blocks = offset / block..end.div_ceil(block);

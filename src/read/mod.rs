@@ -51,6 +51,7 @@ pub use superblock::Superblock;
 pub use walk::{Inodes, Walk, WalkEntry};
 pub use xattrs::Xattr;
 
+use crate::cancel::Cancel;
 use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
@@ -98,9 +99,34 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// Where there is none, it is damaged, or needs what this reader cannot follow.
     pub fn open_at(image: impl ReadAt + 'a, offset_bytes: u64) -> Result<Self> {
+        Self::open_until(image, offset_bytes, &Cancel::new())
+    }
+
+    /// Opens it as [`open_at`](Self::open_at) does. Once `cancel` asks to stop, whatever reads this filesystem
+    /// soon ends with an error of the kind [`Cancelled`](ErrorKind::Cancelled): opening itself, which reads a
+    /// journal that waits, a walk, a file's data, and what lists or exports it.
+    ///
+    /// ```
+    /// use mke4fs::Cancel;
+    /// use mke4fs::read::{ErrorKind, Filesystem};
+    ///
+    /// let image = mke4fs::Builder::new().size_bytes(8 << 20).to_vec()?;
+    /// let cancel = Cancel::new();
+    /// let filesystem = Filesystem::open_until(image, 0, &cancel)?;
+    /// cancel.cancel();
+    /// let error = filesystem.read_dir("/").expect_err("it was asked to stop");
+    /// assert_eq!(error.kind(), ErrorKind::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As those of [`open_at`](Self::open_at); and where it was asked to stop.
+    pub fn open_until(image: impl ReadAt + 'a, offset_bytes: u64, cancel: &Cancel) -> Result<Self> {
         let image: Box<dyn ReadAt + 'a> = Box::new(image);
         let sb = read_superblock(&*image, offset_bytes)?;
         let mut volume = Volume::new(image, offset_bytes, sb);
+        volume.set_cancel(cancel);
+        volume.check_cancelled()?;
         if word_of(&volume.sb.sb, Word::Incompat) & RECOVER != 0 {
             volume.set_replay(journal::replay(&volume)?)?;
         }

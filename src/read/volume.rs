@@ -4,6 +4,7 @@
 use super::error::{Error, ErrorDetail, Result};
 use super::replay::{Copy, Replay};
 use super::superblock::Superblock;
+use crate::cancel::Cancel;
 use crate::ondisk::superblock::{OFFSET, Superblock as Stored};
 use crate::sink::ReadAt;
 use crate::units::{Block, Run};
@@ -14,6 +15,7 @@ pub(crate) struct Volume<'a> {
     base: u64,
     pub(crate) sb: Superblock,
     replay: Replay,
+    cancel: Cancel,
 }
 
 impl<'a> Volume<'a> {
@@ -23,7 +25,22 @@ impl<'a> Volume<'a> {
             base,
             sb,
             replay: Replay::default(),
+            cancel: Cancel::new(),
         }
+    }
+
+    /// Stops whoever reads once `cancel` asks for it.
+    pub(crate) fn set_cancel(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
+    /// Says whether to go on.
+    ///
+    /// # Errors
+    /// Where it was asked to stop.
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        let stopped = |_| Error::new(ErrorDetail::Cancelled);
+        self.cancel.check().map_err(stopped)
     }
 
     /// Puts the blocks of a journal over those of the filesystem, the superblock among them.
@@ -101,6 +118,7 @@ impl<'a> Volume<'a> {
 
     /// Fills `buffer` with what is stored, whatever a journal has for it.
     fn read_stored(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.check_cancelled()?;
         let size = self.sb.block_size.bytes_u64();
         let failed = |error| Error::new(ErrorDetail::Io(error)).in_block(Block::new(offset / size));
         let place = self.base.checked_add(offset);

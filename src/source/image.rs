@@ -115,7 +115,8 @@ impl Image {
                 let unread = |error| SourceError::read(&*name, error);
                 let file = Arc::new(ImageFile::open(path).map_err(unread)?);
                 let before = file.metadata().map_err(unread)?;
-                let filesystem = Filesystem::open_at(file.clone(), *offset_bytes);
+                let cancel = &self.options.cancel;
+                let filesystem = Filesystem::open_until(file.clone(), *offset_bytes, cancel);
                 Ok(Contents {
                     filesystem: Arc::new(filesystem.map_err(|error| named(&name, error))?),
                     name,

@@ -30,7 +30,7 @@ mod listed;
 pub(crate) mod magic;
 #[cfg(feature = "oci")]
 pub mod oci;
-mod options;
+pub(crate) mod options;
 pub mod patterns;
 mod place;
 mod prefetch;

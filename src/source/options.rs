@@ -56,17 +56,9 @@ impl SourceOptions {
         implied(Timestamp::from_seconds(self.implied_time))
     }
 
-    /// Where temporary files lie. Those in `/tmp` may be in memory, and the current directory is none of a
-    /// library's business.
+    /// Where temporary files lie.
     pub(super) fn spool(&self) -> PathBuf {
-        let fallback = || {
-            if cfg!(unix) {
-                "/var/tmp".into()
-            } else {
-                std::env::temp_dir()
-            }
-        };
-        self.spool.clone().unwrap_or_else(fallback)
+        self.spool.clone().unwrap_or_else(spool_directory)
     }
 
     /// Puts temporary files beside a regular file `output`, where there must be room, unless a place was
@@ -162,3 +154,13 @@ macro_rules! heed_options {
 }
 
 pub(super) use {heed_options, option_setters};
+
+/// Where temporary files lie unless told otherwise. Those in `/tmp` may be in memory, and the current directory
+/// is none of a library's business.
+pub(crate) fn spool_directory() -> PathBuf {
+    if cfg!(unix) {
+        "/var/tmp".into()
+    } else {
+        std::env::temp_dir()
+    }
+}
