@@ -1,7 +1,6 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
 mod ends;
-#[cfg(feature = "cli")]
 mod forms;
 mod known;
 mod reproducible;
@@ -22,7 +21,7 @@ use crate::geometry::Geometry;
 use crate::layout::Layout;
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
-use crate::sink::{ImageRange, Sink};
+use crate::sink::{Format, ImageRange, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
 use crate::source::{ContentStore, Source, SourceError};
 use crate::summary::Summary;
@@ -57,6 +56,7 @@ pub struct Builder {
     wanted: Wanted,
     fit: Option<Fit>,
     sparse: Sparse,
+    format: Format,
     run: Run,
 }
 
@@ -81,6 +81,7 @@ pub struct Plan {
     pub(crate) tree: Tree,
     pub(crate) layout: Layout,
     pub(crate) warnings: Vec<Warning>,
+    format: Format,
     run: Run,
 }
 
@@ -325,6 +326,26 @@ impl Builder {
         self
     }
 
+    /// The format of the file that [`write_file`](Self::write_file) makes: a virtual disk with exactly the
+    /// bytes of the raw image. It needs a regular file, and replaces all of it. What is made in memory, in a
+    /// sink or in an open file is raw: any other format is refused there.
+    ///
+    /// ```
+    /// use mke4fs::Builder;
+    /// use mke4fs::sink::Format;
+    ///
+    /// let place = tempfile::tempdir()?;
+    /// let disk = place.path().join("disk.vhdx");
+    /// Builder::new().size_bytes(64 << 20).format(Format::Vhdx).write_file(&disk)?;
+    /// assert!(std::fs::read(&disk)?.starts_with(b"vhdxfile"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
     /// Hears of a wish to stop: once it is there, planning and writing soon end with an error that
     /// [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call that waits for
     /// somebody else.
@@ -403,6 +424,7 @@ impl Builder {
             tree,
             layout,
             warnings,
+            format: self.format,
             run: self.run,
         })
     }
@@ -471,7 +493,7 @@ impl Builder {
     /// # Errors
     /// As those of [`Builder::prepare`] and [`PreparedImage::write`].
     pub fn build(self, sink: &dyn Sink, writing: &Writing<'_>) -> Result<Built, Error> {
-        self.prepare()?.write(sink, writing)
+        self.prepare_raw()?.write(sink, writing)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::emit::EmitError;
 use crate::geometry::GeometryError;
 use crate::layout::LayoutError;
 use crate::options::SettingsError;
-use crate::sink::OpenError;
+use crate::sink::{Format, OpenError};
 use crate::source::SourceError;
 use crate::tree::TreeError;
 
@@ -100,8 +100,8 @@ pub(crate) enum Kind {
     Emit(EmitError),
     Open(OpenError),
     Output(io::Error),
-    /// The options ask for a format that the bytes of the filesystem alone are not.
-    NotRaw,
+    /// An image is asked for in a format that its output cannot have.
+    NotRaw(Format),
     /// No size up to the largest would do.
     NoSizeFits,
     /// More is to stay free than is sought for.
@@ -160,9 +160,9 @@ impl Error {
             Kind::Layout(error) => of_layout(error),
             Kind::Emit(error) => of_emit(error),
             Kind::Open(_) | Kind::Output(_) => ErrorKind::OutputFailed,
-            Kind::NotRaw => ErrorKind::InvalidOption {
-                name: "android_sparse".to_owned(),
-                value: String::new(),
+            Kind::NotRaw(format) => ErrorKind::InvalidOption {
+                name: "format".to_owned(),
+                value: format.name().to_owned(),
             },
             Kind::FitTooLarge { bytes, .. } => ErrorKind::InvalidOption {
                 name: "fit".to_owned(),
@@ -183,9 +183,10 @@ impl Error {
             Kind::Emit(error) => error.say(f),
             Kind::Open(error) => error.say(f),
             Kind::Output(_) => f.write_str("the output cannot be written"),
-            Kind::NotRaw => f.write_str(
-                "android_sparse is not written here: leave it out, and write to a sink::Contained of \
-                 Format::AndroidSparse",
+            Kind::NotRaw(format) => write!(
+                f,
+                "{} needs a regular file: give write_file its name, or use Format::Raw",
+                format.name()
             ),
             Kind::NoSizeFits => f.write_str("no filesystem of any size holds the content"),
             Kind::FitTooLarge { bytes, most } => write!(
@@ -258,7 +259,7 @@ impl std::error::Error for Error {
             Kind::Emit(error) => error.source(),
             Kind::Open(error) => error.source(),
             Kind::Output(error) => Some(error),
-            Kind::NotRaw | Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
+            Kind::NotRaw(_) | Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
         }
     }
 }

@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::forms::{Form, Formed};
 use super::run::{self, Run};
 use super::{Builder, Plan, PreparedImage};
-use crate::emit::{self, Sinks};
+use crate::emit::{self, Sinks, Writing};
 use crate::error::{Error, Kind};
 use crate::options::{Environment, Settings, Size, TargetKind};
-use crate::sink::{File, Memory, Ordered, Output, Piece, Sink};
+use crate::sink::{File, Format, Memory, Ordered, Output, Piece, Sink};
+use crate::source::options::spool_directory;
 use crate::summary::Summary;
 
 fn failed(error: io::Error) -> Error {
@@ -43,10 +45,20 @@ impl Builder {
             environment.target.kind = TargetKind::Missing;
         }
         self.wanted.for_output(path);
-        let run = self.run.clone();
-        let ready = self.environment(environment).prepare_raw()?;
+        let (run, format) = (self.run.clone(), self.format);
+        let mut ready = self.environment(environment).prepare()?;
+        let format = file_format(format, ready.settings());
         let output = output.map_or_else(|| run::open(path), Ok)?;
-        ready.write_output(output, &run)
+        ready.probe(run.cancel.flag())?;
+        if format == Format::Raw {
+            ready.write_output(output, &run)
+        } else {
+            check_regular(&output, format)?;
+            let total = ready.total(&run);
+            write_container(format, &run, total, |form, writing| {
+                ready.write_formed(output, form, writing)
+            })
+        }
     }
 
     /// Makes the image in `file`, which is open for reading and writing: a regular file, which grows where it
@@ -103,9 +115,10 @@ impl Builder {
     }
 
     /// What is to be written as the bytes of the filesystem and nothing else.
-    fn prepare_raw(self) -> Result<PreparedImage, Error> {
+    pub(super) fn prepare_raw(self) -> Result<PreparedImage, Error> {
+        let format = self.format;
         let ready = self.prepare()?;
-        check_raw(ready.settings())?;
+        check_raw(format, ready.settings())?;
         Ok(ready)
     }
 
@@ -120,26 +133,64 @@ impl Builder {
     /// Whether the image takes the place of all that a regular file holds, as a new one does.
     fn replaces(&self, environment: &Environment) -> Result<bool, Error> {
         let is_file = matches!(environment.target.kind, TargetKind::File { .. });
-        if !is_file || self.wanted.sources.is_empty() {
+        if !is_file {
             return Ok(false);
         }
         let settings = self.options.of_any_size().resolve(environment)?.settings;
-        Ok(settings.offset_bytes == 0 && !settings.super_only)
+        if file_format(self.format, &settings) != Format::Raw {
+            return Ok(true);
+        }
+        Ok(!self.wanted.sources.is_empty() && settings.offset_bytes == 0 && !settings.super_only)
     }
 }
 
-/// Refuses settings by which the output is not the bytes of the filesystem.
-fn check_raw(settings: &Settings) -> Result<(), Error> {
-    if settings.android_sparse {
-        Err(Error::new(Kind::NotRaw))
+/// The format of a file: `format`, unless that is none and mke2fs's options ask for theirs.
+fn file_format(format: Format, settings: &Settings) -> Format {
+    if format == Format::Raw && settings.android_sparse {
+        Format::AndroidSparse
+    } else {
+        format
+    }
+}
+
+/// Refuses whatever makes the output more than the bytes of the filesystem.
+fn check_raw(format: Format, settings: &Settings) -> Result<(), Error> {
+    match file_format(format, settings) {
+        Format::Raw => Ok(()),
+        other => Err(Error::new(Kind::NotRaw(other))),
+    }
+}
+
+/// Refuses an output that cannot have a `format`.
+fn check_regular(output: &Output, format: Format) -> Result<(), Error> {
+    if output.file().is_block_device() {
+        Err(Error::new(Kind::NotRaw(format)))
     } else {
         Ok(())
     }
 }
 
+/// Has `write` write an image in `format`, and keeps it.
+fn write_container(
+    format: Format,
+    run: &Run,
+    total: Option<u64>,
+    write: impl FnOnce(&Form<'_>, &Writing<'_>) -> Result<Formed, Error>,
+) -> Result<Summary, Error> {
+    let form = Form {
+        format,
+        verity: None,
+        tree: None,
+        bmap: false,
+        spool_directory: &spool_directory(),
+    };
+    let formed = run.write(total, false, |writing| write(&form, writing))?;
+    let (built, _) = formed.keep();
+    Ok(built.into_summary())
+}
+
 impl PreparedImage {
-    fn write_output(mut self, output: Output, run: &Run) -> Result<Summary, Error> {
-        self.probe(run.cancel.flag())?;
+    fn write_output(self, output: Output, run: &Run) -> Result<Summary, Error> {
         let image = self.range();
         let is_device = output.file().is_block_device();
         run::write_output(output, &image, |file| {
@@ -167,8 +218,16 @@ impl Plan {
     /// Where the output is in use, fails or is too small, content cannot be read or changed since it was
     /// declared, or the run is cancelled.
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<Summary, Error> {
-        check_raw(&self.settings)?;
-        let output = run::open(path.as_ref())?;
+        let format = file_format(self.format, &self.settings);
+        let mut output = run::open(path.as_ref())?;
+        if format != Format::Raw {
+            check_regular(&output, format)?;
+            output.replace(0);
+            let total = self.total(&self.run);
+            return write_container(format, &self.run, total, |form, writing| {
+                self.write_formed(output, form, writing)
+            });
+        }
         let is_device = output.file().is_block_device();
         run::write_output(output, &self.range(), |file| {
             let total = self.total(&self.run);
@@ -183,7 +242,7 @@ impl Plan {
     /// # Errors
     /// As those of [`write_file`](Self::write_file). The sink then holds no superblock.
     pub fn write_to(&self, sink: &dyn Sink) -> Result<Summary, Error> {
-        check_raw(&self.settings)?;
+        check_raw(self.format, &self.settings)?;
         let total = self.total(&self.run);
         let sinks = Sinks {
             image: sink,

@@ -4,7 +4,7 @@
 //! What comes in order needs every block decided before the first is written. A stream whose places are
 //! decided as it comes is kept in a file without a name until then.
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,11 @@ use super::stream::{Built, PreparedImage, PreparedKind, Streaming};
 use super::{Plan, end_bytes};
 use crate::emit::{EmitError, Sinks, Writing};
 use crate::error::{Error, Kind};
+use crate::geometry::Geometry;
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::sink::{
-    Contained, Disk, Extent, File, Format, ImageRange, Output, Sink, Stream, UnfinishedOutput,
+    Contained, Disk, Extent, File, Format, ImageRange, Output, Sink, UnfinishedOutput,
     VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, WINDOW_BYTES, bmap, verity_bytes,
 };
 use crate::sys;
@@ -75,10 +76,102 @@ fn refused(text: String) -> Error {
 }
 
 impl PreparedImage {
+    /// How many bytes a verity tree takes.
+    #[cfg(feature = "cli")]
+    pub(crate) fn tree_bytes(&self) -> u64 {
+        Extents::of(self.settings(), self.geometry()).tree_bytes()
+    }
+
+    /// Looks whether the image can be written as `form` says.
+    ///
+    /// # Errors
+    /// Where the format cannot hold it, or the image begins where it cannot.
+    #[cfg(feature = "cli")]
+    pub(crate) fn check_form(&self, form: &Form<'_>) -> Result<(), Error> {
+        Extents::of(self.settings(), self.geometry()).check(form)
+    }
+
+    /// Writes the image to `output` as `form` says.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write); and where the format cannot hold the image, or that begins where it
+    /// cannot.
+    pub(crate) fn write_formed(
+        self,
+        output: Output,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        match self.0 {
+            PreparedKind::Planned(plan) => {
+                Image::Planned(&plan).write_formed(output, form, writing)
+            }
+            PreparedKind::Streaming(it) => Image::Streaming(it).write_formed(output, form, writing),
+        }
+    }
+
+    /// Writes the image to `writer` in the order of its bytes.
+    ///
+    /// # Errors
+    /// As those of [`write_formed`](Self::write_formed).
+    #[cfg(feature = "cli")]
+    pub(crate) fn write_stream(
+        self,
+        writer: impl std::io::Write + Send,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        match self.0 {
+            PreparedKind::Planned(plan) => {
+                Image::Planned(&plan).write_stream(writer, form, writing)
+            }
+            PreparedKind::Streaming(it) => Image::Streaming(it).write_stream(writer, form, writing),
+        }
+    }
+}
+
+impl Plan {
+    /// Writes the image to `output` as `form` says.
+    ///
+    /// # Errors
+    /// As those of [`PreparedImage::write_formed`].
+    pub(super) fn write_formed(
+        &self,
+        output: Output,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        Image::Planned(self).write_formed(output, form, writing)
+    }
+}
+
+/// Where the bytes of a filesystem are in the virtual disk.
+struct Extents {
+    block_bytes: u64,
+    range: Range<u64>,
+}
+
+impl Extents {
+    fn of(settings: &Settings, geometry: &Geometry) -> Self {
+        Self {
+            block_bytes: geometry.block_size.bytes_u64(),
+            range: settings.offset_bytes..end_bytes(settings, geometry),
+        }
+    }
+
+    /// How many bytes the filesystem has.
+    fn image_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    fn tree_bytes(&self) -> u64 {
+        verity_bytes(self.image_bytes())
+    }
+
     /// How many bytes the virtual disk has, that of a verity tree behind the filesystem included.
     fn disk_bytes(&self, form: &Form<'_>) -> u64 {
         if form.verity.is_none() {
-            return self.size_bytes();
+            return self.range.end;
         }
         // A tree is over whole blocks.
         let data = self.image_bytes().next_multiple_of(VERITY_BLOCK_BYTES);
@@ -86,32 +179,17 @@ impl PreparedImage {
             Some(_) => 0,
             None => self.tree_bytes(),
         };
-        self.settings().offset_bytes + data + tree
+        self.range.start + data + tree
     }
 
-    /// How many bytes a verity tree takes.
-    pub(crate) fn tree_bytes(&self) -> u64 {
-        verity_bytes(self.image_bytes())
-    }
-
-    /// How many bytes the filesystem has.
-    fn image_bytes(&self) -> u64 {
-        self.size_bytes() - self.settings().offset_bytes
-    }
-
-    /// Looks whether the image can be written as `form` says.
-    ///
-    /// # Errors
-    /// Where the format cannot hold it, or the image begins where it cannot.
-    pub(crate) fn check_form(&self, form: &Form<'_>) -> Result<(), Error> {
-        let size_bytes = self.disk_bytes(form);
+    fn check(&self, form: &Form<'_>) -> Result<(), Error> {
         let format = form.format;
         format
-            .check(size_bytes)
+            .check(self.disk_bytes(form))
             .map_err(|error| refused(error.to_string()))?;
-        let offset = self.settings().offset_bytes;
-        let block_bytes = self.geometry().block_size.bytes_u64();
-        if !format.is_flat() && !offset.is_multiple_of(block_bytes) {
+        let Self { block_bytes, range } = self;
+        let offset = range.start;
+        if !format.is_flat() && !offset.is_multiple_of(*block_bytes) {
             return Err(refused(format!(
                 "this format needs an offset that is a multiple of the block size, {block_bytes} bytes; \
                  {offset} is none"
@@ -123,108 +201,6 @@ impl PreparedImage {
             )));
         }
         Ok(())
-    }
-
-    /// Writes the image to `output` as `form` says.
-    ///
-    /// # Errors
-    /// As those of [`write`](Self::write), and of [`check_form`](Self::check_form).
-    pub(crate) fn write_formed(
-        self,
-        output: Output,
-        form: &Form<'_>,
-        writing: &Writing<'_>,
-    ) -> Result<Formed, Error> {
-        self.check_form(form)?;
-        if form.format.is_flat() {
-            self.write_flat(output, form, writing)
-        } else {
-            self.write_contained(output, form, writing)
-        }
-    }
-
-    fn write_flat(
-        self,
-        mut output: Output,
-        form: &Form<'_>,
-        writing: &Writing<'_>,
-    ) -> Result<Formed, Error> {
-        let start = self.settings().offset_bytes;
-        let disk = Disk::new(self.disk_bytes(form), self.settings().uuid);
-        let trailer = form.format.trailer(&disk);
-        let end = match form.format {
-            Format::Raw => self.disk_bytes(form),
-            _ => {
-                // All of the file is the container's.
-                output.replace(0);
-                disk.size_bytes()
-            }
-        };
-        let whole = end + u64::try_from(trailer.len()).unwrap_or(u64::MAX);
-        let draft = output
-            .begin(&ImageRange::new(start..whole))
-            .map_err(failed)?;
-        if !trailer.is_empty() {
-            draft.file().write_at(end, &trailer).map_err(failed)?;
-        }
-        let image = Image::of(self);
-        let (written, mut beside) = image.write_with_tree(draft.file(), form, writing)?;
-        if form.bmap {
-            let free = free_of(&written.free, form);
-            beside.bmap = Some(bmap(draft.file(), free).map_err(failed)?);
-        }
-        Ok(Formed {
-            draft: Some(draft),
-            beside,
-            built: written.built,
-        })
-    }
-
-    fn write_contained(
-        self,
-        output: Output,
-        form: &Form<'_>,
-        writing: &Writing<'_>,
-    ) -> Result<Formed, Error> {
-        let disk = Disk::new(self.disk_bytes(form), self.settings().uuid);
-        // Whatever a stream turns out to be, the output is as it was until then.
-        let image = Image::of(self).kept(form, writing)?;
-        let disk = disk.free(free_of(&image.free(), form).to_vec());
-        let draft = output.begin_contained().map_err(failed)?;
-        let contained = Contained::new(form.format, disk, draft.file());
-        let contained = contained.expect("a format that is not flat has a container");
-        let (written, beside) = image.write_with_tree(&contained, form, writing)?;
-        let naming = contained.write_tables(writing.sync).map_err(failed)?;
-        // The last moment at which a wish to stop can be heard.
-        check_cancelled(writing)?;
-        naming.finish().map_err(failed)?;
-        Ok(Formed {
-            draft: Some(draft),
-            beside,
-            built: written.built,
-        })
-    }
-
-    /// Writes the image to `writer` in the order of its bytes.
-    ///
-    /// # Errors
-    /// As those of [`write_formed`](Self::write_formed).
-    pub(crate) fn write_stream(
-        self,
-        writer: impl Write + Send,
-        form: &Form<'_>,
-        writing: &Writing<'_>,
-    ) -> Result<Formed, Error> {
-        self.check_form(form)?;
-        let stream = Stream::new(self.disk_bytes(form), writer);
-        let image = Image::of(self).kept(form, writing)?;
-        let (written, beside) = image.write_with_tree(&stream, form, writing)?;
-        stream.finish().map_err(failed)?;
-        Ok(Formed {
-            draft: None,
-            beside,
-            built: written.built,
-        })
     }
 }
 
@@ -262,8 +238,8 @@ fn free_bytes(settings: &Settings, layout: &Layout) -> Vec<Range<u64>> {
 }
 
 /// An image that is to be written.
-enum Image {
-    Planned(Box<Plan>),
+enum Image<'p> {
+    Planned(&'p Plan),
     Streaming(Box<Streaming>),
     Kept(Box<Kept>),
 }
@@ -280,12 +256,101 @@ struct Written {
     free: Vec<Range<u64>>,
 }
 
-impl Image {
-    fn of(ready: PreparedImage) -> Self {
-        match ready.0 {
-            PreparedKind::Planned(plan) => Self::Planned(plan),
-            PreparedKind::Streaming(streaming) => Self::Streaming(streaming),
+impl Image<'_> {
+    fn write_formed(
+        self,
+        output: Output,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        self.extents().check(form)?;
+        if form.format.is_flat() {
+            self.write_flat(output, form, writing)
+        } else {
+            self.write_contained(output, form, writing)
         }
+    }
+
+    fn write_flat(
+        self,
+        mut output: Output,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        let start = self.settings().offset_bytes;
+        let disk_bytes = self.extents().disk_bytes(form);
+        let disk = Disk::new(disk_bytes, self.settings().uuid);
+        let trailer = form.format.trailer(&disk);
+        let end = match form.format {
+            Format::Raw => disk_bytes,
+            _ => {
+                // All of the file is the container's.
+                output.replace(0);
+                disk.size_bytes()
+            }
+        };
+        let whole = end + u64::try_from(trailer.len()).unwrap_or(u64::MAX);
+        let draft = output
+            .begin(&ImageRange::new(start..whole))
+            .map_err(failed)?;
+        if !trailer.is_empty() {
+            draft.file().write_at(end, &trailer).map_err(failed)?;
+        }
+        let (written, mut beside) = self.write_with_tree(draft.file(), form, writing)?;
+        if form.bmap {
+            let free = free_of(&written.free, form);
+            beside.bmap = Some(bmap(draft.file(), free).map_err(failed)?);
+        }
+        Ok(Formed {
+            draft: Some(draft),
+            beside,
+            built: written.built,
+        })
+    }
+
+    fn write_contained(
+        self,
+        output: Output,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        let disk = Disk::new(self.extents().disk_bytes(form), self.settings().uuid);
+        // Whatever a stream turns out to be, the output is as it was until then.
+        let image = self.kept(form, writing)?;
+        let disk = disk.free(free_of(&image.free(), form).to_vec());
+        let draft = output.begin_contained().map_err(failed)?;
+        let contained = Contained::new(form.format, disk, draft.file());
+        let contained = contained.expect("a format that is not flat has a container");
+        let (written, beside) = image.write_with_tree(&contained, form, writing)?;
+        let naming = contained.write_tables(writing.sync).map_err(failed)?;
+        // The last moment at which a wish to stop can be heard.
+        check_cancelled(writing)?;
+        naming.finish().map_err(failed)?;
+        Ok(Formed {
+            draft: Some(draft),
+            beside,
+            built: written.built,
+        })
+    }
+
+    #[cfg(feature = "cli")]
+    fn write_stream(
+        self,
+        writer: impl std::io::Write + Send,
+        form: &Form<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Formed, Error> {
+        let extents = self.extents();
+        extents.check(form)?;
+        let stream = crate::sink::Stream::new(extents.disk_bytes(form), writer);
+        let image = self.kept(form, writing)?;
+        let (written, beside) = image.write_with_tree(&stream, form, writing)?;
+        stream.finish().map_err(failed)?;
+        Ok(Formed {
+            draft: None,
+            beside,
+            built: written.built,
+        })
     }
 
     /// The same, with every block decided.
@@ -315,13 +380,24 @@ impl Image {
         }
     }
 
-    fn range(&self) -> Range<u64> {
-        let (settings, geometry) = match self {
-            Self::Planned(plan) => (&plan.settings, &plan.layout.geometry),
-            Self::Streaming(streaming) => (&streaming.settings, &streaming.geometry),
-            Self::Kept(kept) => (&kept.written.built.settings, &kept.written.built.geometry),
-        };
-        settings.offset_bytes..end_bytes(settings, geometry)
+    fn settings(&self) -> &Settings {
+        match self {
+            Self::Planned(plan) => &plan.settings,
+            Self::Streaming(streaming) => &streaming.settings,
+            Self::Kept(kept) => &kept.written.built.settings,
+        }
+    }
+
+    fn geometry(&self) -> &Geometry {
+        match self {
+            Self::Planned(plan) => &plan.layout.geometry,
+            Self::Streaming(streaming) => &streaming.geometry,
+            Self::Kept(kept) => &kept.written.built.geometry,
+        }
+    }
+
+    fn extents(&self) -> Extents {
+        Extents::of(self.settings(), self.geometry())
     }
 
     /// Writes the filesystem.
@@ -334,7 +410,7 @@ impl Image {
                 };
                 plan.write_sinks(sinks, writing)?;
                 let free = free_bytes(&plan.settings, &plan.layout);
-                let built = Built::of(*plan);
+                let built = Built::of(plan);
                 Ok(Written { built, free })
             }
             Self::Streaming(streaming) => Written::by(*streaming, sink, writing),
@@ -355,7 +431,7 @@ impl Image {
         let Some(options) = &form.verity else {
             return Ok((self.write(sink, writing)?, Beside::default()));
         };
-        let image = self.range();
+        let image = self.extents().range;
         let verity = Verity::new(sink, image.clone(), options.clone()).map_err(failed)?;
         let written = self.write(&verity, writing)?;
         let behind = (image.end - image.start).next_multiple_of(VERITY_BLOCK_BYTES);

@@ -66,11 +66,11 @@ pub struct Built {
 
 impl Built {
     /// What was made by `plan`.
-    pub(super) fn of(plan: Plan) -> Self {
+    pub(super) fn of(plan: &Plan) -> Self {
         Self {
             summary: plan.summary(),
-            settings: plan.settings,
-            geometry: plan.layout.geometry,
+            settings: plan.settings.clone(),
+            geometry: plan.layout.geometry.clone(),
             warnings: Vec::new(),
         }
     }
@@ -192,7 +192,7 @@ impl PreparedImage {
             PreparedKind::Streaming(streaming) => streaming.write(sinks.image, writing),
             PreparedKind::Planned(plan) => {
                 plan.write_sinks(sinks, writing)?;
-                Ok(Built::of(*plan))
+                Ok(Built::of(&plan))
             }
         }
     }

@@ -163,6 +163,18 @@ pub(super) fn refuse_settings(
     Ok(())
 }
 
+/// What a filesystem cannot be used for, though it is asked for it.
+pub(super) fn warning_of_settings(request: &Request, settings: &Settings) -> Option<String> {
+    let block_bytes = settings.block_size.bytes_u64();
+    let is_small = block_bytes < VERITY_BLOCK_BYTES;
+    (request.form.verity.is_some() && is_small).then(|| {
+        format!(
+            "the kernel mounts no blocks of {block_bytes} bytes over those of dm-verity, \
+             {VERITY_BLOCK_BYTES} bytes; use -b {VERITY_BLOCK_BYTES}"
+        )
+    })
+}
+
 /// What a name promises that the format does not keep.
 pub(super) fn warning(request: &Request, output: &Path) -> Option<String> {
     let extension = output.extension()?.to_str()?.to_ascii_lowercase();

@@ -187,6 +187,9 @@ impl Run {
         }
         let fits = make::fit(&self.request, &options, &host).is_some();
         let settings = self.settings(&options, &host, fits)?;
+        if let Some(text) = form::warning_of_settings(&self.request, &settings) {
+            warn(&format!("mke4fs: warning: {text}\n"));
+        }
         let mut is_allowed = false;
         if let Some(output) = &opened
             && let Some(bytes) = self.bytes_at_stake(&settings, fits)

@@ -57,6 +57,17 @@ impl fmt::Display for FormatError {
 impl std::error::Error for FormatError {}
 
 impl Format {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2(_) => "qcow2",
+            Self::Vhdx => "VHDX",
+            Self::Vhd | Self::VhdDynamic => "VHD",
+            Self::AndroidSparse => "an Android sparse image",
+        }
+    }
+
     /// Whether bytes are where they are in the filesystem.
     pub fn is_flat(self) -> bool {
         matches!(self, Self::Raw | Self::Vhd)
@@ -67,18 +78,18 @@ impl Format {
     /// # Errors
     /// Where the format cannot hold so many.
     pub fn check(self, size_bytes: u64) -> Result<(), FormatError> {
-        let (format, most_bytes) = match self {
+        let most_bytes = match self {
             Self::Raw => return Ok(()),
-            Self::Qcow2(_) => ("qcow2", qcow2::MOST_BYTES),
-            Self::Vhdx => ("VHDX", vhdx::MOST_BYTES),
-            Self::Vhd | Self::VhdDynamic => ("VHD", vhd::MOST_BYTES),
-            Self::AndroidSparse => ("an Android sparse image", android_sparse::MOST_BYTES),
+            Self::Qcow2(_) => qcow2::MOST_BYTES,
+            Self::Vhdx => vhdx::MOST_BYTES,
+            Self::Vhd | Self::VhdDynamic => vhd::MOST_BYTES,
+            Self::AndroidSparse => android_sparse::MOST_BYTES,
         };
         if size_bytes <= most_bytes {
             return Ok(());
         }
         Err(FormatError::TooLarge {
-            format,
+            format: self.name(),
             size_bytes,
             most_bytes,
         })
