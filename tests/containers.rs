@@ -8,12 +8,16 @@ use crate::common;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
 
+use common::attrs::Snapshot;
+use common::mount::{Scratch, mount_ro};
 use common::place::Place;
 use common::tools::{self, Need, Which, e2fsck, ready};
-use common::{making, torture};
-use mke4fs::sink::{Ordered, Piece, Stream};
+use common::{is_wide, machine, making, torture};
+use mke4fs::sink::{Compression, Format, Ordered, Piece, Stream};
 use mke4fs::{Builder, Tree};
 use serde_json::Value;
 
@@ -35,6 +39,7 @@ const FIXED: &str = "-U 01234567-89ab-4def-8123-456789abcdef \
 fn programs() -> bool {
     let programs = [
         "qemu-img",
+        "qemu-storage-daemon",
         "simg2img",
         "img2simg",
         "bmaptool",
@@ -143,22 +148,11 @@ fn a_container_takes_no_more_room_than_a_converted_image() {
     for words in ["--size 64M", "-d root --size 64M", "-d root --size 200G"] {
         fs::remove_file(place.path("raw")).unwrap_or_default();
         make(&place, &format!("-q {words} raw"));
-        for (format, convert) in [
-            ("qcow2", "qemu-img convert -f raw -O qcow2 raw other"),
-            ("vhdx", "qemu-img convert -f raw -O vhdx raw other"),
-            (
-                "vhd",
-                "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on raw other",
-            ),
-            (
-                "vhd,dynamic",
-                "qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on raw other",
-            ),
-            ("simg", "img2simg raw other"),
-        ] {
+        for (format, name) in FORMATS {
             if format == "simg" && words.contains("200G") {
                 continue;
             }
+            let convert = convert(format, name);
             shell(&place, &format!("rm -f made other; {convert}"));
             make(&place, &format!("-q {words} --format {format} made"));
             let [made, other] =
@@ -173,6 +167,145 @@ fn a_container_takes_no_more_room_than_a_converted_image() {
             assert!(allocated.0 <= allocated.1, "{told}: {allocated:?} sectors");
         }
     }
+}
+
+/// What makes `other` of `raw`, as `format` is made by others; `name` is what qemu-img calls it.
+fn convert(format: &str, name: Option<&str>) -> String {
+    let Some(name) = name else {
+        return "img2simg raw other".to_owned();
+    };
+    let options = match format {
+        "qcow2 --compress zlib" => "-c",
+        "qcow2 --compress zstd" => "-c -o compression_type=zstd",
+        "vhd" => "-o subformat=fixed,force_size=on",
+        "vhd,dynamic" => "-o subformat=dynamic,force_size=on",
+        _ => "",
+    };
+    format!("qemu-img convert -f raw -O {name} {options} raw other")
+}
+
+/// An image that qemu shows the inside of as a file, until dropped.
+struct Exported<'a> {
+    place: &'a Place,
+    daemon: Child,
+}
+
+impl<'a> Exported<'a> {
+    /// Shows the inside of `made` as `inside`.
+    fn new(place: &'a Place, format: &str) -> Self {
+        fs::write(place.path("inside"), b"").expect("a file");
+        let mut daemon = Command::new("qemu-storage-daemon");
+        let [made, inside] = ["made", "inside"].map(|name| place.path(name));
+        let [made, inside] = [made.display(), inside.display()];
+        daemon
+            .args([
+                "--blockdev",
+                &format!("file,filename={made},node-name=file,read-only=on"),
+            ])
+            .args([
+                "--blockdev",
+                &format!("{format},file=file,node-name=disk,read-only=on"),
+            ])
+            .args([
+                "--export",
+                &format!("fuse,id=it,node-name=disk,mountpoint={inside},writable=off"),
+            ]);
+        let daemon = daemon.spawn().expect("it starts");
+        let exported = Self { place, daemon };
+        for _ in 0..500 {
+            if fs::metadata(place.path("inside")).is_ok_and(|found| found.len() > 0) {
+                return exported;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("qemu-storage-daemon shows nothing");
+    }
+}
+
+impl Drop for Exported<'_> {
+    fn drop(&mut self) {
+        // By a signal it unmounts and ends.
+        let asked = Command::new("kill")
+            .arg(self.daemon.id().to_string())
+            .status();
+        assert!(asked.is_ok_and(|status| status.success()), "it is there");
+        let ended = self.daemon.wait();
+        assert!(ended.is_ok(), "{}", self.place.path("inside").display());
+    }
+}
+
+/// Images with much in them: what they are called, and how they are made of what `source` names.
+const RICH: [(&str, &str); 4] = [
+    (
+        "the torture tree",
+        "--keep-root -N 20000 -d SOURCE --size auto",
+    ),
+    (
+        "the torture tree in small blocks",
+        "-b 1024 -N 20000 -d SOURCE --size 700M",
+    ),
+    ("an empty image", "--size 64M"),
+    ("1 TiB", "-d root --size 1T"),
+];
+
+/// What a wide run puts into an image as well: the directory that it names.
+const ROOTFS: &str = "MKE4FS_TEST_ROOTFS";
+
+#[test]
+fn the_kernel_shows_the_same_through_every_container() {
+    if !programs() || !ready(&[Need::Root]) {
+        return;
+    }
+    let scratch = Scratch::new(2 << 30).expect("an ext4");
+    let tree = scratch.path().join("tree");
+    let options = torture::Options {
+        longest_symlink: 1023,
+        ..torture::Options::default()
+    };
+    torture::build(&tree, &options).expect("the torture tree");
+    let place = place();
+    let cases = RICH.iter().take(if is_wide() { RICH.len() } else { 1 });
+    for (name, words) in cases {
+        let words = words.replace("SOURCE", &tree.display().to_string());
+        show_all(&place, name, &words);
+    }
+    if let Some(rootfs) = std::env::var_os(ROOTFS).filter(|_| is_wide()) {
+        let words = format!("-d {} --size auto", Path::new(&rootfs).display());
+        show_all(&place, "a root filesystem", &words);
+    }
+    torture::teardown(&tree).expect("it goes");
+}
+
+/// Makes an image in every format, and compares what the kernel shows of it.
+fn show_all(place: &Place, name: &str, words: &str) {
+    make(place, &format!("-q -F {words} raw"));
+    let expected = mount_ro(&place.path("raw"), Snapshot::take);
+    let expected = expected.expect("it mounts").expect("it can be read");
+    for (format, known) in FORMATS {
+        let is_long = name == "1 TiB";
+        let Some(qemu) = known else {
+            if !is_long {
+                make(place, &format!("-q -F {words} --format {format} made"));
+                check(place, "made", known);
+            }
+            continue;
+        };
+        make(place, &format!("-q -F {words} --format {format} made"));
+        // To qemu-img, a block of a VHDX that reads as zeros is data: it would read 1 TiB of them.
+        if !(is_long && qemu == "vhdx") {
+            check(place, "made", known);
+        }
+        let exported = Exported::new(place, qemu);
+        let found = mount_ro(&place.path("inside"), Snapshot::take);
+        drop(exported);
+        let found = found.expect("it mounts").expect("it can be read");
+        assert!(expected == found, "{name} as {format}");
+        let entries = found.entries.len();
+        tools::report(&format!(
+            "{name} as {format}: {entries} paths, no difference"
+        ));
+    }
+    fs::remove_file(place.path("raw")).expect("it goes");
 }
 
 #[test]
@@ -318,6 +451,62 @@ fn the_verity_tree_is_the_one_that_veritysetup_makes() {
             flip(&place.path("whole"), flipped);
             assert!(place.shell(&line).status.success(), "{words}: {flipped}");
         }
+    }
+}
+
+#[test]
+fn the_kernel_verifies_what_it_reads() {
+    if !programs() || !ready(&[Need::Machine]) {
+        return;
+    }
+    let place = place();
+    let sum = |directory: &str| {
+        format!("cd {directory}; find . -type f | sort | xargs cat | sha256sum; cd /; ")
+    };
+    let files = shell(&place, &sum("root"));
+    // The kernel mounts no blocks that are smaller than those of dm-verity.
+    for (words, size, is_mounted) in [
+        ("-b 4096 -O ^has_journal", "40M", true),
+        ("-b 1024", "24M", false),
+    ] {
+        shell(&place, "rm -f whole");
+        let told = make(
+            &place,
+            &format!("--json -d root --verity {words} whole {size}"),
+        );
+        let told: Value = serde_json::from_str(&told).expect("it is JSON");
+        let hash = told["root_hash"].as_str().expect("it is told");
+        let offset = told["hash_offset"].as_u64().expect("it is told");
+        let bytes = told["data_blocks"].as_u64().expect("it is told") * 4096;
+        let disk = shell(&place, &format!("head -c {bytes} whole | sha256sum"));
+        shell(&place, "cp whole flipped");
+        flip(
+            &place.path("flipped"),
+            i64::try_from(bytes / 3).expect("it is small"),
+        );
+        let open = |name: &str, disk: &str| {
+            format!("veritysetup open --hash-offset={offset} {disk} {name} {disk} {hash}\n")
+        };
+        let mut script = open("whole", "/dev/vda") + "sha256sum </dev/mapper/whole\n";
+        if is_mounted {
+            script += "mount -t ext4 -o ro,noload /dev/mapper/whole /mnt\n";
+            script += &sum("/mnt");
+        }
+        // Whoever reads a bit that is another is told.
+        script += &open("flipped", "/dev/vdb");
+        script += "if cat /dev/mapper/flipped >/dev/null; then echo missed; else echo caught; fi\n";
+        let disks = ["whole", "flipped"].map(|name| place.path(name));
+        let said = machine::run(&disks.each_ref().map(|path| path.as_path()), &script);
+        let said = said.expect("the machine runs");
+        assert!(said.contains(disk.trim()), "{words}: {said}");
+        assert!(
+            !is_mounted || said.contains(files.trim()),
+            "{words}: {said}"
+        );
+        assert!(said.contains("caught"), "{words}: {said}");
+        tools::report(&format!(
+            "{words}: dm-verity reads {bytes} bytes as they were written"
+        ));
     }
 }
 
@@ -556,17 +745,6 @@ fn mke2fs_makes_android_sparse_images_too() {
 
 #[test]
 fn a_stream_of_the_library_is_the_image() {
-    let builder = || {
-        let mut tree = Tree::default();
-        tree.file("/file", torture::pattern(3 << 20))
-            .expect("it is added");
-        Builder::new()
-            .uuid([7; 16])
-            .hash_seed([9; 16])
-            .environment(making::memory_host())
-            .source(tree)
-            .size_bytes(32 << 20)
-    };
     let plan = builder().plan().expect("it fits");
     let stream = Stream::new(plan.size_bytes(), Vec::new());
     plan.write_to(&stream).expect("it is written");
@@ -585,4 +763,65 @@ fn a_stream_of_the_library_is_the_image() {
     plan.write_to(&ordered).expect("it is written");
     ordered.finish().expect("it is whole");
     assert!(streamed == pieces);
+}
+
+/// What the library makes of the same tree each time.
+fn builder() -> Builder {
+    let mut tree = Tree::default();
+    tree.file("/file", torture::pattern(3 << 20))
+        .expect("it is added");
+    Builder::new()
+        .uuid([7; 16])
+        .hash_seed([9; 16])
+        .environment(making::memory_host())
+        .source(tree)
+        .size_bytes(32 << 20)
+}
+
+#[test]
+fn the_library_writes_every_format() {
+    if !programs() {
+        return;
+    }
+    let place = Place::new();
+    let raw = builder().to_vec().expect("it is made");
+    fs::write(place.path("raw"), raw).expect("it is written");
+    let formats = [
+        Format::Qcow2(Compression::None),
+        Format::Qcow2(Compression::Zlib),
+        Format::Qcow2(Compression::Zstd),
+        Format::Vhdx,
+        Format::Vhd,
+        Format::VhdDynamic,
+        Format::AndroidSparse,
+    ];
+    for (format, (_, known)) in formats.into_iter().zip(FORMATS) {
+        let path = place.path("made");
+        making::fill_with_junk(&path, 40 << 20).expect("a file of junk");
+        let summary = builder()
+            .format(format)
+            .write_file(&path)
+            .expect("it is made");
+        assert_eq!(summary.size_bytes, 32 << 20);
+        check(&place, "made", known);
+        let first = fs::read(&path).expect("it is there");
+        let plan = builder().format(format).plan().expect("it fits");
+        plan.write_file(&path).expect("it is made");
+        assert!(first == fs::read(&path).expect("it is there"), "{format:?}");
+        // There is no file that could have a format.
+        let told = plan.to_vec().expect_err("it is refused").to_string();
+        assert!(told.contains("needs a regular file"), "{told}");
+        let file = File::create_new(place.path("open")).expect("a file");
+        let told = builder().format(format).write_open_file(file);
+        assert!(told.is_err(), "{format:?}");
+        fs::remove_file(place.path("open")).expect("it goes");
+        let told = builder()
+            .format(format)
+            .write_to(&mke4fs::Memory::new(32 << 20));
+        assert!(told.is_err(), "{format:?}");
+    }
+    // By mke2fs's name of it, too.
+    let sparse = builder().with(|options| options.extended("android_sparse"));
+    sparse.write_file(place.path("made")).expect("it is made");
+    check(&place, "made", None);
 }

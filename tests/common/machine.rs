@@ -2,7 +2,8 @@
 //! process may not: grow a mounted filesystem, count quota, fold case. Never touches this kernel.
 //!
 //! The machine is QEMU's, without KVM. Its kernel is Debian's for virtual machines, which
-//! tests/install-oracles unpacks into target/machine; its only program is busybox, beside resize2fs.
+//! tests/install-oracles unpacks into target/machine; its only program is busybox, beside resize2fs and
+//! veritysetup where a script names them.
 //! It is up in three seconds.
 
 use std::ffi::OsStr;
@@ -13,8 +14,8 @@ use std::process::Command;
 
 use super::tools::{self, Result};
 
-/// What the machine needs to see its disks, each after those it needs itself, and to count quota.
-const MODULES: [&str; 8] = [
+/// What the machine needs to see its disks, each after those it needs itself, to count quota, and to verify.
+const MODULES: [&str; 12] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_legacy_dev",
@@ -23,7 +24,14 @@ const MODULES: [&str; 8] = [
     "virtio_blk",
     "quota_tree",
     "quota_v2",
+    "dm-mod",
+    "dm-bufio",
+    "reed_solomon",
+    "dm-verity",
 ];
+
+/// What a script may name beside busybox's programs.
+const PROGRAMS: [&str; 2] = ["resize2fs", "veritysetup"];
 
 /// Lines that enclose what the script says.
 const BEGIN: &str = "=== the script begins";
@@ -43,7 +51,7 @@ const DIRECTORY: u32 = 0o040_755;
 /// Something is missing; the error names it.
 pub(crate) fn check() -> Result<()> {
     kernel()?;
-    for program in ["qemu-system-x86_64", "busybox", "resize2fs"] {
+    for program in ["qemu-system-x86_64", "busybox"].iter().chain(&PROGRAMS) {
         program_path(program)?;
     }
     Ok(())
@@ -113,20 +121,28 @@ fn program_path(name: &str) -> Result<PathBuf> {
 /// What the machine's kernel unpacks: its whole userland.
 fn archive(script: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for name in ["bin", "sbin", "etc", "proc", "sys", "dev", "mnt", "modules"] {
+    for name in [
+        "bin", "sbin", "etc", "proc", "run", "sys", "dev", "mnt", "modules",
+    ] {
         archive.add(Path::new(name), DIRECTORY, b"");
     }
     let busybox = fs::read(program_path("busybox")?)?;
     archive.add(Path::new("bin/busybox"), EXECUTABLE, &busybox);
-    let resize = program_path("resize2fs")?;
-    archive.add(Path::new("sbin/resize2fs"), EXECUTABLE, &fs::read(&resize)?);
-    // Each line of ldd's has one absolute path: of a library, or of the loader.
-    let libraries = tools::run(Command::new("ldd").arg(&resize))?;
-    for library in libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-    {
-        archive.add_below_root(Path::new(library))?;
+    for program in PROGRAMS.iter().filter(|program| script.contains(**program)) {
+        let path = program_path(program)?;
+        archive.add(
+            Path::new(&format!("sbin/{program}")),
+            EXECUTABLE,
+            &fs::read(&path)?,
+        );
+        // Each line of ldd's has one absolute path: of a library, or of the loader.
+        let libraries = tools::run(Command::new("ldd").arg(&path))?;
+        for library in libraries
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+        {
+            archive.add_below_root(Path::new(library))?;
+        }
     }
     let mut init = String::from(
         "#!/bin/busybox sh\n/bin/busybox --install -s /bin\nexport PATH=/bin:/sbin\n\
