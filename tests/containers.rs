@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::attrs::Snapshot;
 use common::mount::{Scratch, mount_ro};
@@ -683,7 +683,7 @@ const REFUSED: [(&str, &str); 22] = [
     ),
     ("--verity --verity-salt 0g image 64M", "invalid salt '0g'"),
     (
-        "--verity -E offset=1024 image 64M",
+        "--verity -b 4096 -E offset=1024 image 64M",
         "--verity needs an offset that is a multiple of 4096 bytes",
     ),
     (
@@ -717,6 +717,12 @@ fn a_name_that_promises_a_format_is_warned_of() {
         let expected = format!("warning: {name} will be a raw image in spite of its name");
         assert!(said.contains(&expected), "{said}");
     }
+    let said = place.shell("mke4fs -q -b 1024 --verity verity 8M");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains("warning: the kernel mounts no blocks of 1024 bytes"),
+        "{said}"
+    );
     let said = place.shell("mke4fs -q --format raw b.qcow2 2M; mke4fs -q --format qcow2 c.vhd 2M");
     assert_eq!(String::from_utf8_lossy(&said.stderr), "");
 }
@@ -824,4 +830,87 @@ fn the_library_writes_every_format() {
     let sparse = builder().with(|options| options.extended("android_sparse"));
     sparse.write_file(place.path("made")).expect("it is made");
     check(&place, "made", None);
+}
+
+/// Forms of an output, and the bytes at a place by which each is known as finished.
+const NAMED: [(&str, usize, &[u8]); 8] = [
+    ("--format qcow2", 0, b"QFI\xfb"),
+    ("--format qcow2 --compress zlib", 0, b"QFI\xfb"),
+    ("--format qcow2 --compress zstd", 0, b"QFI\xfb"),
+    ("--format vhdx", 0, b"vhdxfile"),
+    ("--format vhd", 1080, b"\x53\xef"),
+    ("--format vhd,dynamic", 0, b"conectix"),
+    ("--format simg", 0, b"\x3a\xff\x26\xed"),
+    ("--verity", 1080, b"\x53\xef"),
+];
+
+/// How often each form's run is killed, and how many sizes its disk has: MKE4FS_TEST_KILLS, or 3.
+fn rounds() -> u32 {
+    let asked = std::env::var("MKE4FS_TEST_KILLS").ok();
+    asked.map_or(3, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_that_is_of_a_format() {
+    let place = place();
+    let (mut begun, mut finished) = (0, 0);
+    for (form, at, magic) in NAMED {
+        let words = format!("-q -F -d root --size 64M {form}");
+        let before = Instant::now();
+        make(&place, &format!("{words} whole"));
+        let takes = before.elapsed();
+        let whole = fs::read(place.path("whole")).expect("it is there");
+        for round in 0..rounds() {
+            let line = format!("exec env SOURCE_DATE_EPOCH=1 mke4fs {FIXED} {words} made");
+            let mut running = place.start(&line);
+            thread::sleep(takes * (round * 2 + 1) / (rounds() * 2));
+            running.kill().expect("it is ours");
+            running.wait().expect("it is ours");
+            let left = fs::read(place.path("made")).unwrap_or_default();
+            begun += u32::from(!left.is_empty());
+            if left.get(at..at + magic.len()) == Some(magic) {
+                finished += 1;
+                assert!(left == whole, "{form}, killed {round} of {}", rounds());
+            }
+            let _ = fs::remove_file(place.path("made"));
+        }
+    }
+    assert!(begun > 0, "no run was killed while it wrote");
+    tools::report(&format!(
+        "{} runs of containers killed, {begun} of them while writing or later, {finished} finished",
+        rounds() * u32::try_from(NAMED.len()).expect("they are few")
+    ));
+}
+
+#[test]
+fn a_full_disk_leaves_nothing() {
+    if !ready(&[Need::Root]) {
+        return;
+    }
+    let place = place();
+    place.directory("disk");
+    let mut full = 0;
+    for (form, _, _) in NAMED {
+        let words = format!("-q -d root --size 64M {form}");
+        shell(&place, "rm -f whole");
+        make(&place, &format!("{words} whole"));
+        let whole = fs::metadata(place.path("whole")).expect("it is there");
+        let needed = whole.blocks() * 512;
+        for round in 0..u64::from(rounds()) {
+            // From one page on up to nearly all.
+            let bytes = (needed * round / u64::from(rounds())).next_multiple_of(4096) + 4096;
+            shell(&place, &format!("mount -t tmpfs -o size={bytes} none disk"));
+            let said = place.shell(&format!("mke4fs {words} disk/made"));
+            let left = fs::read_dir(place.path("disk"))
+                .expect("it is listed")
+                .count();
+            shell(&place, "umount disk");
+            let text = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert_eq!(said.status.code(), Some(1), "{form}, {bytes}: {text}");
+            assert!(text.contains("No space left"), "{form}, {bytes}: {text}");
+            assert_eq!(left, 0, "{form}, {bytes}");
+            full += 1;
+        }
+    }
+    tools::report(&format!("{full} full disks, and nothing left on any"));
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -45,6 +45,17 @@ impl Place {
 
     /// What `sh` says of `line`; `mke4fs` in it is the command.
     pub(crate) fn shell(&self, line: &str) -> Output {
+        self.prepared(line).output().expect("sh runs")
+    }
+
+    /// Starts `sh` with `line`, quietly.
+    pub(crate) fn start(&self, line: &str) -> Child {
+        let mut shell = self.prepared(line);
+        shell.stdout(Stdio::null()).stderr(Stdio::null());
+        shell.spawn().expect("sh runs")
+    }
+
+    fn prepared(&self, line: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_mke4fs"));
         let directory = binary.parent().expect("it is in a directory");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -54,7 +65,7 @@ impl Place {
             .current_dir(self.0.path())
             .env("PATH", format!("{}:{path}", directory.display()))
             .env_remove("SOURCE_DATE_EPOCH");
-        shell.output().expect("sh runs")
+        shell
     }
 
     /// Gives all of it to an ordinary user, with a copy of the command that such a one may run.
