@@ -40,6 +40,10 @@ pub(crate) struct Form<'a> {
 }
 
 /// What was made beside the image.
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only the command has trees and maps made")
+)]
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     pub(crate) tree: Option<VerityTree>,
