@@ -367,7 +367,16 @@ pub(super) fn write(
         };
         write_formed(request, prepared, outputs.image, &watched)
     } else {
-        write_until(request, prepared, outputs, (progress, &cancel)).map(|built| Written {
+        write_until(
+            request,
+            prepared,
+            outputs,
+            &Watch {
+                progress,
+                cancel: &cancel,
+            },
+        )
+        .map(|built| Written {
             built,
             beside: Beside::default(),
         })
@@ -478,12 +487,19 @@ fn form_it(
     Ok(Written { built, beside })
 }
 
+/// Who is told how far a run is, and who may end it.
+struct Watch<'a> {
+    progress: &'a (dyn Fn(u64) + Sync),
+    cancel: &'a Cancel,
+}
+
 fn write_until(
     request: &Request,
     prepared: Prepared,
     outputs: Outputs,
-    (progress, cancel): (&(dyn Fn(u64) + Sync), &Cancel),
+    watch: &Watch<'_>,
 ) -> Result<Built, MakeError> {
+    let Watch { progress, cancel } = *watch;
     let Prepared {
         mut ready,
         patterns,

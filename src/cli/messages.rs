@@ -11,7 +11,8 @@ use crate::feature::{Feature, FeatureSet};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::Owner;
 use crate::options::{
-    ExtendedOptionError, SettingsErrorKind, SettingsWarning, SettingsWarningKind, SyntaxFault,
+    ConfError, Conflict, ExtendedOptionError, LengthError, SettingsErrorKind, SettingsWarning,
+    SettingsWarningKind, SyntaxFault,
 };
 use crate::sink::UndoError;
 use crate::units::Group;
@@ -257,58 +258,31 @@ fn value(what: FlagValue, text: &str, refusal: Option<&SettingsErrorKind>) -> St
     }
 }
 
-/// What mke2fs says of a refusal, and where.
-pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream, String) {
+/// What mke2fs says of options that cannot be, and where.
+pub(super) fn settings_error(error: &SettingsErrorKind, names: Names<'_>) -> (Stream, String) {
     let Names {
         program,
-        device,
-        size,
         journal: journal_device,
+        ..
     } = names;
     let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
     let plain = |text: String| (Stream::Err, text);
-    match refusal {
-        SettingsErrorKind::ConfSyntax { path, error } => plain(format!(
-            "Syntax error in mke2fs config file ({path}, line #{})\n\t{}\n",
-            error.line,
-            syntax(error.fault)
-        )),
-        SettingsErrorKind::NoBlocks => line(invalid_blocks(size, device)),
-        SettingsErrorKind::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
-        SettingsErrorKind::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
+    match error {
+        SettingsErrorKind::Conf(error) => conf_error(error, program),
+        SettingsErrorKind::Length(error) => length_error(error, names),
+        SettingsErrorKind::Conflict(conflict) => conflict_of(*conflict, program),
         SettingsErrorKind::TypeUndefined(name) => {
             (Stream::Out, type_undefined(name) + "Aborting...\n")
         }
         SettingsErrorKind::Features { text, .. } => {
             plain(format!("Invalid filesystem option set: {text}\n"))
         }
-        SettingsErrorKind::MountOptions(text) => {
-            plain(format!("Invalid mount option set: {text}\n"))
-        }
         SettingsErrorKind::BlockBelowSector { .. } => {
             line("Invalid argument while setting blocksize; too small for device\n".to_owned())
         }
-        SettingsErrorKind::Above32Bits { blocks, block_size } => plain(format!(
-            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to be expressed\n\t\
-             in 32 bits using a blocksize of {block_size}.\n"
-        )),
-        SettingsErrorKind::TooManyBlocks { blocks, block_size } => plain(format!(
-            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to create\n\t\
-             a filesystem using a blocksize of {block_size}.\n"
-        )),
         SettingsErrorKind::ReservedPercent(percent) => {
             line(format!("invalid reserved blocks percent - {percent:.6}"))
         }
-        SettingsErrorKind::SixtyFourBitWithoutExtents => (
-            Stream::Out,
-            "Extents MUST be enabled for a 64-bit filesystem.  Pass -O extents to rectify.\n"
-                .to_owned(),
-        ),
-        SettingsErrorKind::VerityWithoutExtents => (
-            Stream::Out,
-            "Extents MUST be enabled for fs-verity support.  Pass -O extents to rectify.\n"
-                .to_owned(),
-        ),
         SettingsErrorKind::BlockAbovePage {
             block_size,
             page_size,
@@ -316,68 +290,19 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
             "{block_size}-byte blocks too big for system (max {page_size})"
         )),
         SettingsErrorKind::Extended { errors, last } => plain(extended(errors, last)),
-        SettingsErrorKind::FeaturesWithRevision0 => {
-            plain("Filesystem features not supported with revision 0 filesystems\n".to_owned())
-        }
-        SettingsErrorKind::JournalWithRevision0 => {
-            plain("Journals not supported with revision 0 filesystems\n".to_owned())
-        }
-        SettingsErrorKind::ResizeWithRevision0 => {
-            plain("On-line resizing not supported with revision 0 filesystems\n".to_owned())
-        }
-        SettingsErrorKind::Revision(fault) => line(match fault {
-            ExtendedOptionError::RevisionTooHigh(number) => revision_too_high(*number),
-            ExtendedOptionError::Revision(text) => bad_revision(text),
-            other => other.to_string(),
-        }),
-        SettingsErrorKind::EncodingFlag(fault) => plain(error(fault)),
-        SettingsErrorKind::EncodingFlagsAlone => plain(
-            "error: An encoding must be explicitly specified when passing encoding-flags\n"
-                .to_owned(),
-        ),
-        SettingsErrorKind::EncodingInConf(name) => {
-            line(format!("Unknown filename encoding from profile: {name}"))
-        }
-        SettingsErrorKind::EncodingFlagsInConf(text) => {
-            line(format!("Unknown encoding flags from profile: {text}"))
-        }
+        SettingsErrorKind::Revision(fault) => line(revision(fault)),
+        SettingsErrorKind::EncodingFlag(fault) => plain(self::error(fault)),
         SettingsErrorKind::NotOnHurd(feature) => plain(format!(
             "The HURD does not support the {} feature.\n",
             feature.name()
         )),
         SettingsErrorKind::UnknownOs(name) => line(format!("unknown os - {name}")),
-        SettingsErrorKind::InodesTooSmallForProjects => {
-            line("128 byte inodes are too small for project quota".to_owned())
-        }
-        SettingsErrorKind::MetaBgWithResizeInode => plain(
-            "The resize_inode and meta_bg features are not compatible.\n\
-             They can not be both enabled simultaneously.\n"
-                .to_owned(),
-        ),
-        SettingsErrorKind::ResizeInodeWithoutSparseSuper => {
-            line("reserved online resize blocks not supported on non-sparse filesystem".to_owned())
-        }
         SettingsErrorKind::BlocksPerGroup { .. } => {
             line("blocks per group count out of range".to_owned())
         }
         SettingsErrorKind::ClusterSize(bytes) => line(format!("invalid cluster size - {bytes}")),
-        SettingsErrorKind::ClusterBelowBlock => {
-            line("The cluster size may not be smaller than the block size.\n".to_owned())
-        }
-        SettingsErrorKind::ClusterWithoutBigalloc => {
-            line("specifying a cluster size requires the bigalloc feature".to_owned())
-        }
-        SettingsErrorKind::BigallocWithoutExtents => {
-            line("Can't support bigalloc feature without extents feature".to_owned())
-        }
-        SettingsErrorKind::FlexSizeWithoutFlexBg => {
-            line("Flex_bg feature not enabled, so flex_bg size may not be specified".to_owned())
-        }
         SettingsErrorKind::InodeSize { asked, most } => {
             line(format!("invalid inode size {asked} (min 128/max {most})"))
-        }
-        SettingsErrorKind::InlineDataInSmallInodes => {
-            line("128 byte inodes are too small for inline data; specify larger size".to_owned())
         }
         SettingsErrorKind::TooManyInodesByRatio(count) => {
             line(format!("too many inodes ({count}), raise inode ratio?"))
@@ -394,14 +319,6 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
              filesystem with {blocks} blocks, specify higher inode_ratio (-i)\n\t\
              or lower inode count (-N).\n"
         )),
-        SettingsErrorKind::SeedWithoutMetadataCsum => (
-            Stream::Out,
-            "The metadata_csum_seed feature requires the metadata_csum feature.\n".to_owned(),
-        ),
-        SettingsErrorKind::ErrorsInConf(text) => {
-            let text = format!("bad error behavior in profile - {text}");
-            plain(format!("{program}: {text}\n{}", usage(program)))
-        }
         SettingsErrorKind::JournalBlocksTooSmall { journal, least } => line(format!(
             "Journal dev blocksize ({journal}) smaller than minimum blocksize {least}\n"
         )),
@@ -410,17 +327,128 @@ pub(super) fn refusal(refusal: &SettingsErrorKind, names: Names<'_>) -> (Stream,
             journal_device
         )),
         // mke2fs finds these while it reads the flags, hangs on them or does not know them.
-        SettingsErrorKind::ConfUnreadable { .. }
-        | SettingsErrorKind::BlockSize(_)
+        SettingsErrorKind::BlockSize(_)
         | SettingsErrorKind::LabelTooLong(_)
         | SettingsErrorKind::LastMountedTooLong(_)
         | SettingsErrorKind::InodeRatio(_)
         | SettingsErrorKind::GroupsPerFlex(_)
-        | SettingsErrorKind::OffsetPastEnd { .. }
-        | SettingsErrorKind::EndPastOffsets { .. }
         | SettingsErrorKind::NotReproducible(..)
         | SettingsErrorKind::NotCompatible(_)
-        | SettingsErrorKind::NotYet(_) => line(refusal.to_string()),
+        | SettingsErrorKind::NotYet(_) => line(error.to_string()),
+    }
+}
+
+fn revision(error: &ExtendedOptionError) -> String {
+    match error {
+        ExtendedOptionError::RevisionTooHigh(number) => revision_too_high(*number),
+        ExtendedOptionError::Revision(text) => bad_revision(text),
+        other => other.to_string(),
+    }
+}
+
+fn conf_error(error: &ConfError, program: &str) -> (Stream, String) {
+    let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
+    let plain = |text: String| (Stream::Err, text);
+    match error {
+        ConfError::Syntax { path, error } => plain(format!(
+            "Syntax error in mke2fs config file ({path}, line #{})\n\t{}\n",
+            error.line,
+            syntax(error.fault)
+        )),
+        ConfError::MountOptions(text) => plain(format!("Invalid mount option set: {text}\n")),
+        ConfError::Encoding(name) => {
+            line(format!("Unknown filename encoding from profile: {name}"))
+        }
+        ConfError::EncodingFlags(text) => {
+            line(format!("Unknown encoding flags from profile: {text}"))
+        }
+        ConfError::Errors(text) => {
+            let text = format!("bad error behavior in profile - {text}");
+            plain(format!("{program}: {text}\n{}", usage(program)))
+        }
+        // mke2fs hangs on it or does not know it.
+        ConfError::Unreadable { .. } => line(error.to_string()),
+    }
+}
+
+fn length_error(error: &LengthError, names: Names<'_>) -> (Stream, String) {
+    let Names {
+        program,
+        device,
+        size,
+        ..
+    } = names;
+    let line = |text: String| (Stream::Err, format!("{program}: {text}\n"));
+    let plain = |text: String| (Stream::Err, text);
+    match error {
+        LengthError::NoBlocks => line(invalid_blocks(size, device)),
+        LengthError::NoOutputAndNoSize => plain(no_file_and_no_size(device)),
+        LengthError::OutputIsEmpty => line(DEVICE_HAS_NO_SIZE.to_owned()),
+        LengthError::Above32Bits { blocks, block_size } => plain(format!(
+            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to be expressed\n\t\
+             in 32 bits using a blocksize of {block_size}.\n"
+        )),
+        LengthError::TooManyBlocks { blocks, block_size } => plain(format!(
+            "{program}: Size of device (0x{blocks:x} blocks) {device} too big to create\n\t\
+             a filesystem using a blocksize of {block_size}.\n"
+        )),
+        LengthError::OffsetPastEnd { .. } | LengthError::EndPastOffsets { .. } => {
+            line(error.to_string())
+        }
+    }
+}
+
+fn conflict_of(conflict: Conflict, program: &str) -> (Stream, String) {
+    let line = |text: &str| (Stream::Err, format!("{program}: {text}\n"));
+    let plain = |text: &str| (Stream::Err, text.to_owned());
+    let out = |text: &str| (Stream::Out, text.to_owned());
+    match conflict {
+        Conflict::SixtyFourBitWithoutExtents => {
+            out("Extents MUST be enabled for a 64-bit filesystem.  Pass -O extents to rectify.\n")
+        }
+        Conflict::VerityWithoutExtents => {
+            out("Extents MUST be enabled for fs-verity support.  Pass -O extents to rectify.\n")
+        }
+        Conflict::FeaturesWithRevision0 => {
+            plain("Filesystem features not supported with revision 0 filesystems\n")
+        }
+        Conflict::JournalWithRevision0 => {
+            plain("Journals not supported with revision 0 filesystems\n")
+        }
+        Conflict::ResizeWithRevision0 => {
+            plain("On-line resizing not supported with revision 0 filesystems\n")
+        }
+        Conflict::EncodingFlagsAlone => {
+            plain("error: An encoding must be explicitly specified when passing encoding-flags\n")
+        }
+        Conflict::InodesTooSmallForProjects => {
+            line("128 byte inodes are too small for project quota")
+        }
+        Conflict::MetaBgWithResizeInode => plain(
+            "The resize_inode and meta_bg features are not compatible.\n\
+             They can not be both enabled simultaneously.\n",
+        ),
+        Conflict::ResizeInodeWithoutSparseSuper => {
+            line("reserved online resize blocks not supported on non-sparse filesystem")
+        }
+        Conflict::ClusterBelowBlock => {
+            line("The cluster size may not be smaller than the block size.\n")
+        }
+        Conflict::ClusterWithoutBigalloc => {
+            line("specifying a cluster size requires the bigalloc feature")
+        }
+        Conflict::BigallocWithoutExtents => {
+            line("Can't support bigalloc feature without extents feature")
+        }
+        Conflict::FlexSizeWithoutFlexBg => {
+            line("Flex_bg feature not enabled, so flex_bg size may not be specified")
+        }
+        Conflict::InlineDataInSmallInodes => {
+            line("128 byte inodes are too small for inline data; specify larger size")
+        }
+        Conflict::SeedWithoutMetadataCsum => {
+            out("The metadata_csum_seed feature requires the metadata_csum feature.\n")
+        }
     }
 }
 

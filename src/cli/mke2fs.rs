@@ -42,7 +42,7 @@ pub(super) fn run(
             size: "",
             journal: "",
         };
-        say(messages::refusal(error.kind(), names));
+        say(messages::settings_error(error.kind(), names));
         Failed
     })?;
     let (mut request, operands) = read(called, name, arguments)?;
@@ -416,7 +416,7 @@ impl Command {
                 Err(error) => error,
             };
             say_new(error.warnings());
-            say(messages::refusal(error.kind(), self.names()));
+            say(messages::settings_error(error.kind(), self.names()));
             if !matches!(error.kind(), SettingsErrorKind::BlockAbovePage { .. }) {
                 return Err(Failed);
             }
@@ -503,7 +503,7 @@ impl Command {
         };
         match error.room() {
             Kind::Settings(error) => {
-                say(messages::refusal(error.kind(), self.names()));
+                say(messages::settings_error(error.kind(), self.names()));
                 Err(Failed)
             }
             Kind::Geometry(error) => fail(&messages::geometry_error(error, self.names())),

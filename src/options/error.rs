@@ -36,8 +36,10 @@ impl SettingsError {
     /// contradict each other, or where it is not the value that is wrong.
     pub(crate) fn option(&self) -> (&str, String) {
         match &*self.kind {
-            SettingsErrorKind::ConfUnreadable { path, .. }
-            | SettingsErrorKind::ConfSyntax { path, .. } => ("MKE2FS_CONFIG", path.clone()),
+            SettingsErrorKind::Conf(ConfError::Unreadable { path, .. })
+            | SettingsErrorKind::Conf(ConfError::Syntax { path, .. }) => {
+                ("MKE2FS_CONFIG", path.clone())
+            }
             SettingsErrorKind::BlockSize(bytes) => ("-b", bytes.to_string()),
             SettingsErrorKind::BlockBelowSector { block_size, .. }
             | SettingsErrorKind::BlockAbovePage { block_size, .. } => {
@@ -55,17 +57,25 @@ impl SettingsError {
             SettingsErrorKind::TypeUndefined(name) => ("-t", name.clone()),
             SettingsErrorKind::Features { text, .. } => ("-O", text.clone()),
             SettingsErrorKind::UnknownOs(name) => ("-o", name.clone()),
-            SettingsErrorKind::MountOptions(text) => ("default_mntopts", text.clone()),
-            SettingsErrorKind::EncodingInConf(name) => ("encoding", name.clone()),
-            SettingsErrorKind::EncodingFlagsInConf(text) => ("encoding_flags", text.clone()),
-            SettingsErrorKind::ErrorsInConf(text) => ("errors", text.clone()),
-            SettingsErrorKind::Above32Bits { blocks, .. }
-            | SettingsErrorKind::TooManyBlocks { blocks, .. } => ("SIZE", blocks.to_string()),
-            SettingsErrorKind::OffsetPastEnd { offset, .. }
-            | SettingsErrorKind::EndPastOffsets { offset, .. } => ("offset", offset.to_string()),
-            SettingsErrorKind::NoBlocks
-            | SettingsErrorKind::NoOutputAndNoSize
-            | SettingsErrorKind::OutputIsEmpty => ("SIZE", String::new()),
+            SettingsErrorKind::Conf(ConfError::MountOptions(text)) => {
+                ("default_mntopts", text.clone())
+            }
+            SettingsErrorKind::Conf(ConfError::Encoding(name)) => ("encoding", name.clone()),
+            SettingsErrorKind::Conf(ConfError::EncodingFlags(text)) => {
+                ("encoding_flags", text.clone())
+            }
+            SettingsErrorKind::Conf(ConfError::Errors(text)) => ("errors", text.clone()),
+            SettingsErrorKind::Length(LengthError::Above32Bits { blocks, .. })
+            | SettingsErrorKind::Length(LengthError::TooManyBlocks { blocks, .. }) => {
+                ("SIZE", blocks.to_string())
+            }
+            SettingsErrorKind::Length(LengthError::OffsetPastEnd { offset, .. })
+            | SettingsErrorKind::Length(LengthError::EndPastOffsets { offset, .. }) => {
+                ("offset", offset.to_string())
+            }
+            SettingsErrorKind::Length(LengthError::NoBlocks)
+            | SettingsErrorKind::Length(LengthError::NoOutputAndNoSize)
+            | SettingsErrorKind::Length(LengthError::OutputIsEmpty) => ("SIZE", String::new()),
             SettingsErrorKind::Extended { errors, last } => match &errors[..] {
                 [ExtendedOptionError::Invalid { name, value }] => (name, value.clone()),
                 _ => ("-E", last.clone()),
@@ -86,10 +96,12 @@ impl std::error::Error for SettingsError {}
 /// The kinds of [`SettingsError`], in the order in which they are looked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SettingsErrorKind {
-    /// The configuration file cannot be read.
-    ConfUnreadable { path: String, reason: String },
-    /// The configuration file has a fault.
-    ConfSyntax { path: String, error: SyntaxError },
+    /// The configuration file is not what it has to be.
+    Conf(ConfError),
+    /// The filesystem cannot have its length.
+    Length(LengthError),
+    /// Two things that cannot be together, or one without another that it needs.
+    Conflict(Conflict),
     /// A block size that ext4 does not have, in bytes.
     BlockSize(u64),
     /// A label longer than its field, in bytes.
@@ -102,28 +114,12 @@ pub(crate) enum SettingsErrorKind {
     InodeRatio(u64),
     /// Groups per flex group that are no power of two.
     GroupsPerFlex(u64),
-    /// The size asked for is no block long.
-    NoBlocks,
-    /// There is no output and no size for a new one.
-    NoOutputAndNoSize,
-    /// The output has no size of its own.
-    OutputIsEmpty,
     /// The configuration has no such type.
     TypeUndefined(String),
     /// A list of features, and the word in it that names none.
     Features { text: String, word: String },
-    /// Mount options in the configuration that are none.
-    MountOptions(String),
     /// Blocks smaller than the device's sectors, in bytes.
     BlockBelowSector { block_size: u32, sector_size: u32 },
-    /// Too many blocks without 64bit.
-    Above32Bits { blocks: u64, block_size: u32 },
-    /// Too many blocks for any filesystem.
-    TooManyBlocks { blocks: u64, block_size: u32 },
-    /// 64bit without extents.
-    SixtyFourBitWithoutExtents,
-    /// Verified content without extents.
-    VerityWithoutExtents,
     /// Blocks larger than a page, in bytes, without force.
     BlockAbovePage { block_size: u32, page_size: u32 },
     /// Extended options, and the last of them that is unknown or has no value.
@@ -131,52 +127,18 @@ pub(crate) enum SettingsErrorKind {
         errors: Vec<ExtendedOptionError>,
         last: String,
     },
-    /// The offset leaves no room.
-    OffsetPastEnd { offset: u64, size: u64 },
-    /// Inodes of 128 bytes without room for a project's number.
-    InodesTooSmallForProjects,
-    /// Features, in a filesystem of revision 0.
-    FeaturesWithRevision0,
-    /// A journal, in a filesystem of revision 0.
-    JournalWithRevision0,
-    /// Room for growing, in a filesystem of revision 0.
-    ResizeWithRevision0,
     /// A revision that there is not.
     Revision(ExtendedOptionError),
     /// A flag that no encoding has.
     EncodingFlag(ExtendedOptionError),
-    /// Flags without an encoding.
-    EncodingFlagsAlone,
-    /// An encoding of the configuration that there is not.
-    EncodingInConf(String),
-    /// Flags of the configuration that the encoding has not.
-    EncodingFlagsInConf(String),
     /// A feature that the Hurd does not know.
     NotOnHurd(Feature),
     /// An operating system without a number.
     UnknownOs(String),
-    /// An image whose end no offset of 63 bits reaches.
-    EndPastOffsets {
-        offset: u64,
-        blocks: u64,
-        block_size: u32,
-    },
-    /// Two ways to keep descriptors for growing.
-    MetaBgWithResizeInode,
-    /// Descriptors kept for growing in every group.
-    ResizeInodeWithoutSparseSuper,
     /// Blocks per group out of range.
     BlocksPerGroup { asked: u64, most: u32 },
     /// A cluster size that ext4 does not have, in bytes.
     ClusterSize(u64),
-    /// Clusters smaller than blocks.
-    ClusterBelowBlock,
-    /// A cluster size without bigalloc.
-    ClusterWithoutBigalloc,
-    /// bigalloc without extents.
-    BigallocWithoutExtents,
-    /// A flex group's size without flex groups.
-    FlexSizeWithoutFlexBg,
     /// An inode size that ext4 does not have, in bytes.
     InodeSize { asked: i64, most: u32 },
     /// Too many inodes by the ratio.
@@ -189,16 +151,10 @@ pub(crate) enum SettingsErrorKind {
         inodes: u32,
         blocks: u64,
     },
-    /// A checksum seed without checksums.
-    SeedWithoutMetadataCsum,
     /// A journal's device with blocks smaller than asked for, in bytes.
     JournalBlocksTooSmall { journal: u32, least: u32 },
     /// A journal's device with other blocks than the filesystem's, in bytes.
     JournalBlockSize { journal: u32, block_size: u32 },
-    /// inline_data in inodes of 128 bytes.
-    InlineDataInSmallInodes,
-    /// Neither continue, remount-ro nor panic, in the configuration.
-    ErrorsInConf(String),
     /// A feature that a target cannot have.
     NotCompatible(Misfit),
     /// What no reproducible image can have, and what mends it.
@@ -213,13 +169,84 @@ impl From<Misfit> for SettingsErrorKind {
     }
 }
 
+/// What is wrong with the configuration file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ConfError {
+    /// The configuration file cannot be read.
+    Unreadable { path: String, reason: String },
+    /// The configuration file has a fault.
+    Syntax { path: String, error: SyntaxError },
+    /// Mount options in the configuration that are none.
+    MountOptions(String),
+    /// An encoding of the configuration that there is not.
+    Encoding(String),
+    /// Flags of the configuration that the encoding has not.
+    EncodingFlags(String),
+    /// Neither continue, remount-ro nor panic, in the configuration.
+    Errors(String),
+}
+
+/// Why a filesystem cannot have the length that is asked for or found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum LengthError {
+    /// The size asked for is no block long.
+    NoBlocks,
+    /// There is no output and no size for a new one.
+    NoOutputAndNoSize,
+    /// The output has no size of its own.
+    OutputIsEmpty,
+    /// Too many blocks without 64bit.
+    Above32Bits { blocks: u64, block_size: u32 },
+    /// Too many blocks for any filesystem.
+    TooManyBlocks { blocks: u64, block_size: u32 },
+    /// The offset leaves no room.
+    OffsetPastEnd { offset: u64, size: u64 },
+    /// An image whose end no offset of 63 bits reaches.
+    EndPastOffsets {
+        offset: u64,
+        blocks: u64,
+        block_size: u32,
+    },
+}
+
+/// What cannot be together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// 64bit without extents.
+    SixtyFourBitWithoutExtents,
+    /// Verified content without extents.
+    VerityWithoutExtents,
+    /// Clusters smaller than blocks.
+    ClusterBelowBlock,
+    /// A cluster size without bigalloc.
+    ClusterWithoutBigalloc,
+    /// bigalloc without extents.
+    BigallocWithoutExtents,
+    /// Inodes of 128 bytes without room for a project's number.
+    InodesTooSmallForProjects,
+    /// Features, in a filesystem of revision 0.
+    FeaturesWithRevision0,
+    /// A journal, in a filesystem of revision 0.
+    JournalWithRevision0,
+    /// Room for growing, in a filesystem of revision 0.
+    ResizeWithRevision0,
+    /// Flags without an encoding.
+    EncodingFlagsAlone,
+    /// Two ways to keep descriptors for growing.
+    MetaBgWithResizeInode,
+    /// Descriptors kept for growing in every group.
+    ResizeInodeWithoutSparseSuper,
+    /// A flex group's size without flex groups.
+    FlexSizeWithoutFlexBg,
+    /// inline_data in inodes of 128 bytes.
+    InlineDataInSmallInodes,
+    /// A checksum seed without checksums.
+    SeedWithoutMetadataCsum,
+}
+
 impl fmt::Display for SettingsErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ConfUnreadable { path, reason } => {
-                write!(f, "cannot read configuration file {path}: {reason}")
-            }
-            Self::ConfSyntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
             Self::NotYet(what) => write!(f, "{what} is not supported"),
             Self::NotCompatible(misfit) => {
                 let (name, words) = (misfit.feature.name(), misfit.verdict.words());
@@ -240,24 +267,8 @@ impl fmt::Display for SettingsErrorKind {
                 f,
                 "invalid feature '{word}': expected feature names, with ^ to disable one"
             ),
-            Self::MountOptions(text) => write!(
-                f,
-                "invalid default_mntopts '{text}' in MKE2FS_CONFIG: expected mount option names"
-            ),
-            Self::ErrorsInConf(text) => write!(
-                f,
-                "invalid errors '{text}' in MKE2FS_CONFIG: must be continue, remount-ro or panic"
-            ),
             Self::Extended { errors, .. } => join(f, errors),
             Self::Revision(error) | Self::EncodingFlag(error) => error.fmt(f),
-            Self::EncodingInConf(name) => write!(
-                f,
-                "invalid encoding '{name}' in MKE2FS_CONFIG: must be utf8 or utf8-12.1"
-            ),
-            Self::EncodingFlagsInConf(text) => write!(
-                f,
-                "invalid encoding_flags '{text}' in MKE2FS_CONFIG: must be strict or nostrict"
-            ),
             Self::NotOnHurd(feature) => {
                 write!(
                     f,
@@ -270,11 +281,9 @@ impl fmt::Display for SettingsErrorKind {
                 f,
                 "invalid creator OS '{name}': must be linux, hurd, freebsd, lites or a number"
             ),
-            Self::NoBlocks
-            | Self::NoOutputAndNoSize
-            | Self::OutputIsEmpty
-            | Self::OffsetPastEnd { .. }
-            | Self::EndPastOffsets { .. } => self.of_output(f),
+            Self::Conf(error) => error.fmt(f),
+            Self::Length(error) => error.fmt(f),
+            Self::Conflict(conflict) => conflict.fmt(f),
             Self::LabelTooLong(_)
             | Self::LastMountedTooLong(_)
             | Self::ReservedPercent(_)
@@ -287,53 +296,15 @@ impl fmt::Display for SettingsErrorKind {
             Self::BlockBelowSector { .. }
             | Self::JournalBlocksTooSmall { .. }
             | Self::JournalBlockSize { .. }
-            | Self::Above32Bits { .. }
-            | Self::TooManyBlocks { .. }
             | Self::BlockAbovePage { .. }
             | Self::TooManyInodesByRatio(_)
             | Self::TooManyInodes(_)
             | Self::InodesFillAll { .. } => self.of_fit(f),
-            Self::SixtyFourBitWithoutExtents
-            | Self::VerityWithoutExtents
-            | Self::ClusterBelowBlock
-            | Self::ClusterWithoutBigalloc
-            | Self::BigallocWithoutExtents
-            | Self::InodesTooSmallForProjects
-            | Self::FeaturesWithRevision0
-            | Self::JournalWithRevision0
-            | Self::ResizeWithRevision0
-            | Self::EncodingFlagsAlone
-            | Self::MetaBgWithResizeInode
-            | Self::ResizeInodeWithoutSparseSuper
-            | Self::FlexSizeWithoutFlexBg
-            | Self::InlineDataInSmallInodes
-            | Self::SeedWithoutMetadataCsum => f.write_str(self.of_features()),
         }
     }
 }
 
 impl SettingsErrorKind {
-    fn of_output(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoOutputAndNoSize => f.write_str("the output does not exist: a size is needed"),
-            Self::OutputIsEmpty => f.write_str("the output is empty: a size is needed"),
-            Self::OffsetPastEnd { offset, size } => write!(
-                f,
-                "invalid offset {offset}: the output has {size} bytes; use a smaller offset, or a size"
-            ),
-            Self::EndPastOffsets {
-                offset,
-                blocks,
-                block_size,
-            } => write!(
-                f,
-                "{blocks} blocks of {block_size} bytes at offset {offset} end past byte 2^63 - 1, the \
-                 last of an output; use fewer blocks or a smaller offset"
-            ),
-            _ => f.write_str("invalid size: must be at least one block"),
-        }
-    }
-
     fn of_range(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LabelTooLong(bytes) => {
@@ -401,14 +372,6 @@ impl SettingsErrorKind {
                 "invalid block size {block_size}: the journal device has blocks of {journal} bytes; use \
                  -b {journal}"
             ),
-            Self::Above32Bits { blocks, block_size } => write!(
-                f,
-                "{blocks} blocks of {block_size} bytes need the 64bit feature; use -O 64bit"
-            ),
-            Self::TooManyBlocks { blocks, block_size } => write!(
-                f,
-                "{blocks} blocks of {block_size} bytes are more than ext4 supports; use larger blocks or a smaller size"
-            ),
             Self::BlockAbovePage {
                 block_size,
                 page_size,
@@ -442,8 +405,82 @@ impl SettingsErrorKind {
             _ => Ok(()),
         }
     }
+}
 
-    fn of_features(&self) -> &'static str {
+fn join(f: &mut fmt::Formatter<'_>, errors: &[ExtendedOptionError]) -> fmt::Result {
+    for (index, error) in errors.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "; " };
+        write!(f, "{comma}{error}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for ConfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, reason } => {
+                write!(f, "cannot read configuration file {path}: {reason}")
+            }
+            Self::Syntax { path, error } => write!(f, "{path}:{}: {}", error.line, error.fault),
+            Self::MountOptions(text) => write!(
+                f,
+                "invalid default_mntopts '{text}' in MKE2FS_CONFIG: expected mount option names"
+            ),
+            Self::Encoding(name) => write!(
+                f,
+                "invalid encoding '{name}' in MKE2FS_CONFIG: must be utf8 or utf8-12.1"
+            ),
+            Self::EncodingFlags(text) => write!(
+                f,
+                "invalid encoding_flags '{text}' in MKE2FS_CONFIG: must be strict or nostrict"
+            ),
+            Self::Errors(text) => write!(
+                f,
+                "invalid errors '{text}' in MKE2FS_CONFIG: must be continue, remount-ro or panic"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for LengthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBlocks => f.write_str("invalid size: must be at least one block"),
+            Self::NoOutputAndNoSize => f.write_str("the output does not exist: a size is needed"),
+            Self::OutputIsEmpty => f.write_str("the output is empty: a size is needed"),
+            Self::OffsetPastEnd { offset, size } => write!(
+                f,
+                "invalid offset {offset}: the output has {size} bytes; use a smaller offset, or a size"
+            ),
+            Self::EndPastOffsets {
+                offset,
+                blocks,
+                block_size,
+            } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes at offset {offset} end past byte 2^63 - 1, the \
+                 last of an output; use fewer blocks or a smaller offset"
+            ),
+            Self::Above32Bits { blocks, block_size } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes need the 64bit feature; use -O 64bit"
+            ),
+            Self::TooManyBlocks { blocks, block_size } => write!(
+                f,
+                "{blocks} blocks of {block_size} bytes are more than ext4 supports; use larger blocks or a smaller size"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl Conflict {
+    fn text(self) -> &'static str {
         match self {
             Self::VerityWithoutExtents => {
                 "the verity feature needs the extent feature; use -O extent"
@@ -483,19 +520,29 @@ impl SettingsErrorKind {
             Self::InlineDataInSmallInodes => {
                 "the inline_data feature needs inodes of at least 256 bytes; use -I 256"
             }
-            _ => {
+            Self::SeedWithoutMetadataCsum => {
                 "the metadata_csum_seed feature needs the metadata_csum feature; use -O metadata_csum"
             }
         }
     }
 }
 
-fn join(f: &mut fmt::Formatter<'_>, errors: &[ExtendedOptionError]) -> fmt::Result {
-    for (index, error) in errors.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "; " };
-        write!(f, "{comma}{error}")?;
+impl From<ConfError> for SettingsErrorKind {
+    fn from(error: ConfError) -> Self {
+        Self::Conf(error)
     }
-    Ok(())
+}
+
+impl From<LengthError> for SettingsErrorKind {
+    fn from(error: LengthError) -> Self {
+        Self::Length(error)
+    }
+}
+
+impl From<Conflict> for SettingsErrorKind {
+    fn from(error: Conflict) -> Self {
+        Self::Conflict(error)
+    }
 }
 
 /// Something that a person may want to know and that stops nothing.

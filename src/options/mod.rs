@@ -29,7 +29,7 @@ pub use size::{Size, SizeError};
 
 #[cfg(feature = "cli")]
 pub(crate) use {
-    error::{SettingsErrorKind, SettingsWarningKind},
+    error::{ConfError, Conflict, LengthError, SettingsErrorKind, SettingsWarningKind},
     extended::ExtendedOptionError,
     journal_device::JournalFault,
     profile::SyntaxFault,
@@ -732,11 +732,13 @@ impl Environment {
         let text = conf.text.as_ref().map_err(|reason| {
             let reason = reason.clone();
             let path = conf.name.clone();
-            error::SettingsErrorKind::ConfUnreadable { path, reason }
+            error::SettingsErrorKind::Conf(ConfError::Unreadable { path, reason })
         })?;
-        profile::Profile::parse(text).map_err(|error| error::SettingsErrorKind::ConfSyntax {
-            path: conf.name.clone(),
-            error,
+        profile::Profile::parse(text).map_err(|error| {
+            error::SettingsErrorKind::Conf(ConfError::Syntax {
+                path: conf.name.clone(),
+                error,
+            })
         })
     }
 

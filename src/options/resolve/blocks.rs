@@ -5,7 +5,7 @@ use super::kinds::Choice;
 use super::length::{Length, log_block_size};
 use super::{Asked, Warn};
 use crate::feature::{Feature, FeatureSet};
-use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
+use crate::options::error::{Conflict, LengthError, SettingsErrorKind, SettingsWarningKind};
 use crate::options::settings::Settings;
 use crate::options::{BlockSizeOption, Device, Environment, Options, TargetKind};
 use crate::units::BlockSize;
@@ -81,13 +81,19 @@ impl Blocks {
                 features = features.with(Feature::SixtyFourBit);
             }
             if !features.has(Feature::SixtyFourBit) {
-                return Err(SettingsErrorKind::Above32Bits { blocks, block_size });
+                return Err(SettingsErrorKind::Length(LengthError::Above32Bits {
+                    blocks,
+                    block_size,
+                }));
             }
             features = features.without(Feature::ResizeInode);
         }
         // As many groups as 32 bits number, each as long as a block has bits.
         if blocks >= 1 << (10 + self.size.log() + 3 + 32) {
-            return Err(SettingsErrorKind::TooManyBlocks { blocks, block_size });
+            return Err(SettingsErrorKind::Length(LengthError::TooManyBlocks {
+                blocks,
+                block_size,
+            }));
         }
         Ok(features)
     }
@@ -175,7 +181,9 @@ pub(super) fn size_clusters(
     let asked = options.cluster_size;
     if !settings.features.has(Feature::Bigalloc) {
         return match asked {
-            Some(_) => Err(SettingsErrorKind::ClusterWithoutBigalloc),
+            Some(_) => Err(SettingsErrorKind::Conflict(
+                Conflict::ClusterWithoutBigalloc,
+            )),
             None => Ok(()),
         };
     }
@@ -193,7 +201,7 @@ pub(super) fn size_clusters(
     let ratio = log.checked_sub(settings.block_size.log());
     settings.log_cluster_ratio = ratio
         .and_then(|ratio| u8::try_from(ratio).ok())
-        .ok_or(SettingsErrorKind::ClusterBelowBlock)?;
+        .ok_or(SettingsErrorKind::Conflict(Conflict::ClusterBelowBlock))?;
     Ok(())
 }
 
@@ -209,10 +217,10 @@ pub(super) fn take_off_offset(
     let before = settings.offset_bytes / settings.block_size.bytes_u64();
     let left = settings.blocks_count.checked_sub(before);
     // Where nothing is left, mke2fs finds out when it counts the inodes.
-    settings.blocks_count = left.ok_or(SettingsErrorKind::OffsetPastEnd {
+    settings.blocks_count = left.ok_or(SettingsErrorKind::Length(LengthError::OffsetPastEnd {
         offset: settings.offset_bytes,
         size: length.output_units << (10 + length.log_unit),
-    })?;
+    }))?;
     warn(SettingsWarningKind::OffsetWithoutSize {
         blocks: settings.blocks_count,
     });
@@ -228,11 +236,11 @@ pub(super) fn check_end(settings: &Settings) -> Result<(), SettingsErrorKind> {
     if end.is_some_and(|end| i64::try_from(end).is_ok()) {
         return Ok(());
     }
-    Err(SettingsErrorKind::EndPastOffsets {
+    Err(SettingsErrorKind::Length(LengthError::EndPastOffsets {
         offset: settings.offset_bytes,
         blocks: settings.blocks_count,
         block_size: settings.block_size.bytes(),
-    })
+    }))
 }
 
 /// `percent` of `count`, in the floating point of mke2fs, rounded down.

@@ -3,7 +3,7 @@
 use super::kinds::Choice;
 use super::{Asked, Warn};
 use crate::feature::Feature;
-use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
+use crate::options::error::{ConfError, Conflict, SettingsErrorKind, SettingsWarningKind};
 use crate::options::extended::{self, DescSize, Extended, ExtendedOptionError};
 use crate::options::settings::{RootOwner, Settings};
 use crate::options::size::Size;
@@ -17,10 +17,10 @@ pub(super) fn encode(settings: &mut Settings, rules: &Choice) -> Result<(), Sett
     let name = rules.text(|rules| rules.encoding.as_deref());
     let name = name.unwrap_or("utf8");
     settings.encoding = extended::encoding(name)
-        .ok_or_else(|| SettingsErrorKind::EncodingInConf(name.to_owned()))?;
+        .ok_or_else(|| SettingsErrorKind::Conf(ConfError::Encoding(name.to_owned())))?;
     if let Some(text) = rules.text(|rules| rules.encoding_flags.as_deref()) {
         settings.encoding_flags = extended::read_encoding_flags(text)
-            .map_err(|_| SettingsErrorKind::EncodingFlagsInConf(text.to_owned()))?;
+            .map_err(|_| SettingsErrorKind::Conf(ConfError::EncodingFlags(text.to_owned())))?;
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ fn extend_by(
             }
             wish => match wish.and_then(|option| apply(settings, host, option)) {
                 Ok(()) if is_fixed_size_grown(settings) => {
-                    return Err(SettingsErrorKind::ResizeWithRevision0);
+                    return Err(SettingsErrorKind::Conflict(Conflict::ResizeWithRevision0));
                 }
                 Ok(()) => continue,
                 Err(error) => error,
@@ -136,7 +136,7 @@ fn flag_encoding(
         return Ok(());
     }
     match flags {
-        Some(_) => Err(SettingsErrorKind::EncodingFlagsAlone),
+        Some(_) => Err(SettingsErrorKind::Conflict(Conflict::EncodingFlagsAlone)),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use super::Warn;
 use super::kinds::Choice;
 use crate::feature::Feature;
 use crate::options::Options;
-use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
+use crate::options::error::{Conflict, SettingsErrorKind, SettingsWarningKind};
 use crate::options::settings::{QuotaType, Settings};
 
 /// EXT2_GOOD_OLD_INODE_SIZE, in bytes.
@@ -21,7 +21,9 @@ pub(super) fn check_project(
     if settings.features.has(Feature::Project) {
         settings.quota_types = settings.quota_types.with(QuotaType::Project);
         if options.inode_size == Some(GOOD_OLD_INODE_SIZE) {
-            return Err(SettingsErrorKind::InodesTooSmallForProjects);
+            return Err(SettingsErrorKind::Conflict(
+                Conflict::InodesTooSmallForProjects,
+            ));
         }
     }
     Ok(())
@@ -59,7 +61,9 @@ pub(super) fn size_inodes(
             .ok_or(SettingsErrorKind::InodeSize { asked: bytes, most })?,
     };
     if asked == Some(128) && settings.features.has(Feature::InlineData) {
-        return Err(SettingsErrorKind::InlineDataInSmallInodes);
+        return Err(SettingsErrorKind::Conflict(
+            Conflict::InlineDataInSmallInodes,
+        ));
     }
     let warns = || rules.find(|rules| rules.warn_y2038_dates) != Some(false);
     if asked == Some(128) && warns() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::length::Length;
 use super::{Asked, Warn, check_percent};
 use crate::feature::{Feature, FeatureSet};
-use crate::options::error::{SettingsErrorKind, SettingsWarningKind};
+use crate::options::error::{ConfError, SettingsErrorKind, SettingsWarningKind};
 use crate::options::features::{edit_features, edit_mount_options};
 use crate::options::profile::{Profile, Rules};
 use crate::options::{Options, TypeOption};
@@ -164,7 +164,8 @@ impl Choice {
         let text = self
             .text(|rules| rules.default_mntopts.as_deref())
             .unwrap_or("acl,user_xattr");
-        edit_mount_options(0, text).ok_or_else(|| SettingsErrorKind::MountOptions(text.to_owned()))
+        edit_mount_options(0, text)
+            .ok_or_else(|| SettingsErrorKind::Conf(ConfError::MountOptions(text.to_owned())))
     }
 
     pub(super) fn reserved_percent(&self, options: &Options) -> Result<f64, SettingsErrorKind> {

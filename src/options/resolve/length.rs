@@ -1,7 +1,7 @@
 //! Given options and the output, says how long the filesystem shall be; never in blocks that only the rules
 //! decide.
 
-use crate::options::error::SettingsErrorKind;
+use crate::options::error::{LengthError, SettingsErrorKind};
 use crate::options::{BlockSizeOption, Environment, Options, TargetKind};
 
 /// How long the filesystem shall be, in units of the block size asked for, or of 1 KiB.
@@ -22,18 +22,20 @@ impl Length {
         };
         let asked = options.size.map(|size| size.blocks(log_unit));
         if asked == Some(0) {
-            return Err(SettingsErrorKind::NoBlocks);
+            return Err(SettingsErrorKind::Length(LengthError::NoBlocks));
         }
         let output_units = match (asked, host.target.kind) {
             (Some(units), _) if options.dry_run => units,
             (Some(_), TargetKind::Missing) => 0,
-            (None, TargetKind::Missing) => return Err(SettingsErrorKind::NoOutputAndNoSize),
+            (None, TargetKind::Missing) => {
+                return Err(SettingsErrorKind::Length(LengthError::NoOutputAndNoSize));
+            }
             (_, TargetKind::File { size_bytes }) => size_bytes >> (10 + log_unit),
             (_, TargetKind::Device(device)) => device.size_bytes >> (10 + log_unit),
             (_, TargetKind::Other) => 0,
         };
         if asked.is_none() && output_units == 0 {
-            return Err(SettingsErrorKind::OutputIsEmpty);
+            return Err(SettingsErrorKind::Length(LengthError::OutputIsEmpty));
         }
         let page_units = u64::from(host.page_size) >> (10 + log_unit);
         Ok(Self {

@@ -13,7 +13,9 @@ mod length;
 mod start;
 
 use super::compat;
-use super::error::{SettingsError, SettingsErrorKind, SettingsWarning, SettingsWarningKind};
+use super::error::{
+    Conflict, SettingsError, SettingsErrorKind, SettingsWarning, SettingsWarningKind,
+};
 use super::settings::Settings;
 use super::{BlockSizeOption, Environment, Options, Resolved, TargetKind, UuidOption};
 use crate::feature::{Feature, FeatureSet};
@@ -119,10 +121,12 @@ fn settings(
     }
     let features = features;
     if features.has(Feature::SixtyFourBit) && !features.has(Feature::Extent) {
-        return Err(SettingsErrorKind::SixtyFourBitWithoutExtents);
+        return Err(SettingsErrorKind::Conflict(
+            Conflict::SixtyFourBitWithoutExtents,
+        ));
     }
     if features.has(Feature::Verity) && !features.has(Feature::Extent) {
-        return Err(SettingsErrorKind::VerityWithoutExtents);
+        return Err(SettingsErrorKind::Conflict(Conflict::VerityWithoutExtents));
     }
     let mut settings = start(asked, &rules, &blocks)?;
     settings.features = features;
@@ -258,7 +262,9 @@ fn finish(
     }
     let has = |feature| settings.features.has(feature);
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
-        return Err(SettingsErrorKind::SeedWithoutMetadataCsum);
+        return Err(SettingsErrorKind::Conflict(
+            Conflict::SeedWithoutMetadataCsum,
+        ));
     }
     settings.huge_files = huge_files(&settings, rules, host)?;
     Ok(settings)
@@ -270,10 +276,10 @@ fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Sett
         return Ok(());
     }
     if !options.features.is_empty() {
-        return Err(SettingsErrorKind::FeaturesWithRevision0);
+        return Err(SettingsErrorKind::Conflict(Conflict::FeaturesWithRevision0));
     }
     if options.journal.is_some() {
-        return Err(SettingsErrorKind::JournalWithRevision0);
+        return Err(SettingsErrorKind::Conflict(Conflict::JournalWithRevision0));
     }
     settings.features = FeatureSet::EMPTY;
     settings.default_mount_opts = 0;
@@ -283,16 +289,20 @@ fn check_revision(settings: &mut Settings, options: &Options) -> Result<(), Sett
 fn check_features(settings: &mut Settings, warn: Warn<'_>) -> Result<(), SettingsErrorKind> {
     let has = |feature| settings.features.has(feature);
     if has(Feature::Bigalloc) && !has(Feature::Extent) {
-        return Err(SettingsErrorKind::BigallocWithoutExtents);
+        return Err(SettingsErrorKind::Conflict(
+            Conflict::BigallocWithoutExtents,
+        ));
     }
     if has(Feature::MetaBg) && has(Feature::ResizeInode) {
-        return Err(SettingsErrorKind::MetaBgWithResizeInode);
+        return Err(SettingsErrorKind::Conflict(Conflict::MetaBgWithResizeInode));
     }
     if has(Feature::Bigalloc) && settings.log_cluster_ratio > 4 {
         warn(SettingsWarningKind::LargeClusters);
     }
     if has(Feature::ResizeInode) && !has(Feature::SparseSuper) {
-        return Err(SettingsErrorKind::ResizeInodeWithoutSparseSuper);
+        return Err(SettingsErrorKind::Conflict(
+            Conflict::ResizeInodeWithoutSparseSuper,
+        ));
     }
     if has(Feature::MetadataCsum) {
         settings.features = settings.features.without(Feature::GdtCsum);
@@ -314,7 +324,9 @@ fn check_groups(
     }
     let has_flex_bg = settings.features.has(Feature::FlexBg);
     let groups = match options.groups_per_flex {
-        Some(_) if !has_flex_bg => return Err(SettingsErrorKind::FlexSizeWithoutFlexBg),
+        Some(_) if !has_flex_bg => {
+            return Err(SettingsErrorKind::Conflict(Conflict::FlexSizeWithoutFlexBg));
+        }
         Some(groups) => groups.into(),
         None if has_flex_bg => rules.find(|rules| rules.flex_bg_size).unwrap_or(16),
         None => 0,

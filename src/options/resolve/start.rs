@@ -6,7 +6,7 @@ use super::Asked;
 use super::blocks::Blocks;
 use super::kinds::Choice;
 use crate::feature::FeatureSet;
-use crate::options::error::SettingsErrorKind;
+use crate::options::error::{ConfError, SettingsErrorKind};
 use crate::options::profile::Rules;
 use crate::options::settings::{Errors, JournalLength, MmpInfo, QuotaTypes, Settings, UndoRule};
 use crate::options::size::Size;
@@ -48,7 +48,6 @@ pub(super) fn start(
 ) -> Result<Settings, SettingsErrorKind> {
     let Asked { options, host } = asked;
     let truth = |relation: fn(&Rules) -> Option<bool>| rules.find(relation);
-    let packed_meta_blocks = truth(|rules| rules.packed_meta_blocks).unwrap_or(false);
     let uuid = uuid(options, host);
     let (max_mnt_count, check_interval) = match truth(|rules| rules.enable_periodic_fsck) {
         Some(true) => (mounts_between_checks(&uuid), CHECK_INTERVAL),
@@ -74,16 +73,12 @@ pub(super) fn start(
         reserved_gdt_blocks: None,
         first_meta_bg: 0,
         num_backup_sb: backups(rules),
-        packed_meta_blocks,
+        packed_meta_blocks: has_packed_meta_blocks(rules),
         journal_length: options.journal.unwrap_or(JournalLength::ByFilesystem),
         fast_commit_kibibytes: options.fast_commit_kibibytes,
         journal_v1: options.journal_v1,
         journal_device: host.journal_device,
-        journal_location: if packed_meta_blocks {
-            Some(0)
-        } else {
-            journal_location(options, rules, blocks.size)
-        },
+        journal_location: journal_location(options, rules, blocks.size),
         orphan_file_blocks: None,
         uuid,
         hash_seed: if options.reproducible || options.seed_by_uuid && options.has_uuid() {
@@ -102,11 +97,7 @@ pub(super) fn start(
         check_interval,
         raid_stride: 0,
         raid_stripe_width: 0,
-        mmp_info: MmpInfo {
-            host_name: padded(Some(&host.name)),
-            device_name: padded(output_name(asked)),
-            time: host.real_clock.as_secs(),
-        },
+        mmp_info: mmp_info(asked),
         mmp_update_interval: 0,
         quota_types: QuotaTypes::USER_AND_GROUP,
         root_owner: None,
@@ -124,15 +115,12 @@ pub(super) fn start(
         no_copy_xattrs: false,
         super_only: options.super_only,
         huge_files: None,
-        undo: UndoRule {
-            directory: undo_directory(asked, rules),
-            automatic: false,
-        },
+        undo: undo_rule(asked, rules),
     })
 }
 
 /// Where `mke2fs_setup_tdb` puts an undo file: what the environment says, or else the file.
-fn undo_directory(asked: Asked<'_>, rules: &Choice) -> Option<PathBuf> {
+fn undo_rule(asked: Asked<'_>, rules: &Choice) -> UndoRule {
     let by_rules = || {
         rules
             .profile
@@ -144,7 +132,10 @@ fn undo_directory(asked: Asked<'_>, rules: &Choice) -> Option<PathBuf> {
     let directory = asked.host.undo_directory.clone().or_else(by_rules);
     let directory = directory.unwrap_or_else(|| UNDO_DIRECTORY.into());
     let is_nowhere = [Path::new(""), Path::new("none")].contains(&directory.as_path());
-    (!is_nowhere).then_some(directory)
+    UndoRule {
+        directory: (!is_nowhere).then_some(directory),
+        automatic: false,
+    }
 }
 
 fn backups(rules: &Choice) -> u8 {
@@ -152,7 +143,23 @@ fn backups(rules: &Choice) -> u8 {
     u8::try_from(count.clamp(0, 2)).unwrap_or(2)
 }
 
+fn has_packed_meta_blocks(rules: &Choice) -> bool {
+    let found = rules.find(|rules| rules.packed_meta_blocks);
+    found.unwrap_or(false)
+}
+
+fn mmp_info(asked: Asked<'_>) -> MmpInfo {
+    MmpInfo {
+        host_name: padded(Some(&asked.host.name)),
+        device_name: padded(output_name(asked)),
+        time: asked.host.real_clock.as_secs(),
+    }
+}
+
 fn journal_location(options: &Options, rules: &Choice, block_size: BlockSize) -> Option<u64> {
+    if has_packed_meta_blocks(rules) {
+        return Some(0);
+    }
     let by_rules = || rules.text(|rules| rules.journal_location.as_deref());
     let text = options.journal_location.as_deref().or_else(by_rules)?;
     let size = Size::parse(text).filter(|_| !text.is_empty());
@@ -206,7 +213,7 @@ fn errors(options: &Options, rules: &Choice) -> Result<Errors, SettingsErrorKind
         None | Some("continue") => Errors::Continue,
         Some("remount-ro") => Errors::RemountReadOnly,
         Some("panic") => Errors::Panic,
-        Some(other) => return Err(SettingsErrorKind::ErrorsInConf(other.to_owned())),
+        Some(other) => return Err(SettingsErrorKind::Conf(ConfError::Errors(other.to_owned()))),
     };
     Ok(options.errors.unwrap_or(by_rules))
 }
