@@ -124,6 +124,11 @@ fn manifest() {
 }
 
 #[test]
+fn rules() {
+    replay("rules", targets::rules::run);
+}
+
+#[test]
 fn size() {
     replay("size", targets::size::run);
 }

@@ -824,3 +824,237 @@ fn files_are_what_an_attribute_of_theirs_says() {
         assert!(said.contains(&whole), "{said}");
     }
 }
+
+/// What the kernel shows of a file's capabilities, as getcap says it.
+fn getcap(root: &Path, name: &str) -> String {
+    let output = Command::new("getcap").arg(root.join(name)).output();
+    let said = String::from_utf8(output.expect("getcap runs").stdout).expect("it is text");
+    said.split_whitespace()
+        .last()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[test]
+fn an_fs_config_gives_owners_modes_and_capabilities() {
+    if !is_ready() || !ready(&[Need::Program("getcap")]) {
+        return;
+    }
+    let place = Place::new();
+    for name in ["bin/ping", "bin/sh", "etc/hosts", "lib/other"] {
+        place.file(&format!("root/{name}"), "text");
+    }
+    place.shell("chmod 644 root/lib/other; chown 5:6 root/lib/other");
+    place.file(
+        "config",
+        " 0 0 0755\nvendor/bin 0 2000 0751\nvendor/bin/ping 0 2000 0755 capabilities=0x1000003000\n\
+         bin/sh 1 2 4711 capabilities=0x0\netc/none 0 0 644\n",
+    );
+    let said =
+        place.make("mke4fs -q -d root --keep-root --fs-config config --mount-point /vendor image");
+    let unmatched = "mke4fs: warning: rule config:5: etc/none matches nothing\n";
+    assert!(said.contains("config:5: etc/none"), "{said}; {unmatched}");
+    place.look(|root| {
+        let of = |name: &str| {
+            let found = fs::symlink_metadata(root.join(name)).expect("it is there");
+            (found.uid(), found.gid(), found.mode() & 0o7777)
+        };
+        assert_eq!(of("bin"), (0, 2000, 0o751));
+        assert_eq!(of("bin/ping"), (0, 2000, 0o755));
+        assert_eq!(of("bin/sh"), (1, 2, 0o4711));
+        assert_eq!(of("lib/other"), (5, 6, 0o644));
+        assert_eq!(
+            getcap(root, "bin/ping"),
+            "cap_net_admin,cap_net_raw,cap_block_suspend=ep"
+        );
+        assert_eq!(getcap(root, "bin/sh"), "");
+    });
+    e2fsck(&place.path("image"), Which::Reference).expect("a sound image");
+}
+
+#[test]
+fn capabilities_of_a_table_are_those_of_setcap() {
+    let programs = ["setcap", "getcap"].map(Need::Program);
+    if !is_ready() || !ready(&programs) {
+        return;
+    }
+    let place = Place::new();
+    for (number, text) in [
+        "cap_net_raw+ep",
+        "cap_net_raw,cap_net_admin=p",
+        "cap_chown,cap_bpf+eip",
+        "=ep",
+        "all=ep",
+        "cap_kill=i",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("f{number}");
+        place.file(&format!("root/{name}"), "");
+        place.file(&format!("by_setcap/{name}"), "");
+        let set = place.shell(&format!("setcap '{text}' by_setcap/{name}"));
+        assert!(set.status.success(), "{text}: {set:?}");
+        place.shell(&format!(
+            "printf '/{name} f 755 0 0 - - - - -\\n|xattr {text}\\n' >> table"
+        ));
+    }
+    assert_eq!(
+        place.make("mke4fs -q -d root --device-table table image"),
+        ""
+    );
+    place.look(|root| {
+        for number in 0..6 {
+            let name = format!("f{number}");
+            let ours = xattr::get(root.join(&name), "security.capability");
+            let theirs = xattr::get(place.path("by_setcap").join(&name), "security.capability");
+            assert_eq!(
+                ours.expect("it is read"),
+                theirs.expect("it is read"),
+                "{name}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_manifest_of_gomtree_brings_extended_attributes() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/file", "text");
+    place.shell("setfattr -n user.old -v kept root/file; setfattr -n user.new -v other root/file");
+    // In base64: "value", and an ACL as getxattr(2) gives it.
+    place.file(
+        "manifest",
+        "./file type=file mode=0640 xattr.user.new=dmFsdWU= xattr.user.with\\040space=AA== \
+         xattr.user.empty=\n",
+    );
+    assert_eq!(
+        place.make("mke4fs -q -d root --manifest manifest image"),
+        ""
+    );
+    place.look(|root| {
+        let of = |name: &str| xattr::get(root.join("file"), name).expect("it is read");
+        assert_eq!(of("user.old").as_deref(), Some(&b"kept"[..]));
+        assert_eq!(of("user.new").as_deref(), Some(&b"value"[..]));
+        assert_eq!(of("user.with space").as_deref(), Some(&b"\0"[..]));
+        assert_eq!(of("user.empty").as_deref(), Some(&b""[..]));
+    });
+    for (word, said) in [
+        (
+            "xattr.user.a=?",
+            "invalid xattr 'user.a': must have a value in base64, of at most 65536 bytes",
+        ),
+        (
+            "xattr.other.a=",
+            "invalid xattr 'other.a': must be user., trusted. or security. with a name behind it, or a POSIX ACL, in at most 255 bytes",
+        ),
+    ] {
+        place.file("manifest", &format!("./file {word}\n"));
+        let output = place.shell("! mke4fs -q -d root --manifest manifest image");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(text, format!("mke4fs: manifest:1: {said}\n"));
+    }
+}
+
+#[test]
+fn names_in_acls_that_the_image_does_not_know_have_two_ways_out() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/file", "text");
+    // bsdtar writes names; the image has no passwd file.
+    place.shell(
+        "setfacl -m u:daemon:rw,u:1234:r root/file; bsdtar --acls --format pax -cf a.tar -C root .
+         sed 's/user:daemon:rw-:1/user:daemon:rw-/; s/SCHILY.acl.access=/SCHILY.acl.access=/' a.tar > /dev/null
+         python3 - <<'P'
+import tarfile, io
+t = tarfile.open('n.tar', 'w', format=tarfile.PAX_FORMAT)
+i = tarfile.TarInfo('file')
+i.pax_headers = {'SCHILY.acl.access': 'user::rw-,user:daemon:rw-,user:1234:r--,group::r--,mask::rw-,other::r--'}
+t.addfile(i)
+t.close()
+P
+",
+    );
+    let refused = place.shell("! mke4fs -q -d n.tar image");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        text.contains("use --acl-names host or skip, or --xattr-exclude"),
+        "{text}"
+    );
+    let getfacl = |root: &Path| {
+        let output = Command::new("getfacl")
+            .args(["-cnp"])
+            .arg(root.join("file"))
+            .output();
+        String::from_utf8(output.expect("getfacl runs").stdout).expect("it is text")
+    };
+    assert_eq!(place.make("mke4fs -q -d n.tar --acl-names host image"), "");
+    let acl = place.look(getfacl);
+    assert!(
+        acl.contains("user:1:rw-\n") && acl.contains("user:1234:r--\n"),
+        "{acl}"
+    );
+    let said = place.make("mke4fs -q -F -d n.tar --acl-names skip image");
+    assert_eq!(
+        said,
+        "mke4fs: warning: 1 ACL lost entries (first: file): the image's etc/passwd and etc/group do not have their users or groups\n"
+    );
+    let acl = place.look(getfacl);
+    assert!(
+        !acl.contains("user:1:") && acl.contains("user:1234:r--\n"),
+        "{acl}"
+    );
+    e2fsck(&place.path("image"), Which::Reference).expect("a sound image");
+    let refused = place.shell("! mke4fs -q --reproducible -d n.tar --acl-names host image");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(
+        text,
+        "mke4fs: --reproducible and --acl-names host cannot be combined; use --acl-names skip\n"
+    );
+}
+
+#[test]
+fn a_file_that_keeps_out_its_owner_has_a_way_out() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/shut", "text");
+    place.shell("chmod 0 root/shut");
+    place.for_user();
+    let said = place.as_user("mke4fs -q -d root image 2>&1 || :");
+    let way = "its mode keeps out its owner: run mke4fs under unshare -r, or use a tar archive that root made\n";
+    assert!(said.ends_with(way), "{said}");
+    // Where the kernel lets users have namespaces, the way leads out.
+    place.as_user("if unshare -r true 2>/dev/null; then unshare -r mke4fs -q -d root image; mke4fs cat image shut | grep -q text; fi");
+}
+
+#[test]
+fn files_beside_a_file_contexts_that_cannot_be_read_are_errors() {
+    if !is_ready() {
+        return;
+    }
+    let place = Place::new();
+    place.file("root/file", "text");
+    place.file("contexts", "/.* u:r:t\n");
+    assert_eq!(
+        place.make("mke4fs -q -d root --file-contexts contexts image"),
+        ""
+    );
+    place.directory("contexts.subs");
+    let output = place.shell("! mke4fs -q -F -d root --file-contexts contexts image");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("contexts.subs"), "{text}");
+    // One of them is not the output, either.
+    let output = place.shell("rmdir contexts.subs; echo > contexts.local; ! mke4fs -q -F -d root --file-contexts contexts contexts.local");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("contexts.local is a file_contexts and the output as well"),
+        "{text}"
+    );
+}

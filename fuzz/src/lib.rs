@@ -24,6 +24,7 @@ pub mod options;
 pub mod profile;
 pub mod read;
 pub mod read_back;
+pub mod rules;
 pub mod size;
 pub mod tar;
 pub mod tree;

@@ -43,7 +43,7 @@ fn follow(rule: &Rule) -> Result<Vec<(Vec<u8>, String)>, String> {
 }
 
 /// Walks the tree, of which every node has the names that it counts.
-fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
+pub(super) fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
     let mut paths = Vec::new();
     let mut found = BTreeSet::from([NodeId::ROOT]);
     let mut names: u64 = 1;
@@ -79,7 +79,7 @@ fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
 }
 
 /// A tree of each kind of node, with links that lead about in it.
-fn tree() -> Result<Tree, TreeError> {
+pub(super) fn tree() -> Result<Tree, TreeError> {
     let metadata = Metadata {
         permissions: 0o755,
         ..Metadata::default()

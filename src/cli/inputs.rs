@@ -29,8 +29,8 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
         refuse(Path::new(path), "the undo file")?;
     }
     for rule in &request.rules {
-        if let Some((path, what)) = rule.file() {
-            refuse(Path::new(path), what)?;
+        for (path, what) in rule.files() {
+            refuse(Path::new(&path), what)?;
         }
     }
     for (from, _) in &request.copies {

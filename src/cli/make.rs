@@ -213,6 +213,7 @@ impl Asked<'_> {
             threads: threads(self.request),
             spool_directory: self.spool_directory(),
             implied_time: self.settings.clock,
+            acl_names: self.request.acl_names,
             #[cfg(feature = "oci")]
             platform: self.request.platform.clone(),
         }

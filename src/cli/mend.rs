@@ -1,12 +1,15 @@
 //! Given why there is no image, says it in the sizes that people use, and what would mend it; never mends it.
 
+use std::io;
+
 use super::request::{Request, SizeArg};
 use super::sizes::{as_flag, for_people, to_compare};
-use crate::Error;
 use crate::error::Kind;
 use crate::geometry::GeometryError;
 use crate::layout::{LayoutError, XattrFault};
 use crate::options::{Settings, TargetKind};
+use crate::sys;
+use crate::{Error, ErrorKind};
 
 /// What an image was to be that came to nothing.
 pub(super) struct Wanted<'a> {
@@ -19,13 +22,44 @@ pub(super) struct Wanted<'a> {
 /// The largest block that every kernel mounts.
 const LARGE_BLOCK: u64 = 4096;
 
+/// What is said where a file's mode keeps out its own owner, who is not root.
+#[cfg(unix)]
+fn of_own_file(error: &Error) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+
+    let ErrorKind::SourceUnreadable { path } = error.kind() else {
+        return None;
+    };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let is_denied = std::iter::from_fn(|| {
+        let found = cause?;
+        cause = found.source();
+        Some(found)
+    })
+    .filter_map(|found| found.downcast_ref::<io::Error>())
+    .any(|found| found.kind() == io::ErrorKind::PermissionDenied);
+    let found = std::fs::symlink_metadata(crate::cli::flags::os_string(&path)).ok()?;
+    let (user, _) = sys::user();
+    (is_denied && user != 0 && found.uid() == user).then(|| {
+        format!(
+            "{error:#}; its mode keeps out its owner: run mke4fs under unshare -r, or use a tar archive that \
+             root made"
+        )
+    })
+}
+
+#[cfg(not(unix))]
+fn of_own_file(_error: &Error) -> Option<String> {
+    None
+}
+
 impl Wanted<'_> {
     /// What is said of `error`.
     pub(super) fn say(&self, error: &Error) -> String {
         let said = match error.room() {
             Kind::Layout(fault) => self.of_layout(fault, error.size_that_fits()),
             Kind::Geometry(fault) => self.of_geometry(fault, error.size_that_fits()),
-            _ => None,
+            _ => of_own_file(error),
         };
         said.unwrap_or_else(|| format!("{error:#}"))
     }

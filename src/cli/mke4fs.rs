@@ -30,7 +30,7 @@ use crate::geometry::Geometry;
 use crate::json::Object;
 use crate::options::{Environment, Options, Settings, SettingsWarning, Size, TargetKind};
 use crate::sink::{Format, Output, Undo};
-use crate::source::Readable;
+use crate::source::{AclNames, Readable};
 use crate::sys;
 use crate::{Plan, Summary};
 
@@ -234,6 +234,11 @@ impl Run {
         let mut host = Environment::detect();
         self.look_at_output(&mut host)?;
         if self.request.options.is_reproducible() {
+            if self.request.acl_names == AclNames::Host {
+                return fail(
+                    "--reproducible and --acl-names host cannot be combined; use --acl-names skip",
+                );
+            }
             host = host.anonymous();
             host.await_content();
         }

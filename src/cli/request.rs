@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::form_args::FormArgs;
 use super::rules::RuleArg;
 use crate::options::{JournalLength, Options, Size};
+use crate::source::AclNames;
 #[cfg(feature = "oci")]
 use crate::source::oci::Platform;
 use crate::{Fit, Sparse};
@@ -73,6 +74,8 @@ pub(super) struct Request {
     pub(super) copies: Vec<(OsString, Vec<u8>)>,
     /// What holds for the files of all sources, in order.
     pub(super) rules: Vec<RuleArg>,
+    /// What becomes of names in ACLs that the image does not know.
+    pub(super) acl_names: AclNames,
     /// Where the filesystem will be mounted, as labels go by that.
     pub(super) mount_point: Vec<u8>,
     /// For which platform, of an image that is for several.
@@ -133,6 +136,7 @@ impl Request {
             keep_root: false,
             copies: Vec::new(),
             rules: Vec::new(),
+            acl_names: AclNames::default(),
             mount_point: Vec::new(),
             #[cfg(feature = "oci")]
             platform: None,

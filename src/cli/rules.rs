@@ -7,7 +7,7 @@ use std::path::Path;
 
 #[cfg(feature = "selinux")]
 use crate::source::rules::FileContexts;
-use crate::source::rules::{DeviceTable, Manifest, Rule};
+use crate::source::rules::{DeviceTable, FsConfig, Manifest, Rule};
 use crate::source::{Readable, SourceError};
 
 /// How long a manifest or table may be, in bytes.
@@ -21,6 +21,7 @@ pub(super) enum RuleArg {
     /// One in a file that is still to be read.
     Manifest(OsString),
     DeviceTable(OsString),
+    FsConfig(OsString),
     #[cfg(feature = "selinux")]
     FileContexts(OsString),
 }
@@ -28,26 +29,27 @@ pub(super) enum RuleArg {
 impl RuleArg {
     /// Whether the rule may add files.
     pub(super) fn adds(&self) -> bool {
-        !matches!(self, Self::Is(_))
+        !matches!(self, Self::Is(_) | Self::FsConfig(_))
     }
 
-    /// The file that the rule is in, if it is in one, and what that is.
-    pub(super) fn file(&self) -> Option<(&OsStr, &'static str)> {
+    /// The files that the rule is in, and what they are.
+    pub(super) fn files(&self) -> Vec<(OsString, &'static str)> {
         match self {
-            Self::Is(_) => None,
-            Self::Manifest(path) => Some((path, "a manifest")),
-            Self::DeviceTable(path) => Some((path, "a device table")),
+            Self::Is(_) => Vec::new(),
+            Self::Manifest(path) => vec![(path.clone(), "a manifest")],
+            Self::DeviceTable(path) => vec![(path.clone(), "a device table")],
+            Self::FsConfig(path) => vec![(path.clone(), "an fs_config")],
             #[cfg(feature = "selinux")]
-            Self::FileContexts(path) => Some((path, "a file_contexts")),
+            Self::FileContexts(path) => {
+                let beside = BESIDE.iter().map(|suffix| with_suffix(path, suffix));
+                let all = std::iter::once(path.clone()).chain(beside);
+                all.map(|path| (path, "a file_contexts")).collect()
+            }
         }
     }
 
     /// The rule, read where it is in a file, for an image that goes to `output` and will be mounted at
     /// `mount_point`.
-    #[cfg_attr(
-        not(feature = "selinux"),
-        allow(unused_variables, reason = "labels ask for it")
-    )]
     pub(super) fn rule(&self, output: &Path, mount_point: &[u8]) -> Result<Rule, SourceError> {
         Ok(match self {
             Self::Is(rule) => rule.clone(),
@@ -58,6 +60,10 @@ impl RuleArg {
             Self::DeviceTable(path) => {
                 Rule::DeviceTable(DeviceTable::new(path.to_string_lossy(), read(path)?)?)
             }
+            Self::FsConfig(path) => {
+                let config = FsConfig::new(path.to_string_lossy(), read(path)?)?;
+                Rule::FsConfig(config.mount_point(mount_point))
+            }
             #[cfg(feature = "selinux")]
             Self::FileContexts(path) => {
                 Rule::FileContexts(file_contexts(path)?.mount_point(mount_point))
@@ -66,28 +72,33 @@ impl RuleArg {
     }
 }
 
+/// What the names of the files end in that libselinux reads beside a file_contexts: two with more patterns,
+/// and two with other prefixes.
+#[cfg(feature = "selinux")]
+const BESIDE: [&str; 4] = [".homedirs", ".local", ".subs", ".subs_dist"];
+
+#[cfg(feature = "selinux")]
+fn with_suffix(path: &OsStr, suffix: &str) -> OsString {
+    let mut name = path.to_owned();
+    name.push(suffix);
+    name
+}
+
 /// The file_contexts at `path`, with what libselinux reads beside it.
 #[cfg(feature = "selinux")]
 fn file_contexts(path: &OsStr) -> Result<FileContexts, SourceError> {
-    let beside = |suffix: &str| -> Result<Option<(String, Vec<u8>)>, SourceError> {
-        let mut name = path.to_owned();
-        name.push(suffix);
-        match Path::new(&name).try_exists() {
-            Ok(true) => Ok(Some((name.to_string_lossy().into_owned(), read(&name)?))),
-            _ => Ok(None),
-        }
-    };
     let mut contexts = FileContexts::new(path.to_string_lossy(), read(path)?)?;
-    for suffix in [".homedirs", ".local"] {
-        if let Some((name, text)) = beside(suffix)? {
-            contexts = contexts.with(&name, text)?;
-        }
-    }
-    if let Some((name, text)) = beside(".subs")? {
-        contexts = contexts.substitutions(&name, text)?;
-    }
-    if let Some((name, text)) = beside(".subs_dist")? {
-        contexts = contexts.dist_substitutions(&name, text)?;
+    for suffix in BESIDE {
+        let path = with_suffix(path, suffix);
+        let Some(text) = read_if_there(&path)? else {
+            continue;
+        };
+        let name = path.to_string_lossy();
+        contexts = match suffix {
+            ".subs" => contexts.substitutions(&name, text)?,
+            ".subs_dist" => contexts.dist_substitutions(&name, text)?,
+            _ => contexts.with(&name, text)?,
+        };
     }
     Ok(contexts)
 }
@@ -112,10 +123,23 @@ fn with_contents(manifest: Manifest, output: &Path) -> Manifest {
     }))
 }
 
+/// The text of a file, unless there is none of that name.
+#[cfg(feature = "selinux")]
+fn read_if_there(path: &OsStr) -> Result<Option<Vec<u8>>, SourceError> {
+    match File::open(Path::new(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => read_opened(path, opened).map(Some),
+    }
+}
+
 /// The text of a file, which may be a pipe.
 fn read(path: &OsStr) -> Result<Vec<u8>, SourceError> {
+    read_opened(path, File::open(Path::new(path)))
+}
+
+fn read_opened(path: &OsStr, opened: io::Result<File>) -> Result<Vec<u8>, SourceError> {
     let unread = |error| SourceError::read(path.as_encoded_bytes(), error);
-    let file = File::open(Path::new(path)).map_err(unread)?;
+    let file = opened.map_err(unread)?;
     let mut text = Vec::new();
     let mut all = file.take(TEXT_MAX + 1);
     all.read_to_end(&mut text).map_err(unread)?;

@@ -48,6 +48,12 @@ pub(super) struct OpenOptions<'a> {
         allow(dead_code, reason = "it is about archives")
     )]
     pub(super) implied_time: i64,
+    /// What becomes of names in ACLs that the image does not know.
+    #[cfg_attr(
+        not(feature = "tar"),
+        allow(dead_code, reason = "it is about archives")
+    )]
+    pub(super) acl_names: source::AclNames,
     #[cfg(feature = "oci")]
     pub(super) platform: Option<source::oci::Platform>,
 }
@@ -130,7 +136,8 @@ impl OpenOptions<'_> {
             .threads(self.threads)
             .keep_xattrs(self.keep_xattrs)
             .exclude(self.excluded.clone())
-            .implied_time(self.implied_time);
+            .implied_time(self.implied_time)
+            .acl_names(self.acl_names);
         Box::new(image)
     }
 
@@ -146,7 +153,8 @@ impl OpenOptions<'_> {
             .spool_in(self.spool_directory.clone())
             .keep_xattrs(self.keep_xattrs)
             .exclude(self.excluded.clone())
-            .implied_time(self.implied_time);
+            .implied_time(self.implied_time)
+            .acl_names(self.acl_names);
         Ok(Box::new(archive))
     }
 

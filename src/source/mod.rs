@@ -15,6 +15,7 @@ pub(crate) use crate::units::Readable;
 
 #[cfg(feature = "tar")]
 mod archive;
+mod base64;
 mod by_hand;
 pub mod copy;
 mod data;
@@ -41,6 +42,7 @@ pub mod tar;
 
 #[cfg(feature = "tar")]
 pub use archive::{Oddity, decompress};
+pub use options::AclNames;
 use options::clamped;
 use rules::{OwnerRules, XattrFilter};
 pub use store::ContentStore;

@@ -10,6 +10,19 @@ use crate::cancel::Cancel;
 use crate::tree::Metadata;
 use crate::units::Timestamp;
 
+/// What becomes of a name in an ACL that `/etc/passwd` or `/etc/group` of the image does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AclNames {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// The host's files of these names are asked too.
+    Host,
+    /// The entry is left out, with a warning.
+    Skip,
+}
+
 /// What every source is told alike.
 #[cfg_attr(
     not(feature = "tar"),
@@ -26,6 +39,8 @@ pub(super) struct SourceOptions {
     pub(super) latest_time: Option<i64>,
     /// The time of directories that nothing declares.
     pub(super) implied_time: i64,
+    /// What becomes of names in ACLs that the image does not know.
+    pub(super) acl_names: AclNames,
     /// Where temporary files lie, if that was told.
     pub(super) spool: Option<PathBuf>,
     pub(super) cancel: Cancel,
@@ -118,6 +133,15 @@ macro_rules! option_setters {
         #[must_use]
         pub fn implied_time(mut self, seconds: i64) -> Self {
             self.options.implied_time = seconds;
+            self
+        }
+    };
+    (@ acl_names) => {
+        /// What becomes of the name of a user or group in an ACL that neither `/etc/passwd` nor `/etc/group` of
+        /// the image has: refused unless told otherwise.
+        #[must_use]
+        pub fn acl_names(mut self, names: $crate::source::AclNames) -> Self {
+            self.options.acl_names = names;
             self
         }
     };

@@ -7,6 +7,7 @@ use super::error::FlagError;
 use super::os_string;
 use crate::cli::request::Request;
 use crate::cli::rules::RuleArg;
+use crate::source::AclNames;
 use crate::source::patterns::PatternError;
 use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, XattrAction, XattrPattern};
 use crate::units::Timestamp;
@@ -114,19 +115,39 @@ pub(super) fn device_table(request: &mut Request, value: &OsStr) -> Noted {
     Ok(())
 }
 
+pub(super) fn fs_config(request: &mut Request, value: &OsStr) -> Noted {
+    request.rules.push(RuleArg::FsConfig(value.to_owned()));
+    Ok(())
+}
+
 #[cfg(feature = "selinux")]
 pub(super) fn file_contexts(request: &mut Request, value: &OsStr) -> Noted {
     request.rules.push(RuleArg::FileContexts(value.to_owned()));
     Ok(())
 }
 
-#[cfg(feature = "selinux")]
 pub(super) fn mount_point(request: &mut Request, value: &OsStr) -> Noted {
     let path = value.as_encoded_bytes();
     if !path.starts_with(b"/") {
         return Err(invalid("--mount-point", value, "must be an absolute path"));
     }
     request.mount_point = path.to_vec();
+    Ok(())
+}
+
+pub(super) fn acl_names(request: &mut Request, value: &OsStr) -> Noted {
+    request.acl_names = match value.to_str() {
+        Some("refuse") => AclNames::Refuse,
+        Some("host") => AclNames::Host,
+        Some("skip") => AclNames::Skip,
+        _ => {
+            return Err(invalid(
+                "--acl-names",
+                value,
+                "must be refuse, host or skip",
+            ));
+        }
+    };
     Ok(())
 }
 

@@ -338,6 +338,14 @@ const METADATA: &[Flag] = &[
     )
     .path("FILE")
     .shown(Shown::Long),
+    Flag::long(
+        "fs-config",
+        "Set owners, modes and capabilities of the files that this fs_config of Android lists [default: none]",
+        rules::fs_config,
+    )
+    .path("FILE")
+    .more("Its lines are PATH UID GID MODE [capabilities=MASK]. Files that it does not list are unchanged.")
+    .shown(Shown::Long),
     #[cfg(feature = "selinux")]
     Flag::long(
         "file-contexts",
@@ -349,14 +357,22 @@ const METADATA: &[Flag] = &[
         "FILE.homedirs, FILE.local, FILE.subs and FILE.subs_dist are read too if they exist. The root directory and lost+found are labelled as well; a file that no line matches, or <<none>>, keeps its label. Patterns with look-around are refused.",
     )
     .example("--file-contexts /etc/selinux/targeted/contexts/files/file_contexts"),
-    #[cfg(feature = "selinux")]
     Flag::long(
         "mount-point",
-        "Look up labels of --file-contexts below PREFIX, where the filesystem will be mounted [default: /]",
+        "Take paths of file_contexts and fs_config below PREFIX, where the filesystem will be mounted [default: /]",
         rules::mount_point,
     )
     .value("PREFIX")
     .example("--file-contexts file_contexts --mount-point /vendor")
+    .shown(Shown::Long),
+    Flag::long(
+        "acl-names",
+        "Look up user and group names in ACLs of archives that the image does not know on the host, or skip such entries [default: refuse]",
+        rules::acl_names,
+    )
+    .value("WHERE")
+    .among(&["refuse", "host", "skip"])
+    .more("The image's own etc/passwd and etc/group are always asked first.")
     .shown(Shown::Long),
     Flag::long(
         "xattr-include",

@@ -181,6 +181,7 @@ impl Declared {
             threads: thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             spool_directory: SPOOL_DIRECTORY.into(),
             implied_time: 0,
+            acl_names: crate::source::AclNames::default(),
             #[cfg(feature = "oci")]
             platform: matches.get_one(PLATFORM).cloned(),
         };

@@ -133,6 +133,21 @@ impl Acl {
         })
     }
 
+    /// The same without the entries of names that `knows` denies; says whether there were such.
+    pub(in crate::source) fn without_unknown(
+        &self,
+        knows: impl Fn(Named<'_>) -> bool,
+    ) -> (Self, bool) {
+        let is_known = |entry: &&Entry| match (&entry.id, entry.tag) {
+            (Id::Number(_), _) => true,
+            (Id::Name(name), Tag::Group) => knows(Named::Group(name)),
+            (Id::Name(name), _) => knows(Named::User(name)),
+        };
+        let entries: Vec<Entry> = self.entries.iter().filter(is_known).cloned().collect();
+        let has_lost = entries.len() < self.entries.len();
+        (Self { entries }, has_lost)
+    }
+
     /// The value that `getxattr` gives, where every name has a number: `number` says which.
     ///
     /// # Errors

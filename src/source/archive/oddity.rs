@@ -18,6 +18,8 @@ pub enum Oddity {
     UserAttribute,
     /// An ACL of a symbolic link, or a default ACL of what is no directory.
     AclElsewhere,
+    /// An entry of an ACL is for a user or group that the image does not know.
+    AclNameUnknown,
     /// An ACL of NFS version 4.
     Nfs4Acl,
     /// A header of GNU's form with the prefix of ustar's, as Go before 1.8 wrote them.
@@ -67,6 +69,11 @@ impl Oddity {
                 "1 file lost an ACL",
                 "files lost an ACL",
                 "symbolic links have none, and only directories have a default one",
+            ),
+            Self::AclNameUnknown => (
+                "1 ACL lost entries",
+                "ACLs lost entries",
+                "the image's etc/passwd and etc/group do not have their users or groups",
             ),
             Self::Nfs4Acl => (
                 "1 file lost its NFSv4 ACL",

@@ -1,6 +1,9 @@
-//! Given the image's own passwd and group files, gives the numbers of names; never asks the host's.
+//! Given passwd and group files, gives the numbers of names; never asks anybody else.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
+
+use crate::source::SourceError;
 
 use super::acl::{Acl, Named};
 
@@ -45,6 +48,21 @@ fn number(digits: &[u8]) -> Option<u32> {
     digits.parse().ok()
 }
 
+impl Wanted {
+    /// The numbers that the host's files have for these names.
+    pub(in crate::source) fn of_host(&self) -> Result<Owners, SourceError> {
+        let read = |path: &str| match std::fs::read(path) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(SourceError::read(path.as_bytes(), error)),
+        };
+        Ok(Owners {
+            users: self.numbers(&read("/etc/passwd")?),
+            groups: self.numbers(&read("/etc/group")?),
+        })
+    }
+}
+
 /// The numbers of users and groups.
 #[derive(Debug)]
 pub(in crate::source) struct Owners {
@@ -53,6 +71,16 @@ pub(in crate::source) struct Owners {
 }
 
 impl Owners {
+    /// Adds those of `others` for names that have none.
+    pub(in crate::source) fn add(&mut self, others: Self) {
+        for (name, number) in others.users {
+            self.users.entry(name).or_insert(number);
+        }
+        for (name, number) in others.groups {
+            self.groups.entry(name).or_insert(number);
+        }
+    }
+
     pub(in crate::source) fn number(&self, named: Named<'_>) -> Option<u32> {
         let known = match named {
             Named::User(name) => self.users.get(name),

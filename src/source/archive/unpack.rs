@@ -16,7 +16,7 @@ use super::entry::{Entry, EntryKind, Stored};
 use super::oddity::{Oddities, Oddity};
 use super::owners::{Owners, Wanted};
 use crate::source::place::Followed;
-use crate::source::{Readable, SourceError, SourceWarning, ext4_names};
+use crate::source::{AclNames, Readable, SourceError, SourceWarning, ext4_names};
 use crate::sys;
 #[cfg(all(unix, feature = "oci"))]
 use crate::tree;
@@ -59,6 +59,7 @@ pub struct Unpack<'a> {
     before: usize,
     /// Whether the path that was gone last has a `..` that leads above the root.
     is_above_root: bool,
+    acl_names: AclNames,
 }
 
 #[derive(Debug)]
@@ -130,7 +131,15 @@ impl<'a> Unpack<'a> {
             oddities: Oddities::default(),
             held: BTreeMap::new(),
             is_above_root: false,
+            acl_names: AclNames::default(),
         })
+    }
+
+    /// Says what becomes of names in ACLs that the image does not know.
+    #[must_use]
+    pub fn acl_names(mut self, names: AclNames) -> Self {
+        self.acl_names = names;
+        self
     }
 
     /// Tells that what follows is of another archive, which may replace all that was put there before.
@@ -266,10 +275,13 @@ impl<'a> Unpack<'a> {
         let named = std::mem::take(&mut self.named);
         if !named.is_empty() {
             let wanted = Wanted::of(named.values().flatten().map(|named| &named.acl));
-            let owners = Owners {
+            let mut owners = Owners {
                 users: wanted.numbers(&self.file(b"etc/passwd")?),
                 groups: wanted.numbers(&self.file(b"etc/group")?),
             };
+            if self.acl_names == AclNames::Host {
+                owners.add(wanted.of_host()?);
+            }
             let acls = named
                 .into_iter()
                 .flat_map(|(node, acls)| acls.into_iter().map(move |acl| (node, acl)));
@@ -295,7 +307,15 @@ impl<'a> Unpack<'a> {
         if self.tree.node(node).names == 0 {
             return Ok(());
         }
-        let value = named.acl.value(|name| owners.number(name));
+        let mut acl = named.acl;
+        if self.acl_names == AclNames::Skip {
+            let (known, has_lost) = acl.without_unknown(|name| owners.number(name).is_some());
+            acl = known;
+            if has_lost {
+                self.oddities.note(Oddity::AclNameUnknown, &named.path);
+            }
+        }
+        let value = acl.value(|name| owners.number(name));
         let value = value.map_err(|name| {
             SourceError::other(UnpackError {
                 path: named.path,
@@ -650,7 +670,7 @@ impl fmt::Display for UnpackError {
                 )?;
                 write!(
                     f,
-                    "in the image has a number for that name; use --xattr-exclude {attribute} "
+                    "in the image has a number for that name; use --acl-names host or skip, or --xattr-exclude {attribute} "
                 )?;
                 f.write_str("to do without such ACLs")
             }

@@ -124,7 +124,7 @@ impl Image {
         self
     }
 
-    option_setters!(spool_in keep_xattrs exclude latest_time implied_time);
+    option_setters!(spool_in keep_xattrs exclude latest_time implied_time acl_names);
 
     /// What is in the image's layers, and what was passed over where they are.
     fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), OciError> {
@@ -166,7 +166,8 @@ impl Image {
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
-        let mut unpack = Unpack::new(tree, at, self.options.implied())?;
+        let mut unpack =
+            Unpack::new(tree, at, self.options.implied())?.acl_names(self.options.acl_names);
         let mut repeats = Repeats::of(contents);
         for (number, layer) in contents.iter().enumerate() {
             if repeats.change_nothing(&contents[number..]) {

@@ -3,14 +3,14 @@
 use super::super::place::Destination;
 use super::acl;
 use super::error::RuleErrorKind;
-use crate::tree::{Content, Flags, Kind, Metadata, NodeId, Special, Tree, XattrSetId};
+use crate::tree::{Content, Flags, Kind, Metadata, NodeId, Special, Tree, Xattr, XattrSetId};
 use crate::units::Timestamp;
 
 /// The permissions of every symbolic link: Linux asks for none, and shows these.
 const SYMLINK_PERMISSIONS: u16 = 0o777;
 
 /// What is said of a node's metadata; what is not said stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
     /// 0 to 0o7777; of no effect on a symbolic link.
     pub(super) permissions: Option<u16>,
@@ -19,6 +19,8 @@ pub(super) struct Change {
     pub(super) mtime: Option<Timestamp>,
     /// Which bits of `i_flags` are meant, and what they shall be.
     pub(super) flags: Option<(u32, u32)>,
+    /// Extended attributes that are added, in the place of those of their names; no two of one name.
+    pub(super) xattrs: Vec<Xattr>,
 }
 
 impl Change {
@@ -38,21 +40,27 @@ impl Change {
 
     /// Changes `node`, its access ACL along with its permissions.
     pub(super) fn apply(&self, tree: &mut Tree, node: NodeId) {
-        let Self { permissions, .. } = *self;
         let is_symlink = matches!(tree.node(node).kind, Kind::Symlink(_));
-        let change = Self {
-            permissions: permissions.filter(|_| !is_symlink),
-            ..*self
+        let permissions = self.permissions.filter(|_| !is_symlink);
+        let before = tree.node(node).metadata;
+        let metadata = Metadata {
+            permissions: permissions.unwrap_or(before.permissions),
+            ..self.of(before)
         };
-        let metadata = change.of(tree.node(node).metadata);
         tree.replace_metadata(node, metadata);
         let set = tree.node(node).xattrs;
-        if change.permissions.is_some() && set != XattrSetId::EMPTY {
-            let mut xattrs = tree.xattr_set(set).to_vec();
-            acl::chmod(&mut xattrs, metadata.permissions);
-            let set = tree.intern_xattrs(xattrs);
-            tree.replace_xattrs(node, set);
+        let is_chmod = permissions.is_some() && set != XattrSetId::EMPTY;
+        if !is_chmod && self.xattrs.is_empty() {
+            return;
         }
+        let mut xattrs = tree.xattrs(node).to_vec();
+        if is_chmod {
+            acl::chmod(&mut xattrs, metadata.permissions);
+        }
+        xattrs.retain(|xattr| self.xattrs.iter().all(|own| own.name != xattr.name));
+        xattrs.extend(self.xattrs.iter().cloned());
+        let set = tree.intern_xattrs(xattrs);
+        tree.replace_xattrs(node, set);
     }
 }
 

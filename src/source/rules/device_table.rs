@@ -4,11 +4,13 @@
 //! A line is `NAME TYPE MODE UID GID MAJOR MINOR START INC COUNT`, columns that say nothing being `-`
 //! or missing at the end. As in makedevs, COUNT is how many nodes a line makes: `NAME` with START and
 //! the numbers after it, each with a minor that is INC larger. A mode or id of `-` or -1 leaves what
-//! is there.
+//! is there. A line `|xattr CAPABILITIES` gives the file of the line before it capabilities, as makedevs of
+//! Buildroot has it.
 
 use std::sync::Arc;
 
 use super::super::place::{self, IfMissing};
+use super::capability;
 use super::change::{Change, Make, kind_name};
 use super::error::{RuleError, RuleErrorKind};
 use super::numbers::{decimal, device, octal, owner};
@@ -48,6 +50,8 @@ enum Type {
     CharDevice,
     BlockDevice,
     Fifo,
+    /// The file of the row before gets capabilities.
+    Capabilities,
 }
 
 /// A row.
@@ -113,11 +117,41 @@ impl DeviceTable {
     /// The rows with their lines' numbers.
     fn rows(&self) -> impl Iterator<Item = Result<(u64, Row), RuleError>> {
         let lines = (1..).zip(self.text.split(|byte| *byte == b'\n'));
-        lines.filter_map(|(number, line)| {
-            let row = row(line).map_err(|fault| fault.at(&self.file, number));
+        // The name of the row before, if that is about one file.
+        let mut before = None;
+        lines.filter_map(move |(number, line)| {
+            let row = match line.strip_prefix(b"|xattr") {
+                Some(text) => capabilities(before.clone(), text).map(Some),
+                None => row(line),
+            };
+            if let Ok(Some(row)) = &row {
+                before = Some(row.name.clone()).filter(|_| row.count == 0);
+            }
+            let row = row.map_err(|fault| fault.at(&self.file, number));
             row.transpose().map(|row| Ok((number, row?)))
         })
     }
+}
+
+/// The row that gives capabilities to the file `before`.
+fn capabilities(before: Option<Vec<u8>>, text: &[u8]) -> Result<Row, RuleErrorKind> {
+    let name = before.ok_or(RuleErrorKind::Line(
+        "|xattr must follow the line of one file",
+    ))?;
+    let change = Change {
+        xattrs: vec![capability::of_text(text)?],
+        ..Change::default()
+    };
+    Ok(Row {
+        name,
+        row_type: Type::Capabilities,
+        change,
+        major: 0,
+        minor: 0,
+        start: 0,
+        increment: 0,
+        count: 0,
+    })
 }
 
 /// The row that a line is, if it is one.
@@ -222,7 +256,7 @@ impl Row {
         now: Timestamp,
     ) -> Result<bool, RuleErrorKind> {
         let make = match self.row_type {
-            Type::File | Type::FileIfThere | Type::Everything => None,
+            Type::File | Type::FileIfThere | Type::Everything | Type::Capabilities => None,
             Type::Directory => Some(Make::Directory),
             Type::Fifo => Some(Make::Special(Special::Fifo)),
             Type::CharDevice => self.device(nth).map(Special::CharDevice).map(Make::Special),
@@ -271,7 +305,12 @@ impl Row {
             return Ok(self.row_type == Type::FileIfThere);
         };
         let kind = &tree.node(node).kind;
-        if self.row_type != Type::Everything && matches!(kind, Kind::Directory(_)) {
+        let is_other = match self.row_type {
+            Type::Everything => false,
+            Type::Capabilities => !matches!(kind, Kind::File(_)),
+            _ => matches!(kind, Kind::Directory(_)),
+        };
+        if is_other {
             return Err(RuleErrorKind::OtherKind {
                 path: name.to_vec(),
                 is: kind_name(kind),
@@ -306,6 +345,22 @@ mod tests {
             (
                 "# a\n\n/dev d 755 0 0 - - - - -\n/dev/x f - -1 - \n",
                 "fine",
+            ),
+            (
+                "/bin/x f 755 0 0\n|xattr cap_net_raw+ep\n|xattr cap_kill=p\n",
+                "fine",
+            ),
+            (
+                "\n|xattr cap_net_raw+ep",
+                "t:2: |xattr must follow the line of one file",
+            ),
+            (
+                "/x p 7 0 0 - - 0 0 2\n|xattr cap_net_raw+ep",
+                "t:2: |xattr must follow the line of one file",
+            ),
+            (
+                "/x f 7 0 0\n|xattr cap_net",
+                "t:2: invalid capabilities 'cap_net': must be names such as cap_net_raw separated by commas, then +, = or - and some of e, i, p",
             ),
             (
                 "/d\nx",

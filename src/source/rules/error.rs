@@ -54,7 +54,6 @@ pub(super) enum RuleErrorKind {
         most: u64,
     },
     /// A line that is none of its file's.
-    #[cfg(feature = "selinux")]
     Line(&'static str),
     /// A pattern that cannot be matched.
     #[cfg(feature = "selinux")]
@@ -132,7 +131,6 @@ impl fmt::Display for RuleErrorKind {
                 f,
                 "the ranges up to this line create {nodes} nodes: must be at most {most} per table"
             ),
-            #[cfg(feature = "selinux")]
             Self::Line(needed) => f.write_str(needed),
             #[cfg(feature = "selinux")]
             Self::Pattern { text, reason } => {

@@ -240,6 +240,7 @@ impl Entry<'_> {
             gid: self.keywords.gid,
             mtime: self.keywords.time,
             flags: self.keywords.flags.map(|set| (known, set)),
+            xattrs: self.keywords.xattrs.clone(),
         }
     }
 }

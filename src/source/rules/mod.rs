@@ -5,11 +5,13 @@
 //! do is told of.
 
 mod acl;
+mod capability;
 mod change;
 #[cfg(feature = "selinux")]
 mod contexts;
 mod device_table;
 mod error;
+mod fs_config;
 mod ids;
 mod manifest;
 mod mtree;
@@ -22,6 +24,7 @@ mod xattrs;
 pub use contexts::FileContexts;
 pub use device_table::DeviceTable;
 pub use error::RuleError;
+pub use fs_config::FsConfig;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
 pub use override_stat::OverrideStat;
@@ -53,6 +56,8 @@ pub enum Rule {
     Manifest(Manifest),
     /// What the table lists is as it says.
     DeviceTable(DeviceTable),
+    /// Files have the owners, modes and capabilities that an fs_config of Android lists.
+    FsConfig(FsConfig),
     /// Files have the SELinux labels that their paths have.
     #[cfg(feature = "selinux")]
     FileContexts(FileContexts),
@@ -75,10 +80,12 @@ pub fn apply(
     tree: &mut Tree,
     now: Timestamp,
 ) -> Result<Vec<SourceWarning>, SourceError> {
-    if rules
-        .iter()
-        .any(|rule| matches!(rule, Rule::Manifest(_) | Rule::DeviceTable(_)))
-    {
+    if rules.iter().any(|rule| {
+        matches!(
+            rule,
+            Rule::Manifest(_) | Rule::DeviceTable(_) | Rule::FsConfig(_)
+        )
+    }) {
         tree.overlay()?;
     }
     let mut is_filtered = false;
@@ -103,6 +110,7 @@ pub fn apply(
                 }
             }
             Rule::DeviceTable(table) => unmatched.extend(table.apply(tree, now)?),
+            Rule::FsConfig(config) => unmatched.extend(config.apply(tree)?),
             #[cfg(feature = "selinux")]
             Rule::FileContexts(contexts) => unmatched.extend(contexts.apply(tree, now)?),
             Rule::LatestTime(latest) => each(tree, |metadata| Metadata {

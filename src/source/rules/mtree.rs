@@ -7,9 +7,10 @@
 //! `*`, `?` and `[` stand for themselves, as bsdtar has it. Sizes, digests, counts of links and all
 //! else that content tells by itself is read over.
 
+use super::super::base64;
 use super::error::{RuleError, RuleErrorKind};
 use super::numbers::{decimal, number, octal, owner};
-use crate::tree::Device;
+use crate::tree::{Device, Xattr};
 use crate::units::Timestamp;
 
 /// What an entry is.
@@ -44,6 +45,8 @@ pub(super) struct Keywords {
     pub(super) size: Option<u64>,
     /// `i_flags`, of those that are known to [`FLAGS`].
     pub(super) flags: Option<u32>,
+    /// One of each name, as gomtree writes them.
+    pub(super) xattrs: Vec<Xattr>,
     /// Only what is there is meant.
     pub(super) optional: bool,
     /// What is there stays as it is.
@@ -112,6 +115,15 @@ pub(super) const FLAGS: [(&str, u32); 40] = [
     ("system", 0),
     ("uunlnk", 0),
 ];
+
+/// What keywords of extended attributes begin with.
+const XATTR: &[u8] = b"xattr.";
+/// The extended attributes that are POSIX ACLs, whose values layout looks into.
+const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+/// How long a value may be, in bytes: as long as Linux takes one (`XATTR_SIZE_MAX`).
+const VALUE_MAX: usize = 1 << 16;
+/// How long a name may be, in bytes (`XATTR_NAME_MAX`).
+const NAME_MAX: usize = 255;
 
 /// Keywords that say of content, or of the system the manifest was made on, what is not asked here.
 const READ_OVER: [&str; 24] = [
@@ -268,6 +280,11 @@ impl Keywords {
             b"flags" => self.flags = Some(flags(value)?),
             b"optional" => self.optional = true,
             b"nochange" => self.nochange = true,
+            _ if keyword.starts_with(XATTR) => {
+                let xattr = xattr(&keyword[XATTR.len()..], value)?;
+                self.xattrs.retain(|other| other.name != xattr.name);
+                self.xattrs.push(xattr);
+            }
             _ if is_read_over(keyword) => {}
             _ => return Err(RuleErrorKind::Keyword(keyword.to_vec())),
         }
@@ -292,6 +309,10 @@ impl Keywords {
             b"flags" => self.flags = None,
             b"optional" => self.optional = false,
             b"nochange" => self.nochange = false,
+            _ if keyword.starts_with(XATTR) => {
+                let name = unescape(&keyword[XATTR.len()..])?;
+                self.xattrs.retain(|xattr| xattr.name != name);
+            }
             _ if is_read_over(keyword) => {}
             _ => return Err(RuleErrorKind::Keyword(keyword.to_vec())),
         }
@@ -317,6 +338,36 @@ impl Keywords {
         }
         Ok(())
     }
+}
+
+/// `xattr.NAME=BASE64`, as gomtree writes an extended attribute.
+fn xattr(name: &[u8], value: &[u8]) -> Result<Xattr, RuleErrorKind> {
+    let name = unescape(name)?;
+    let refused = |needed| RuleErrorKind::Value {
+        of: "xattr",
+        value: name.clone(),
+        needed,
+    };
+    if !is_storable(&name) {
+        return Err(refused(
+            "must be user., trusted. or security. with a name behind it, or a POSIX ACL, in at most 255 bytes",
+        ));
+    }
+    let value = base64::decoded(value).filter(|value| value.len() <= VALUE_MAX);
+    let value =
+        value.ok_or_else(|| refused("must have a value in base64, of at most 65536 bytes"))?;
+    Ok(Xattr { name, value })
+}
+
+/// Whether ext4 has a place for an extended attribute of that name.
+fn is_storable(name: &[u8]) -> bool {
+    let spaces = [&b"user."[..], b"trusted.", b"security."];
+    let has_name = |space: &&[u8]| {
+        name.strip_prefix(*space)
+            .is_some_and(|rest| !rest.is_empty())
+    };
+    let is_acl = ACLS.contains(&name);
+    (is_acl || spaces.iter().any(has_name)) && name.len() <= NAME_MAX && !name.contains(&0)
 }
 
 fn is_read_over(keyword: &[u8]) -> bool {

@@ -95,7 +95,7 @@ impl Tar {
         }
     }
 
-    option_setters!(spool_in keep_xattrs exclude latest_time implied_time);
+    option_setters!(spool_in keep_xattrs exclude latest_time implied_time acl_names);
 
     fn archive<I: Input>(&self, input: I) -> Archive<I> {
         let archive = Archive::new(input).filter_xattrs(self.options.xattrs.clone());
@@ -117,7 +117,8 @@ impl Tar {
         let stored = Arc::new(stored.map_err(|error| self.unread(error))?);
         let input = stored.input().map_err(|error| self.unread(error))?;
         let mut archive = self.archive(input);
-        let unpack = Unpack::new(tree, at, self.options.implied())?;
+        let unpack =
+            Unpack::new(tree, at, self.options.implied())?.acl_names(self.options.acl_names);
         self.entries(&mut archive, DataStorage::File(stored), unpack)
     }
 
@@ -162,7 +163,8 @@ impl Tar {
         match self.form()? {
             Form::Plain(file) => self.in_place(file, tree, at),
             Form::Stream(reader) => {
-                let unpack = Unpack::new(tree, at, self.options.implied())?;
+                let unpack = Unpack::new(tree, at, self.options.implied())?
+                    .acl_names(self.options.acl_names);
                 self.once(reader, unpack, store)
             }
         }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::xattrs::{base64_decoded, gnu_decoded, percent_decoded};
+use super::xattrs::{gnu_decoded, percent_decoded};
 use crate::source::archive::acl::{ACCESS, DEFAULT};
 use crate::source::archive::error::{ErrorKind, Field};
+use crate::source::base64;
 use crate::source::rules::XattrFilter;
 use crate::units::Timestamp;
 use crate::work;
@@ -122,7 +123,7 @@ impl Records {
             if !filter.keeps(&name) {
                 return Ok(());
             }
-            let value = base64_decoded(value).ok_or(())?;
+            let value = base64::decoded(value).ok_or(())?;
             self.xattrs.insert(name, value);
             return Ok(());
         }
