@@ -17,6 +17,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// A line that nobody sees.
+#[derive(Clone)]
 pub(super) struct Hidden;
 
 impl Hidden {

@@ -104,7 +104,7 @@ struct Guard {
     contained: bool,
     #[cfg_attr(
         not(all(unix, feature = "cli")),
-        expect(dead_code, reason = "only the command tells of aborts")
+        allow(dead_code, reason = "only the command tells of aborts")
     )]
     on_abort: OnAbort,
     kept: bool,
@@ -118,7 +118,7 @@ enum OnAbort {
     /// It is the file beside it.
     #[cfg_attr(
         not(all(unix, feature = "cli")),
-        expect(dead_code, reason = "only the command tells of aborts")
+        allow(dead_code, reason = "only the command tells of aborts")
     )]
     Beside,
     /// Nothing.
@@ -343,9 +343,7 @@ impl Guard {
 
     /// Whether the name still leads to this very file.
     fn still_named(&self) -> bool {
-        let path = self.file.path();
-        let is_link = fs::symlink_metadata(path).map(|named| named.is_symlink());
-        matches!(is_link, Ok(false)) && sys::identity_at(path) == self.identity()
+        sys::is_name_of(self.file.path(), self.file.handle())
     }
 }
 

@@ -451,9 +451,7 @@ impl Drop for Undo {
         }
         #[cfg(all(unix, feature = "cli"))]
         sys::remove_nothing();
-        let identity = |metadata: io::Result<fs::Metadata>| sys::identity(&metadata.ok()?);
-        let named = identity(fs::symlink_metadata(&self.path));
-        if named.is_some() && named == identity(self.file.metadata()) {
+        if sys::is_name_of(&self.path, &self.file) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -90,6 +90,19 @@ mod no_unix {
         super::unsupported()
     }
 
+    /// Standard output, unbuffered.
+    #[cfg(windows)]
+    pub(crate) fn stdout() -> io::Result<File> {
+        let stdout = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned();
+        Ok(stdout?.into())
+    }
+
+    /// Standard output as a file: there is none.
+    #[cfg(not(windows))]
+    pub(crate) fn stdout() -> io::Result<File> {
+        super::unsupported()
+    }
+
     /// What went wrong.
     pub(crate) fn reason(error: &io::Error) -> String {
         error.to_string()

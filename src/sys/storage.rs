@@ -34,6 +34,12 @@ fn have_one_path(one: &Path, other: &Path) -> bool {
     matches!(paths, (Ok(one), Ok(other)) if one == other)
 }
 
+/// Whether `path` is still a name of the open file itself, as far as the system tells files apart.
+pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
+    let is_link = std::fs::symlink_metadata(path).map(|named| named.is_symlink());
+    matches!(is_link, Ok(false)) && identity_at(path) == identity_of(file)
+}
+
 /// Which file standard input is, if it is one.
 pub(crate) fn stdin_identity() -> Option<Identity> {
     #[cfg(unix)]
@@ -181,7 +187,7 @@ mod on_unix {
     }
 
     /// Which file this is.
-    pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
+    pub(in crate::sys) fn identity(metadata: &Metadata) -> Option<Identity> {
         Some(Identity {
             device: metadata.dev(),
             inode: metadata.ino(),

@@ -18,7 +18,7 @@ use super::owners::{Owners, Wanted};
 use crate::source::place::Followed;
 use crate::source::{AclNames, Readable, SourceError, SourceWarning, ext4_names};
 use crate::sys;
-#[cfg(all(unix, feature = "oci"))]
+#[cfg(feature = "oci")]
 use crate::tree;
 use crate::tree::{Content, DataMap, Kind, Metadata, NodeId, Tree, TreeError, Xattr};
 use crate::work;
