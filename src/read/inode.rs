@@ -5,7 +5,7 @@
 
 use super::bytes::{half, join, length, pod_or_zeros};
 use super::error::{Error, ErrorDetail, ErrorKind, Result};
-use super::superblock::Superblock;
+use super::superblock::{Identity, Superblock};
 use super::volume::Volume;
 use crate::feature::Feature;
 use crate::ondisk::checksum::crc32c;
@@ -29,7 +29,7 @@ const PROJID_END: usize = 0xa0;
 #[derive(Clone, Debug)]
 pub struct Inode {
     /// That of the superblock by which it was read.
-    filesystem: u64,
+    filesystem: Identity,
     ino: Ino,
     it: Stored,
     /// As it is stored, whatever its size.

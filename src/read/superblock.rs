@@ -4,6 +4,7 @@
 //! Layout: the kernel's `super.rst`; bounds as in the kernel's `__ext4_fill_super` and e2fsck's
 //! `check_super_block`.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,11 +26,29 @@ const NEWEST_REVISION: u32 = 1;
 /// `EXT4_GOOD_OLD_INODE_SIZE`.
 const OLD_INODE_SIZE: u16 = 128;
 
+/// Which superblock something was read by, among all that a process reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(u64);
+
+impl Identity {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+// What was read of equal bytes looks alike.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
 /// A filesystem's superblock, and the geometry that follows from it.
 #[derive(Clone, Debug)]
 pub struct Superblock {
     /// Which of all superblocks that a process decodes: what is read by it carries that.
-    pub(super) identity: u64,
+    pub(super) identity: Identity,
     pub(crate) sb: Stored,
     pub(crate) features: FeatureSet,
     pub(crate) block_size: BlockSize,
@@ -82,9 +101,8 @@ impl Superblock {
         } else {
             filesystem_seed(sb.s_uuid)
         };
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Some(Self {
-            identity: NEXT.fetch_add(1, Ordering::Relaxed),
+            identity: Identity::next(),
             features,
             block_size: BlockSize::new(1024_u32.checked_shl(sb.s_log_block_size.get())?)?,
             blocks_count,
