@@ -201,3 +201,48 @@ fn what_does_not_fit_leaves_the_old_file_as_it_was() {
     );
     assert!(refused.status.success(), "{refused:?}");
 }
+
+/// What a killed or failed run leaves is ours: the next one replaces it and is not asked about it.
+#[test]
+fn what_an_ended_run_left_is_replaced() {
+    if !ready(&[Need::E2fsprogs(Which::Reference), Need::Program("strace")]) {
+        return;
+    }
+    let place = place();
+    for flags in [
+        "",
+        "--verity",
+        "--format vhd",
+        "--format vhd,dynamic",
+        "--format vhdx",
+        "--format qcow2",
+        "--format simg",
+    ] {
+        said(
+            &place,
+            &format!(
+                "make() {{ mke4fs -q -O ^has_journal -U 01234567-89ab-4def-8123-456789abcdef \
+                    -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 \"$@\"; }}
+                rm -f whole; make {flags} -d root whole 32M > /dev/null
+                ended() {{ strace -f -qq -o /dev/null -e inject=pwrite64:$1 mke4fs -q -d root {flags} image 32M \
+                    2> /dev/null > /dev/null; }}
+                left=0
+                for number in 1 2 3 4 6 8; do
+                    rm -f image
+                    ended signal=KILL:when=$number || left=$((left + 1))
+                    make {flags} -d root image 32M > /dev/null; cmp image whole
+                    case '{flags}' in *qcow2|*dynamic|*vhdx|*simg) continue; esac
+                    ended error=ENOSPC:when=$number || left=$((left + 1))
+                    make {flags} -d root image 32M > /dev/null; cmp image whole
+                done; test $left -ge 6"
+            ),
+        );
+    }
+    // Data to be rescued, and what an undo file restores, stay what they are.
+    said(
+        &place,
+        "rm -f image; make -q image 8M; cp image old
+         strace -f -qq -o /dev/null -e inject=pwrite64:error=ENOSPC:when=3 mke4fs -q -S image 2> said || true
+         ! grep -a unfinished image; grep -q space said",
+    );
+}

@@ -79,6 +79,20 @@ const ROWS: &[Row] = &[
         Replaced,
         Refused("an ext2 filesystem labelled 'root'"),
     ),
+    Row {
+        name: "what a killed run left",
+        bytes: &[(1024, b"mke4fs: unfinished\n"), (1 << 20, b"data")],
+        line: "",
+        file: Replaced,
+        device: Refused("an unfinished image"),
+    },
+    Row {
+        name: "a container that a killed run left",
+        bytes: &[(0, b"mke4fs: unfinished\n"), (1 << 20, b"data")],
+        line: "",
+        file: Replaced,
+        device: Refused("an unfinished image"),
+    },
     line(
         "a journal",
         "mke4fs -q -F -O journal_dev OUT",

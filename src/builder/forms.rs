@@ -294,9 +294,12 @@ impl Image<'_> {
             }
         };
         let whole = end + u64::try_from(trailer.len()).unwrap_or(u64::MAX);
-        let draft = output
+        let mut draft = output
             .begin(&ImageRange::new(start..whole))
             .map_err(failed)?;
+        if !self.settings().super_only {
+            draft.mark().map_err(failed)?;
+        }
         if !trailer.is_empty() {
             draft.file().write_at(end, &trailer).map_err(failed)?;
         }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::sink::{File, Sink};
+use crate::sink::{File, Sink, UNFINISHED};
 use crate::source::magic::{self, Ext, Partitions};
 
 /// What an output holds already.
@@ -80,6 +80,8 @@ pub(super) enum Held {
     Nothing,
     /// A filesystem of the ext family: its name and its label.
     Ext(&'static str, String),
+    /// What a run of ours left that was killed.
+    Unfinished,
     /// What is not ours, with its article.
     Foreign(String),
 }
@@ -93,6 +95,8 @@ const PIECE: u64 = 1 << 20;
 const END: u64 = 128 << 10;
 /// What there is no name for.
 pub(super) const UNKNOWN: &str = "data of an unknown format";
+/// What a killed run left, with its article.
+pub(super) const UNFINISHED_IMAGE: &str = "an unfinished image";
 
 /// What `file` holds in `bytes`. A regular file is read once at most, up to the first byte that is not zero, and
 /// its holes are not; of a device only both ends of the bytes are.
@@ -117,6 +121,14 @@ pub(super) fn held(file: &File, bytes: Range<u64>) -> io::Result<Held> {
     }
     if let Some(what) = magic::held(&head) {
         return Ok(Held::Foreign(what));
+    }
+    if is_unfinished(&head) {
+        // How much of a disk it was to take, nobody knows.
+        return Ok(if bytes.start > 0 {
+            Held::Foreign(UNFINISHED_IMAGE.to_owned())
+        } else {
+            Held::Unfinished
+        });
     }
     if bytes.end == file.size_bytes() {
         let tail = read(
@@ -172,6 +184,15 @@ fn has_data(file: &File, bytes: Range<u64>) -> io::Result<bool> {
 fn word(head: &[u8], at: usize) -> Option<u32> {
     let bytes = head.get(1024 + at..1024 + at + 4)?;
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Whether what begins with `head` was being written by a run that was killed: an image, or a container.
+fn is_unfinished(head: &[u8]) -> bool {
+    let is_marked = |at: usize| {
+        let rest = head.get(at..);
+        rest.is_some_and(|rest| rest.starts_with(UNFINISHED))
+    };
+    is_marked(0) || is_marked(1024)
 }
 
 /// Whether what has an ext superblock's magic, two bytes that anything may have, has its other fields as well.

@@ -538,7 +538,11 @@ fn write_until(
         }
         undo.before_zeroing(output.file(), superblock.clone())?;
     }
-    let draft = output.begin(&image)?;
+    let mut draft = output.begin(&image)?;
+    // e2undo wants the superblock as the undo file says it is, and what is rescued is somebody's data.
+    if undo.is_none() && !ready.settings().super_only {
+        draft.mark()?;
+    }
     let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
     let sinks = Sinks {
         image: match &kept {

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | nothing but zeros | replaced | replaced |
 //! | a filesystem of the ext family | replaced | asked, or refused |
+//! | what a killed run of ours left | replaced | asked, or refused |
 //! | anything else | asked, or refused | asked, or refused |
 //!
 //! It is asked at a terminal, and refused elsewhere; with `-F` nothing is looked at. `-S` is for what holds
@@ -36,6 +37,8 @@ pub(super) fn allow(
     let what = match existing::held(file, bytes)? {
         Held::Nothing => return Ok(()),
         Held::Ext(..) if !file.is_block_device() => return Ok(()),
+        Held::Unfinished if !file.is_block_device() => return Ok(()),
+        Held::Unfinished => existing::UNFINISHED_IMAGE.to_owned(),
         Held::Ext(kind, label) if label.is_empty() => format!("an {kind} filesystem"),
         Held::Ext(kind, label) => {
             let label = Readable(label.as_bytes());

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::ranges::RangeSet;
@@ -34,7 +34,21 @@ pub struct File {
     cached_bytes: Option<AtomicU64>,
     /// Bytes that surely read as zeros, but for those a write is on its way to.
     known_zero: Mutex<RangeSet>,
+    mark: Option<Mark>,
 }
+
+/// Where [`UNFINISHED`] is.
+#[derive(Debug)]
+struct Mark {
+    at: u64,
+    /// Whether nothing else was written there yet.
+    stays: AtomicBool,
+}
+
+/// What an image begins with until it is written as a whole: where the primary superblock will be, or in the
+/// first bytes of a container. What a killed run left is known by it, so that the next one need not take it for
+/// somebody's data. What is written over it at last is longer in every format.
+pub(crate) const UNFINISHED: &[u8] = b"mke4fs: unfinished\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Medium {
@@ -66,6 +80,7 @@ impl File {
             size_bytes,
             cached_bytes: None,
             known_zero: Mutex::default(),
+            mark: None,
         })
     }
 
@@ -94,6 +109,56 @@ impl File {
         let range = offset..offset + length_of(bytes);
         let runs = runs_to_write(range.clone(), std::slice::from_ref(&range), bytes);
         for run in runs {
+            let part = index(run.start - offset)..index(run.end - offset);
+            self.write_all(run.start, &bytes[part])?;
+        }
+        Ok(())
+    }
+
+    /// Puts [`UNFINISHED`] at `at`, where it stays until something else is written over it: zeroing and
+    /// discarding leave it.
+    pub(super) fn mark(&mut self, at: u64) -> io::Result<()> {
+        let stays = AtomicBool::new(true);
+        self.mark = Some(Mark { at, stays });
+        self.mark_again()
+    }
+
+    /// The same where there was one before.
+    pub(super) fn mark_again(&self) -> io::Result<()> {
+        match &self.mark {
+            Some(mark) => self.write_over(mark.at, UNFINISHED),
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of the mark, if it is there.
+    fn marked(&self) -> Option<(&Mark, Range<u64>)> {
+        let mark = self.mark.as_ref()?;
+        let bytes = mark.at..mark.at + length_of(UNFINISHED);
+        mark.stays.load(Ordering::Relaxed).then_some((mark, bytes))
+    }
+
+    /// `range` without the mark.
+    fn unmarked(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let Range { start, end } = range;
+        let mark = self.marked().map_or(end..end, |(_, mark)| mark);
+        let parts = [
+            start..mark.start.clamp(start, end),
+            mark.end.clamp(start, end)..end,
+        ];
+        parts.into_iter().filter(|part| !part.is_empty())
+    }
+
+    /// Writes `bytes` at `offset`, but pages of zeros only where something else may be.
+    fn write_over(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = range_within(self.size_bytes, offset, length_of(bytes))?;
+        let fresh = {
+            let mut known_zero = self.known_zero();
+            let fresh = known_zero.within(range.clone());
+            known_zero.remove(range.clone());
+            fresh
+        };
+        for run in runs_to_write(range, &fresh, bytes) {
             let part = index(run.start - offset)..index(run.end - offset);
             self.write_all(run.start, &bytes[part])?;
         }
@@ -276,40 +341,40 @@ impl Sink for File {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let range = range_within(self.size_bytes, offset, length_of(bytes))?;
-        let fresh = {
-            let mut known_zero = self.known_zero();
-            let fresh = known_zero.within(range.clone());
-            known_zero.remove(range.clone());
-            fresh
-        };
-        for run in runs_to_write(range, &fresh, bytes) {
-            let part = index(run.start - offset)..index(run.end - offset);
-            self.write_all(run.start, &bytes[part])?;
+        let end = offset.saturating_add(length_of(bytes));
+        if let Some((mark, place)) = self.marked()
+            && place.start < end
+            && offset < place.end
+        {
+            mark.stays.store(false, Ordering::Relaxed);
         }
-        Ok(())
+        self.write_over(offset, bytes)
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         let range = range_within(self.size_bytes, offset, length)?;
-        let unknown = self.known_zero().missing_from(range.clone());
-        for part in unknown {
-            self.zero_unknown(part)?;
+        for range in self.unmarked(range) {
+            let unknown = self.known_zero().missing_from(range.clone());
+            for part in unknown {
+                self.zero_unknown(part)?;
+            }
+            self.known_zero().insert(range);
         }
-        self.known_zero().insert(range);
         Ok(())
     }
 
     fn discard(&self, offset: u64, length: u64) -> io::Result<bool> {
         let range = range_within(self.size_bytes, offset, length)?;
-        let unknown = self.known_zero().missing_from(range.clone());
-        for part in unknown {
-            if !self.discard_unknown(part)? {
-                return Ok(false);
+        for range in self.unmarked(range) {
+            let unknown = self.known_zero().missing_from(range.clone());
+            for part in unknown {
+                if !self.discard_unknown(part)? {
+                    return Ok(false);
+                }
             }
-        }
-        if self.discard_zeroes() {
-            self.known_zero().insert(range);
+            if self.discard_zeroes() {
+                self.known_zero().insert(range);
+            }
         }
         Ok(true)
     }

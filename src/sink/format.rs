@@ -76,7 +76,7 @@ impl Format {
     /// Looks whether a disk of `size_bytes` can be.
     ///
     /// # Errors
-    /// Where the format cannot hold so many.
+    /// Where the format cannot hold that many.
     pub fn check(self, size_bytes: u64) -> Result<(), FormatError> {
         let most_bytes = match self {
             Self::Raw => return Ok(()),

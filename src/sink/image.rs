@@ -107,7 +107,7 @@ impl ImageFile {
         let looked = fs::metadata(path)?;
         if !looked.is_file() && !sys::is_block_device(&looked) {
             let kind = sys::kind_name(&looked);
-            let text = format!("{kind}; a file or a block device is needed");
+            let text = format!("{kind}: must be a file or a block device");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let file = fs::File::open(path)?;

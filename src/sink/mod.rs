@@ -65,6 +65,8 @@ pub use contained::{Contained, Naming};
 pub use container::{Compression, Disk};
 pub use error::{OpenError, OpenErrorKind};
 pub use file::File;
+#[cfg(feature = "cli")]
+pub(crate) use file::UNFINISHED;
 pub use format::{Format, FormatError};
 pub use image::{ImageFile, ReadAt};
 pub use memory::Memory;

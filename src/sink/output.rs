@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::Cause;
+use super::file::UNFINISHED;
 use super::{File, OpenError, Sink};
 use crate::sys::{self, Identity, Usage};
 
@@ -291,6 +292,7 @@ impl Output {
             ));
         }
         guard.file.empty()?;
+        guard.file.write_new(0, UNFINISHED)?;
         guard.contained = true;
         #[cfg(all(unix, feature = "cli"))]
         sys::finished_by_magic_at(0);
@@ -302,6 +304,16 @@ impl UnfinishedOutput {
     /// The storage.
     pub fn file(&self) -> &File {
         &self.0.file
+    }
+
+    /// Lets what is left be known for an image that is not finished, if it is not. All bytes of the superblock
+    /// have to be written later.
+    ///
+    /// # Errors
+    /// Where the storage fails.
+    pub(crate) fn mark(&mut self) -> io::Result<()> {
+        let start = self.0.image.as_ref().map(|image| image.superblock().start);
+        start.map_or(Ok(()), |start| self.0.file.mark(start))
     }
 
     /// Cuts off what the output was grown by and nothing was written to at its end.
@@ -371,7 +383,7 @@ impl Guard {
                 }
             }
             Origin::Existing { size_bytes } => {
-                let _ = self.zero_superblock();
+                let _ = self.zero_superblock().and_then(|()| self.file.mark_again());
                 if self.contained {
                     // What was begun may name its format already.
                     let _ = self.file.set_length(0);

@@ -72,9 +72,9 @@ impl fmt::Display for UndoError {
             Self::Io(error) => {
                 write!(f, "the undo file cannot be used: {}", sys::reason(error))
             }
-            Self::Corrupt => f.write_str("the undo file needs to be empty, or one that is whole"),
+            Self::Corrupt => f.write_str("the undo file must be empty, or an undo file that is complete"),
             Self::Wrong => f.write_str("the undo file is for another state of the filesystem"),
-            Self::IsOutput => f.write_str("the undo file needs to be another file than the output"),
+            Self::IsOutput => f.write_str("the undo file must be another file than the output"),
             Self::Anothers => f.write_str(
                 "the undo file is another user's, in a directory where anybody may put it; name another file",
             ),
