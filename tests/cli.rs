@@ -532,7 +532,7 @@ fn one_sentence_says_what_is_wrong() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     source(directory.path());
     for (arguments, said) in [
-        (&["img"][..], "the output does not exist: a size is needed"),
+        (&["img"][..], "the output does not exist; give a size"),
         (&[], "missing OUTPUT (a file or block device); see --help"),
         (
             &["img", "1.5M"],

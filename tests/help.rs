@@ -261,6 +261,9 @@ fn completions_name_flags_and_verbs() {
             assert!(text.contains(word), "{shell}: {word}");
         }
     }
+    // Without it fish offers file names where a value of an option goes.
+    let fish = printed(&["--generate", "complete-fish"]);
+    assert!(fish.contains("or argparse -s (__fish_mke4fs_global_optspecs) -- $cmd '' "));
 }
 
 #[test]
@@ -315,7 +318,36 @@ fn a_word_that_is_mistyped_is_answered_with_the_nearest() {
         let answer = String::from_utf8_lossy(&output.stderr);
         assert!(answer.contains(said), "{arguments:?}: {answer}");
     }
-    for arguments in [["-O", "qqq"], ["-E", "qqq"]] {
+    for (arguments, said) in [
+        (
+            ["chekc", image],
+            "mke4fs: 'chekc' is not a verb; did you mean 'check'?\n",
+        ),
+        (
+            ["list", image],
+            "mke4fs: 'list' is not a verb; did you mean 'ls'?\n",
+        ),
+    ] {
+        let output = run("mke4fs", &arguments);
+        let answer = String::from_utf8_lossy(&output.stderr);
+        assert!(answer.ends_with(said), "{arguments:?}: {answer}");
+    }
+    let conf = directory.path().join("conf");
+    let types = "[fs_types]\next4 = {\nfeatures = extent\n}\nmailspool = {\nblocksize = 1024\n}\n";
+    std::fs::write(&conf, types).expect("a file");
+    for (flag, name, said) in [
+        ("-T", "mailspol", "; did you mean 'mailspool'?\n"),
+        ("-t", "mailspol", "; did you mean 'mailspool'?\n"),
+        ("-T", "largefle", "using the defaults\n"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
+        command.args([flag, name, image, "8M"]);
+        let output = command.env("MKE2FS_CONFIG", &conf).output();
+        let output = output.expect("the command runs");
+        let answer = String::from_utf8_lossy(&output.stderr);
+        assert!(answer.contains(said), "{flag} {name}: {answer}");
+    }
+    for arguments in [["-O", "qqq"], ["-E", "qqq"], ["data", "qqq"]] {
         let output = run("mke4fs", &[&arguments[..], &[image, "8M"]].concat());
         let answer = String::from_utf8_lossy(&output.stderr);
         assert!(!answer.contains("did you mean"), "{arguments:?}: {answer}");

@@ -516,7 +516,7 @@ fn lines_that_cannot_be_followed_are_told_and_make_no_image() {
         (
             "manifest",
             "./x type=file contents=/dev/zero",
-            "m:1: cannot read /dev/zero: a regular file is needed",
+            "m:1: cannot read /dev/zero: must be a regular file",
         ),
         (
             "device-table",
@@ -595,7 +595,7 @@ fn copies_go_to_their_places() {
         ),
         (
             "new:/bin",
-            "mke4fs: cannot copy new to /bin: that is there and no directory\n",
+            "mke4fs: cannot copy new to /bin: the destination exists and is not a directory\n",
         ),
         (
             "new:/usr/bin/tool/x",
@@ -815,7 +815,7 @@ fn files_are_what_an_attribute_of_theirs_says() {
     fs::remove_file(place.path("image")).expect("it is there");
     for (value, told) in [
         ("0:0:644:dir", "the file is a file"),
-        ("0:0", "UID:GID:MODE[:TYPE] is needed"),
+        ("0:0", "must be UID:GID:MODE[:TYPE]"),
     ] {
         let line = format!("setfattr -n user.x.stat -v {value} root/etc/shadow");
         assert!(place.shell(&line).status.success(), "{line}");

@@ -267,7 +267,7 @@ fn names() -> Vec<Case> {
                     archive.pax(&[(b"path", &path)]).file("f")
                 })
                 .end(),
-            Refused("too many directories are on the way to it that no entry declares"),
+            Refused("too many directories in its path that no entry declares"),
         ),
         (
             "path-too-long",
@@ -308,7 +308,7 @@ fn names() -> Vec<Case> {
         (
             "slash-ends-data",
             new().entry(b"a/", b'0', b"data").end(),
-            Refused("entry at byte 512: what should be a header has a wrong checksum"),
+            Refused("entry at byte 512: the header has a wrong checksum"),
         ),
         ("deep", named(&b"a/".repeat(300)), Holds(DEEP)),
         (
@@ -671,7 +671,7 @@ fn headers() -> Vec<Case> {
         (
             "checksum-wrong",
             plain().raw(&bad_sum).end(),
-            Refused("entry at byte 512: what should be a header has a wrong checksum"),
+            Refused("entry at byte 512: the header has a wrong checksum"),
         ),
         (
             "checksum-none",
@@ -987,7 +987,7 @@ fn headers() -> Vec<Case> {
                 .end(),
             Holds(&[
                 "f644 a 0",
-                "notice: 1 GNU header has an atime or ctime that is no number",
+                "notice: 1 GNU header has an atime or ctime that is not a number",
             ]),
         ),
     ]
@@ -1371,7 +1371,7 @@ fn pax() -> Vec<Case> {
             one(b"mtime", b"1e9"),
             Holds(&[
                 "f644 a 4 at 1",
-                "notice: 1 entry has a PAX time that is not all a number",
+                "notice: 1 entry has a PAX time with other characters behind the number",
             ]),
         ),
         (
@@ -1978,7 +1978,7 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-and-more",
             [&zstd[..], b"more"].concat(),
-            Refused("something else follows a frame"),
+            Refused("unknown data follow a frame"),
         ),
         (
             "zstd-window",
@@ -1998,7 +1998,7 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-and-zeros",
             [&zstd[..], &[0; 4]].concat(),
-            Refused("something else follows a frame"),
+            Refused("unknown data follow a frame"),
         ),
         (
             "xz-and-four-zeros",

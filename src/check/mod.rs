@@ -11,7 +11,7 @@
 //! let empty = vec![0; 1 << 20];
 //! let report = check(&empty[..]);
 //! assert!(!report.is_clean());
-//! assert_eq!(report.findings[0].to_string(), "superblock: s_magic is 0; 61267 is needed");
+//! assert_eq!(report.findings[0].to_string(), "superblock: s_magic is 0x0000, expected 0xef53");
 //! ```
 //!
 //! Time and memory grow with what an image holds, and not with what it claims: a block of any tree is

@@ -171,7 +171,7 @@ impl QuotaFile<'_> {
         let mut tell = |id: u32, what: &str, found: u64, needed: u64| {
             if found != needed && told < MOST_TOLD {
                 told += 1;
-                let text = format!("id {id} uses {found} {what}; {needed} is needed");
+                let text = format!("id {id} uses {found} {what}, expected {needed}");
                 self.volume
                     .note(Area::Quota, self.place, FindingKind::Told(text));
             }

@@ -91,7 +91,7 @@ fn check_features(volume: &Volume<'_>) {
     let say = |rule| volume.rule(Area::Superblock, Location::WHOLE, rule);
     let has = |feature| volume.has(feature);
     if has(Feature::MetadataCsum) && has(Feature::GdtCsum) {
-        say("both metadata_csum and uninit_bg are set; one is needed");
+        say("metadata_csum and uninit_bg are both set");
     }
     if has(Feature::MetadataCsumSeed) && !has(Feature::MetadataCsum) {
         say("metadata_csum_seed is set without metadata_csum");
@@ -100,7 +100,7 @@ fn check_features(volume: &Volume<'_>) {
         say("64bit is set without extent");
     }
     if has(Feature::ResizeInode) && has(Feature::MetaBg) {
-        say("both resize_inode and meta_bg are set; one is needed");
+        say("resize_inode and meta_bg are both set");
     }
     if !has(Feature::ResizeInode) && volume.sb.s_reserved_gdt_blocks.get() != 0 {
         say("s_reserved_gdt_blocks is set without resize_inode");

@@ -41,6 +41,25 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
     if let Some(verb) = arguments.peek().and_then(|first| verbs::verb(first)) {
         return verbs::run(verb, arguments.skip(1));
     }
+    let verb = arguments.peek().and_then(mistyped_verb);
+    let made = make_by(arguments, begun);
+    if let (Err(Failed), Some((word, verb))) = (&made, verb) {
+        warn(&format!(
+            "mke4fs: '{word}' is not a verb; did you mean '{verb}'?\n"
+        ));
+    }
+    made
+}
+
+/// A first argument that is called nearly like a verb, where no file is called so, and that verb.
+fn mistyped_verb(first: &OsString) -> Option<(String, &'static str)> {
+    let word = first.to_str()?;
+    let verb = hint::of_verb(word)?;
+    (!Path::new(first).exists()).then(|| (word.to_owned(), verb))
+}
+
+/// Makes a filesystem, or prints what is asked for about the command.
+fn make_by(arguments: impl Iterator<Item = OsString>, begun: Instant) -> Result<ExitCode, Failed> {
     let arguments = std::iter::once(OsString::from("mke4fs")).chain(arguments);
     let matches = match help::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -75,6 +94,7 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
     }
     let run = Run {
         begun,
+        detected: Environment::detect(),
         request,
         output: PathBuf::from(output),
         size,
@@ -151,6 +171,8 @@ fn fail<T>(text: &str) -> Result<T, Failed> {
 /// One run.
 struct Run {
     begun: Instant,
+    /// The world, before the output is looked at.
+    detected: Environment,
     request: Request,
     output: PathBuf,
     /// The size after the output.
@@ -231,7 +253,7 @@ impl Run {
 
     /// The world, with the output as it is; what cannot be an output is refused.
     fn host(&self) -> Result<Environment, Failed> {
-        let mut host = Environment::detect();
+        let mut host = self.detected.clone();
         self.look_at_output(&mut host)?;
         if self.request.options.is_reproducible() {
             if self.request.acl_names == AclNames::Host {
@@ -270,7 +292,7 @@ impl Run {
             for warning in error.warnings() {
                 self.remark_on_options(warning);
             }
-            let hint = hint::of_error(error.kind());
+            let hint = hint::of_error(error.kind(), self.detected.conf.as_ref());
             fail(&format!("{error}{hint}"))
         })?;
         form::refuse_settings(&self.request, &settings, &self.output)
@@ -491,7 +513,7 @@ impl Run {
 
     fn remark_on_options(&self, warning: &SettingsWarning) {
         if warning.is_warning() {
-            let hint = hint::of_warning(warning);
+            let hint = hint::of_warning(warning, self.detected.conf.as_ref());
             self.warn_of(&format!("{warning}{hint}"));
         } else if self.request.verbose {
             warn(&format!("mke4fs: {warning}\n"));

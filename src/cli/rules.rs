@@ -145,7 +145,7 @@ fn read_opened(path: &OsStr, opened: io::Result<File>) -> Result<Vec<u8>, Source
     all.read_to_end(&mut text).map_err(unread)?;
     match all.limit() {
         0 => Err(unread(io::Error::other(
-            "a file of at most 1 GiB is needed",
+            "must be at most 1 GiB long",
         ))),
         _ => Ok(text),
     }

@@ -452,7 +452,7 @@ impl fmt::Display for LayoutError {
                 "a journal device, or superblocks and descriptors alone, have no place for content",
             ),
             Self::LostFoundNotADirectory => {
-                f.write_str("/lost+found is no directory; ext4 keeps that name for one")
+                f.write_str("/lost+found must be a directory: ext4 keeps that name")
             }
             Self::HugeFilesWithContent => {
                 f.write_str("make_hugefiles needs a filesystem without other content")

@@ -48,24 +48,24 @@ impl fmt::Display for AclError {
             Self::Length(bytes) => {
                 write!(
                     f,
-                    "ACL of {bytes} bytes; a 4-byte header and whole entries are needed"
+                    "ACL of {bytes} bytes: must be a header of 4 bytes and whole entries"
                 )
             }
             Self::Version { found, needed } => {
-                write!(f, "ACL has version {found}; version {needed} is needed")
+                write!(f, "ACL has version {found}, expected version {needed}")
             }
-            Self::Empty => f.write_str("ACL has no entries; owner, group and others are needed"),
+            Self::Empty => f.write_str("ACL has no entries: must have the owner's, the group's and the others'"),
             Self::Tag(tag) => write!(f, "ACL entry has the unknown tag {tag:#x}"),
             Self::Permissions(bits) => {
                 write!(
                     f,
-                    "ACL entry has permissions {bits:#o}; at most 0o7 is needed"
+                    "ACL entry has permissions {bits:#o}: must be at most 0o7"
                 )
             }
             Self::NoId(tag) => {
                 write!(
                     f,
-                    "ACL entry with tag {tag:#x} has no id; a user or group is needed"
+                    "ACL entry with tag {tag:#x} has no ID of a user or group"
                 )
             }
             Self::Order(tag) => write!(
@@ -74,7 +74,7 @@ impl fmt::Display for AclError {
                  groups, mask, others"
             ),
             Self::Incomplete => {
-                f.write_str("ACL is incomplete; a mask for named entries and others are needed")
+                f.write_str("ACL has no entry for others, or no mask beside named entries")
             }
         }
     }

@@ -209,23 +209,23 @@ impl fmt::Display for XattrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSpace { needed, available } => {
-                write!(f, "attributes need {needed} bytes; there are {available}")
+                write!(f, "extended attributes need {needed} bytes, {available} are left")
             }
             Self::Area(bytes) => write!(
                 f,
-                "attribute area of {bytes} bytes; whole words up to {AREA_MAX} bytes are needed"
+                "xattr area of {bytes} bytes: must be a multiple of 4 up to {AREA_MAX}"
             ),
             Self::Name(bytes) => {
                 write!(
                     f,
-                    "attribute name of {bytes} bytes; at most {NAME_MAX} are needed"
+                    "xattr name of {bytes} bytes: must be at most {NAME_MAX}"
                 )
             }
-            Self::Index => f.write_str("attribute has name index 0; a known prefix is needed"),
+            Self::Index => f.write_str("xattr has name index 0: must be that of a known prefix"),
             Self::Duplicate(index) => {
                 write!(
                     f,
-                    "two attributes with index {index} have one name; one is needed"
+                    "two xattrs with index {index} have the same name"
                 )
             }
         }
@@ -271,37 +271,37 @@ impl fmt::Display for XattrFault {
             Self::Magic(word) => {
                 write!(
                     f,
-                    "attribute block begins with {word:#010x}; {MAGIC:#010x} is needed"
+                    "h_magic is {word:#010x}, expected {MAGIC:#010x}"
                 )
             }
             Self::Blocks(count) => {
-                write!(f, "attribute block counts {count} blocks; 1 is needed")
+                write!(f, "h_blocks is {count}, expected 1")
             }
             Self::Unterminated(offset) => {
                 write!(
                     f,
-                    "attribute entry at {offset} has no room for itself and an end mark"
+                    "xattr entry at {offset:#x} runs past the end, or no end mark follows"
                 )
             }
             Self::Name(offset) => {
                 write!(
                     f,
-                    "attribute entry at {offset} has no name; an index and no NUL is needed"
+                    "xattr entry at {offset:#x} has name index 0 or a NUL in its name"
                 )
             }
             Self::Value(offset) => {
                 write!(
                     f,
-                    "attribute entry at {offset} has its value outside the room for values"
+                    "xattr entry at {offset:#x} has its value outside the area for values"
                 )
             }
             Self::Overlap(offset) => {
-                write!(f, "attribute value at {offset} overlaps another")
+                write!(f, "xattr value at {offset:#x} overlaps another")
             }
             Self::Order(offset) => {
                 write!(
                     f,
-                    "attribute entry at {offset} is out of order in its block"
+                    "xattr entry at {offset:#x} is out of order in its block"
                 )
             }
             Self::Hash {
@@ -310,7 +310,7 @@ impl fmt::Display for XattrFault {
                 needed,
             } => write!(
                 f,
-                "attribute entry at {offset} has hash {found:#010x}; {needed:#010x} is needed"
+                "xattr entry at {offset:#x}: e_hash is {found:#010x}, expected {needed:#010x}"
             ),
         }
     }

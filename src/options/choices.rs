@@ -1,6 +1,7 @@
 //! Given the tables that options are read by, lists what can be chosen, for help and for hints; never
 //! reads an option.
 
+use super::Conf;
 use super::extended::ROWS;
 use super::features::edit_features;
 use super::profile::{Profile, TYPES};
@@ -101,8 +102,11 @@ pub(crate) fn feature_names() -> Vec<String> {
     names.chain(aliases).map(str::to_owned).collect()
 }
 
-/// The types that `-t` and `-T` take where no configuration says otherwise.
-pub(crate) fn type_names() -> Vec<String> {
-    let names = TYPES.iter().map(|built_in| built_in.name);
-    names.chain(["ext2"]).map(str::to_owned).collect()
+/// The types that `-t` and `-T` take, by `conf` if that can be read, and else by the built-in rules.
+pub(crate) fn type_names(conf: Option<&Conf>) -> Vec<String> {
+    let text = conf.and_then(|conf| conf.text.as_ref().ok());
+    let profile = text.and_then(|text| Profile::parse(text).ok());
+    let profile = profile.unwrap_or_else(Profile::built_in);
+    let names = profile.type_names().chain(["ext2"]);
+    names.map(str::to_owned).collect()
 }

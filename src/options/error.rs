@@ -446,8 +446,8 @@ impl fmt::Display for LengthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoBlocks => f.write_str("invalid size: must be at least one block"),
-            Self::NoOutputAndNoSize => f.write_str("the output does not exist: a size is needed"),
-            Self::OutputIsEmpty => f.write_str("the output is empty: a size is needed"),
+            Self::NoOutputAndNoSize => f.write_str("the output does not exist; give a size"),
+            Self::OutputIsEmpty => f.write_str("the output is empty; give a size"),
             Self::OffsetPastEnd { offset, size } => write!(
                 f,
                 "invalid offset {offset}: the output has {size} bytes; use a smaller offset, or a size"

@@ -291,6 +291,13 @@ impl Profile {
         lookup(&self.types, name).filter(|rules| rules.defined)
     }
 
+    /// The names of all types that it has rules for.
+    #[cfg(feature = "cli")]
+    pub(super) fn type_names(&self) -> impl Iterator<Item = &str> {
+        let types = self.types.iter().filter(|(_, rules)| rules.defined);
+        types.map(|(name, _)| &**name)
+    }
+
     /// The rules for the device called `name`.
     pub(super) fn device(&self, name: &str) -> Option<&Rules> {
         lookup(&self.devices, name)

@@ -112,14 +112,14 @@ impl Copy {
         let mut to = self.to.clone();
         if to.ends_with(b"/") {
             let name = self.from.file_name();
-            let needed = "to copy into a directory, a name is needed at the end of what is copied";
+            let needed = "the path to copy has no file name at its end to use in a directory";
             let name = sys::bytes_of_name(name.ok_or_else(|| self.other(needed))?);
             to.extend_from_slice(name.map_err(|error| self.unread(error))?);
         }
         let refused = |error| SourceError::other(Unplaced(to.clone(), error));
         match place::find(tree, &to, IfMissing::Make(self.now)).map_err(refused)? {
             Some(Destination::Name(parent, name)) => Ok((parent, name)),
-            _ => Err(self.other("a name is needed at the end of where it is copied to")),
+            _ => Err(self.other("the destination has no name at its end")),
         }
     }
 
@@ -139,7 +139,7 @@ impl Copy {
         let NamedPlace { parent, name } = *place;
         let there = tree.lookup(parent, name)?;
         if there.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
-            return Err(self.other("that is there and no directory"));
+            return Err(self.other("the destination exists and is not a directory"));
         }
         let node = tree.directory_at(parent, name, Metadata::default())?;
         let mut below = tree.path(node);
@@ -166,7 +166,7 @@ impl Copy {
         let there = tree.lookup(place.parent, place.name)?;
         if there.is_some_and(|node| matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(
-                self.other("that is a directory; to copy into it, a slash is needed behind it")
+                self.other("the destination is a directory; add a slash to copy into it")
             );
         }
         let (from, declared) = alone(&self.from, |above| self.reading(above))?;
@@ -247,7 +247,7 @@ pub fn content_of(path: &[u8]) -> Result<Content, SourceError> {
         found => found.map_err(unread)?,
     };
     if !fs::metadata(&found).map_err(unread)?.is_file() {
-        return Err(unread(io::Error::other("a regular file is needed")));
+        return Err(unread(io::Error::other("must be a regular file")));
     }
     let (tree, _) = alone(&found, |above| Directory::new(above).keep_xattrs(false))?;
     let content = tree.nodes().find_map(|(_, node)| match &node.kind {
@@ -263,7 +263,7 @@ fn alone(
     reading: impl Fn(&Path) -> Directory,
 ) -> Result<(Tree, Declared), SourceError> {
     let needed = || {
-        let missing = io::Error::other("a name is needed at its end");
+        let missing = io::Error::other("must end with a file name");
         SourceError::read(path.as_os_str().as_encoded_bytes(), missing)
     };
     let name = sys::bytes_of_name(path.file_name().ok_or_else(needed)?);

@@ -15,7 +15,7 @@ pub(in crate::cli) fn generate(what: &str) -> io::Result<String> {
     let text = match what {
         "complete-bash" => completions(Shell::Bash),
         "complete-zsh" => completions(Shell::Zsh),
-        "complete-fish" => completions(Shell::Fish),
+        "complete-fish" => fish_completions()?,
         _ => page()?,
     };
     String::from_utf8(text).map_err(io::Error::other)
@@ -25,6 +25,17 @@ fn completions(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut described(), "mke4fs", &mut text);
     text
+}
+
+/// Those for fish. What clap_complete writes finds no command, and completes file names, behind an option whose
+/// value is not begun: fish's argparse refuses an option without one. An empty value helps it.
+fn fish_completions() -> io::Result<Vec<u8>> {
+    const PARSE: &str = "    argparse -s (__fish_mke4fs_global_optspecs) -- $cmd 2>/dev/null\n";
+    const PARSE_WITH_VALUE: &str =
+        "    or argparse -s (__fish_mke4fs_global_optspecs) -- $cmd '' 2>/dev/null\n";
+    let text = String::from_utf8(completions(Shell::Fish)).map_err(io::Error::other)?;
+    let parse = [PARSE, PARSE_WITH_VALUE].concat();
+    Ok(text.replacen(PARSE, &parse, 1).into_bytes())
 }
 
 /// The manual page.

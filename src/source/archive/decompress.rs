@@ -188,7 +188,7 @@ impl<R: Read> Read for Blaming<R> {
             (_, Some(_)) | (io::ErrorKind::Interrupted, _) => error,
             (io::ErrorKind::UnexpectedEof, _) => blame(self.1, &"it is cut off"),
             _ if error.get_ref().is_some_and(|error| error.is::<TooMuch>()) => {
-                io::Error::other(format!("its compression by {}: {error}", self.1))
+                io::Error::other(format!("the {} data: {error}", self.1))
             }
             _ => blame(self.1, &error),
         })
@@ -196,7 +196,7 @@ impl<R: Read> Read for Blaming<R> {
 }
 
 fn blame(compression: Compression, what: &dyn fmt::Display) -> io::Error {
-    let text = format!("its compression by {compression} is damaged: {what}");
+    let text = format!("the {compression} data is damaged: {what}");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -239,7 +239,7 @@ impl<R: BufRead> Zstd<R> {
                 return Ok(true);
             }
             if !is_zstd(magic) {
-                return Err(io::Error::other("something else follows a frame"));
+                return Err(io::Error::other("unknown data follow a frame"));
             }
             let mut length = [0; 4];
             self.reader.read_exact(&mut length)?;

@@ -106,25 +106,25 @@ impl fmt::Display for ErrorKind {
         match self {
             Self::Read(error) => f.write_str(&sys::reason(error)),
             Self::CutOff => f.write_str("the archive ends before the entry does"),
-            Self::Checksum => f.write_str("what should be a header has a wrong checksum"),
-            Self::Empty => f.write_str("the archive holds nothing, not even its end"),
+            Self::Checksum => f.write_str("the header has a wrong checksum"),
+            Self::Empty => f.write_str("the archive is empty"),
             Self::NotZeros => {
-                f.write_str("it begins with zeros, and more than zeros follows: not a tar archive")
+                f.write_str("it begins with zeros and is not a tar archive")
             }
-            Self::Number(field) => write!(f, "the {field} is no number"),
+            Self::Number(field) => write!(f, "the {field} is not a number"),
             Self::Range(field @ (Field::Uid | Field::Gid), value) => say_owner(f, *field, *value),
             Self::Range(field, value) => {
                 write!(f, "the {field} is {value}, which no filesystem can hold")
             }
             Self::TooLong { bytes, most } => write!(
                 f,
-                "a header of {bytes} bytes stands before it, and {most} are the most"
+                "its extended header has {bytes} bytes: must be at most {most}"
             ),
-            Self::Record => f.write_str("a PAX record is not \"length key=value\" and a newline"),
-            Self::Value(key) => write!(f, "the PAX record {} has no valid value", Readable(key)),
+            Self::Record => f.write_str("malformed PAX record: expected \"LENGTH KEY=VALUE\" and a newline"),
+            Self::Value(key) => write!(f, "the PAX record {} has an invalid value", Readable(key)),
             Self::Global(key) => write!(
                 f,
-                "the PAX record {} is for one file, and stands in a header for all",
+                "the PAX record {} cannot be in a global header",
                 Readable(key)
             ),
             Self::NoName => f.write_str("the entry has no name"),
@@ -133,44 +133,44 @@ impl fmt::Display for ErrorKind {
             Self::NulInTarget => f.write_str("the link's target has a NUL"),
             Self::DataOf(kind, bytes) => write!(
                 f,
-                "{kind} of {bytes} bytes: programs disagree whether data follows"
+                "{kind} of {bytes} bytes: must have 0, as readers disagree whether data follows"
             ),
             Self::Type(flag) => {
-                write!(f, "entries of type '{}' are not known", flag.escape_ascii())
+                write!(f, "unknown entry type '{}'", flag.escape_ascii())
             }
             Self::Sparse(what) => write!(f, "the map of holes {what}"),
             Self::Attribute(name, bytes, most) => write!(
                 f,
-                "the attribute {name} has {bytes} bytes, and {most} are the most; use --xattr-exclude \
-                 {name} to do without",
+                "the xattr {name} has {bytes} bytes: must be at most {most}; use --xattr-exclude {name} \
+                 to leave it out",
                 name = Readable(name)
             ),
             Self::NoAttributeName(name) => write!(
                 f,
-                "the attribute {} has a NUL or nothing behind its namespace in its name; use \
-                 --xattr-exclude to do without",
+                "the xattr {} has a NUL in its name, or no name behind its namespace; use \
+                 --xattr-exclude to leave it out",
                 Readable(name)
             ),
             Self::AttributeName(name, most) => write!(
                 f,
-                "the attribute {} has a name of {} bytes, and {most} are the most; use \
-                 --xattr-exclude to do without",
+                "the xattr {} has a name of {} bytes: must be at most {most}; use --xattr-exclude \
+                 to leave it out",
                 Readable(name),
                 name.len()
             ),
             Self::Named(bytes, most) => write!(
                 f,
-                "names, targets and xattrs up to here have {bytes} bytes, and {most} are the most for \
-                 an archive compressed to so little; unpack it first"
+                "names, targets and xattrs up to here have {bytes} bytes, more than the {most} that an archive \
+                 of this compressed size may have; unpack it first"
             ),
             Self::AttributeNames(bytes, most) => write!(
                 f,
-                "the names of its xattrs have {bytes} bytes, and {most} are the most"
+                "its xattr names have {bytes} bytes: must be at most {most}"
             ),
             Self::Acl(entry) => {
-                write!(f, "the ACL's entry \"{}\" ", Readable(entry))?;
-                f.write_str("needs a tag, a number where it has a name, and permissions; ")?;
-                f.write_str("use --xattr-exclude 'system.posix_acl_*' to do without ACLs")
+                write!(f, "malformed ACL entry \"{}\": ", Readable(entry))?;
+                f.write_str("expected a tag, a number where it has a name, and permissions; ")?;
+                f.write_str("use --xattr-exclude 'system.posix_acl_*' to leave out ACLs")
             }
         }
     }

@@ -86,14 +86,14 @@ impl Oddity {
                 "it is taken as part of the path, as Go before 1.8 meant it",
             ),
             Self::GnuTimes => (
-                "1 GNU header has an atime or ctime that is no number",
-                "GNU headers have an atime or ctime that is no number",
+                "1 GNU header has an atime or ctime that is not a number",
+                "GNU headers have an atime or ctime that is not a number",
                 "mtime is used instead",
             ),
             Self::PaxTime => (
-                "1 entry has a PAX time that is not all a number",
-                "entries have a PAX time that is not all a number",
-                "the number that it begins with is used, as by GNU tar and bsdtar",
+                "1 entry has a PAX time with other characters behind the number",
+                "entries have a PAX time with other characters behind the number",
+                "the number is used, as by GNU tar and bsdtar",
             ),
             Self::HeaderAlone => (
                 "1 extended header has no entry",

@@ -640,26 +640,26 @@ impl fmt::Display for UnpackError {
         match &self.why {
             UnpackErrorKind::Tree(error) => error.fmt(f),
             UnpackErrorKind::NotADirectory(name) => {
-                write!(f, "{} on the way to it is no directory", Readable(name))
+                write!(f, "{} in its path is not a directory", Readable(name))
             }
             UnpackErrorKind::Missing(name) => {
-                write!(f, "{} on the way to it is not there", Readable(name))
+                write!(f, "{} in its path does not exist", Readable(name))
             }
             UnpackErrorKind::TooManyLinks => {
-                f.write_str("too many symbolic links are on the way to it")
+                f.write_str("too many symbolic links in its path")
             }
             UnpackErrorKind::Undeclared => {
-                f.write_str("too many directories are on the way to it that no entry declares")
+                f.write_str("too many directories in its path that no entry declares")
             }
             UnpackErrorKind::NoTarget(target) => {
                 let target = Readable(target);
-                write!(f, "it is a hard link to {target}, which is not there")
+                write!(f, "it is a hard link to {target}, which does not exist")
             }
             UnpackErrorKind::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
             UnpackErrorKind::NamesDirectory => {
-                f.write_str("its name is that of a directory, which it is not")
+                f.write_str("it is not a directory, and its name ends with a slash")
             }
             UnpackErrorKind::Unkept(error) => f.write_str(&sys::reason(error)),
             UnpackErrorKind::Owner(name, attribute) => {
@@ -672,7 +672,7 @@ impl fmt::Display for UnpackError {
                     f,
                     "in the image has a number for that name; use --acl-names host or skip, or --xattr-exclude {attribute} "
                 )?;
-                f.write_str("to do without such ACLs")
+                f.write_str("to leave out such ACLs")
             }
         }
     }

@@ -113,7 +113,7 @@ impl OverrideStat {
     }
 }
 
-const FORM: &str = "UID:GID:MODE[:TYPE] is needed";
+const FORM: &str = "must be UID:GID:MODE[:TYPE]";
 
 /// What `value` says, or what it must be.
 fn stat(value: &[u8]) -> Result<Stat, String> {
@@ -165,7 +165,7 @@ fn of_word(word: &[u8]) -> Result<Type, String> {
     };
     let of_device = |digits: &[u8]| {
         number(digits).ok_or_else(|| {
-            "a major of at most 4095 and a minor of at most 1048575 are needed".to_owned()
+            "must have a major of at most 4095 and a minor of at most 1048575".to_owned()
         })
     };
     Ok(match word {
