@@ -26,7 +26,7 @@ use mke4fs::tree::{Content, Metadata, NodeId, Tree};
 
 /// How often each step runs.
 const RUNS: usize = 5;
-/// The directories that hold the files, with so many files each.
+/// The directories that hold the files, and the number of files in each.
 const PER_DIRECTORY: u64 = 100;
 /// Bytes whose checksum is taken.
 const CHECKSUMMED: usize = 256 << 20;

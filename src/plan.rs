@@ -19,7 +19,7 @@ use crate::units::{BlockSize, Timestamp};
 pub enum Fit {
     /// As small as holds the content.
     Minimum,
-    /// At least so many bytes available to an ordinary user once mounted.
+    /// At least this many bytes available to an ordinary user once mounted.
     Available(u64),
     /// The same as a share of the content, in percent.
     AvailablePercent(u32),
@@ -59,7 +59,7 @@ const MOST_AVAILABLE: u64 = 16 << 40;
 const ROOT_PERMISSIONS: u16 = 0o755;
 /// How many times the number of inodes is rounded up at most.
 const ROUNDINGS: u32 = 4;
-/// The kernel keeps a fiftieth of the blocks, at most so many, from ordinary users.
+/// The kernel keeps a fiftieth of the blocks, at most this many, from ordinary users.
 const KERNEL_RESERVE: u64 = 4096;
 
 /// Settings with the inodes that `tree` needs: unless a number or a ratio was asked for, the count

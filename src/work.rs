@@ -13,7 +13,7 @@ thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The steps that an input of `input_bytes`, unpacked, that makes so many `entries` may take: what
+/// The steps that an input of `input_bytes`, unpacked, that makes `entries` entries may take: what
 /// this thread counts for any input stays below.
 pub fn budget(input_bytes: u64, entries: u64) -> u64 {
     const FIXED: u64 = 10_000;

@@ -378,7 +378,7 @@ enum MadeUp {
         count: usize,
         length: usize,
     },
-    /// Files of so many MiB each.
+    /// Files of this many MiB each.
     Files(&'static [u64]),
     /// So many pieces of 1 KiB, each behind as long a hole.
     Pieces {

@@ -273,13 +273,13 @@ fn the_limit_of_file_sizes_is_told() -> Result<()> {
 /// What ends a run that keeps an undo file.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// The undo file's disk has so many thousandths of what it needs.
+    /// The undo file's disk has this many thousandths of what it needs.
     FullDisk(u64),
-    /// No file may be longer than so many thousandths of the output.
+    /// No file may be longer than this many thousandths of the output.
     Limit(u64),
     /// A write fails, and all behind it.
     Fault(u64),
-    /// It is killed after so many thousandths of the time it takes.
+    /// It is killed after this many thousandths of the time it takes.
     Kill(u64),
 }
 
@@ -424,7 +424,7 @@ fn what_was_overwritten_comes_back_whatever_ends_the_run() -> Result<()> {
 struct EndlessArchive {
     header: Vec<u8>,
     at: usize,
-    /// What is asked to stop once so many bytes were read.
+    /// What is asked to stop once this many bytes were read.
     stop: Box<dyn Fn() + Send>,
     stops_after: usize,
 }

@@ -30,7 +30,7 @@ fn writing(threads: usize, cancel: &AtomicBool) -> Writing<'_> {
     }
 }
 
-/// A builder of what `words` make of the directory `tree`, inspected by so many threads.
+/// A builder of what `words` make of the directory `tree`, inspected by `threads` threads.
 fn builder(words: &str, tree: &Path, threads: usize) -> Builder {
     let options = making::options(words).expect("words that tests use");
     let threads = NonZero::new(threads).expect("not 0");

@@ -29,7 +29,7 @@ use tempfile::NamedTempFile;
 /// Random trees that are checked unless more are asked for.
 const RANDOM_TREES: u64 = 40;
 
-/// Of those that this kernel mounts, every so many are compared: 300 of 5000, and more.
+/// Of those that this kernel mounts, one in this many is compared: 300 of 5000, and more.
 const MOUNTED_STEP: u64 = 11;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {

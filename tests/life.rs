@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// Where the primary superblock lies in an image.
 const SUPERBLOCK: u64 = 1024;
 
-/// A tree of files with so many bytes each.
+/// A tree of files with these lengths in bytes.
 fn tree(dir: &TempDir, sizes: &[usize]) -> PathBuf {
     let tree = dir.path().join("tree");
     fs::create_dir_all(tree.join("below")).expect("directories");

@@ -590,8 +590,8 @@ fn copies_go_to_their_places() {
         ),
         (
             "new/tool:/usr",
-            "mke4fs: cannot copy new/tool to /usr: that is a directory; to copy into it, a slash is \
-             needed behind it\n",
+            "mke4fs: cannot copy new/tool to /usr: the destination is a directory; add a slash to copy \
+             into it\n",
         ),
         (
             "new:/bin",

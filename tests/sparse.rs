@@ -289,7 +289,7 @@ fn a_stream_is_read_once_and_so_refused() {
     );
 }
 
-/// A file of so many blocks of ones and so many of zeros, which counts how often it is opened.
+/// A file of some blocks of ones and some of zeros, which counts how often it is opened.
 #[derive(Clone)]
 struct Counted {
     ones: u64,

@@ -184,27 +184,27 @@ fn names() -> Vec<Case> {
         (
             "file-is-dot",
             new().file(".").end(),
-            Refused(". at byte 0: its name is that of a directory"),
+            Refused(". at byte 0: only a directory can have that name"),
         ),
         (
             "file-is-dotdot",
             new().file("a/..").end(),
-            Refused("its name is that of a directory"),
+            Refused("only a directory can have that name"),
         ),
         (
             "symlink-is-root",
             new().symlink("./", "/etc").end(),
-            Refused("its name is that of a directory"),
+            Refused("only a directory can have that name"),
         ),
         (
             "hard-link-is-root",
             new().file("a").hard_link("/", "a").end(),
-            Refused("its name is that of a directory"),
+            Refused("only a directory can have that name"),
         ),
         (
             "fifo-is-root",
             new().entry(b"/", b'6', b"").end(),
-            Refused("its name is that of a directory"),
+            Refused("only a directory can have that name"),
         ),
         (
             "root-itself",
@@ -272,12 +272,12 @@ fn names() -> Vec<Case> {
         (
             "path-too-long",
             named(&vec![b'/'; 65_537]),
-            Refused("65536 are the most"),
+            Refused("must be at most 65536"),
         ),
         (
             "long-name-too-long",
             new().entry(b"L", b'L', &long(65_538)).file("a").end(),
-            Refused("65537 are the most"),
+            Refused("must be at most 65537"),
         ),
         ("nul-in-path", named(b"a\0b"), Refused("the name has a NUL")),
         (
@@ -366,12 +366,12 @@ fn names() -> Vec<Case> {
         (
             "file-is-parent",
             new().file("a").file("a/b").end(),
-            Refused("a/b at byte 512: a on the way to it is no directory"),
+            Refused("a/b at byte 512: a in its path is not a directory"),
         ),
         (
             "fifo-is-parent",
             new().entry(b"a", b'6', b"").file("a/b").end(),
-            Refused("a on the way to it is no directory"),
+            Refused("a in its path is not a directory"),
         ),
     ]
 }
@@ -421,7 +421,7 @@ fn symlinks() -> Vec<Case> {
         (
             "through-file",
             new().file("f").symlink("s", "f").file("s/x").end(),
-            Refused("f on the way to it is no directory"),
+            Refused("f in its path is not a directory"),
         ),
         (
             "symlink-loop",
@@ -478,7 +478,7 @@ fn symlinks() -> Vec<Case> {
         (
             "target-too-long",
             target(&long(65_537)),
-            Refused("65536 are the most"),
+            Refused("must be at most 65536"),
         ),
         (
             "targets-too-long",
@@ -520,12 +520,12 @@ fn hard_links() -> Vec<Case> {
         (
             "link-to-nothing",
             new().hard_link("a", "b").end(),
-            Refused("a at byte 0: it is a hard link to b, which is not there"),
+            Refused("a at byte 0: it is a hard link to b, which does not exist"),
         ),
         (
             "link-below-nothing",
             new().hard_link("a", "b/c").end(),
-            Refused("which is not there"),
+            Refused("which does not exist"),
         ),
         (
             "link-to-directory",
@@ -545,7 +545,7 @@ fn hard_links() -> Vec<Case> {
         (
             "link-to-itself",
             new().hard_link("a", "a").end(),
-            Refused("which is not there"),
+            Refused("which does not exist"),
         ),
         (
             "link-to-itself-there",
@@ -555,7 +555,7 @@ fn hard_links() -> Vec<Case> {
         (
             "link-cycle",
             new().hard_link("a", "b").hard_link("b", "a").end(),
-            Refused("which is not there"),
+            Refused("which does not exist"),
         ),
         (
             "link-upwards",
@@ -579,7 +579,7 @@ fn hard_links() -> Vec<Case> {
         (
             "link-through-file",
             new().file("a").hard_link("b", "a/c").end(),
-            Refused("a on the way to it is no directory"),
+            Refused("a in its path is not a directory"),
         ),
         (
             "link-to-symlink",
@@ -686,7 +686,7 @@ fn headers() -> Vec<Case> {
         (
             "size-no-number",
             plain().raw(&field(124, b"0000000009x").0).end(),
-            Refused("the size is no number"),
+            Refused("the size is not a number"),
         ),
         (
             "size-negative",
@@ -696,14 +696,14 @@ fn headers() -> Vec<Case> {
         (
             "size-minus",
             plain().raw(&field(124, b"-0000000001").0).end(),
-            Refused("the size is no number"),
+            Refused("the size is not a number"),
         ),
         (
             "size-beyond",
             plain()
                 .raw(&field(124, b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff").0)
                 .end(),
-            Refused("the size is no number"),
+            Refused("the size is not a number"),
         ),
         (
             "size-8-eib",
@@ -818,7 +818,7 @@ fn headers() -> Vec<Case> {
         (
             "mode-no-number",
             plain().raw(&field(100, b"rw-r--r").0).end(),
-            Refused("the mode is no number"),
+            Refused("the mode is not a number"),
         ),
         (
             "mode-with-type",
@@ -856,7 +856,7 @@ fn headers() -> Vec<Case> {
         (
             "gid-no-number",
             plain().raw(&field(116, b"staff\0\0\0").0).end(),
-            Refused("the gid is no number"),
+            Refused("the gid is not a number"),
         ),
         (
             "time-negative",
@@ -866,7 +866,7 @@ fn headers() -> Vec<Case> {
         (
             "time-no-number",
             plain().raw(&field(136, b"yesterday\0\0\0").0).end(),
-            Refused("the mtime is no number"),
+            Refused("the mtime is not a number"),
         ),
         (
             "time-far",
@@ -878,7 +878,7 @@ fn headers() -> Vec<Case> {
             plain()
                 .raw(&field(136, b"\x80\xff\0\0\0\0\0\0\0\0\0\0").0)
                 .end(),
-            Refused("the mtime is no number"),
+            Refused("the mtime is not a number"),
         ),
         (
             "device",
@@ -928,12 +928,12 @@ fn headers() -> Vec<Case> {
         (
             "type-of-others",
             new().entry(b"a", b'A', b"data").end(),
-            Refused("entries of type 'A' are not known"),
+            Refused("unknown entry type 'A'"),
         ),
         (
             "type-volume",
             new().entry(b"a", b'M', b"data").end(),
-            Refused("entries of type 'M' are not known"),
+            Refused("unknown entry type 'M'"),
         ),
         (
             "type-label",
@@ -948,7 +948,7 @@ fn headers() -> Vec<Case> {
         (
             "sparse-of-others",
             new().entry(b"a", b'S', b"data").end(),
-            Refused("entries of type 'S' are not known"),
+            Refused("unknown entry type 'S'"),
         ),
         ("v7-directory", v7.end(), Holds(&["d644 a"])),
         ("gnu-times-empty", gnu(new()).end(), Holds(&["f644 a 0"])),
@@ -1190,72 +1190,72 @@ fn pax() -> Vec<Case> {
         (
             "record-too-long",
             body(b"12 path=a\n"),
-            Refused("entry at byte 0: a PAX record is not"),
+            Refused("entry at byte 0: malformed PAX record"),
         ),
         (
             "record-too-short",
             body(b"8 path=a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-zero",
             body(b"0 path=a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-negative",
             body(b"-9 path=a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-gigabytes",
             body(b"4294967296 path=a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-beyond",
             body(b"99999999999999999999999 path=a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-without-key",
             body(b"5 =a\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-without-value",
             body(b"7 path\n"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-without-newline",
             body(b"9 path=a "),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "record-behind-another",
             body(b"9 path=b\n\0\0"),
-            Refused("a PAX record is not"),
+            Refused("malformed PAX record"),
         ),
         (
             "header-gigabytes",
             claims(b'x'),
-            Refused("a header of 8589934591 bytes stands before it"),
+            Refused("its extended header has 8589934591 bytes"),
         ),
         (
             "global-gigabytes",
             claims(b'g'),
-            Refused("a header of 8589934591 bytes stands before it"),
+            Refused("its extended header has 8589934591 bytes"),
         ),
         (
             "long-name-gigabytes",
             claims(b'L'),
-            Refused("a header of 8589934591 bytes stands before it"),
+            Refused("its extended header has 8589934591 bytes"),
         ),
         (
             "long-target-gigabytes",
             claims(b'K'),
-            Refused("a header of 8589934591 bytes stands before it"),
+            Refused("its extended header has 8589934591 bytes"),
         ),
         (
             "header-cut",
@@ -1330,7 +1330,7 @@ fn pax() -> Vec<Case> {
                 .entry(b"a", b'5', b"")
                 .padded(b"data")
                 .end(),
-            Refused("a directory of 4 bytes: programs disagree whether data follows"),
+            Refused("a directory of 4 bytes: must have 0"),
         ),
         (
             "size-of-hard-link",
@@ -1339,7 +1339,7 @@ fn pax() -> Vec<Case> {
                 .pax(&[(b"size", b"4")])
                 .hard_link("b", "a")
                 .end(),
-            Refused("a hard link of 4 bytes: programs disagree whether data follows"),
+            Refused("a hard link of 4 bytes: must have 0"),
         ),
         (
             "size-too-large",
@@ -1349,7 +1349,7 @@ fn pax() -> Vec<Case> {
         (
             "size-eib",
             one(b"size", b"18446744073709551615"),
-            Refused("the size is no number"),
+            Refused("the size is not a number"),
         ),
         (
             "size-too-small",
@@ -1359,12 +1359,12 @@ fn pax() -> Vec<Case> {
         (
             "size-hexadecimal",
             one(b"size", b"0x4"),
-            Refused("the PAX record size has no valid value"),
+            Refused("the PAX record size has an invalid value"),
         ),
         (
             "time-word",
             one(b"mtime", b"now"),
-            Refused("the PAX record mtime has no valid value"),
+            Refused("the PAX record mtime has an invalid value"),
         ),
         (
             "time-exponent",
@@ -1392,7 +1392,7 @@ fn pax() -> Vec<Case> {
         (
             "owner-name",
             one(b"gid", b"staff"),
-            Refused("the PAX record gid has no valid value"),
+            Refused("the PAX record gid has an invalid value"),
         ),
         (
             "owner-names-do-not-count",
@@ -1407,22 +1407,22 @@ fn pax() -> Vec<Case> {
         (
             "global-path",
             all(b"path", b"b"),
-            Refused("the PAX record path is for one file"),
+            Refused("the PAX record path cannot be in a global header"),
         ),
         (
             "global-size",
             all(b"size", b"1"),
-            Refused("the PAX record size is for one file"),
+            Refused("the PAX record size cannot be in a global header"),
         ),
         (
             "global-sparse",
             all(b"GNU.sparse.size", b"1"),
-            Refused("is for one file"),
+            Refused("cannot be in a global header"),
         ),
         (
             "global-too-long",
             all(b"SCHILY.xattr.user.a", &many),
-            Refused("1024 are the most"),
+            Refused("must be at most 1024"),
         ),
         (
             "global-comment",
@@ -1456,12 +1456,12 @@ fn attributes() -> Vec<Case> {
         (
             "xattr-name-256",
             one(&long_name, b"v"),
-            Refused("a at byte 0: the attribute user.nnn"),
+            Refused("a at byte 0: the xattr user.nnn"),
         ),
         (
             "xattr-value-large",
             one(b"SCHILY.xattr.user.a", &vec![b'v'; 70_000]),
-            Refused("a at byte 0: the attribute user.a has 70000 bytes, and 65536 are the most"),
+            Refused("a at byte 0: the xattr user.a has 70000 bytes: must be at most 65536"),
         ),
         (
             "xattr-base64",
@@ -1471,27 +1471,27 @@ fn attributes() -> Vec<Case> {
         (
             "xattr-not-base64",
             one(b"LIBARCHIVE.xattr.user.a", b"!"),
-            Refused("has no valid value"),
+            Refused("has an invalid value"),
         ),
         (
             "xattr-not-percent",
             one(b"LIBARCHIVE.xattr.user.%zz", b""),
-            Refused("has no valid value"),
+            Refused("has an invalid value"),
         ),
         (
             "xattr-name-255",
             one(&long_name[..b"SCHILY.xattr.".len() + 256], b"v"),
-            Refused("has a name of 256 bytes, and 255 are the most"),
+            Refused("has a name of 256 bytes: must be at most 255"),
         ),
         (
             "xattr-name-nul",
             one(b"SCHILY.xattr.user.a\0b", b"v"),
-            Refused("a at byte 0: the attribute user.a\\u{0}b has a NUL or nothing"),
+            Refused("a at byte 0: the xattr user.a\\u{0}b has a NUL in its name, or no name"),
         ),
         (
             "xattr-name-empty",
             one(b"SCHILY.xattr.user.", b"v"),
-            Refused("a at byte 0: the attribute user. has a NUL or nothing"),
+            Refused("a at byte 0: the xattr user. has a NUL in its name, or no name"),
         ),
         (
             "xattr-user-of-symlink",
@@ -1568,32 +1568,32 @@ fn attributes() -> Vec<Case> {
                 b"SCHILY.acl.access",
                 b"user::rwx,group::r--,other::---,user:7:r--",
             ),
-            Refused("the ACL's entry"),
+            Refused("malformed ACL"),
         ),
         (
             "acl-without-owner",
             one(b"SCHILY.acl.access", b"group::r--,other::---"),
-            Refused("the ACL's entry"),
+            Refused("malformed ACL"),
         ),
         (
             "acl-twice",
             acl(b"user:7:r--,user:7:rw-"),
-            Refused("the ACL's entry"),
+            Refused("malformed ACL"),
         ),
         (
             "acl-text",
             one(b"SCHILY.acl.access", b"everyone"),
-            Refused("the ACL's entry \"everyone\""),
+            Refused("malformed ACL \"everyone\""),
         ),
         (
             "acl-permissions",
             acl(b"user:7:rwxt"),
-            Refused("the ACL's entry \"user:7:rwxt\""),
+            Refused("malformed ACL \"user:7:rwxt\""),
         ),
         (
             "acl-number-beyond",
             acl(b"user:a:r--:4294967296"),
-            Refused("the ACL's entry"),
+            Refused("malformed ACL"),
         ),
         (
             "acl-nobody-knows",
@@ -1637,7 +1637,7 @@ fn attributes() -> Vec<Case> {
         (
             "acl-value-bad",
             one(b"SCHILY.xattr.system.posix_acl_access", b"\x01\0\0\0"),
-            Refused("the ACL's entry"),
+            Refused("malformed ACL"),
         ),
     ]
 }
@@ -1726,7 +1726,7 @@ fn sparse() -> Vec<Case> {
         (
             "sparse-old-negative",
             old_sparse(&[], u64::MAX, b""),
-            Refused("the size with holes is no number"),
+            Refused("the size with holes is not a number"),
         ),
         (
             "sparse-old-cut",
@@ -1791,7 +1791,7 @@ fn sparse() -> Vec<Case> {
         (
             "sparse-2.0",
             middle(&[(b"GNU.sparse.major", b"2"), (b"GNU.sparse.realsize", b"9")]),
-            Refused("is of a form that is not known"),
+            Refused("has an unknown form"),
         ),
         (
             "sparse-0.1",
@@ -1807,7 +1807,7 @@ fn sparse() -> Vec<Case> {
                 (b"GNU.sparse.size", b"9000"),
                 (b"GNU.sparse.map", b"0,512,1024"),
             ]),
-            Refused("GNU.sparse.map has no valid value"),
+            Refused("GNU.sparse.map has an invalid value"),
         ),
         (
             "sparse-0.1-negative",
@@ -1815,7 +1815,7 @@ fn sparse() -> Vec<Case> {
                 (b"GNU.sparse.size", b"9000"),
                 (b"GNU.sparse.map", b"0,-512"),
             ]),
-            Refused("GNU.sparse.map has no valid value"),
+            Refused("GNU.sparse.map has an invalid value"),
         ),
         (
             "sparse-0.0",
@@ -1840,12 +1840,12 @@ fn sparse() -> Vec<Case> {
                 (b"GNU.sparse.size", b"9000"),
                 (b"GNU.sparse.numbytes", b"512"),
             ]),
-            Refused("GNU.sparse.numbytes has no valid value"),
+            Refused("GNU.sparse.numbytes has an invalid value"),
         ),
         (
             "sparse-0.0-offsets",
             middle(&[(b"GNU.sparse.offset", b"0"), (b"GNU.sparse.offset", b"512")]),
-            Refused("GNU.sparse.offset has no valid value"),
+            Refused("GNU.sparse.offset has an invalid value"),
         ),
     ]
 }
@@ -1894,12 +1894,12 @@ fn compressed() -> Vec<Case> {
         (
             "gzip-cut",
             cut(&["gzip"]),
-            Refused("compression by gzip is damaged: it is cut off"),
+            Refused("gzip data is damaged: it is cut off"),
         ),
         (
             "gzip-flipped",
             flipped(&["gzip"], 7),
-            Refused("compression by gzip is damaged"),
+            Refused("gzip data is damaged"),
         ),
         (
             "gzip-and-more",
@@ -1917,7 +1917,7 @@ fn compressed() -> Vec<Case> {
         (
             "gzip-and-half-a-member",
             [&gzip[..], &gzip[..gzip.len() / 2]].concat(),
-            Refused("compression by gzip is damaged: it is cut off"),
+            Refused("gzip data is damaged: it is cut off"),
         ),
         (
             "gzip-twice",
@@ -1962,18 +1962,18 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-cut",
             cut(&["zstd", "-q"]),
-            Refused("compression by zstd is damaged"),
+            Refused("zstd data is damaged"),
         ),
         (
             "zstd-flipped",
             flipped(&["zstd", "-q", "--check"], 2),
-            Refused("compression by zstd is damaged: a frame's checksum is wrong"),
+            Refused("zstd data is damaged: a frame's checksum is wrong"),
         ),
         ("zstd-skippable", skippable, Holds(&["f644 a 100000"])),
         (
             "zstd-skips-too-far",
             [&zstd[..], b"\x50\x2a\x4d\x18\xff\xff\xff\xff"].concat(),
-            Refused("compression by zstd is damaged: it is cut off"),
+            Refused("zstd data is damaged: it is cut off"),
         ),
         (
             "zstd-and-more",
@@ -1983,17 +1983,13 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-window",
             [window, vec![0; 600]].concat(),
-            Refused("it needs 2097152 MiB of memory, and 128 MiB are the most"),
+            Refused("it needs 2097152 MiB of memory, more than 128 MiB"),
         ),
-        (
-            "xz-cut",
-            cut(&["xz"]),
-            Refused("compression by xz is damaged"),
-        ),
+        ("xz-cut", cut(&["xz"]), Refused("xz data is damaged")),
         (
             "xz-flipped",
             flipped(&["xz"], 40),
-            Refused("compression by xz is damaged"),
+            Refused("xz data is damaged"),
         ),
         (
             "zstd-and-zeros",
@@ -2008,7 +2004,7 @@ fn compressed() -> Vec<Case> {
         (
             "xz-and-three-zeros",
             [&packed(&["xz"], &archive)[..], &[0; 3]].concat(),
-            Refused("compression by xz is damaged"),
+            Refused("xz data is damaged"),
         ),
         (
             "bzip2-and-more",
@@ -2026,22 +2022,22 @@ fn compressed() -> Vec<Case> {
         (
             "bzip2-and-damaged",
             [&packed(&["bzip2"], &archive)[..], b"BZh9damaged"].concat(),
-            Refused("compression by bzip2 is damaged"),
+            Refused("bzip2 data is damaged"),
         ),
         (
             "xz-and-more",
             [&packed(&["xz"], &archive)[..], b"more"].concat(),
-            Refused("compression by xz is damaged"),
+            Refused("xz data is damaged"),
         ),
         (
             "bzip2-cut",
             cut(&["bzip2"]),
-            Refused("compression by bzip2 is damaged"),
+            Refused("bzip2 data is damaged"),
         ),
         (
             "bzip2-flipped",
             flipped(&["bzip2"], 12),
-            Refused("compression by bzip2 is damaged"),
+            Refused("bzip2 data is damaged"),
         ),
     ]
 }

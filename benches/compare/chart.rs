@@ -15,7 +15,7 @@ const WIDTH: f64 = 760.0;
 const BAR_AT: f64 = 200.0;
 const BAR_MOST: f64 = 460.0;
 const ROW: f64 = 22.0;
-/// A bar longer than so many times that of mke4fs is cut, as the others would be too short to see.
+/// A bar longer than this many times that of mke4fs is cut, as the others would be too short to see.
 const CUT: f64 = 6.0;
 
 /// The builder whose bars others are held against.

@@ -16,9 +16,9 @@ const RUNS: usize = 15;
 
 /// What is claimed of an empty filesystem of some size.
 enum Claim {
-    /// At most so many milliseconds more than a process that does nothing.
+    /// At most this many milliseconds more than a process that does nothing.
     OverNothing(f64),
-    /// At most such a share of mke2fs's time, and so many MiB on disk.
+    /// At most this share of mke2fs's time, and this many MiB on disk.
     OfMke2fs(f64, Option<u32>),
 }
 

@@ -17,7 +17,7 @@ use crate::Result;
 const BLOCK: usize = 4096;
 const BATCH: usize = 1 << 20;
 
-/// Copies the bytes of all files below `source` to `output` with so many threads.
+/// Copies the bytes of all files below `source` to `output` with `threads` threads.
 pub(crate) fn copy(source: &str, output: &str, threads: usize) -> Result<()> {
     let root = openat(CWD, source, OFlags::DIRECTORY, Mode::empty())?;
     let shared = Shared {

@@ -163,7 +163,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Touches so many bytes of memory: fresh pages may cost a virtual machine ten times as much.
+/// Touches `bytes` bytes of memory: fresh pages may cost a virtual machine ten times as much.
 fn touch(bytes: usize) {
     let mut memory = vec![0_u8; bytes];
     for page in memory.chunks_mut(4096) {

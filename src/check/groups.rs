@@ -14,8 +14,8 @@ use crate::units::{Group, Run};
 /// How many descriptors may be broken before the rest is taken to be none.
 const MOST_BROKEN: u32 = 64;
 
-/// Reads and judges every descriptor; `None` where so many are broken that nothing can be said of
-/// the rest.
+/// Reads and judges every descriptor; `None` where too many are broken for the rest to
+/// mean anything.
 pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
     let mut descs = Vec::new();
     let mut broken = 0;

@@ -162,7 +162,7 @@ impl DiffOptions {
         self
     }
 
-    /// Reads file data with so many threads. What is found does not depend on it.
+    /// Reads file data with `threads` threads. What is found does not depend on it.
     pub fn threads(&mut self, threads: NonZero<usize>) -> &mut Self {
         self.threads = Some(threads);
         self

@@ -110,7 +110,7 @@ fn pointers(sb: &Superblock, backups: &[u32]) -> Result<Vec<u8>, GrowError> {
     let kept = kept(sb);
     let size = sb.block_size().bytes_usize();
     if backups.len() > size / 4 && kept.len > 0 {
-        let what = "its resize inode has no room for the copies of so many groups";
+        let what = "its resize inode has no room for the backups of that many groups";
         return Err(ErrorKind::Unsupported(what).into());
     }
     let mut bytes = Vec::new();

@@ -23,7 +23,7 @@ use crate::units::{Block, BlockSize, LogicalBlock, Run};
 /// What is set aside for each inode, in bytes: its entry in a directory, which is some 32 bytes long,
 /// and as much again for directories that do not fill their last block, attribute blocks and maps.
 const RESERVE_PER_INODE: u64 = 64;
-/// No more than one block in so many is set aside: a filesystem may have far more inodes than it
+/// At most one block in this many is set aside: a filesystem may have far more inodes than it
 /// will ever hold files.
 const RESERVE_SHARE: u64 = 32;
 

@@ -109,7 +109,7 @@ impl Directory {
         self
     }
 
-    /// Inspects the files with so many threads: as many as the program may use unless told otherwise.
+    /// Inspects the files with `threads` threads: as many as the program may use unless told otherwise.
     /// What is declared does not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {

@@ -6,7 +6,7 @@ use std::io;
 use crate::sys::{self, FileType, HostHandle};
 use crate::tree::{NameAt, NameList};
 
-/// A directory is as much work as so many other names: it is listed, and what it holds is shared out. If
+/// A directory is as much work as this many other names: it is listed, and what it holds is shared out. If
 /// many were taken at once, what lies far ahead would take the room of what comes next.
 const NAMES_OF_DIRECTORY: usize = 8;
 
@@ -59,7 +59,7 @@ impl ListedNames {
         self.len() == 0
     }
 
-    /// Takes the first ones: so many, or fewer where directories are among them.
+    /// Takes the first ones: `most` of them, or fewer where directories are among them.
     pub(super) fn take(&mut self, most: usize) -> Vec<ListedName> {
         let mut left = most;
         let rest = self.places[self.taken..].iter();

@@ -117,7 +117,7 @@ impl Drop for Working<'_> {
 }
 
 impl Prefetch {
-    /// Names shared among the walk and so many `helpers`.
+    /// Names shared among the walk and its `helpers`.
     pub(super) fn new(helpers: usize) -> Self {
         Self {
             has_helpers: helpers > 0,

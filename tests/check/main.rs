@@ -25,7 +25,7 @@ const NEEDS: &[Need] = &[
     Need::E2fsprogs(Which::Reference),
 ];
 
-/// Every so many rows of the golden table are checked, unless all are asked for.
+/// One row of the golden table in this many is checked, unless all are asked for.
 const STEP: usize = 11;
 
 /// What the checker says of a file.

@@ -180,7 +180,7 @@ pub(crate) fn fill_with_junk(path: &Path, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Writes `plan` to `sink` with so many threads.
+/// Writes `plan` to `sink` with `threads` threads.
 pub(crate) fn write_to(plan: &Plan, sink: &dyn Sink, threads: usize) -> Result<()> {
     let cancel = AtomicBool::new(false);
     let writing = Writing {

@@ -235,7 +235,7 @@ fn put_text(header: &mut [u8; 512], at: usize, most: usize, text: &[u8]) {
     }
 }
 
-/// Writes a number in so many octal digits.
+/// Writes a number as octal digits that fill the field.
 fn put_octal(header: &mut [u8; 512], at: usize, digits: usize, number: u64) {
     put_text(header, at, digits, format!("{number:0digits$o}").as_bytes());
 }

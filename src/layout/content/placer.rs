@@ -364,7 +364,7 @@ impl Placer<'_> {
         Ok(())
     }
 
-    /// Claims the nodes of an extent tree of so many extents.
+    /// Claims the nodes of an extent tree of `extents` extents.
     fn claim_tree(&mut self, holder: Holder, extents: usize) -> Result<(), LayoutError> {
         if !self.content.has_extents {
             return Ok(());

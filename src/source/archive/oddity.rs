@@ -35,7 +35,7 @@ pub enum Oddity {
 }
 
 impl Oddity {
-    /// What it does to so many entries, of which `first` is the first.
+    /// What it does to `entries` entries, of which `first` is the first.
     pub(in crate::source) fn say(
         self,
         f: &mut fmt::Formatter<'_>,

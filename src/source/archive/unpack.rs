@@ -648,6 +648,7 @@ impl fmt::Display for UnpackError {
             UnpackErrorKind::TooManyLinks => {
                 f.write_str("too many symbolic links in its path")
             }
+            UnpackErrorKind::TooManyLinks => f.write_str("too many symbolic links in its path"),
             UnpackErrorKind::Undeclared => {
                 f.write_str("too many directories in its path that no entry declares")
             }

@@ -34,7 +34,7 @@ const MOST_GLOBAL: u64 = 1 << 10;
 /// The longest archive without an entry, in bytes. It needs two blocks; tapes have records of a few MiB.
 const MOST_ZEROS: u64 = 1 << 30;
 /// How many bytes the names, targets and attributes of a compressed archive's entries may have together:
-/// so many in any case, so many for each entry, and so many for each byte that is compressed.
+/// some in any case, some for each entry, and some for each compressed byte.
 const MOST_NAMED: u64 = 32 << 20;
 const NAMED_BY_ENTRY: u64 = 512;
 const NAMED_BY_BYTE: u64 = 4;
@@ -452,7 +452,7 @@ impl<I: Input> Archive<I> {
             ((0, 0 | 1), map, Some(real_size)) => (map.clone().unwrap_or_default(), real_size),
             ((1, 0), None, Some(real_size)) => (self.sparse_map()?, real_size),
             ((0 | 1, _), _, None) => return Err(ErrorKind::Sparse("has no size of its file")),
-            _ => return Err(ErrorKind::Sparse("is of a form that is not known")),
+            _ => return Err(ErrorKind::Sparse("has an unknown form")),
         };
         let data = sparse::data_map(&ranges, real_size, self.left)?;
         self.stored(real_size, data)

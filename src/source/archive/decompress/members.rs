@@ -251,9 +251,7 @@ mod tests {
     fn what_follows_is_what_the_programs_make_of_it() {
         for (how, one) in [(Compression::Gzip, GZIP), (Compression::Bzip2, BZIP2)] {
             let magic = &one[..4];
-            let cut_off = Err(format!(
-                "its compression by {how} is damaged: it is cut off"
-            ));
+            let cut_off = Err(format!("the {how} data is damaged: it is cut off"));
             let is = |text: &str, ignored| Ok((text.to_owned(), ignored));
             for (behind, expected) in [
                 (&[][..], is("a", 0)),
@@ -279,7 +277,7 @@ mod tests {
             }
             let damaged = [one, magic, &[0xff; 40]].concat();
             let error = read(how, &damaged).unwrap_err();
-            assert!(error.contains(&format!("by {how} is damaged")), "{error}");
+            assert!(error.contains(&format!("{how} data is damaged")), "{error}");
         }
     }
 

@@ -68,7 +68,7 @@ impl fmt::Display for TooMuch {
             Some(needed) => write!(f, "it needs {} MiB of memory", mib(needed))?,
             None => f.write_str("it needs more memory")?,
         }
-        write!(f, ", and {} MiB are the most: ", mib(MOST))?;
+        write!(f, ", more than {} MiB; ", mib(MOST))?;
         f.write_str("compress it with a smaller dictionary or window")
     }
 }
@@ -102,6 +102,6 @@ mod tests {
     #[test]
     fn what_is_needed_is_told() {
         let said = TooMuch(Some(768 << 20)).to_string();
-        assert!(said.starts_with("it needs 768 MiB of memory, and 128 MiB are the most"));
+        assert!(said.starts_with("it needs 768 MiB of memory, more than 128 MiB"));
     }
 }

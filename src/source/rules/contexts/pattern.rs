@@ -309,7 +309,7 @@ impl<'a> Translation<'a> {
                 "references to groups and octal numbers cannot be matched here",
             )),
             byte if byte.is_ascii_alphabetic() => Err(Refused(
-                "a backslash stands before a letter that means nothing here",
+                "unknown escape: a backslash before this letter has no meaning",
             )),
             byte => Ok(byte),
         }
@@ -428,7 +428,7 @@ impl<'a> Translation<'a> {
         };
         let name = std::str::from_utf8(&rest[1..end]).unwrap_or_default();
         if !NAMES.contains(&name.trim_start_matches('^')) {
-            return Err(Refused("a class of that name is not known"));
+            return Err(Refused("unknown character class"));
         }
         self.at += end + 2;
         self.syntax.push_str(&format!("[:{name}:]"));
