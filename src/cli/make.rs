@@ -529,20 +529,13 @@ fn write_until(
         // mke2fs leaves a device synced, and so do we; a file only on demand.
         sync: request.sync || request.uncached || output.file().is_block_device(),
     };
-    let image = ready.range();
-    let superblock = image.superblock();
-    output.make_room(&image)?;
-    if let Some(undo) = &mut undo {
-        if writing.sync {
-            undo.wait_for_storage();
-        }
-        undo.before_zeroing(output.file(), superblock.clone())?;
+    let superblock = ready.range().superblock();
+    if let Some(undo) = &mut undo
+        && writing.sync
+    {
+        undo.wait_for_storage();
     }
-    let mut draft = output.begin(&image)?;
-    // e2undo wants the superblock as the undo file says it is, and what is rescued is somebody's data.
-    if undo.is_none() && !ready.settings().super_only {
-        draft.mark()?;
-    }
+    let draft = begin(&ready, output, undo.as_ref())?;
     let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
     let sinks = Sinks {
         image: match &kept {
@@ -575,6 +568,25 @@ fn write_until(
     }
     draft.keep();
     Ok(built)
+}
+
+/// Begins the image in `output`, once `undo` keeps the superblock that is there.
+fn begin(
+    ready: &PreparedImage,
+    mut output: Output,
+    undo: Option<&Undo>,
+) -> io::Result<UnfinishedOutput> {
+    let image = ready.range();
+    output.make_room(&image)?;
+    if let Some(undo) = undo {
+        undo.before_zeroing(output.file(), image.superblock())?;
+    }
+    let mut draft = output.begin(&image)?;
+    // e2undo wants the superblock as the undo file says it is, and what is rescued is somebody's data.
+    if undo.is_none() && !ready.settings().super_only {
+        draft.mark()?;
+    }
+    Ok(draft)
 }
 
 /// Ends the process by the signal that asked for it.
