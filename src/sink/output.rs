@@ -311,10 +311,6 @@ impl UnfinishedOutput {
     ///
     /// # Errors
     /// Where the storage fails.
-    #[cfg_attr(
-        not(feature = "cli"),
-        expect(dead_code, reason = "only the command leaves marks")
-    )]
     pub(crate) fn mark(&mut self) -> io::Result<()> {
         let start = self.0.image.as_ref().map(|image| image.superblock().start);
         start.map_or(Ok(()), |start| self.0.file.mark(start))

@@ -162,7 +162,7 @@ const FORMAT: &[Flag] = &[
     Flag::new(
         'b',
         "block-size",
-        "Set the block size: a power of two from 1024 to 65536, or -BYTES for at least that [default: by size: 1024 below 512 MiB, else 4096]",
+        "Set the block size: a power of two from 1024 to 65536, or -BYTES for at least that [default: 4096; below 512 MiB, 1024 if empty or if the content needs it]",
         readers::block_size,
     )
     .value("BYTES")
