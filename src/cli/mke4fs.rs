@@ -115,7 +115,11 @@ fn explain_features(request: &Request, size: Option<&OsString>) -> Result<ExitCo
     };
     match explained(request, size) {
         Ok(text) => tell_or_fail(&text),
-        Err(error) => fail(&format!("{error}{}", hint::of_error(error.kind()))),
+        Err(error) => {
+            let conf = Environment::detect().conf;
+            let hint = hint::of_error(error.kind(), conf.as_ref());
+            fail(&format!("{error}{hint}"))
+        }
     }
 }
 
