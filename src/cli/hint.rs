@@ -1,6 +1,5 @@
 //! Given a word that names nothing, finds what is called nearly so; never decides what was meant.
 
-use super::verbs::VERBS;
 use crate::options::{
     Conf, ExtendedOptionError, SettingsErrorKind, SettingsWarning, SettingsWarningKind, choices,
 };
@@ -43,9 +42,9 @@ pub(super) fn of_warning(warning: &SettingsWarning, conf: Option<&Conf>) -> Stri
     }
 }
 
-/// The verb that `word` may have been meant for.
-pub(super) fn of_verb(word: &str) -> Option<&'static str> {
-    most_alike(word, VERBS.iter().map(|verb| verb.name), ALIKE_VERB)
+/// The one of `verbs` that `word` may have been meant for.
+pub(super) fn of_verb<'a>(word: &str, verbs: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    most_alike(word, verbs, ALIKE_VERB)
 }
 
 pub(super) fn nearest(word: &str, known: &[String]) -> String {

@@ -54,7 +54,7 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode,
 /// A first argument that is called nearly like a verb, where no file is called so, and that verb.
 fn mistyped_verb(first: &OsString) -> Option<(String, &'static str)> {
     let word = first.to_str()?;
-    let verb = hint::of_verb(word)?;
+    let verb = hint::of_verb(word, verbs::VERBS.iter().map(|verb| verb.name))?;
     (!Path::new(first).exists()).then(|| (word.to_owned(), verb))
 }
 
