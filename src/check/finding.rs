@@ -332,6 +332,13 @@ impl fmt::Display for FindingKind {
                 what,
                 found,
                 needed,
+            } if what.contains("magic") => {
+                write!(f, "{what} is {found:#06x}, expected {needed:#06x}")
+            }
+            Self::Value {
+                what,
+                found,
+                needed,
             } => write!(f, "{what} is {found}, expected {needed}"),
             Self::Bounds {
                 what,

@@ -144,9 +144,7 @@ fn read_opened(path: &OsStr, opened: io::Result<File>) -> Result<Vec<u8>, Source
     let mut all = file.take(TEXT_MAX + 1);
     all.read_to_end(&mut text).map_err(unread)?;
     match all.limit() {
-        0 => Err(unread(io::Error::other(
-            "must be at most 1 GiB long",
-        ))),
+        0 => Err(unread(io::Error::other("must be at most 1 GiB long"))),
         _ => Ok(text),
     }
 }

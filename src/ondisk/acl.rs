@@ -54,7 +54,9 @@ impl fmt::Display for AclError {
             Self::Version { found, needed } => {
                 write!(f, "ACL has version {found}, expected version {needed}")
             }
-            Self::Empty => f.write_str("ACL has no entries: must have the owner's, the group's and the others'"),
+            Self::Empty => f.write_str(
+                "ACL has no entries: must have the owner's, the group's and the others'",
+            ),
             Self::Tag(tag) => write!(f, "ACL entry has the unknown tag {tag:#x}"),
             Self::Permissions(bits) => {
                 write!(

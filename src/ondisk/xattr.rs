@@ -209,24 +209,21 @@ impl fmt::Display for XattrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSpace { needed, available } => {
-                write!(f, "extended attributes need {needed} bytes, {available} are left")
+                write!(
+                    f,
+                    "extended attributes need {needed} bytes, {available} are left"
+                )
             }
             Self::Area(bytes) => write!(
                 f,
                 "xattr area of {bytes} bytes: must be a multiple of 4 up to {AREA_MAX}"
             ),
             Self::Name(bytes) => {
-                write!(
-                    f,
-                    "xattr name of {bytes} bytes: must be at most {NAME_MAX}"
-                )
+                write!(f, "xattr name of {bytes} bytes: must be at most {NAME_MAX}")
             }
             Self::Index => f.write_str("xattr has name index 0: must be that of a known prefix"),
             Self::Duplicate(index) => {
-                write!(
-                    f,
-                    "two xattrs with index {index} have the same name"
-                )
+                write!(f, "two xattrs with index {index} have the same name")
             }
         }
     }
@@ -269,10 +266,7 @@ impl fmt::Display for XattrFault {
         match self {
             Self::Area(bytes) => XattrError::Area(*bytes).fmt(f),
             Self::Magic(word) => {
-                write!(
-                    f,
-                    "h_magic is {word:#010x}, expected {MAGIC:#010x}"
-                )
+                write!(f, "h_magic is {word:#010x}, expected {MAGIC:#010x}")
             }
             Self::Blocks(count) => {
                 write!(f, "h_blocks is {count}, expected 1")
@@ -299,10 +293,7 @@ impl fmt::Display for XattrFault {
                 write!(f, "xattr value at {offset:#x} overlaps another")
             }
             Self::Order(offset) => {
-                write!(
-                    f,
-                    "xattr entry at {offset:#x} is out of order in its block"
-                )
+                write!(f, "xattr entry at {offset:#x} is out of order in its block")
             }
             Self::Hash {
                 offset,

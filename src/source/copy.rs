@@ -165,9 +165,7 @@ impl Copy {
     fn file(&self, tree: &mut Tree, place: &NamedPlace<'_>) -> Result<Declared, SourceError> {
         let there = tree.lookup(place.parent, place.name)?;
         if there.is_some_and(|node| matches!(tree.node(node).kind, Kind::Directory(_))) {
-            return Err(
-                self.other("the destination is a directory; add a slash to copy into it")
-            );
+            return Err(self.other("the destination is a directory; add a slash to copy into it"));
         }
         let (from, declared) = alone(&self.from, |above| self.reading(above))?;
         let entries = from.entries(NodeId::ROOT);

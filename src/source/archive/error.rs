@@ -108,9 +108,7 @@ impl fmt::Display for ErrorKind {
             Self::CutOff => f.write_str("the archive ends before the entry does"),
             Self::Checksum => f.write_str("the header has a wrong checksum"),
             Self::Empty => f.write_str("the archive is empty"),
-            Self::NotZeros => {
-                f.write_str("it begins with zeros and is not a tar archive")
-            }
+            Self::NotZeros => f.write_str("it begins with zeros and is not a tar archive"),
             Self::Number(field) => write!(f, "the {field} is not a number"),
             Self::Range(field @ (Field::Uid | Field::Gid), value) => say_owner(f, *field, *value),
             Self::Range(field, value) => {
@@ -120,7 +118,9 @@ impl fmt::Display for ErrorKind {
                 f,
                 "its extended header has {bytes} bytes: must be at most {most}"
             ),
-            Self::Record => f.write_str("malformed PAX record: expected \"LENGTH KEY=VALUE\" and a newline"),
+            Self::Record => {
+                f.write_str("malformed PAX record: expected \"LENGTH KEY=VALUE\" and a newline")
+            }
             Self::Value(key) => write!(f, "the PAX record {} has an invalid value", Readable(key)),
             Self::Global(key) => write!(
                 f,
@@ -168,8 +168,8 @@ impl fmt::Display for ErrorKind {
                 "its xattr names have {bytes} bytes: must be at most {most}"
             ),
             Self::Acl(entry) => {
-                write!(f, "malformed ACL entry \"{}\": ", Readable(entry))?;
-                f.write_str("expected a tag, a number where it has a name, and permissions; ")?;
+                write!(f, "malformed ACL \"{}\": ", Readable(entry))?;
+                f.write_str("must be complete, with numeric IDs and permissions of r, w and x; ")?;
                 f.write_str("use --xattr-exclude 'system.posix_acl_*' to leave out ACLs")
             }
         }

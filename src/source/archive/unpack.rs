@@ -645,9 +645,6 @@ impl fmt::Display for UnpackError {
             UnpackErrorKind::Missing(name) => {
                 write!(f, "{} in its path does not exist", Readable(name))
             }
-            UnpackErrorKind::TooManyLinks => {
-                f.write_str("too many symbolic links in its path")
-            }
             UnpackErrorKind::TooManyLinks => f.write_str("too many symbolic links in its path"),
             UnpackErrorKind::Undeclared => {
                 f.write_str("too many directories in its path that no entry declares")
@@ -659,9 +656,7 @@ impl fmt::Display for UnpackError {
             UnpackErrorKind::Target(target, what) => {
                 write!(f, "it is a hard link to {}, {what}", Readable(target))
             }
-            UnpackErrorKind::NamesDirectory => {
-                f.write_str("it is not a directory, and its name ends with a slash")
-            }
+            UnpackErrorKind::NamesDirectory => f.write_str("only a directory can have that name"),
             UnpackErrorKind::Unkept(error) => f.write_str(&sys::reason(error)),
             UnpackErrorKind::Owner(name, attribute) => {
                 let (name, attribute) = (Readable(name), Readable(attribute));
