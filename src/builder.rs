@@ -24,7 +24,7 @@ use crate::plan::{self, Fit};
 use crate::sink::{Format, ImageRange, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
 use crate::source::{ContentStore, Source, SourceError};
-use crate::summary::Summary;
+use crate::summary::{FileDigest, Summary};
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 use crate::warning::Warning;
@@ -295,6 +295,9 @@ impl Builder {
     /// first rule.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
+        if matches!(rule, Rule::FsVerity(_)) {
+            self.options.features("verity");
+        }
         self.wanted.rules.push(rule);
         self
     }
@@ -482,7 +485,10 @@ impl Builder {
         let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
-        if is_open || !streams || self.sparse_in_effect() != Sparse::Auto {
+        let rules = &mut self.wanted.rules.iter();
+        // What is hashed as it is written has to be known before.
+        let hashes = rules.any(|rule| matches!(rule, Rule::FsVerity(_)));
+        if is_open || !streams || hashes || self.sparse_in_effect() != Sparse::Auto {
             return self.plan().map(PreparedImage::planned);
         }
         PreparedImage::streaming(self)
@@ -660,7 +666,17 @@ impl Plan {
     /// # Errors
     /// As those of [`write`](Self::write); and where the journal is not the one looked at.
     pub fn write_sinks(&self, sinks: Sinks<'_>, writing: &Writing<'_>) -> Result<(), Error> {
-        emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
+        self.write_hashed(sinks, writing)?;
         Ok(())
+    }
+
+    /// The same, and gives the digests of files that were hashed on the way.
+    fn write_hashed(
+        &self,
+        sinks: Sinks<'_>,
+        writing: &Writing<'_>,
+    ) -> Result<Vec<FileDigest>, Error> {
+        let digests = emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
+        Ok(FileDigest::all(&digests, &self.layout, &self.tree))
     }
 }

@@ -38,7 +38,6 @@ impl Object {
         self.raw(name, &format!("[{}]", values.join(",")))
     }
 
-    #[cfg(feature = "cli")]
     pub(crate) fn objects(&mut self, name: &str, values: impl Iterator<Item = Self>) -> &mut Self {
         let values: Vec<_> = values.map(|value| format!("{}}}", value.0)).collect();
         self.raw(name, &format!("[{}]", values.join(",")))

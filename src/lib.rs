@@ -91,7 +91,7 @@ pub use source::oci::Image as ContainerImage;
 pub use source::rules::Rule;
 #[cfg(feature = "tar")]
 pub use source::tar::Tar;
-pub use summary::{NodeCounts, Summary};
+pub use summary::{FileDigest, NodeCounts, Summary};
 pub use tree::{Content, Metadata, Tree, TreeError};
-pub use units::Timestamp;
+pub use units::{Timestamp, VerityHash};
 pub use warning::Warning;

@@ -1,10 +1,12 @@
 //! Given a layout, gives what was made in numbers; never words.
 
+use crate::emit::Digests;
 use crate::feature::{Feature, FeatureSet};
 use crate::json::Object;
 use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{Kind, Tree};
+use crate::units::VerityHash;
 use crate::warning::Warning;
 
 /// What an image is.
@@ -39,8 +41,45 @@ pub struct Summary {
     pub features: FeatureSet,
     /// The nodes of the tree by kind.
     pub nodes: NodeCounts,
+    /// The files that fs-verity protects, in the order of their paths; none before the image is written.
+    pub fs_verity: Vec<FileDigest>,
     /// What a person may want to know of how it was made.
     pub warnings: Vec<Warning>,
+}
+
+/// The digest of a file that fs-verity protects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct FileDigest {
+    /// A path of the file in the image.
+    pub path: Vec<u8>,
+    /// What it is hashed with.
+    pub hash: VerityHash,
+    /// What the kernel measures (`FS_IOC_MEASURE_VERITY`) and `fsverity digest` prints.
+    pub digest: Vec<u8>,
+}
+
+impl FileDigest {
+    /// Those of `digests`, which are of files in `tree`, as `layout` has them.
+    pub(crate) fn all(digests: &Digests, layout: &Layout, tree: &Tree) -> Vec<Self> {
+        let files = digests.iter().filter_map(|(node, digest)| {
+            let node = tree.id(*node);
+            Some(Self {
+                path: tree.path(node),
+                hash: layout.content.verity_of(node)?.hash,
+                digest: digest.as_bytes().to_vec(),
+            })
+        });
+        let mut files: Vec<Self> = files.collect();
+        files.sort();
+        files
+    }
+
+    /// The digest in hexadecimal, with the name of the hash in front, such as `sha256:` and 64 digits.
+    pub fn text(&self) -> String {
+        let digits = self.digest.iter().map(|byte| format!("{byte:02x}"));
+        format!("{}:{}", self.hash.name(), digits.collect::<String>())
+    }
 }
 
 /// How many nodes of each kind a tree has.
@@ -117,6 +156,14 @@ impl Summary {
             .number("special", self.nodes.special)
             .number("file_bytes", self.nodes.file_bytes)
             .texts("features", self.feature_names());
+        let digests = self.fs_verity.iter().map(|file| {
+            let mut object = Object::new();
+            object
+                .bytes("path", &file.path)
+                .text("digest", &file.text());
+            object
+        });
+        object.objects("fs_verity", digests);
     }
 
     /// Which of ext2, ext3 and ext4 the features make it.
@@ -152,6 +199,7 @@ impl Summary {
             journal_blocks: geometry.journal_blocks.unwrap_or(0),
             features: geometry.features,
             nodes: NodeCounts::of(tree),
+            fs_verity: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -18,6 +18,8 @@ mod name_list;
 mod names;
 mod order;
 mod paths;
+mod protected;
+mod verity;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub use error::TreeError;
 pub use flags::{DIRECTORY_FLAGS, FILE_FLAGS, Flags, OTHER_FLAGS};
 pub use id::{NodeId, NodeIndex};
 pub use paths::NodeMut;
+pub use verity::Verity;
 
 /// The longest name of a directory entry, in bytes (`EXT4_NAME_LEN`).
 pub const NAME_MAX: usize = 255;

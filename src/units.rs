@@ -53,6 +53,40 @@ impl BlockSize {
     }
 }
 
+/// What the Merkle tree of a file that fs-verity protects is hashed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VerityHash {
+    /// SHA-256.
+    #[default]
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl VerityHash {
+    /// The bytes of a hash.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// What it is called, such as `sha256`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// The one that is called `name`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Sha256, Self::Sha512];
+        all.into_iter().find(|hash| hash.name() == name)
+    }
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($native:ty)) => {
         $(#[$doc])*

@@ -30,6 +30,7 @@ mod features;
 mod features_content;
 mod forms;
 mod front;
+mod fs_verity;
 mod golden;
 mod grow;
 mod help;

@@ -231,9 +231,16 @@ impl Plan {
         let is_device = output.file().is_block_device();
         run::write_output(output, &self.range(), |file| {
             let total = self.total(&self.run);
-            self.run
-                .write(total, is_device, |writing| self.write(file, writing))?;
-            Ok(self.summary())
+            let sinks = Sinks {
+                image: file,
+                journal: None,
+            };
+            let write = |writing: &Writing<'_>| self.write_hashed(sinks, writing);
+            let fs_verity = self.run.write(total, is_device, write)?;
+            Ok(Summary {
+                fs_verity,
+                ..self.summary()
+            })
         })
     }
 
@@ -248,9 +255,12 @@ impl Plan {
             image: sink,
             journal: None,
         };
-        self.run
-            .write(total, false, |writing| self.write_sinks(sinks, writing))?;
-        Ok(self.summary())
+        let write = |writing: &Writing<'_>| self.write_hashed(sinks, writing);
+        let fs_verity = self.run.write(total, false, write)?;
+        Ok(Summary {
+            fs_verity,
+            ..self.summary()
+        })
     }
 
     /// Writes the image to memory, and gives its bytes, those before it included where it has an offset.

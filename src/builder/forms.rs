@@ -415,9 +415,9 @@ impl Image<'_> {
                     image: sink,
                     journal: None,
                 };
-                plan.write_sinks(sinks, writing)?;
+                let digests = plan.write_hashed(sinks, writing)?;
                 let free = free_bytes(&plan.settings, &plan.layout);
-                let built = Built::of(plan);
+                let built = Built::of(plan, digests);
                 Ok(Written { built, free })
             }
             Self::Streaming(streaming) => Written::by(*streaming, sink, writing),

@@ -23,7 +23,7 @@ use crate::layout::Layout;
 use crate::options::Settings;
 use crate::tree::{
     Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Kind, NodeId,
-    Tree,
+    Tree, Verity,
 };
 
 /// Which blocks of zeros become holes, in the words of cp.
@@ -438,6 +438,10 @@ impl ContentSource for Filled {
 
     fn describe(&self, _key: ContentKey) -> Vec<u8> {
         self.0.source.describe(self.0.key)
+    }
+
+    fn verity(&self, _key: ContentKey) -> Option<&Verity> {
+        self.0.verity()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::layout::{DataAllocator, DataPlace, Layout};
 use crate::options::Settings;
 use crate::sink::{ImageRange, Sink};
 use crate::source::ContentStore;
-use crate::summary::Summary;
+use crate::summary::{FileDigest, Summary};
 use crate::tree::{Content, ContentKey, ContentReader, ContentSource, DataMap};
 use crate::units::Run;
 use crate::warning::Warning;
@@ -65,10 +65,13 @@ pub struct Built {
 }
 
 impl Built {
-    /// What was made by `plan`.
-    pub(super) fn of(plan: &Plan) -> Self {
+    /// What was made by `plan`, with files of these digests in it.
+    pub(super) fn of(plan: &Plan, fs_verity: Vec<FileDigest>) -> Self {
         Self {
-            summary: plan.summary(),
+            summary: Summary {
+                fs_verity,
+                ..plan.summary()
+            },
             settings: plan.settings.clone(),
             geometry: plan.layout.geometry.clone(),
             warnings: Vec::new(),
@@ -191,8 +194,8 @@ impl PreparedImage {
         match self.0 {
             PreparedKind::Streaming(streaming) => streaming.write(sinks.image, writing),
             PreparedKind::Planned(plan) => {
-                plan.write_sinks(sinks, writing)?;
-                Ok(Built::of(&plan))
+                let digests = plan.write_hashed(sinks, writing)?;
+                Ok(Built::of(&plan, digests))
             }
         }
     }
@@ -236,11 +239,14 @@ impl Streaming {
         let used = used?;
         let Found { tree, warnings } = found?;
         let layout = Layout::new(&settings, geometry, &tree)?;
-        session.finish(&layout, &tree, &used)?;
+        let digests = session.finish(&layout, &tree, &used)?;
         let mut warnings = warnings;
         warnings.extend(Warning::of_layout(&settings, &layout));
         let built = Built {
-            summary: Summary::new(&settings, &layout, &tree),
+            summary: Summary {
+                fs_verity: FileDigest::all(&digests, &layout, &tree),
+                ..Summary::new(&settings, &layout, &tree)
+            },
             settings,
             geometry: layout.geometry.clone(),
             warnings,

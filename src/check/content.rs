@@ -5,6 +5,7 @@ use super::finding::{Area, Location};
 use super::inventory::{Dir, DirData, Inventory, OwnFile, is_own};
 use super::maps::{self, Mapped};
 use super::node::Node;
+use super::verity;
 use super::volume::{Volume, half, join, length, word};
 use super::xattrs::InodeXattrs;
 use crate::feature::Feature;
@@ -40,6 +41,7 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, inventory: &mut Inventory)
     let clusters = mapped.clusters + held.clusters();
     check_blocks(volume, node, clusters);
     check_size(volume, node, &mapped, &held);
+    verity::check(volume, node, &mapped, &mut inventory.hashed);
     if !is_own(volume, ino) && !node.has_flag(FLAG_EA_INODE) {
         let space = clusters * volume.cluster_ratio * volume.block_size.bytes_u64();
         inventory

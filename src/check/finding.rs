@@ -72,6 +72,8 @@ areas! {
     Extents "extents";
     /// The pointers that say where a file's blocks are.
     BlockMap "block map";
+    /// The Merkle tree of a file that fs-verity protects, and its data.
+    Verity "fs-verity";
     /// Who has which block.
     Blocks "blocks";
     /// A symbolic link's target.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::maps::{Claiming, Mapped, Piece};
 use super::usage::Usage;
+use super::verity::Hashed;
 use super::volume::Volume;
 use super::xattrs::Xattrs;
 use crate::feature::Feature;
@@ -42,6 +43,7 @@ pub(super) struct Inventory {
     pub(super) own: HashMap<u32, OwnFile>,
     pub(super) xattrs: Xattrs,
     pub(super) usage: Usage,
+    pub(super) hashed: Hashed,
 }
 
 impl Inventory {

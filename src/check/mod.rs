@@ -39,6 +39,7 @@ mod references;
 mod resize;
 mod superblock;
 mod usage;
+mod verity;
 mod volume;
 mod xattrs;
 

@@ -17,6 +17,7 @@ use crate::error::Kind;
 use crate::options::{Environment, Options, Settings, SettingsError, TargetKind};
 use crate::sink::{IfBusy, ImageRange, OpenError, Output, Sink, Undo, UndoError, UnfinishedOutput};
 use crate::source::patterns::Patterns;
+use crate::source::rules::{FsVerity, Rule};
 use crate::source::{self, SourceError};
 use crate::sys;
 use crate::{Error, Fit, Warning};
@@ -165,6 +166,9 @@ pub(super) fn prepare(
         let rule = rule.rule(&host.target.path, &request.mount_point);
         builder = builder.rule(rule.map_err(Error::from)?);
     }
+    if let Some(rule) = fs_verity(request)? {
+        builder = builder.rule(rule);
+    }
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
@@ -175,6 +179,16 @@ pub(super) fn prepare(
         patterns,
         spool_directory,
     })
+}
+
+/// Which files fs-verity protects, after all that may add some.
+fn fs_verity(request: &Request) -> Result<Option<Rule>, Error> {
+    if request.fs_verity.is_empty() {
+        return Ok(None);
+    }
+    let patterns = Patterns::new(&request.fs_verity).map_err(SourceError::other)?;
+    let hash = request.fs_verity_hash.unwrap_or_default();
+    Ok(Some(Rule::FsVerity(FsVerity::new(patterns).hash(hash))))
 }
 
 /// What an image is that has no content.

@@ -10,6 +10,7 @@ use crate::options::{JournalLength, Options, Size};
 use crate::source::AclNames;
 #[cfg(feature = "oci")]
 use crate::source::oci::Platform;
+use crate::units::VerityHash;
 use crate::{Fit, Sparse};
 
 /// Whose way of talking is asked for.
@@ -83,6 +84,9 @@ pub(super) struct Request {
     pub(super) platform: Option<Platform>,
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
+    /// Patterns of what fs-verity shall protect, and what that is hashed with.
+    pub(super) fs_verity: Vec<Vec<u8>>,
+    pub(super) fs_verity_hash: Option<VerityHash>,
     pub(super) one_file_system: bool,
     pub(super) sparse: Sparse,
     /// Nothing that was written stays in the page cache.
@@ -141,6 +145,8 @@ impl Request {
             #[cfg(feature = "oci")]
             platform: None,
             exclude: Vec::new(),
+            fs_verity: Vec::new(),
+            fs_verity_hash: None,
             one_file_system: false,
             sparse: Sparse::default(),
             uncached: false,

@@ -2,6 +2,7 @@
 
 use super::readers::{Readers, Wanted, unreadable};
 use super::turns::Turns;
+use super::verity::{MerkleTrees, Protected};
 use super::{EmitError, Image, Out};
 use crate::feature::Feature;
 use crate::layout::directory::{Directory, DirectoryPlan};
@@ -60,11 +61,21 @@ impl<'a> Batches<'a> {
             image,
             base,
             number: 0,
-            order: image.order_of_claims(),
+            order: image.order_of_claims(base.is_some()),
             claim: 0,
             dealt: 0,
             turns: HashMap::new(),
         }
+    }
+
+    /// All claims in the order in which they are dealt.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &'a Claim> + use<'a> {
+        let claims = self.image.layout.ledger.claims();
+        let order = self.order.clone();
+        (0..claims.len()).filter_map(move |at| match &order {
+            Some(order) => claims.get(*order.get(at)?),
+            None => claims.get(at),
+        })
     }
 
     /// The next claim of which blocks are still to be written, the number of those, and the first.
@@ -165,14 +176,19 @@ impl Image<'_> {
     }
 
     /// The claims in the order of files that are read in order, where one of them lies in the image in
-    /// another: all of it then comes where its first block is.
-    fn order_of_claims(&self) -> Option<Arc<[usize]>> {
+    /// another: all of it then comes where its first block is. So does a file whose Merkle tree lies before
+    /// its data, unless the image is written in order.
+    fn order_of_claims(&self, is_in_order: bool) -> Option<Arc<[usize]>> {
+        let has_order = |node: NodeIndex| {
+            let is_hashed = self.layout.content.verity_of(self.tree.id(node)).is_some();
+            self.read_in_order(node).is_some() || is_hashed && !is_in_order
+        };
         let claims = self.layout.ledger.claims();
         let mut files: HashMap<NodeIndex, (usize, LogicalBlock)> = HashMap::new();
         let mut descends = false;
         for (at, claim) in claims.iter().enumerate() {
             if let Owner::File(node, logical) = claim.owner
-                && self.read_in_order(node).is_some()
+                && has_order(node)
             {
                 let (_, last) = files.entry(node).or_insert((at, logical));
                 descends |= *last > logical;
@@ -269,15 +285,21 @@ struct Buffer {
 pub(super) struct Worker<'r, 'a> {
     buffer: Buffer,
     readers: &'r Readers<'a>,
+    trees: &'r MerkleTrees,
     /// Where the image is written in order.
     turns: Option<&'r Turns>,
 }
 
 impl<'r, 'a> Worker<'r, 'a> {
-    pub(super) fn new(readers: &'r Readers<'a>, turns: Option<&'r Turns>) -> Self {
+    pub(super) fn new(
+        readers: &'r Readers<'a>,
+        trees: &'r MerkleTrees,
+        turns: Option<&'r Turns>,
+    ) -> Self {
         Self {
             buffer: Buffer::default(),
             readers,
+            trees,
             turns,
         }
     }
@@ -301,6 +323,7 @@ enum Bytes<'a> {
 struct Renderer<'r, 'a> {
     image: &'a Image<'a>,
     readers: &'r Readers<'a>,
+    trees: &'r MerkleTrees,
     batch: u64,
     out: &'r Out<'r>,
     buffer: &'r mut Buffer,
@@ -326,12 +349,14 @@ impl Image<'_> {
         let Worker {
             buffer,
             readers,
+            trees,
             turns,
         } = worker;
         buffer.filled = 0;
         let mut renderer = Renderer {
             image: self,
             readers,
+            trees,
             batch: batch.number,
             out,
             buffer,
@@ -668,7 +693,7 @@ impl Renderer<'_, '_> {
         }
         let bytes = self.room(offset, length);
         if let Owner::File(node, logical) = piece.owner {
-            return self.read(
+            return self.file(
                 node,
                 self.image.bytes_of(logical, piece.run().len),
                 *turn,
@@ -736,6 +761,35 @@ impl Renderer<'_, '_> {
         {
             range.end -= excess;
         }
+    }
+
+    /// Fills `bytes` of the buffer with what `range` of a file holds, its Merkle tree behind its end included.
+    fn file(
+        &mut self,
+        node: NodeIndex,
+        range: Range<u64>,
+        turn: u64,
+        bytes: Range<usize>,
+    ) -> Result<(), EmitError> {
+        let image = self.image;
+        let Some(file) = Protected::of(image.layout, image.tree, node) else {
+            return self.read(node, range, turn, bytes);
+        };
+        let behind = file.plan.start().clamp(range.start, range.end);
+        let middle = bytes.start + usize::try_from(behind - range.start).expect("within a batch");
+        if range.start < behind {
+            let promise = self.trees.promise(self.batch);
+            self.read(node, range.start..behind, turn, bytes.start..middle)?;
+            let data = &self.buffer.bytes[bytes.start..middle];
+            self.trees.hash(&file, range.start, data);
+            promise.keep();
+        }
+        if behind < range.end {
+            let tree = &mut self.buffer.bytes[middle..bytes.end];
+            let offset = behind - file.plan.start();
+            self.trees.copy(&file, offset, tree, self.batch)?;
+        }
+        Ok(())
     }
 
     /// Reads `range` of a file into `bytes` of the buffer.

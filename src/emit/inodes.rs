@@ -11,7 +11,7 @@ use crate::layout::{
 };
 use crate::ondisk::inode::{
     self, EXTRA_ISIZE, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA,
-    FileType, GOOD_OLD_SIZE, Inode, TIME_MAX_32, TIME_MIN, split_time,
+    FLAG_VERITY, FileType, GOOD_OLD_SIZE, Inode, TIME_MAX_32, TIME_MIN, split_time,
 };
 use crate::ondisk::int::{Le16, Le32};
 use crate::ondisk::superblock::halves;
@@ -315,6 +315,9 @@ impl Image<'_> {
         let mut flags = 0;
         if self.has(Feature::Extent) {
             flags |= FLAG_EXTENTS;
+        }
+        if content.verity_of(id).is_some() {
+            flags |= FLAG_VERITY;
         }
         if matches!(node.kind, Kind::Directory(_))
             && content.directory(id).plan.shape() == Shape::Indexed

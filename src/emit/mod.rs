@@ -13,6 +13,7 @@ mod metadata;
 mod readers;
 mod stale;
 mod turns;
+mod verity;
 
 use std::fmt;
 use std::io;
@@ -39,6 +40,8 @@ use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
 use turns::Turns;
+pub use verity::Digests;
+use verity::MerkleTrees;
 
 /// How many batches of nothing but metadata are worth a thread.
 const METADATA_OF_THREAD: usize = 64;
@@ -159,7 +162,8 @@ impl std::error::Error for EmitError {
     }
 }
 
-/// Writes the image of `layout`, made from `settings` and `tree`, to `sink`.
+/// Writes the image of `layout`, made from `settings` and `tree`, to `sink`, and gives the digests of the
+/// files that fs-verity protects.
 ///
 /// # Errors
 /// Where the sink is too small or fails, content cannot be read, or the caller cancels. The sink
@@ -170,7 +174,7 @@ pub fn emit(
     tree: &Tree,
     sink: &dyn Sink,
     writing: &Writing<'_>,
-) -> Result<(), EmitError> {
+) -> Result<Digests, EmitError> {
     let sinks = Sinks {
         image: sink,
         journal: None,
@@ -212,7 +216,7 @@ pub fn emit_to(
     tree: &Tree,
     sinks: Sinks<'_>,
     writing: &Writing<'_>,
-) -> Result<(), EmitError> {
+) -> Result<Digests, EmitError> {
     let listing = Listing::new(settings, sinks.journal)?;
     let out = Out::new(settings, &layout.geometry, sinks.image)?;
     if settings.super_only && !settings.discard {
@@ -305,7 +309,7 @@ impl<'a> WriteSession<'a> {
     /// # Errors
     /// Where the sink fails, content cannot be read, or the caller cancels. The sink then holds no
     /// superblock.
-    pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<(), EmitError> {
+    pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<Digests, EmitError> {
         let (out, writing) = (&self.out, self.writing);
         let image = Image::new(self.settings, self.storage, layout, tree);
         image.clear_left(used, self.storage, out)?;
@@ -314,10 +318,10 @@ impl<'a> WriteSession<'a> {
         } else {
             image.zero_stale(self.storage, out)?
         }
-        image.write_batches(out, writing)?;
+        let digests = image.write_batches(out, writing)?;
         // In its order the superblock was among them.
         if out.sink.is_in_order() {
-            return Ok(());
+            return Ok(digests);
         }
         let primary = image.superblock(Group::new(0));
         out.sync(writing)?;
@@ -335,7 +339,8 @@ impl<'a> WriteSession<'a> {
             // Half a superblock might mount. Where the storage does not take this either, nobody is
             // left to be told.
             let _ = out.zero(OLD_SUPERBLOCK);
-        })
+        })?;
+        Ok(digests)
     }
 }
 
@@ -588,7 +593,7 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<(), EmitError> {
+    fn write_batches(&self, out: &Out<'_>, writing: &Writing<'_>) -> Result<Digests, EmitError> {
         let is_in_order = out.sink.is_in_order();
         let batches = Batches::new(self, is_in_order.then_some(out.base));
         // To start a thread takes longer than to write a batch of metadata, and those who write to one
@@ -600,6 +605,7 @@ impl<'a> Image<'a> {
             1
         };
         let useful = batches.clone().take(most * each).count().div_ceil(each);
+        let trees = MerkleTrees::new(self.layout, self.tree, batches.claims());
         let batches = Mutex::new(batches);
         let (failure, readers) = (Failure::default(), Readers::default());
         let turns = Turns::default();
@@ -607,9 +613,10 @@ impl<'a> Image<'a> {
             failure.report(number, error);
             readers.abort(number);
             turns.abort(number);
+            trees.abort(number);
         };
         let work = || {
-            let mut worker = Worker::new(&readers, is_in_order.then_some(&turns));
+            let mut worker = Worker::new(&readers, &trees, is_in_order.then_some(&turns));
             while let Some(batch) = next(&batches, &failure) {
                 let number = batch.number;
                 if writing.cancel.load(Ordering::Relaxed) {
@@ -631,7 +638,8 @@ impl<'a> Image<'a> {
             }
             work();
         });
-        failure.into_result()
+        failure.into_result()?;
+        Ok(trees.into_digests())
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::block_map;
-use super::content::{block_ranges, content_blocks};
+use super::content::{FileData, block_ranges, content_blocks};
 use super::extents::{ExtentTree, cut};
 use super::space::Space;
 use super::{LayoutError, Ledger, logical};
@@ -122,6 +122,11 @@ impl DataAllocator {
     /// # Errors
     /// Where there are fewer blocks or inodes than the contents need by now.
     pub fn place(&mut self, content: &Content) -> Result<DataPlace, LayoutError> {
+        self.place_file(&content.into())
+    }
+
+    /// The same for a content and what may lie behind it.
+    pub(super) fn place_file(&mut self, content: &FileData<'_>) -> Result<DataPlace, LayoutError> {
         let ratio = self.space.cluster_ratio();
         let blocks = content_blocks(content, self.block_size, ratio);
         self.check_room(blocks)?;
@@ -174,8 +179,8 @@ impl DataAllocator {
     }
 
     /// The blocks of the extent tree of a content at `runs`.
-    fn tree_nodes(&self, content: &Content, runs: &[Run]) -> u64 {
-        let extents = placed_pieces(content, runs, self.block_size)
+    fn tree_nodes(&self, content: &FileData<'_>, runs: &[Run]) -> u64 {
+        let extents = placed_pieces(content.clone(), runs, self.block_size)
             .map(|(at, run)| cut(at, run).count())
             .sum();
         let nodes = ExtentTree::blocks_needed(extents, self.block_size);
@@ -311,11 +316,11 @@ impl DataPlace {
 /// The pieces of a content that lies in `runs`: each is blocks that are neighbours in the file and on
 /// disk, with the first one's place in the file.
 pub fn placed_pieces<'a>(
-    content: &'a Content,
+    content: impl Into<FileData<'a>>,
     runs: &'a [Run],
     block_size: BlockSize,
 ) -> impl Iterator<Item = (LogicalBlock, Run)> + 'a {
-    let mut ranges = block_ranges(content, block_size);
+    let mut ranges = block_ranges(&content.into(), block_size);
     let mut runs = runs.iter().copied();
     let (mut range, mut run) = (0..0, Run::new(Block::default(), 0));
     std::iter::from_fn(move || {

@@ -101,6 +101,7 @@ mod scattered;
 mod space;
 mod system;
 mod tables;
+mod verity;
 mod xattr_split;
 mod xattrs;
 
@@ -110,7 +111,7 @@ use std::ops::Range;
 pub use appended::AppendedFile;
 pub use casefold::CasefoldFault;
 pub use content::{
-    Content, Demand, Directory, EntriesIn, MapOf, NoEntries, NodePlan, inodes_needed,
+    Content, Demand, Directory, EntriesIn, FileData, MapOf, NoEntries, NodePlan, inodes_needed,
     inodes_needed_at_most,
 };
 pub use data_allocator::{DataAllocator, DataPlace, placed_pieces};
@@ -120,6 +121,7 @@ pub use ledger::{Claim, ClaimError, Ledger};
 pub use quota::{QuotaFile, Usage};
 pub use system::{SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
+pub use verity::{VerityLoss, VerityPlan, VerityPlans};
 pub use xattr_split::{StoredXattr, XattrFault};
 pub use xattrs::XattrPlans;
 
@@ -288,6 +290,15 @@ pub enum LayoutWarning {
         nodes: u64,
         /// The path of the first.
         first: Vec<u8>,
+    },
+    /// Files that fs-verity was to protect, and that it does not.
+    VerityLost {
+        /// How many files.
+        files: u64,
+        /// The path of the first.
+        first: Vec<u8>,
+        /// Why.
+        why: VerityLoss,
     },
 }
 
@@ -509,6 +520,12 @@ impl fmt::Display for LayoutWarning {
                 f,
                 "{} lost case-insensitive lookup (first: {}): it needs -O casefold",
                 counted(*nodes, "directory", "directories"),
+                Readable(first)
+            ),
+            Self::VerityLost { files, first, why } => write!(
+                f,
+                "{} lost fs-verity (first: {}): {why}",
+                counted(*files, "file", "files"),
                 Readable(first)
             ),
         }

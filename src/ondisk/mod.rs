@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod dir;
 pub mod dirhash;
 pub mod extent;
+pub mod fsverity;
 pub mod group_desc;
 pub mod inode;
 pub mod int;

@@ -87,6 +87,17 @@ impl<'a> File<'a> {
         Ok(count)
     }
 
+    /// Fills `buffer` from `offset` on, as if the file had no end: what lies behind it is not data.
+    pub(super) fn read_behind(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let read = self.volume.read_file(&self.inode, offset, buffer);
+        read.map_err(|error| error.in_inode(self.inode.ino()))
+    }
+
+    /// The bytes of a block of the filesystem.
+    pub(super) fn block_bytes(&self) -> u64 {
+        self.volume.sb.block_size.bytes_u64()
+    }
+
     /// The parts of the file that hold data, in bytes, in order, neighbours joined; all else are holes,
     /// and so are blocks that were never written.
     ///

@@ -35,6 +35,7 @@ mod maps;
 mod path;
 mod replay;
 pub(crate) mod superblock;
+pub(crate) mod verity;
 mod volume;
 mod walk;
 pub(crate) mod xattrs;
@@ -48,6 +49,7 @@ pub use groups::Group;
 pub use inode::{Device, Inode};
 pub use mapped::Extent;
 pub use superblock::Superblock;
+pub use verity::Verity;
 pub use walk::{Inodes, Walk, WalkEntry};
 pub use xattrs::Xattr;
 

@@ -28,7 +28,8 @@ use super::{Declared, Source, SourceError, SourceWarning, clamped};
 use crate::cancel::Cancel;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
-    Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Flags, Metadata, NodeId, Special, Tree, TreeError,
+    Content, DIRECTORY_FLAGS, Device, FILE_FLAGS, Flags, Metadata, NodeId, Special, Tree,
+    TreeError, Verity,
 };
 
 /// How many threads inspect files beside the one that declares them, at most: each keeps a file and a
@@ -173,6 +174,7 @@ impl Source for Directory {
                 left_out: Vec::new(),
                 skipped: BTreeMap::new(),
                 unread: BTreeMap::new(),
+                unprotected: BTreeMap::new(),
                 inspector: &inspector,
                 prefetch: &prefetch,
             };
@@ -242,6 +244,8 @@ struct Walk<'a> {
     skipped: BTreeMap<Vec<u8>, Files>,
     /// Attributes that could not be read, by name and reason.
     unread: BTreeMap<(Option<Vec<u8>>, String), Files>,
+    /// Files that fs-verity protects in a way that the host does not tell, by reason.
+    unprotected: BTreeMap<String, Files>,
     inspector: &'a Inspector<'a>,
     prefetch: &'a Prefetch,
 }
@@ -345,6 +349,13 @@ impl Walk<'_> {
         for ((name, reason), (path, files)) in self.unread {
             warnings.push(SourceWarning::AttributeUnread {
                 name,
+                path,
+                files,
+                reason,
+            });
+        }
+        for (reason, (path, files)) in self.unprotected {
+            warnings.push(SourceWarning::VerityLost {
                 path,
                 files,
                 reason,
@@ -465,6 +476,7 @@ impl Walk<'_> {
                 data,
                 flags,
                 xattrs,
+                verity,
             } => {
                 let number = self
                     .files
@@ -476,6 +488,7 @@ impl Walk<'_> {
                     data,
                     source: self.contents.clone(),
                 };
+                let content = self.protected(content, place, verity);
                 let metadata = metadata(flags & FILE_FLAGS);
                 (self.tree.file_at(at, name, metadata, content), xattrs)
             }
@@ -494,6 +507,26 @@ impl Walk<'_> {
         let node = declared.map_err(|error| self.unstorable(parent, name, error))?;
         self.set_xattrs(node, place, xattrs);
         Ok(Some(node))
+    }
+
+    /// `content` of the file at `place`, protected as it is there.
+    fn protected(
+        &mut self,
+        content: Content,
+        place: Place<'_>,
+        verity: Option<Box<io::Result<Verity>>>,
+    ) -> Content {
+        match verity.map(|verity| *verity) {
+            None => content,
+            Some(Ok(verity)) => content.with_verity(verity),
+            Some(Err(error)) => {
+                let files = &self.files;
+                let first = || (files.path_of(place.parent, place.name), 0);
+                let reason = sys::reason(&error);
+                self.unprotected.entry(reason).or_insert_with(first).1 += 1;
+                content
+            }
+        }
     }
 
     /// Gives `node` the extended attributes of the file at `place`.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::magic::Ext;
 use super::options::{SourceOptions, heed_options, option_setters};
 use super::patterns::{MatchState, PathType};
+use super::verity::carried_over;
 use super::{Declared, Readable, Source, SourceError, SourceWarning, ext4_names, is_unchanged};
 use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
 use crate::tree::{
@@ -27,8 +28,6 @@ use crate::units::Ino;
 
 /// The directory that fsck fills, in the root.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
-/// `i_flags` of a file whose data is verified (kernel doc `inodes.rst`, `EXT4_VERITY_FL`).
-const FLAG_VERITY: u32 = 0x10_0000;
 /// The feature of images whose files share blocks, which Android makes (kernel doc `super.rst`,
 /// `RO_COMPAT_SHARED_BLOCKS`).
 const SHARED_BLOCKS: u32 = 0x4000;
@@ -148,7 +147,6 @@ impl Source for Image {
             contents: contents.clone(),
             links: HashMap::new(),
             skipped: BTreeMap::new(),
-            verified: None,
             data_bytes: 0,
         };
         let root = declaring.run(at).map_err(|error| error.of(self.name()))?;
@@ -171,8 +169,6 @@ struct Declaring<'a> {
     links: HashMap<Ino, NodeId>,
     /// Attributes that were skipped, by name.
     skipped: BTreeMap<Vec<u8>, Files>,
-    /// Files whose data the image verifies.
-    verified: Option<Files>,
     /// How much data was declared.
     data_bytes: u64,
 }
@@ -295,21 +291,18 @@ impl Declaring<'_> {
 
     fn content(&mut self, named: &Named<'_>) -> Result<Content, SourceError> {
         let Named { path, inode, .. } = *named;
-        if inode.flags() & FLAG_VERITY != 0 {
-            let (_, files) = self.verified.get_or_insert_with(|| (path.to_vec(), 0));
-            *files += 1;
-        }
         let size_bytes = inode.size();
-        let ranges = self.contents.filesystem.file(inode);
-        let ranges = ranges.and_then(|file| file.data_ranges());
-        let ranges = ranges.map_err(|error| unread(path, error))?;
+        let file = self.contents.filesystem.file(inode);
+        let file = file.map_err(|error| unread(path, error))?;
+        let verity = file.verity().map_err(|error| unread(path, error))?;
+        let ranges = file.data_ranges().map_err(|error| unread(path, error))?;
         self.count(&ranges)?;
         let is_whole = match &ranges[..] {
             [] => size_bytes == 0,
             [range] => *range == (0..size_bytes),
             _ => false,
         };
-        Ok(Content {
+        let content = Content {
             size_bytes,
             data: if is_whole {
                 DataMap::Whole
@@ -318,6 +311,10 @@ impl Declaring<'_> {
             },
             source: self.contents.clone(),
             key: inode.ino().get().into(),
+        };
+        Ok(match verity {
+            Some(verity) => content.with_verity(carried_over(&verity)),
+            None => content,
         })
     }
 
@@ -403,12 +400,9 @@ impl Declaring<'_> {
             path,
             files,
         });
-        let verity = self
-            .verified
-            .map(|(path, files)| SourceWarning::VerityLost { path, files });
         Declared {
             root: Some(root),
-            warnings: skipped.chain(verity).collect(),
+            warnings: skipped.collect(),
         }
     }
 }

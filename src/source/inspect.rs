@@ -17,8 +17,9 @@ use super::host_files::{changed, push_name, same_file};
 use super::listed::{ListedName, ListedNames};
 use super::patterns::{PathType, Patterns};
 use super::rules::XattrFilter;
+use super::verity;
 use crate::sys::{self, FileType, HostHandle, Stat};
-use crate::tree::{DataMap, Xattr};
+use crate::tree::{DataMap, Verity, Xattr};
 
 /// The longest path that the kernel takes, its NUL included.
 pub(super) const PATH_MAX: usize = 4096;
@@ -68,6 +69,8 @@ pub(super) enum FileKind {
         data: DataMap,
         flags: u32,
         xattrs: Xattrs,
+        /// How fs-verity protects it, or why that is not told.
+        verity: Option<Box<io::Result<Verity>>>,
     },
     /// A symbolic link. The target is not read of one with several names: reading may leave a time
     /// behind, which then only the first of them shall do.
@@ -282,6 +285,7 @@ impl Inspector<'_> {
             data,
             flags,
             xattrs,
+            verity: verity::of_host(&file, flags, stat.size_bytes),
         };
         Ok((stat, kind, None))
     }

@@ -39,6 +39,7 @@ pub mod rules;
 mod store;
 #[cfg(feature = "tar")]
 pub mod tar;
+mod verity;
 
 #[cfg(feature = "tar")]
 pub use archive::{Oddity, decompress};
@@ -186,12 +187,14 @@ pub enum SourceWarning {
         /// The archive.
         path: Vec<u8>,
     },
-    /// Files of an image whose data fs-verity protects: what proves it is not handed on.
+    /// Files that fs-verity protects in a way that the host does not tell.
     VerityLost {
         /// The first file.
         path: Vec<u8>,
         /// How many files.
         files: u64,
+        /// Why, in the system's words.
+        reason: String,
     },
     /// An archive or image that holds no file.
     NoEntries {
@@ -231,10 +234,13 @@ impl fmt::Display for SourceWarning {
                 write!(f, "{count} lost {name} (first: {path}): ")?;
                 f.write_str("ext4 has no xattrs of that namespace")
             }
-            Self::VerityLost { path, files } => {
+            Self::VerityLost {
+                path,
+                files,
+                reason,
+            } => {
                 let (count, path) = (Files(*files), Readable(path));
-                write!(f, "{count} lost fs-verity (first: {path}): ")?;
-                f.write_str("the data is kept, its hash tree is not")
+                write!(f, "{count} lost fs-verity (first: {path}): {reason}")
             }
             Self::AttributeUnread {
                 name,

@@ -13,6 +13,12 @@ pub(crate) fn attribute_flags(_file: impl std::os::fd::AsFd) -> io::Result<u32> 
     Ok(0)
 }
 
+/// The descriptor and the signature of an open file that fs-verity protects.
+#[cfg(unix)]
+pub(crate) fn verity_metadata(_file: &File) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    unsupported()
+}
+
 /// Where the first data at or after `offset` begins.
 pub(crate) fn seek_data(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
     unsupported()

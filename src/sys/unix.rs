@@ -378,6 +378,60 @@ mod linux {
         }
     }
 
+    /// `fsverity_read_metadata_arg`.
+    #[repr(C)]
+    struct ReadVerity {
+        metadata_type: u64,
+        offset: u64,
+        length: u64,
+        buf_ptr: u64,
+        reserved: u64,
+    }
+
+    nix::ioctl_readwrite_bad!(
+        fs_ioc_read_verity_metadata,
+        nix::request_code_readwrite!(b'f', 135, size_of::<ReadVerity>()),
+        ReadVerity
+    );
+
+    /// The descriptor and the signature of an open file that fs-verity protects.
+    pub(crate) fn verity_metadata(file: &File) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        const DESCRIPTOR: u64 = 2;
+        const SIGNATURE: u64 = 3;
+        let descriptor = read_verity(file, DESCRIPTOR)?;
+        let signature = match read_verity(file, SIGNATURE) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENODATA) => Vec::new(),
+            read => read?,
+        };
+        Ok((descriptor, signature))
+    }
+
+    /// All of what fs-verity keeps as `metadata_type`, neither of which has more than 16 KiB.
+    fn read_verity(file: &File, metadata_type: u64) -> io::Result<Vec<u8>> {
+        const MOST_BYTES: usize = 16 << 10;
+        let mut bytes = vec![0_u8; MOST_BYTES];
+        let mut filled = 0;
+        while filled < MOST_BYTES {
+            let rest = &mut bytes[filled..];
+            let mut asked = ReadVerity {
+                metadata_type,
+                offset: number(filled)?,
+                length: number(rest.len())?,
+                buf_ptr: number(rest.as_mut_ptr().expose_provenance())?,
+                reserved: 0,
+            };
+            // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes to the buffer,
+            // which lives as long as the call.
+            let read = unsafe { fs_ioc_read_verity_metadata(file.as_raw_fd(), &raw mut asked) };
+            match usize::try_from(read?).unwrap_or(0) {
+                0 => break,
+                read => filled += read.min(rest.len()),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
     /// A file in `directory` that never has a name, or none where the filesystem has no such files.
     pub(crate) fn temporary_file(directory: &Path) -> io::Result<Option<File>> {
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::TreeError;
+use super::{TreeError, Verity};
 use crate::units::Run;
 
 /// Which content a [`ContentSource`] shall open; each source numbers its own.
@@ -56,6 +56,13 @@ pub trait ContentSource: Send + Sync {
     /// Where the content `key` lies in the image, if it was written there when it was declared: the
     /// blocks of its data in the order of the file. It is then never opened.
     fn placed(&self, _key: ContentKey) -> Option<&[Run]> {
+        None
+    }
+
+    /// How fs-verity protects the content `key`, if it does: its blocks are then hashed as they are read.
+    /// Where the image is written in order and the hashes lie before the data, the content is read once more
+    /// before.
+    fn verity(&self, _key: ContentKey) -> Option<&Verity> {
         None
     }
 }

@@ -10,7 +10,7 @@ use crate::options::{
     CompatTarget, Errors, JournalLength, SettingsErrorKind, Size, number, parse_uuid,
 };
 use crate::source::patterns::Patterns;
-use crate::units::BlockSize;
+use crate::units::{BlockSize, VerityHash};
 use crate::{Fit, Sparse};
 
 /// What is wrong with the value of a flag of our own.
@@ -130,6 +130,27 @@ pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), FlagEr
         return own(format!("--exclude: {error}"));
     }
     request.exclude.push(pattern);
+    Ok(())
+}
+
+pub(super) fn fs_verity(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    let pattern = bytes(value);
+    if let Err(error) = Patterns::new([&pattern]) {
+        return own(format!("--fs-verity: {error}"));
+    }
+    request.fs_verity.push(pattern);
+    Ok(())
+}
+
+pub(super) fn fs_verity_hash(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    let text = value.to_string_lossy();
+    let hash = VerityHash::of_name(&text);
+    if hash.is_none() {
+        return own(format!(
+            "invalid value '{text}' for --fs-verity-hash: must be sha256 or sha512"
+        ));
+    }
+    request.fs_verity_hash = hash;
     Ok(())
 }
 

@@ -65,6 +65,25 @@ const CONTENT: &[Flag] = &[
     )
     .example("--exclude '*.pyc' --exclude '/var/cache/**'"),
     Flag::long(
+        "fs-verity",
+        "Protect the regular files that GLOB matches by fs-verity [default: those that their source protects, with -O verity]",
+        readers::fs_verity,
+    )
+    .value("GLOB")
+    .more(
+        "GLOB is as for --exclude. The feature verity is enabled. The Merkle trees have blocks of 4096 bytes, or of the filesystem's block size where that is smaller; --json gives the digests. A file that its source protects already keeps hash, salt and signature.",
+    )
+    .example("--fs-verity '/usr/**'")
+    .shown(Shown::Long),
+    Flag::long(
+        "fs-verity-hash",
+        "Set the hash of --fs-verity [default: sha256]",
+        readers::fs_verity_hash,
+    )
+    .value("HASH")
+    .among(&["sha256", "sha512"])
+    .shown(Shown::Long),
+    Flag::long(
         "one-file-system",
         "Keep directories empty on which another filesystem is mounted [default: include it]",
         |request, _| {

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use names::NamesIn;
 pub use names::{EntriesIn, NoEntries};
+pub use placer::FileData;
 pub(super) use placer::{block_ranges, content_blocks};
 pub(super) use planner::ContentPlanner;
 pub use planner::Demand;
@@ -23,6 +24,7 @@ use super::block_map::{BlockMap, MapNode};
 use super::directory::{DirectoryPlan, DirectoryRules};
 use super::extents::{Extent, ExtentTree};
 use super::lost_found::lost_found_of;
+use super::verity::{VerityPlan, VerityPlans};
 use super::xattrs::XattrPlans;
 use crate::feature::Feature;
 use crate::geometry::Geometry;
@@ -78,6 +80,8 @@ pub struct Content {
     has_casefold: bool,
     block_size: BlockSize,
     lost_found: Option<NodeId>,
+    /// Which files fs-verity protects.
+    verity: VerityPlans,
     /// Whether a file needs large_file.
     pub has_large_file: bool,
 }
@@ -108,6 +112,7 @@ impl Content {
             has_casefold: false,
             block_size: geometry.block_size,
             lost_found: None,
+            verity: VerityPlans::default(),
             has_large_file: false,
         }
     }
@@ -141,6 +146,16 @@ impl Content {
             Kind::Directory(_) if self.has_casefold => flags,
             _ => flags & !FLAG_CASEFOLD,
         }
+    }
+
+    /// What the file `node` has beside its data, if fs-verity protects it.
+    pub fn verity_of(&self, node: NodeId) -> Option<&VerityPlan> {
+        self.verity.of(node)
+    }
+
+    /// Whether fs-verity protects a file.
+    pub fn has_verity(&self) -> bool {
+        !self.verity.is_empty()
     }
 
     /// Every node of the tree that has an inode.

@@ -5,15 +5,41 @@ use std::ops::Range;
 use super::{Content, INLINE_TARGET, count, index, range, span};
 use crate::layout::block_map;
 use crate::layout::extents::{ExtentTree, cut};
+use crate::layout::verity::VerityPlan;
 use crate::layout::xattrs::XattrPlans;
 use crate::layout::{LayoutError, Ledger, Owner, logical};
 use crate::tree::{self, Kind, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, LogicalBlock, Run};
 
-/// The blocks of a file's data or of a long symbolic link, in whole clusters.
-pub(super) fn data_blocks(node: &Node, block_size: BlockSize, cluster_ratio: u64) -> u64 {
+/// A file's data, and the logical blocks of what fs-verity adds behind it.
+#[derive(Clone)]
+pub struct FileData<'a> {
+    content: &'a tree::Content,
+    behind: Option<Range<u64>>,
+}
+
+impl<'a> From<&'a tree::Content> for FileData<'a> {
+    fn from(content: &'a tree::Content) -> Self {
+        let behind = None;
+        Self { content, behind }
+    }
+}
+
+impl<'a> FileData<'a> {
+    /// The file data `content` with what `verity` says of it.
+    pub(super) fn new(content: &'a tree::Content, verity: Option<&VerityPlan>) -> Self {
+        let behind = verity.map(VerityPlan::blocks);
+        Self { content, behind }
+    }
+}
+
+/// The blocks of the data of `node` in `content`, or of a long symbolic link, in whole clusters.
+pub(super) fn data_blocks(content: &Content, id: NodeId, node: &Node, cluster_ratio: u64) -> u64 {
     match &node.kind {
-        Kind::File(file) => content_blocks(file, block_size, cluster_ratio),
+        Kind::File(file) => {
+            let file = FileData::new(file, content.verity.of(id));
+            content_blocks(&file, content.block_size, cluster_ratio)
+        }
         Kind::Symlink(target) if target.len() >= INLINE_TARGET => cluster_ratio,
         _ => 0,
     }
@@ -21,7 +47,7 @@ pub(super) fn data_blocks(node: &Node, block_size: BlockSize, cluster_ratio: u64
 
 /// The blocks of a file's data, in whole clusters.
 pub(in crate::layout) fn content_blocks(
-    file: &tree::Content,
+    file: &FileData<'_>,
     block_size: BlockSize,
     cluster_ratio: u64,
 ) -> u64 {
@@ -36,14 +62,16 @@ pub(in crate::layout) fn content_blocks(
 }
 
 /// The logical blocks that hold a file's data, in ascending order, those that touch joined.
-pub(in crate::layout) fn block_ranges(
-    file: &tree::Content,
+pub(in crate::layout) fn block_ranges<'a>(
+    file: &FileData<'a>,
     block_size: BlockSize,
-) -> impl Iterator<Item = Range<u64>> + '_ {
+) -> impl Iterator<Item = Range<u64>> + use<'a> {
     let bytes = block_size.bytes_u64();
     let mut ranges = file
+        .content
         .data_ranges()
         .map(move |range| range.start / bytes..range.end.div_ceil(bytes))
+        .chain(file.behind.clone())
         .peekable();
     std::iter::from_fn(move || {
         let mut joined = ranges.next()?;
@@ -137,7 +165,8 @@ impl Placer<'_> {
             {
                 let plan = self.content.plan_of(id);
                 if plan.extents.is_empty() {
-                    let ranges = block_ranges(file, self.block_size);
+                    let file = FileData::new(file, self.content.verity.of(id));
+                    let ranges = block_ranges(&file, self.block_size);
                     let blocks = plan.data_blocks(self.cluster_ratio);
                     self.place_data(Holder::Node(id), blocks, ranges)?;
                 } else {

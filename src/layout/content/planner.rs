@@ -1,7 +1,7 @@
 //! Given a tree, numbers its nodes and plans its directories; never a block's place.
 
 use super::names::NamesIn;
-use super::placer::{Placer, block_ranges, data_blocks};
+use super::placer::{FileData, Placer, block_ranges, data_blocks};
 use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed, span};
 use std::ops::Range;
 
@@ -13,6 +13,7 @@ use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
 use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::lost_found::{lost_found_blocks, lost_found_of, made_lost_found_blocks};
 use crate::layout::quota::{LEAST_QUOTA_FILE, OwnerIds, QuotaShape};
+use crate::layout::verity::VerityPlans;
 use crate::layout::xattrs::{self, XattrPlans};
 use crate::layout::{LARGE_FILE, LayoutError, LayoutWarning, Ledger, Owner, casefold};
 use crate::ondisk::dir::BlockFormat;
@@ -150,6 +151,7 @@ impl<'a> ContentPlanner<'a> {
                 has_casefold: geometry.features.has(Feature::Casefold),
                 block_size: geometry.block_size,
                 lost_found,
+                verity: VerityPlans::new(geometry, tree, warnings),
                 has_large_file: false,
             },
             xattrs,
@@ -192,7 +194,7 @@ impl<'a> ContentPlanner<'a> {
             if let Kind::File(file) = &tree.node(id).kind
                 && let Some(runs) = file.placed()
             {
-                self.claim_content(id, file, runs, ledger)?;
+                self.claim_content(id, &file.into(), runs, ledger)?;
             }
         }
         Ok(())
@@ -207,7 +209,8 @@ impl<'a> ContentPlanner<'a> {
         let (mut data, mut nodes) = (0, 0);
         for (id, file) in files(self.tree).filter(|(id, _)| self.has_data(*id)) {
             data += self.content.plan_of(id).data_blocks(ratio);
-            let pieces = block_ranges(file, self.geometry.block_size).count();
+            let file = FileData::new(file, self.content.verity.of(id));
+            let pieces = block_ranges(&file, self.geometry.block_size).count();
             let tree_nodes = ExtentTree::blocks_needed(pieces, self.geometry.block_size);
             nodes += u64::try_from(tree_nodes).unwrap_or(u64::MAX);
         }
@@ -227,8 +230,9 @@ impl<'a> ContentPlanner<'a> {
     ) -> Result<(), LayoutError> {
         for (id, file) in files(self.tree) {
             if self.has_data(id) {
-                let place = allocator.place(file)?;
-                self.claim_content(id, file, place.runs(), ledger)?;
+                let file = FileData::new(file, self.content.verity.of(id));
+                let place = allocator.place_file(&file)?;
+                self.claim_content(id, &file, place.runs(), ledger)?;
             }
         }
         Ok(())
@@ -251,13 +255,13 @@ impl<'a> ContentPlanner<'a> {
     fn claim_content(
         &mut self,
         id: NodeId,
-        file: &tree::Content,
+        file: &FileData<'_>,
         runs: &[Run],
         ledger: &mut Ledger,
     ) -> Result<(), LayoutError> {
         let content = &mut self.content;
         let first = content.extents.len();
-        for (at, run) in placed_pieces(file, runs, self.geometry.block_size) {
+        for (at, run) in placed_pieces(file.clone(), runs, self.geometry.block_size) {
             ledger.claim(run, Owner::File(id.in_tree(), at))?;
             content.extents.extend(cut(at, run));
         }
@@ -404,14 +408,18 @@ impl<'a> ContentPlanner<'a> {
     /// Refuses what the format cannot hold, counts links and blocks, and warns of times that are
     /// lost.
     fn check_nodes(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
-        let (block_size, ratio) = (self.geometry.block_size, self.geometry.cluster_ratio());
+        let ratio = self.geometry.cluster_ratio();
         let mut times = LostTimes::new(self.geometry);
         for (id, node) in self.tree.nodes() {
             if id != NodeId::ROOT {
                 times.note(id, &node.metadata);
             }
             match &node.kind {
-                Kind::File(file) => self.check_size(id, file.size_bytes)?,
+                Kind::File(file) => {
+                    let end = self.content.verity.of(id);
+                    let end = end.map_or(0, |verity| verity.start() + verity.bytes());
+                    self.check_size(id, file.size_bytes, end)?
+                }
                 Kind::Symlink(target) => self.check_target(id, target.len())?,
                 Kind::CharDevice(device) | Kind::BlockDevice(device) => {
                     if device.major > DEVICE_MAX.0 || device.minor > DEVICE_MAX.1 {
@@ -426,10 +434,11 @@ impl<'a> ContentPlanner<'a> {
                 Kind::Fifo | Kind::Socket => {}
             }
             let links = self.links(id, node.names)?;
+            let blocks = data_blocks(&self.content, id, node, ratio);
             let plan = &mut self.content.plans[id.index()];
             plan.links = links;
             if !self.xattrs.is_inline(id) {
-                plan.set_data_blocks(data_blocks(node, block_size, ratio), ratio);
+                plan.set_data_blocks(blocks, ratio);
             }
         }
         times.warn(self.tree, warnings);
@@ -458,17 +467,18 @@ impl<'a> ContentPlanner<'a> {
         self.links(id, links)
     }
 
-    fn check_size(&mut self, id: NodeId, size: u64) -> Result<(), LayoutError> {
+    /// Refuses a file of `size` bytes whose last block, with what lies behind its data, ends at `end`.
+    fn check_size(&mut self, id: NodeId, size: u64, end: u64) -> Result<(), LayoutError> {
         let block_size = self.geometry.block_size;
         let mut blocks = u64::from(u32::MAX);
         if !self.content.has_extents {
             blocks = blocks.min(Reach::new(block_size).most_blocks());
         }
         let most = blocks * block_size.bytes_u64();
-        if size > most {
+        if size.max(end) > most {
             return Err(LayoutError::FileTooBig {
                 path: self.tree.path(id),
-                size,
+                size: size.max(end),
                 most,
             });
         }
@@ -598,7 +608,7 @@ impl<'a> ContentPlanner<'a> {
             .filter(|(id, _)| !self.xattrs.is_inline(*id))
             .map(|(_, node)| match &node.kind {
                 Kind::File(file) => {
-                    block_map::nodes_needed(block_size, &mut block_ranges(file, block_size))
+                    block_map::nodes_needed(block_size, &mut block_ranges(&file.into(), block_size))
                 }
                 _ => 0,
             })

@@ -12,6 +12,7 @@ mod contexts;
 mod device_table;
 mod error;
 mod fs_config;
+mod fs_verity;
 mod ids;
 mod manifest;
 mod mtree;
@@ -25,6 +26,7 @@ pub use contexts::FileContexts;
 pub use device_table::DeviceTable;
 pub use error::RuleError;
 pub use fs_config::FsConfig;
+pub use fs_verity::FsVerity;
 pub use ids::{IdMap, IdMapError, IdRange};
 pub use manifest::{Manifest, OpenContent};
 pub use override_stat::OverrideStat;
@@ -61,6 +63,8 @@ pub enum Rule {
     /// Files have the SELinux labels that their paths have.
     #[cfg(feature = "selinux")]
     FileContexts(FileContexts),
+    /// Files are protected by fs-verity; the filesystem then has that feature.
+    FsVerity(FsVerity),
     /// No time is later than this.
     LatestTime(Timestamp),
     /// Times of access and change are that of the last writing.
@@ -113,6 +117,7 @@ pub fn apply(
             Rule::FsConfig(config) => unmatched.extend(config.apply(tree)?),
             #[cfg(feature = "selinux")]
             Rule::FileContexts(contexts) => unmatched.extend(contexts.apply(tree, now)?),
+            Rule::FsVerity(verity) => unmatched.extend(verity.apply(tree)),
             Rule::LatestTime(latest) => each(tree, |metadata| Metadata {
                 atime: metadata.atime.min(*latest),
                 mtime: metadata.mtime.min(*latest),

@@ -1,0 +1,58 @@
+//! Given file data and how fs-verity shall protect it, gives file data that says so; never hashes a byte
+//! of it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::content::{Access, Content, ContentKey, ContentReader, ContentSource};
+use super::verity::Verity;
+use crate::units::Run;
+
+impl Content {
+    /// The same file data, protected by fs-verity where the filesystem has that feature.
+    #[must_use]
+    pub fn with_verity(self, verity: Verity) -> Self {
+        Self {
+            size_bytes: self.size_bytes,
+            data: self.data.clone(),
+            key: self.key,
+            source: Arc::new(Protected {
+                content: self,
+                verity,
+            }),
+        }
+    }
+
+    /// How fs-verity protects it, if it does.
+    pub fn verity(&self) -> Option<&Verity> {
+        self.source.verity(self.key)
+    }
+}
+
+/// File data of another source, protected.
+struct Protected {
+    content: Content,
+    verity: Verity,
+}
+
+impl ContentSource for Protected {
+    fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
+        self.content.source.open(key)
+    }
+
+    fn access(&self, key: ContentKey) -> Access {
+        self.content.source.access(key)
+    }
+
+    fn describe(&self, key: ContentKey) -> Vec<u8> {
+        self.content.source.describe(key)
+    }
+
+    fn placed(&self, key: ContentKey) -> Option<&[Run]> {
+        self.content.source.placed(key)
+    }
+
+    fn verity(&self, _key: ContentKey) -> Option<&Verity> {
+        Some(&self.verity)
+    }
+}
