@@ -33,7 +33,7 @@ fn tree_of(image: Image) -> std::result::Result<Tree, String> {
 
 /// A layer of `entries`: `d/` is a directory, `f=text` a file, `l>target` a symbolic link, `h+target`
 /// a hard link, and all else an empty file.
-fn layer(entries: &[&str]) -> Vec<u8> {
+pub(crate) fn layer(entries: &[&str]) -> Vec<u8> {
     let add = |tar: Tar, entry: &&str| match entry.find(['=', '>', '+']) {
         Some(at) => {
             let (name, rest) = (&entry[..at], &entry[at + 1..]);
@@ -83,9 +83,9 @@ fn listing(tree: &Tree) -> Vec<String> {
 }
 
 /// Layers, and what they make of one another.
-type Rule = (&'static [&'static [&'static str]], &'static [&'static str]);
+pub(crate) type Rule = (&'static [&'static [&'static str]], &'static [&'static str]);
 
-const RULES: &[Rule] = &[
+pub(crate) const RULES: &[Rule] = &[
     // No layer at all, and one twice.
     (&[], &[]),
     (&[&["a=1", "d/x"], &["a=1", "d/x"]], &["a=1", "d/", "d/x"]),

@@ -22,7 +22,7 @@ const NEEDS: &[Need] = &[
 ];
 
 /// The lowest layer: something of every type, owner and attribute.
-const LOWEST: &str = "
+pub(crate) const LOWEST: &str = "
 mkdir lowest && cd lowest
 mkdir -p etc/skel usr/bin usr/lib/deep opaque/kept/below whole/of/it plain/sub file-to-be var/tmp
 echo first > etc/motd; echo secret > etc/shadow; echo was > directory-to-be; echo gone > plain/gone
@@ -41,7 +41,7 @@ touch -h -d '2040-01-01 00:00:00' dangling; printf x > 'name with spaces and ü'
 cd .. && tar --format=pax --xattrs --xattrs-include='*' --numeric-owner --sparse -cf 1.tar -C lowest .";
 
 /// A layer over it, packed by hand: whiteouts before and behind what they do not touch.
-const OVER: &str = "
+pub(crate) const OVER: &str = "
 mkdir -p over/lib over/bin over/opaque/new over/plain over/directory-to-be over/etc && cd over
 echo new > opaque/n; touch opaque/.wh..wh..opq .wh.whole .wh.null plain/.wh.gone plain/.wh.never
 echo now > file-to-be; echo in > directory-to-be/in; echo so > lib/so; echo ls > bin/ls
@@ -52,7 +52,7 @@ cd .. && tar --format=gnu --numeric-owner -cf 2.tar -C over \\
 tar --format=pax --xattrs --xattrs-include='*' -rf 2.tar -C over --no-recursion etc etc/motd";
 
 /// The image, a third layer that umoci finds the changes for, and what it unpacks of all three.
-const IMAGE: &str = "
+pub(crate) const IMAGE: &str = "
 umoci init --layout layout && umoci new --image layout:app:1
 umoci raw add-layer --image layout:app:1 1.tar && umoci raw add-layer --image layout:app:1 2.tar
 umoci unpack --image layout:app:1 bundle && cd bundle/rootfs
@@ -69,7 +69,7 @@ skopeo copy -q oci:layout:app:1 oci-archive:oci.tar:app:1
 skopeo copy -q oci:layout:app:1 docker-archive:docker.tar:app:1
 gzip -k docker.tar; zstd -q oci.tar";
 
-fn sh(directory: &Path, script: &str) {
+pub(crate) fn sh(directory: &Path, script: &str) {
     let mut shell = Command::new("sh");
     shell.args(["-euc", script]).current_dir(directory);
     tools::run(&mut shell).expect(script);

@@ -39,6 +39,7 @@ mod identity;
 mod image_source;
 mod inputs;
 mod kernel;
+mod layers;
 mod life;
 mod map;
 mod mends;

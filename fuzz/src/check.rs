@@ -10,7 +10,7 @@ use mke4fs::check::{CheckOptions, ReadAt, check_with};
 use mke4fs::options::{Options, Size};
 use mke4fs::raw::geometry::Geometry;
 use mke4fs::raw::layout::Layout;
-use mke4fs::tree::{Content, Metadata, NodeId, Special, Tree, Xattr};
+use mke4fs::tree::{Content, Metadata, NodeId, Special, Tree, Verity, Xattr};
 
 use super::image::{self, Storage};
 use super::options::host;
@@ -19,12 +19,13 @@ use super::options::host;
 const MOST_FINDINGS: usize = 20;
 
 /// The features of the images that are changed.
-const FEATURES: [&str; 5] = [
+const FEATURES: [&str; 6] = [
     "^metadata_csum",
     "^metadata_csum,quota,ea_inode",
     "^metadata_csum,inline_data,casefold",
     "^extent,^64bit,^metadata_csum,meta_bg,^resize_inode",
     "metadata_csum,mmp",
+    "^metadata_csum,verity",
 ];
 
 /// A sound image and what is changed in it.
@@ -170,6 +171,14 @@ fn tree() -> Tree {
             value: vec![b'v'; length],
         };
         tree.set_xattrs(file, vec![xattr("user.a", 30), xattr("user.b", 600)])?;
+        // Where the filesystem has no such feature it is a file like others.
+        let verity = Verity {
+            salt: vec![b's'; 9],
+            signature: vec![b'g'; 40],
+            ..Verity::default()
+        };
+        let protected = Content::from_bytes(vec![2; 70_000]).with_verity(verity);
+        tree.file_at(root, b"protected", plain, protected)?;
         tree.file_at(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;
         tree.symlink_at(root, b"link", plain, &[b't'; 100])?;
         let many = tree.directory_at(root, b"many", plain)?;

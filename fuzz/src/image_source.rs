@@ -70,7 +70,7 @@ fn made(filesystem: &Arc<Filesystem<'static>>) -> Option<Memory> {
     let mut options = Options::new();
     options
         .fs_type("ext4")
-        .features("ea_inode,casefold,^has_journal")
+        .features("ea_inode,casefold,verity,^has_journal")
         .block_size(1024);
     let source = Image::reading(filesystem.clone(), "image");
     let builder = Builder::from_options(options)

@@ -135,6 +135,12 @@ pub fn run(bytes: &[u8]) {
     };
     let image = image.spool_in(place);
     let one = check(image.clone());
+    for number in ["1", "2", "9"] {
+        let layer = number.parse().expect("it is a number");
+        let layer = image.clone().layer(Some(layer)).overlay_whiteouts(true);
+        // It is refused, or a tree like any other.
+        let _ = check(layer);
+    }
     let more = NonZero::new(3).expect("three are some");
     assert_eq!(check(image.threads(more)), one);
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::form;
+#[cfg(feature = "oci")]
+use super::request::Whiteouts;
 use super::request::{Request, SizeArg};
 use super::sources::{Named, OpenOptions, SPOOL_DIRECTORY};
 use crate::builder::{Beside, Form, Formed};
@@ -143,6 +145,7 @@ pub(super) fn prepare(
     host: &Environment,
     settings: &Settings,
 ) -> Result<Prepared, MakeError> {
+    check_whiteouts(request)?;
     let fit = fit(request, &options, host);
     let mut builder = Builder::from_options(options)
         .environment(host.clone())
@@ -179,6 +182,23 @@ pub(super) fn prepare(
         patterns,
         spool_directory,
     })
+}
+
+/// Refuses whiteouts that would be of nothing.
+#[cfg(feature = "oci")]
+fn check_whiteouts(request: &Request) -> Result<(), Error> {
+    let makes = request.whiteouts == Some(Whiteouts::Overlay);
+    if makes && request.layer.is_none() {
+        let text = "--whiteouts overlay needs --layer";
+        return Err(SourceError::other(text).into());
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "oci"))]
+#[expect(clippy::unnecessary_wraps, reason = "it is one of two")]
+fn check_whiteouts(_request: &Request) -> Result<(), Error> {
+    Ok(())
 }
 
 /// Which files fs-verity protects, after all that may add some.
@@ -230,6 +250,9 @@ impl Asked<'_> {
             acl_names: self.request.acl_names,
             #[cfg(feature = "oci")]
             platform: self.request.platform.clone(),
+            #[cfg(feature = "oci")]
+            layer: self.request.layer.clone(),
+            whiteouts: self.request.whiteouts,
         }
     }
 

@@ -9,7 +9,7 @@ use super::rules::RuleArg;
 use crate::options::{JournalLength, Options, Size};
 use crate::source::AclNames;
 #[cfg(feature = "oci")]
-use crate::source::oci::Platform;
+use crate::source::oci::{LayerChoice, Platform};
 use crate::units::VerityHash;
 use crate::{Fit, Sparse};
 
@@ -31,6 +31,15 @@ pub(super) enum SizeArg {
     By(Fit),
     /// As long as the output is.
     Keep,
+}
+
+/// What becomes of names that a layer hides, by `--whiteouts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whiteouts {
+    /// They hide what earlier sources hold.
+    Apply,
+    /// They are made in the form of overlayfs.
+    Overlay,
 }
 
 /// What one run of the command is asked for.
@@ -82,6 +91,11 @@ pub(super) struct Request {
     /// For which platform, of an image that is for several.
     #[cfg(feature = "oci")]
     pub(super) platform: Option<Platform>,
+    /// The only layer of a container image that is wanted.
+    #[cfg(feature = "oci")]
+    pub(super) layer: Option<LayerChoice>,
+    /// What becomes of whiteouts, if not the usual.
+    pub(super) whiteouts: Option<Whiteouts>,
     /// Patterns of what is left out.
     pub(super) exclude: Vec<Vec<u8>>,
     /// Patterns of what fs-verity shall protect, and what that is hashed with.
@@ -144,6 +158,9 @@ impl Request {
             mount_point: Vec::new(),
             #[cfg(feature = "oci")]
             platform: None,
+            #[cfg(feature = "oci")]
+            layer: None,
+            whiteouts: None,
             exclude: Vec::new(),
             fs_verity: Vec::new(),
             fs_verity_hash: None,

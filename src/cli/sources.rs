@@ -9,6 +9,7 @@ use super::images;
 use super::location::{self, Location, Start};
 #[cfg(feature = "tar")]
 use super::progress::Counted;
+use super::request::Whiteouts;
 use crate::source::image::{Image, is_image};
 use crate::source::patterns::Patterns;
 use crate::source::{self, Source};
@@ -56,6 +57,9 @@ pub(super) struct OpenOptions<'a> {
     pub(super) acl_names: source::AclNames,
     #[cfg(feature = "oci")]
     pub(super) platform: Option<source::oci::Platform>,
+    #[cfg(feature = "oci")]
+    pub(super) layer: Option<source::oci::LayerChoice>,
+    pub(super) whiteouts: Option<Whiteouts>,
 }
 
 impl Named {
@@ -132,6 +136,8 @@ impl OpenOptions<'_> {
     fn container(&self, image: source::oci::Image) -> Box<dyn Source> {
         let image = image
             .platform(self.platform.clone())
+            .layer(self.layer.clone())
+            .overlay_whiteouts(self.whiteouts == Some(Whiteouts::Overlay))
             .spool_in(self.spool_directory.clone())
             .threads(self.threads)
             .keep_xattrs(self.keep_xattrs)
@@ -176,6 +182,7 @@ impl OpenOptions<'_> {
             .keep_xattrs(self.keep_xattrs)
             .exclude(self.excluded.clone())
             .one_file_system(self.one_file_system)
+            .overlay_upper(self.whiteouts == Some(Whiteouts::Apply))
             .threads(self.threads);
         if let Some(excluded) = &self.excluded_file {
             directory = directory.exclude_inode(excluded.device, excluded.inode);

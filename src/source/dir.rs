@@ -21,6 +21,7 @@ use super::inspect::{
     Xattrs,
 };
 use super::listed::ListedName;
+use super::overlay;
 use super::patterns::Patterns;
 use super::prefetch::{Inspected, Listing, Next, Prefetch};
 use super::rules::XattrFilter;
@@ -58,6 +59,7 @@ pub struct Directory {
     selection: Selection,
     latest_time: Option<i64>,
     threads: Option<NonZero<usize>>,
+    is_upper: bool,
     cancel: Cancel,
 }
 
@@ -69,6 +71,7 @@ impl Directory {
             selection: Selection::default(),
             latest_time: None,
             threads: None,
+            is_upper: false,
             cancel: Cancel::new(),
         }
     }
@@ -118,6 +121,16 @@ impl Directory {
         self
     }
 
+    /// Whether it is a layer of overlayfs, such as an `upperdir`: its character devices 0:0, and its
+    /// directories with `trusted.overlay.opaque` or `user.overlay.opaque`, then hide what the sources before
+    /// it hold, and overlayfs's own attributes are left out. A directory that was renamed there, and a file
+    /// of which only the metadata is there, are refused.
+    #[must_use]
+    pub fn overlay_upper(mut self, is_upper: bool) -> Self {
+        self.is_upper = is_upper;
+        self
+    }
+
     /// How many threads inspect files beside the one that declares them.
     fn helpers(&self) -> usize {
         let asked = self
@@ -140,8 +153,21 @@ impl Directory {
     }
 }
 
-impl Source for Directory {
-    fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+impl Directory {
+    /// Declares it over what `tree` holds, which it hides in part.
+    fn declare_upper(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        let xattrs = &mut self.selection.xattrs;
+        *xattrs = xattrs.reading(overlay::attributes());
+        let mut upper = Tree::with_root(Metadata::default());
+        let declared = self.declare_all(&mut upper, NodeId::ROOT)?;
+        let path = self.path.as_os_str().as_encoded_bytes();
+        let applied = overlay::apply(&mut upper, tree, at);
+        applied.map_err(|error| error.of(path))?;
+        upper.declare(tree, at)?;
+        Ok(declared)
+    }
+
+    fn declare_all(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let unread = |error| SourceError::read(self.path.as_os_str().as_encoded_bytes(), error);
         let (files, stat) = HostFiles::new(&self.path).map_err(unread)?;
         let root = files.directory(FileNumber::ROOT).map_err(unread)?;
@@ -181,6 +207,16 @@ impl Source for Directory {
             let root = walk.run(at, &stat)?;
             Ok(walk.finish(root))
         })
+    }
+}
+
+impl Source for Directory {
+    fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
+        if self.is_upper {
+            self.declare_upper(tree, at)
+        } else {
+            self.declare_all(tree, at)
+        }
     }
 
     fn filter_xattrs(&mut self, filter: &XattrFilter) {

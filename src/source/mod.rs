@@ -32,6 +32,7 @@ pub(crate) mod magic;
 #[cfg(feature = "oci")]
 pub mod oci;
 pub(crate) mod options;
+mod overlay;
 pub mod patterns;
 mod place;
 mod prefetch;

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::error::{FlagError, FlagValue};
 use crate::cli::hint::nearest;
-use crate::cli::request::{Interface, Request, SizeArg};
+use crate::cli::request::{Interface, Request, SizeArg, Whiteouts};
 use crate::cli::{journal as journal_device, messages};
 use crate::options::{
     CompatTarget, Errors, JournalLength, SettingsErrorKind, Size, number, parse_uuid,
@@ -122,6 +122,31 @@ pub(super) fn platform(request: &mut Request, value: &OsStr) -> Result<(), FlagE
         }
         Err(error) => own(format!("--platform: {error}")),
     }
+}
+
+#[cfg(feature = "oci")]
+pub(super) fn layer(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    match text(value).parse() {
+        Ok(layer) => {
+            request.layer = Some(layer);
+            Ok(())
+        }
+        Err(error) => own(format!("--layer: {error}")),
+    }
+}
+
+pub(super) fn whiteouts(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.whiteouts = match value.as_encoded_bytes() {
+        b"apply" => Some(Whiteouts::Apply),
+        b"overlay" => Some(Whiteouts::Overlay),
+        _ => {
+            let text = text(value);
+            return own(format!(
+                "invalid value '{text}' for --whiteouts: must be apply or overlay"
+            ));
+        }
+    };
+    Ok(())
 }
 
 pub(super) fn exclude(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {

@@ -101,6 +101,27 @@ const CONTENT: &[Flag] = &[
     .value("PLATFORM")
     .example("--platform linux/arm64")
     .shown(Shown::Long),
+    #[cfg(feature = "oci")]
+    Flag::long(
+        "layer",
+        "Take one layer of a container image: N from 1 for the lowest, or DIGEST [default: all]",
+        readers::layer,
+    )
+    .value("LAYER")
+    .example("-d oci:images:app --layer 2 --whiteouts overlay")
+    .shown(Shown::Long),
+    Flag::long(
+        "whiteouts",
+        "Let the whiteouts of overlayfs in directories hide files of earlier sources, or make those of --layer in its form [default: directories keep them as devices, --layer drops them]",
+        readers::whiteouts,
+    )
+    .value("FORM")
+    .among(&["apply", "overlay"])
+    .more(
+        "overlayfs's form is a character device 0:0 for each hidden name, and trusted.overlay.opaque=y on a directory that hides all that is below; apply honours user.overlay.opaque too. An overlay mount of the images of all layers shows what the whole image holds.",
+    )
+    .example("-d lower -d upper --whiteouts apply")
+    .shown(Shown::Long),
     Flag::long(
         "sparse",
         "Store blocks of zeros as holes; auto does so where SIZE is too small otherwise [default: auto]",

@@ -184,6 +184,9 @@ impl Declared {
             acl_names: crate::source::AclNames::default(),
             #[cfg(feature = "oci")]
             platform: matches.get_one(PLATFORM).cloned(),
+            #[cfg(feature = "oci")]
+            layer: None,
+            whiteouts: None,
         };
         let opened = named.open(&wishes);
         let mut source = opened.map_err(|error| told(&error))?;

@@ -173,6 +173,11 @@ pub(super) enum ImageErrorKind {
     },
     /// So many layers, and the most there may be.
     Layers(usize, usize),
+    /// There are so many layers, and none is called so.
+    NoSuchLayer {
+        wanted: String,
+        layers: usize,
+    },
     /// Indexes in indexes, deeper than this.
     Depth(usize),
     /// More documents than this.
@@ -223,6 +228,10 @@ impl fmt::Display for ImageErrorKind {
             ),
             Self::Layers(layers, limit) => {
                 write!(f, "the image has {layers} layers; at most {limit} are read")
+            }
+            Self::NoSuchLayer { wanted, layers } => {
+                let noun = if *layers == 1 { "layer" } else { "layers" };
+                write!(f, "no layer {wanted}: the image has {layers} {noun}")
             }
             Self::Depth(limit) => write!(f, "indexes are nested more than {limit} deep"),
             Self::Documents(limit) => write!(f, "the indexes lead to more than {limit} documents"),

@@ -13,9 +13,11 @@ mod choice;
 mod digest;
 mod document;
 mod error;
+mod layer_choice;
 mod layers;
 mod members;
 mod names;
+mod one_layer;
 mod platform;
 mod prune;
 mod repeats;
@@ -39,6 +41,7 @@ use repeats::Repeats;
 use store::Store;
 use whiteouts::Below;
 
+pub use layer_choice::{LayerChoice, LayerChoiceError};
 pub use platform::{Platform, PlatformError};
 
 /// A container image as a [`Source`].
@@ -64,6 +67,9 @@ pub struct Image {
     path: PathBuf,
     wish: Selection,
     threads: NonZero<usize>,
+    /// The only layer that is wanted.
+    layer: Option<LayerChoice>,
+    overlay_whiteouts: bool,
     options: SourceOptions,
 }
 
@@ -97,6 +103,8 @@ impl Image {
             path,
             wish: Selection::default(),
             threads: NonZero::<usize>::MIN,
+            layer: None,
+            overlay_whiteouts: false,
             options: SourceOptions::default(),
         }
     }
@@ -124,6 +132,23 @@ impl Image {
         self
     }
 
+    /// Declares what one layer makes of those below it, and nothing that it leaves as it was.
+    #[must_use]
+    pub fn layer(mut self, layer: Option<LayerChoice>) -> Self {
+        self.layer = layer;
+        self
+    }
+
+    /// Whether what a [`layer`](Self::layer) takes away is declared in the form of overlayfs: character
+    /// devices 0:0, and directories with `trusted.overlay.opaque`. It is not unless told otherwise.
+    ///
+    /// Filesystems of all layers, each made so, show as an overlay what the image holds.
+    #[must_use]
+    pub fn overlay_whiteouts(mut self, overlay: bool) -> Self {
+        self.overlay_whiteouts = overlay;
+        self
+    }
+
     option_setters!(spool_in keep_xattrs exclude latest_time implied_time acl_names);
 
     /// What is in the image's layers, and what was passed over where they are.
@@ -132,11 +157,15 @@ impl Image {
         let ignored = Ignored::default();
         let spool = self.options.spool();
         let archive = || Store::archive(path, &spool, &ignored, &self.options.cancel);
-        let layers: Vec<Layer> = match self.form {
+        let mut layers: Vec<Layer> = match self.form {
             Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
             Form::Archive => choice::choose(&archive()?, &self.wish)?,
             Form::DockerArchive => choice::choose_saved(&archive()?, &self.wish)?,
         };
+        if let Some(wanted) = &self.layer {
+            let last = wanted.find(&layers)?;
+            layers.truncate(last + 1);
+        }
         let reading = layers::Reading {
             spool: &spool,
             xattrs: &self.options.xattrs,
@@ -168,17 +197,34 @@ impl Image {
     ) -> Result<Declared, SourceError> {
         let mut unpack =
             Unpack::new(tree, at, self.options.implied())?.acl_names(self.options.acl_names);
-        let mut repeats = Repeats::of(contents);
-        for (number, layer) in contents.iter().enumerate() {
-            if repeats.change_nothing(&contents[number..]) {
+        let only = contents.last().filter(|_| self.layer.is_some());
+        let below = contents.len() - usize::from(only.is_some());
+        let below = &contents[..below];
+        let mut repeats = Repeats::of(below);
+        for (number, layer) in below.iter().enumerate() {
+            if repeats.change_nothing(&below[number..]) {
                 break;
             }
             self.lay_one(layer, &mut unpack, at)?;
             repeats.laid(layer, &unpack);
         }
+        let before = only.map(|layer| {
+            let before = unpack.tree().clone();
+            self.lay_one(layer, &mut unpack, at).map(|()| before)
+        });
+        let before = before.transpose()?;
         let root = unpack.root_metadata();
         let warnings = unpack.finish()?;
         prune::prune(tree, at, &self.options.excluded)?;
+        if let Some(mut before) = before {
+            prune::prune(&mut before, at, &self.options.excluded)?;
+            let whiteout = Metadata {
+                permissions: 0,
+                ..self.options.implied()
+            };
+            let whiteout = self.overlay_whiteouts.then_some(whiteout);
+            one_layer::leave_changes(&before, tree, whiteout)?;
+        }
         Ok(Declared { root, warnings })
     }
 
@@ -226,7 +272,7 @@ impl Image {
         tree: &mut Tree,
         at: NodeId,
     ) -> Result<Declared, SourceError> {
-        if at == NodeId::ROOT && tree.is_empty() {
+        if at == NodeId::ROOT && tree.is_empty() && self.layer.is_none() {
             return self.lay(contents, tree, at);
         }
         let mut own = Tree::with_root(Metadata::default());

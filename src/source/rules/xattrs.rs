@@ -104,6 +104,15 @@ impl XattrFilter {
         }
     }
 
+    /// The same, with attributes of these names kept whatever patterns say, for whoever takes them out.
+    pub(crate) fn reading(&self, names: Vec<Vec<u8>>) -> Self {
+        let read = self.read.iter().cloned().chain(names);
+        Self {
+            read: read.collect(),
+            ..self.clone()
+        }
+    }
+
     /// What keeps no attribute at all.
     pub fn nothing() -> Self {
         Self {
@@ -114,7 +123,8 @@ impl XattrFilter {
 
     /// Whether no attribute is kept, whatever its name.
     pub fn keeps_nothing(&self) -> bool {
-        self.patterns.is_empty() && self.otherwise == XattrAction::Exclude
+        let nothing = self.patterns.is_empty() && self.read.is_empty();
+        nothing && self.otherwise == XattrAction::Exclude
     }
 
     /// Whether the attribute `name` stays: the last pattern that matches says so. Where none does, it
