@@ -752,7 +752,10 @@ impl<'a> Candidate<'a> {
             let filled = (table_blocks * block_bytes / inode_bytes).max(8) & !7;
             let table_blocks = (filled * inode_bytes).div_ceil(block_bytes);
             let Some(count) = filled.checked_mul(groups) else {
-                per_group -= 1;
+                // Where even the fewest that a group can have are too many in all.
+                per_group = per_group
+                    .checked_sub(1)
+                    .ok_or(GeometryError::InvalidArgument)?;
                 continue;
             };
             // EXT2_FIRST_INODE + 1: the reserved ones and lost+found.

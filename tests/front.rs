@@ -664,3 +664,15 @@ fn a_format_that_only_a_container_has_is_refused() {
     assert!(!path.exists(), "a file is left");
     sized().write_file(&path).expect("it is made");
 }
+
+#[test]
+fn more_groups_than_there_can_be_inodes_for_are_refused() {
+    // Each of 2^30 groups has 8 inodes at least.
+    let planned = builder()
+        .block_size(1024)
+        .features("64bit")
+        .size_bytes((1 << 53) + (1 << 43))
+        .plan();
+    let error = planned.expect_err("it is refused").to_string();
+    assert!(error.contains("invalid combination"), "{error}");
+}
