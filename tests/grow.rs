@@ -828,10 +828,7 @@ fn the_command_says_what_it_did() -> Result<()> {
         assert!(output.status.success(), "{made}: {output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{said}\n"));
         let file = ImageFile::open(&place.path("image"))?;
-        let options = CheckOptions {
-            offset_bytes: *offset,
-            ..CheckOptions::default()
-        };
+        let options = CheckOptions::new().offset_bytes(*offset);
         let report = check_with(&file, &options);
         assert!(report.is_clean(), "{made}: {:?}", report.findings);
     }
@@ -860,10 +857,7 @@ fn a_filesystem_grows_to_the_end_of_its_partition() -> Result<()> {
     let said = "disk: grown from 8 MiB to 20 MiB (20480 blocks in 3 groups)\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), said);
     assert_eq!(fs::metadata(place.path("disk"))?.len(), 40 * MIB);
-    let options = CheckOptions {
-        offset_bytes: MIB,
-        ..CheckOptions::default()
-    };
+    let options = CheckOptions::new().offset_bytes(MIB);
     let report = check_with(&ImageFile::open(&place.path("disk"))?, &options);
     assert!(report.is_clean(), "{:?}", report.findings);
     Ok(())

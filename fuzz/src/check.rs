@@ -99,10 +99,7 @@ impl Input {
 }
 
 fn judge(image: &dyn ReadAt) {
-    let options = CheckOptions {
-        most_findings: MOST_FINDINGS,
-        ..CheckOptions::default()
-    };
+    let options = CheckOptions::new().most_findings(MOST_FINDINGS);
     let report = check_with(image, &options);
     let kept = u64::try_from(report.findings.len()).expect("a few");
     assert!(kept <= report.total && report.findings.len() <= MOST_FINDINGS);

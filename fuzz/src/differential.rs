@@ -208,12 +208,10 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
             _ => options.extended(value),
         };
     }
-    let host = Environment {
-        target: Target {
-            path: "img".into(),
-            kind: TargetKind::File { size_bytes },
-        },
-        ..Environment::fixed(CLOCK)
+    let mut host = Environment::fixed(CLOCK);
+    host.target = Target {
+        path: "img".into(),
+        kind: TargetKind::File { size_bytes },
     };
     let plan = Builder::from_options(options).environment(host).plan();
     let plan = plan.map_err(|error| error.to_string())?;

@@ -243,10 +243,9 @@ enum Output {
 
 /// A host that is the same each time.
 pub fn host() -> Environment {
-    Environment {
-        user: (1000, 100),
-        ..Environment::fixed(1_700_000_000)
-    }
+    let mut host = Environment::fixed(1_700_000_000);
+    host.user = (1000, 100);
+    host
 }
 
 impl World {
@@ -269,22 +268,21 @@ impl World {
             }
             Output::Other => TargetKind::Other,
         };
-        Environment {
-            clock: self.clock,
-            latest_time: self.latest_time,
-            page_size: 4096 << (self.page_size % 5),
-            conf: self.conf.as_ref().map(|text| Conf {
-                name: "mke2fs.conf".into(),
-                text: Ok(text.clone()),
-            }),
-            sector_size: self.sector_size.map(|log| 1 << (log % 17)),
-            physical_sector_size: self.physical_sector_size,
-            target: Target {
-                path: "output".into(),
-                kind,
-            },
-            ..host()
-        }
+        let mut host = host();
+        host.clock = self.clock;
+        host.latest_time = self.latest_time;
+        host.page_size = 4096 << (self.page_size % 5);
+        host.conf = self.conf.as_ref().map(|text| Conf {
+            name: "mke2fs.conf".into(),
+            text: Ok(text.clone()),
+        });
+        host.sector_size = self.sector_size.map(|log| 1 << (log % 17));
+        host.physical_sector_size = self.physical_sector_size;
+        host.target = Target {
+            path: "output".into(),
+            kind,
+        };
+        host
     }
 }
 

@@ -1,19 +1,17 @@
 //! Given any bytes as an mke2fs.conf, checks that they are refused or give settings, and the same
 //! ones each time.
 
-use mke4fs::options::{Conf, Environment, Options, Size};
+use mke4fs::options::{Conf, Options, Size};
 
 use super::options::host;
 
 /// Checks `bytes` as the configuration file of filesystems of several types and sizes.
 pub fn run(bytes: &[u8]) {
-    let host = Environment {
-        conf: Some(Conf {
-            name: "mke2fs.conf".into(),
-            text: Ok(bytes.to_vec()),
-        }),
-        ..host()
-    };
+    let mut host = host();
+    host.conf = Some(Conf {
+        name: "mke2fs.conf".into(),
+        text: Ok(bytes.to_vec()),
+    });
     let accepted = host.check_conf().is_ok();
     for (kibibytes, fs_type, usage) in [
         (1440, None, None),

@@ -54,11 +54,37 @@ use volume::Storage;
 
 /// How to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckOptions {
     /// Where the filesystem begins in the image, in bytes.
     pub offset_bytes: u64,
     /// How many findings are kept; those past it are counted.
     pub most_findings: usize,
+}
+
+impl CheckOptions {
+    /// Those of [`check`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets where the filesystem begins in the image.
+    #[must_use]
+    pub fn offset_bytes(self, offset_bytes: u64) -> Self {
+        Self {
+            offset_bytes,
+            ..self
+        }
+    }
+
+    /// Sets how many findings are kept.
+    #[must_use]
+    pub fn most_findings(self, most_findings: usize) -> Self {
+        Self {
+            most_findings,
+            ..self
+        }
+    }
 }
 
 impl Default for CheckOptions {

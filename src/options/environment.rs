@@ -20,6 +20,7 @@ const PAGE_BYTES: u32 = 4096;
 
 /// What the world is like where a filesystem is made.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Environment {
     /// The time that the new filesystem bears, in seconds since 1970.
     pub clock: i64,

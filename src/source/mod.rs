@@ -143,6 +143,7 @@ pub trait Source: Send {
 
 /// What a source says once it has declared its files.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Declared {
     /// The mode, owner, times and flags of the source's root, if it has one.
     pub root: Option<Metadata>,

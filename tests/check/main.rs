@@ -318,10 +318,7 @@ fn a_filesystem_behind_an_offset_is_found() -> Result<()> {
     let image = dir.path().join("img");
     making::make("-E offset=1048576 8M", None, &image)?;
     assert!(!checked(&image)?.is_clean());
-    let options = CheckOptions {
-        offset_bytes: 1 << 20,
-        ..CheckOptions::default()
-    };
+    let options = CheckOptions::new().offset_bytes(1 << 20);
     let report = check_with(&ImageFile::open(&image)?, &options);
     assert!(report.is_clean(), "{:?}", report.findings);
     Ok(())

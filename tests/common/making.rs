@@ -68,24 +68,24 @@ pub(crate) fn host(output: &Path) -> Result<Environment> {
 
 /// The same host, with memory as its output.
 pub(crate) fn memory_host() -> Environment {
-    Environment {
-        clock: CLOCK,
-        is_clock_stated: true,
-        latest_time: None,
-        real_clock: Duration::from_secs(CLOCK.unsigned_abs()),
-        random_uuid: UUID,
-        random_hash_seed: SEED,
-        page_size: 4096,
-        user: (0, 0),
-        name: b"host".to_vec(),
-        conf: None,
-        sector_size: None,
-        physical_sector_size: None,
-        first_meta_bg: None,
-        undo_directory: Some("none".into()),
-        journal_device: None,
-        target: Target::default(),
-    }
+    let mut host = Environment::fixed(CLOCK);
+    host.clock = CLOCK;
+    host.is_clock_stated = true;
+    host.latest_time = None;
+    host.real_clock = Duration::from_secs(CLOCK.unsigned_abs());
+    host.random_uuid = UUID;
+    host.random_hash_seed = SEED;
+    host.page_size = 4096;
+    host.user = (0, 0);
+    host.name = b"host".to_vec();
+    host.conf = None;
+    host.sector_size = None;
+    host.physical_sector_size = None;
+    host.first_meta_bg = None;
+    host.undo_directory = Some("none".into());
+    host.journal_device = None;
+    host.target = Target::default();
+    host
 }
 
 /// The options that `words` ask for in mke2fs's way, with the fixed UUID and hash seed.
