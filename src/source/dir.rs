@@ -39,6 +39,9 @@ const MOST_HELPERS: usize = 63;
 
 /// A directory of the host as a [`Source`].
 ///
+/// Where the system is no Unix, files are root's, with 0644 or 0444 if they are read-only, directories have
+/// 0755, all times are the one of the last write, and names have to be Unicode.
+///
 /// ```no_run
 /// use mke4fs::source::Source;
 /// use mke4fs::source::dir::Directory;
