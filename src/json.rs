@@ -52,6 +52,12 @@ impl Object {
         self.raw(name, &value.to_string())
     }
 
+    /// A value that is JSON already, in one line.
+    #[cfg(feature = "cli")]
+    pub(crate) fn json(&mut self, name: &str, value: &str) -> &mut Self {
+        self.raw(name, value)
+    }
+
     /// A number of seconds, to the millisecond.
     #[cfg(feature = "cli")]
     pub(crate) fn seconds(&mut self, name: &str, value: std::time::Duration) -> &mut Self {

@@ -1073,3 +1073,52 @@ fn an_image_in_another_form_says_which() {
         );
     }
 }
+
+#[test]
+fn the_configuration_of_an_image_is_written_and_told() {
+    let place = common::place::Place::new();
+    let programs = [common::tools::Need::Program("umoci")];
+    if !common::tools::ready(&programs) {
+        return;
+    }
+    let made = place.shell(
+        "umoci init --layout images; umoci new --image images:tag
+         umoci unpack --rootless --image images:tag bundle; echo text > bundle/rootfs/file
+         umoci repack --image images:tag bundle
+         umoci config --image images:tag --config.user 7:8 --config.entrypoint /file --config.env A=b
+         mke4fs --json -d oci:images:tag --oci-config config image > said
+         ! mke4fs -q -d bundle/rootfs --oci-config none other 2> refused; ! test -e none
+         ! mke4fs -q -d oci:images:tag --oci-config left no/such/image 64K 2>> refused; ! test -e left",
+    );
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| std::fs::read(place.path(name)).expect("it is there");
+    let said: serde_json::Value = serde_json::from_slice(&read("said")).expect("JSON");
+    let config: serde_json::Value = serde_json::from_slice(&read("config")).expect("JSON");
+    let image = &said["container_images"][0];
+    assert_eq!(image["config"], config);
+    assert_eq!(config["config"]["User"], "7:8", "{config}");
+    assert_eq!(config["config"]["Entrypoint"][0], "/file", "{config}");
+    assert_eq!(
+        image["layers"][0]["diff_id"], config["rootfs"]["diff_ids"][0],
+        "{said}"
+    );
+    // Each digest is that of a blob, which holds what was written.
+    let blob = |digest: &serde_json::Value| {
+        let digest = digest.as_str().expect("a digest").replace(':', "/");
+        read(&format!("images/blobs/{digest}"))
+    };
+    assert_eq!(blob(&image["config_digest"]), read("config"));
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&blob(&image["manifest"])).expect("JSON");
+    assert_eq!(
+        manifest["layers"][0]["digest"],
+        image["layers"][0]["digest"]
+    );
+    let refused = String::from_utf8(read("refused")).expect("text");
+    assert!(
+        refused.starts_with(
+            "mke4fs: --oci-config needs a container image after -d, such as oci:DIR\n"
+        ),
+        "{refused}"
+    );
+}

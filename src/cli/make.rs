@@ -118,6 +118,9 @@ pub(super) struct Prepared {
     patterns: Patterns,
     /// Where large temporary files lie.
     spool_directory: PathBuf,
+    /// What container images say of themselves, if that is asked for.
+    #[cfg(feature = "oci")]
+    pub(super) images: Vec<crate::source::oci::Description>,
 }
 
 impl Prepared {
@@ -179,6 +182,8 @@ pub(super) fn prepare(
     let spool_directory = asked.spool_directory();
     Ok(Prepared {
         ready,
+        #[cfg(feature = "oci")]
+        images: super::oci_config::descriptions(request, &spool_directory)?,
         patterns,
         spool_directory,
     })
@@ -498,6 +503,7 @@ fn form_it(
         mut ready,
         patterns,
         spool_directory,
+        ..
     } = prepared;
     ready.probe(watched.cancel.flag())?;
     let is_read_now = ready.plan().is_none();

@@ -412,11 +412,30 @@ impl Run {
             opening: None,
             took: self.begun.elapsed(),
             warnings: self.warned.get(),
+            #[cfg(feature = "oci")]
+            images: &prepared.images,
         };
         self.summarise(&made).map_err(MakeError::Untold)
     }
 
     fn make(&self, prepared: Prepared, existing: Existing) -> Result<(), MakeError> {
+        #[cfg(feature = "oci")]
+        let images = prepared.images.clone();
+        #[cfg(feature = "oci")]
+        let config = super::oci_config::write(&self.request, &images)?;
+        let written = self.write(prepared, existing)?;
+        #[cfg(feature = "oci")]
+        if let Some(config) = config {
+            config.keep();
+        }
+        self.tell_made(
+            &written,
+            #[cfg(feature = "oci")]
+            &images,
+        )
+    }
+
+    fn write(&self, prepared: Prepared, existing: Existing) -> Result<Written, MakeError> {
         for warning in &prepared.warnings() {
             self.remark(warning);
         }
@@ -445,7 +464,7 @@ impl Run {
             let tell = |bytes| bar.inc(bytes);
             let written = make::write_to_stdout(&self.request, prepared, stop, &tell);
             bar.finish_and_clear();
-            return self.tell_made(&written?);
+            return written;
         }
         let output = match existing.opened {
             Some(output) => output,
@@ -463,11 +482,15 @@ impl Run {
         let output = output.before_end(move || shown.finish_and_clear());
         let written = make::write(&self.request, prepared, output, &|bytes| bar.inc(bytes));
         bar.finish_and_clear();
-        self.tell_made(&written?)
+        written
     }
 
     /// Tells of what was made.
-    fn tell_made(&self, written: &Written) -> Result<(), MakeError> {
+    fn tell_made(
+        &self,
+        written: &Written,
+        #[cfg(feature = "oci")] images: &[crate::source::oci::Description],
+    ) -> Result<(), MakeError> {
         let Written { built, beside } = written;
         for warning in &built.warnings {
             self.remark(warning);
@@ -480,6 +503,8 @@ impl Run {
             opening: Opening::new(&self.request, beside, &self.output),
             took: self.begun.elapsed(),
             warnings: self.warned.get(),
+            #[cfg(feature = "oci")]
+            images,
         };
         self.summarise(&made).map_err(MakeError::Untold)
     }
@@ -570,6 +595,9 @@ struct Made<'a> {
     opening: Option<Opening<'a>>,
     took: Duration,
     warnings: u64,
+    /// What container images among the sources say of themselves.
+    #[cfg(feature = "oci")]
+    images: &'a [crate::source::oci::Description],
 }
 
 impl Made<'_> {
@@ -660,6 +688,8 @@ impl Made<'_> {
         if let Some(opening) = &self.opening {
             opening.put(&mut object);
         }
+        #[cfg(feature = "oci")]
+        super::oci_config::put(self.images, &mut object);
         object.seconds("seconds", self.took);
         object.finish()
     }

@@ -22,6 +22,8 @@ mod mend;
 mod messages;
 mod mke2fs;
 mod mke4fs;
+#[cfg(feature = "oci")]
+mod oci_config;
 mod overwrite;
 mod partitions;
 #[cfg(not(target_family = "wasm"))]

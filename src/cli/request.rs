@@ -86,6 +86,9 @@ pub(super) struct Request {
     pub(super) rules: Vec<RuleArg>,
     /// What becomes of names in ACLs that the image does not know.
     pub(super) acl_names: AclNames,
+    /// Where the configuration of a container image is written.
+    #[cfg(feature = "oci")]
+    pub(super) oci_config: Option<OsString>,
     /// Where the filesystem will be mounted, as labels go by that.
     pub(super) mount_point: Vec<u8>,
     /// For which platform, of an image that is for several.
@@ -155,6 +158,8 @@ impl Request {
             copies: Vec::new(),
             rules: Vec::new(),
             acl_names: AclNames::default(),
+            #[cfg(feature = "oci")]
+            oci_config: None,
             mount_point: Vec::new(),
             #[cfg(feature = "oci")]
             platform: None,

@@ -151,6 +151,12 @@ pub(super) fn acl_names(request: &mut Request, value: &OsStr) -> Noted {
     Ok(())
 }
 
+#[cfg(feature = "oci")]
+pub(super) fn oci_config(request: &mut Request, value: &OsStr) -> Noted {
+    request.oci_config = Some(value.to_owned());
+    Ok(())
+}
+
 pub(super) fn clamp_times(request: &mut Request, value: &OsStr) -> Noted {
     let text = value.to_string_lossy();
     let seconds = text.strip_prefix('@').unwrap_or(&text).parse();

@@ -64,6 +64,16 @@ const CONTENT: &[Flag] = &[
         "A GLOB with a slash that is not at its end matches whole paths, any other one names in all directories; a slash at the end matches directories only. * and ? do not match slashes, ** does.",
     )
     .example("--exclude '*.pyc' --exclude '/var/cache/**'"),
+    #[cfg(feature = "oci")]
+    Flag::long(
+        "oci-config",
+        "Write the configuration of the container image to FILE: entrypoint, environment, user, labels [default: none]",
+        rules::oci_config,
+    )
+    .path("FILE")
+    .more("Of several images it is the last one's. The JSON output has it as well, with the digests of manifest and layers.")
+    .example("-d oci:images:debian:12 --oci-config config.json")
+    .shown(Shown::Long),
     Flag::long(
         "fs-verity",
         "Protect the regular files that GLOB matches by fs-verity [default: those that their source protects, with -O verity]",

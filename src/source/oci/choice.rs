@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
 
 use super::checked::Checked;
+use super::description::{Description, LayerDescription};
 use super::digest::Digest;
 use super::document::{
     Config, Descriptor, Kind, LayerKind, Manifest, check_layout, parse_index, parse_manifest,
@@ -40,6 +41,32 @@ pub(super) struct Layer {
     pub(super) diff_id: Digest,
 }
 
+/// The image that was asked for.
+pub(super) struct Chosen {
+    /// The lowest first.
+    pub(super) layers: Vec<Layer>,
+    pub(super) manifest: Option<Digest>,
+    pub(super) config_digest: Option<Digest>,
+    /// The configuration as it is stored.
+    pub(super) config: Vec<u8>,
+}
+
+impl Chosen {
+    pub(super) fn description(self) -> Description {
+        let text = |digest: &Digest| digest.to_string();
+        let layer = |layer: &Layer| LayerDescription {
+            digest: layer.digest.as_ref().map(text),
+            diff_id: layer.diff_id.to_string(),
+        };
+        Description {
+            manifest: self.manifest.as_ref().map(text),
+            config_digest: self.config_digest.as_ref().map(text),
+            layers: self.layers.iter().map(layer).collect(),
+            config: self.config,
+        }
+    }
+}
+
 /// A file that shows the form of an image, and what is to be said where another was asked for.
 type FormShown = (&'static str, &'static str);
 
@@ -74,7 +101,7 @@ fn first_document(store: &Store, path: &str, others: &[FormShown]) -> Result<Vec
 }
 
 /// The layers, the lowest first, of the image in the OCI image layout `store`.
-pub(super) fn choose(store: &Store, wish: &Selection) -> Result<Vec<Layer>, OciError> {
+pub(super) fn choose(store: &Store, wish: &Selection) -> Result<Chosen, OciError> {
     let path = "oci-layout";
     check_layout(path, &first_document(store, path, &OTHERS_THAN_LAYOUT)?)?;
     let path = "index.json";
@@ -95,8 +122,14 @@ pub(super) fn choose(store: &Store, wish: &Selection) -> Result<Vec<Layer>, OciE
         walk.root = at;
         walk.descend(&roots[at], 0)?;
     }
-    let (manifest, config) = walk.finish(wish)?;
-    layers(store, manifest, &config)
+    let found = walk.finish(wish)?;
+    let layers = layers(store, &found.manifest, &found.parsed)?;
+    Ok(Chosen {
+        layers,
+        manifest: Some(found.digest),
+        config_digest: Some(found.manifest.config.digest),
+        config: found.config,
+    })
 }
 
 fn named(root: &Descriptor) -> Named {
@@ -155,7 +188,7 @@ impl Walk<'_> {
         let platform = match descriptor.platform() {
             Some(said) => Some(said),
             None => match load(self.store, descriptor) {
-                Ok((_, config)) => config.platform(),
+                Ok(loaded) => loaded.parsed.platform(),
                 Err(fault @ OciError::Image(ImageErrorKind::Artifact(_))) => {
                     self.artifact.get_or_insert(fault);
                     return Ok(());
@@ -172,7 +205,7 @@ impl Walk<'_> {
     }
 
     /// The image that suits the platform best; of equal ones the first.
-    fn finish(self, wish: &Selection) -> Result<(Manifest, Config), OciError> {
+    fn finish(self, wish: &Selection) -> Result<Loaded, OciError> {
         let host = Platform::host();
         let wanted = wish.platform.as_ref().unwrap_or(&host);
         let suits = |leaf: &&IndexedImage| wanted.distance(leaf.platform.as_ref()?);
@@ -240,15 +273,28 @@ fn blob(store: &Store, descriptor: &Descriptor) -> Result<Blob, OciError> {
     }
 }
 
-fn load(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, Config), OciError> {
-    let (path, bytes) = document(store, descriptor)?;
-    let manifest = parse_manifest(&path, &bytes)?;
-    let (path, bytes) = document(store, &manifest.config)?;
-    let config = Config::parse(&path, &bytes)?;
-    Ok((manifest, config))
+/// An image's documents.
+struct Loaded {
+    /// The manifest's.
+    digest: Digest,
+    manifest: Manifest,
+    config: Vec<u8>,
+    parsed: Config,
 }
 
-fn layers(store: &Store, manifest: Manifest, config: &Config) -> Result<Vec<Layer>, OciError> {
+fn load(store: &Store, descriptor: &Descriptor) -> Result<Loaded, OciError> {
+    let (path, bytes) = document(store, descriptor)?;
+    let manifest = parse_manifest(&path, &bytes)?;
+    let (path, config) = document(store, &manifest.config)?;
+    Ok(Loaded {
+        digest: descriptor.digest.clone(),
+        parsed: Config::parse(&path, &config)?,
+        manifest,
+        config,
+    })
+}
+
+fn layers(store: &Store, manifest: &Manifest, config: &Config) -> Result<Vec<Layer>, OciError> {
     let diff_ids = config.diff_ids();
     count(manifest.layers.len(), diff_ids)?;
     let pairs = manifest.layers.iter().zip(diff_ids);
@@ -293,7 +339,7 @@ fn count(layers: usize, diff_ids: &[Digest]) -> Result<(), OciError> {
 }
 
 /// The layers, the lowest first, of the image in what `docker save` wrote.
-pub(super) fn choose_saved(store: &Store, wish: &Selection) -> Result<Vec<Layer>, OciError> {
+pub(super) fn choose_saved(store: &Store, wish: &Selection) -> Result<Chosen, OciError> {
     let path = "manifest.json";
     let images = parse_saved(path, &first_document(store, path, &OTHERS_THAN_SAVED)?)?;
     let named: Vec<Named> = images
@@ -331,7 +377,12 @@ pub(super) fn choose_saved(store: &Store, wish: &Selection) -> Result<Vec<Layer>
             diff_id: diff_id.clone(),
         })
     };
-    pairs.map(layer).collect()
+    Ok(Chosen {
+        layers: pairs.map(layer).collect::<Result<_, OciError>>()?,
+        manifest: None,
+        config_digest: digest_of(&image.config),
+        config: bytes,
+    })
 }
 
 /// The digest that a file of `docker save` is named after: `HEX.json` or `blobs/sha256/HEX`.

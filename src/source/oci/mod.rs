@@ -10,6 +10,7 @@
 mod any_case;
 mod checked;
 mod choice;
+mod description;
 mod digest;
 mod document;
 mod error;
@@ -25,7 +26,7 @@ mod store;
 mod whiteouts;
 
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::decompress::{Ignored, Memory};
@@ -34,13 +35,14 @@ use super::options::{SourceOptions, heed_options, option_setters};
 use super::patterns::PathType;
 use super::{Declared, Source, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree};
-use choice::{Layer, Selection};
+use choice::{Chosen, Layer, Selection};
 use error::OciError;
 use layers::Contents;
 use repeats::Repeats;
 use store::Store;
 use whiteouts::Below;
 
+pub use description::{Description, LayerDescription};
 pub use layer_choice::{LayerChoice, LayerChoiceError};
 pub use platform::{Platform, PlatformError};
 
@@ -151,17 +153,39 @@ impl Image {
 
     option_setters!(spool_in keep_xattrs exclude latest_time implied_time acl_names);
 
+    /// What the image says of itself: its configuration and the digests of its parts. No layer is read.
+    ///
+    /// # Errors
+    /// Where there is no such image, or a document of it is not as it should be.
+    pub fn description(&self) -> Result<Description, SourceError> {
+        let chosen = self.chosen(&self.options.spool(), &Ignored::default());
+        let chosen = chosen.map_err(|fault| self.error(fault))?;
+        Ok(chosen.description())
+    }
+
+    fn chosen(&self, spool: &Path, ignored: &Ignored) -> Result<Chosen, OciError> {
+        let archive = || Store::archive(&self.path, spool, ignored, &self.options.cancel);
+        match self.form {
+            Form::Layout => choice::choose(&Store::directory(&self.path)?, &self.wish),
+            Form::Archive => choice::choose(&archive()?, &self.wish),
+            Form::DockerArchive => choice::choose_saved(&archive()?, &self.wish),
+        }
+    }
+
+    /// The fault as one of this image.
+    fn error(&self, fault: OciError) -> SourceError {
+        let path = self.path.as_os_str().as_encoded_bytes();
+        let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
+        let error = SourceError::other(fault);
+        if names_image { error } else { error.of(path) }
+    }
+
     /// What is in the image's layers, and what was passed over where they are.
     fn contents(&self) -> Result<(Vec<Arc<Contents>>, Vec<SourceWarning>), OciError> {
         let path = &self.path;
         let ignored = Ignored::default();
         let spool = self.options.spool();
-        let archive = || Store::archive(path, &spool, &ignored, &self.options.cancel);
-        let mut layers: Vec<Layer> = match self.form {
-            Form::Layout => choice::choose(&Store::directory(path)?, &self.wish)?,
-            Form::Archive => choice::choose(&archive()?, &self.wish)?,
-            Form::DockerArchive => choice::choose_saved(&archive()?, &self.wish)?,
-        };
+        let mut layers: Vec<Layer> = self.chosen(&spool, &ignored)?.layers;
         if let Some(wanted) = &self.layer {
             let last = wanted.find(&layers)?;
             layers.truncate(last + 1);
@@ -295,11 +319,7 @@ impl Source for Image {
 
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         let path = self.path.as_os_str().as_encoded_bytes();
-        let (contents, warnings) = self.contents().map_err(|fault| {
-            let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
-            let error = SourceError::other(fault);
-            if names_image { error } else { error.of(path) }
-        })?;
+        let (contents, warnings) = self.contents().map_err(|fault| self.error(fault))?;
         let declared = self.declare_contents(&contents, tree, at);
         let mut declared = declared.map_err(|error| error.of(path))?;
         declared.warnings.splice(0..0, warnings);
