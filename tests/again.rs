@@ -246,3 +246,23 @@ fn what_an_ended_run_left_is_replaced() {
          ! grep -a unfinished image; grep -q space said",
     );
 }
+
+/// A device has its size, so that a new file of that size gets the same bytes, whatever the device held.
+#[test]
+fn a_device_gets_the_bytes_of_a_new_file() {
+    if !ready(&[Need::Root, Need::E2fsprogs(Which::Reference)]) {
+        return;
+    }
+    let place = place();
+    for size in [8, 32] {
+        said(
+            &place,
+            &format!(
+                "rm -f new back; make -q -d root new {size}M
+                tr '\\0' '\\321' < /dev/zero | head -c {size}M > back
+                device=$(losetup --find --show back); trap 'losetup --detach $device' EXIT
+                make -q -F -d root $device; cmp new $device"
+            ),
+        );
+    }
+}

@@ -1598,7 +1598,9 @@ fn attributes() -> Vec<Case> {
         (
             "acl-nobody-knows",
             acl(b"user:daemon:r--"),
-            Refused("for that name; use --xattr-exclude system.posix_acl_access"),
+            Refused(
+                "for that name; use --acl-names host or skip, or --xattr-exclude system.posix_acl_access",
+            ),
         ),
         (
             "acl-root",
