@@ -435,9 +435,11 @@ mod host {
             io::Error::other(needed)
         };
         let file_type = file_type(found.file_type()).ok_or_else(other)?;
+        // wasm knows no modes, and the standard library takes that for a file nobody may write.
+        let is_read_only = !cfg!(target_family = "wasm") && found.permissions().readonly();
         let stat = Stat {
             size_bytes: found.len(),
-            ..without_owner(file_type, found.permissions().readonly(), modified(found)?)
+            ..without_owner(file_type, is_read_only, modified(found)?)
         };
         #[cfg(unix)]
         let stat = {
