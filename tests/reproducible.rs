@@ -33,7 +33,7 @@ fn fill(place: &Place) {
 /// A filesystem of another size of blocks, on which holes are others.
 fn other_filesystem(place: &Place) {
     place.shell(
-        "mke4fs -q -b 1024 other.img 64M; mkdir other; mount -o loop other.img other
+        "mke4fs -q -b 1024 other.img 512M; mkdir other; mount -o loop other.img other
          cp -a --sparse=always root other/root; mkdir -m 777 other/work",
     );
 }
