@@ -269,6 +269,9 @@ fn what_a_source_protects_stays_as_it_is() {
         );
         assert_eq!(verity_of("image"), None, "{flags}");
     }
+    let line = "rm image; mke4fs -q -O ^verity --fs-verity f -d first image";
+    let said = "mke4fs: --fs-verity needs the feature verity, which -O ^verity disables\n";
+    assert_eq!(place.refusal(line), said);
 }
 
 #[test]

@@ -211,6 +211,12 @@ fn fs_verity(request: &Request) -> Result<Option<Rule>, Error> {
     if request.fs_verity.is_empty() {
         return Ok(None);
     }
+    let words = request.features.iter().flat_map(|text| text.split(','));
+    let mut last = words.filter(|word| word.trim_start_matches('^') == "verity");
+    if last.next_back() == Some("^verity") {
+        let text = "--fs-verity needs the feature verity, which -O ^verity disables";
+        return Err(SourceError::other(text).into());
+    }
     let patterns = Patterns::new(&request.fs_verity).map_err(SourceError::other)?;
     let hash = request.fs_verity_hash.unwrap_or_default();
     Ok(Some(Rule::FsVerity(FsVerity::new(patterns).hash(hash))))
