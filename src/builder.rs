@@ -1,5 +1,6 @@
 //! Given options and sources, builds an image in any sink; never prints.
 
+mod based;
 mod ends;
 mod forms;
 mod known;
@@ -14,11 +15,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::Base;
 use crate::cancel::Cancel;
 use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
-use crate::layout::Layout;
+use crate::layout::{Layout, Matched};
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
 use crate::sink::{Format, ImageRange, Sink};
@@ -29,6 +31,8 @@ use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
 use crate::warning::Warning;
 
+#[cfg(feature = "cli")]
+pub(crate) use based::inherit;
 #[cfg(feature = "cli")]
 pub(crate) use forms::{Beside, Form, Formed};
 use known::Known;
@@ -57,6 +61,7 @@ pub struct Builder {
     fit: Option<Fit>,
     sparse: Sparse,
     format: Format,
+    base: Option<Base>,
     run: Run,
 }
 
@@ -349,6 +354,20 @@ impl Builder {
         self
     }
 
+    /// Lets everything stay where `base` has it: what is at the same path keeps its inode and its blocks, as far
+    /// as they still fit, and what is new takes free ones near its directory. UUID, hash seed, label, size,
+    /// features and all else that describes the filesystem are those of `base`, and so are its times and those
+    /// of files made, unless an option says otherwise.
+    ///
+    /// The image holds what the sources say, whatever `base` is. Where the options move everything, such as
+    /// another block size, it is an ordinary one, and a warning tells.
+    #[must_use]
+    pub fn base(mut self, base: Base) -> Self {
+        based::inherit(&mut self.options, &base);
+        self.base = Some(base);
+        self
+    }
+
     /// Hears of a wish to stop: once it is there, planning and writing soon end with an error that
     /// [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call that waits for
     /// somebody else.
@@ -401,10 +420,13 @@ impl Builder {
         if self.options.is_reproducible() {
             reproducible::settle(&mut environment, &mut tree, &settings, &files);
         }
+        let base = self.base.as_ref();
+        let matched = base.map_or_else(Matched::default, |base| Matched::new(base, &tree));
+        based::keep_atimes(&mut tree, &matched);
         let (resolved, layout) = match fit {
             Some(fit) => {
                 let planned = plan::fit(&self.options, &environment, &tree, fit)?;
-                (planned.resolved, planned.layout)
+                based::keep_places(planned, &tree, &matched)?
             }
             None => {
                 let known = Known {
@@ -413,6 +435,7 @@ impl Builder {
                     sparse,
                     cancel,
                     threads: reading.threads,
+                    matched: &matched,
                 };
                 let decided = known.decide(&mut tree)?;
                 warnings.extend(decided.remark);
@@ -482,7 +505,9 @@ impl Builder {
     pub fn prepare(mut self) -> Result<PreparedImage, Error> {
         let environment = self.world();
         self.fit = self.wanted_fit(&environment);
-        let is_open = self.fit.is_some() || self.options.with_large_blocks(&environment).is_some();
+        let is_open = self.base.is_some()
+            || self.fit.is_some()
+            || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());
         let rules = &mut self.wanted.rules.iter();

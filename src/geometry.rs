@@ -882,7 +882,7 @@ fn is_power_of(number: u32, base: u32) -> bool {
 const JOURNAL_TO_FAST_COMMIT: u32 = 64;
 
 /// `ext2fs_default_journal_size`: the journal's blocks by those of the filesystem.
-fn default_journal_blocks(blocks_count: u64) -> Option<u32> {
+pub(crate) fn default_journal_blocks(blocks_count: u64) -> Option<u32> {
     const STEPS: [(u64, u32); 7] = [
         (32_768, 1_024),
         (256 * 1024, 4_096),

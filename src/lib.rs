@@ -40,6 +40,7 @@
 //! change from version to version, where files lie above all. Within one they are a function of options,
 //! sources, UUID, hash seed and clock: no thread, machine or output changes them.
 
+mod base;
 mod builder;
 mod cancel;
 pub mod check;
@@ -71,6 +72,7 @@ mod warning;
 #[doc(hidden)]
 mod work;
 
+pub use base::Base;
 pub use builder::{Builder, Plan, Progress, Sparse};
 pub use cancel::{Cancel, Cancelled};
 #[cfg(all(unix, feature = "cli"))]
@@ -91,7 +93,7 @@ pub use source::oci::Image as ContainerImage;
 pub use source::rules::Rule;
 #[cfg(feature = "tar")]
 pub use source::tar::Tar;
-pub use summary::{FileDigest, NodeCounts, Summary};
+pub use summary::{BaseCounts, FileDigest, NodeCounts, Summary};
 pub use tree::{Content, Metadata, Tree, TreeError};
 pub use units::{Timestamp, VerityHash};
 pub use warning::Warning;

@@ -43,6 +43,8 @@ pub struct Summary {
     pub nodes: NodeCounts,
     /// The files that fs-verity protects, in the order of their paths; none before the image is written.
     pub fs_verity: Vec<FileDigest>,
+    /// What stayed where the [base](crate::Builder::base) has it, if there is one.
+    pub base: Option<BaseCounts>,
     /// What a person may want to know of how it was made.
     pub warnings: Vec<Warning>,
 }
@@ -80,6 +82,21 @@ impl FileDigest {
         let digits = self.digest.iter().map(|byte| format!("{byte:02x}"));
         format!("{}:{}", self.hash.name(), digits.collect::<String>())
     }
+}
+
+/// What of an image is where its base has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BaseCounts {
+    /// Inodes at paths that the base has too, the root directory's included.
+    pub inodes_kept: u64,
+    /// Inodes at other paths.
+    pub inodes_added: u64,
+    /// Inodes of the base whose paths are gone.
+    pub inodes_removed: u64,
+    /// Blocks of files and directories, and of the filesystem's own files, that are where they were, whether
+    /// or not they hold the same.
+    pub blocks_kept: u64,
 }
 
 /// How many nodes of each kind a tree has.
@@ -164,6 +181,13 @@ impl Summary {
             object
         });
         object.objects("fs_verity", digests);
+        if let Some(base) = self.base {
+            object
+                .number("inodes_kept", base.inodes_kept)
+                .number("inodes_added", base.inodes_added)
+                .number("inodes_removed", base.inodes_removed)
+                .number("blocks_kept", base.blocks_kept);
+        }
     }
 
     /// Which of ext2, ext3 and ext4 the features make it.
@@ -200,6 +224,12 @@ impl Summary {
             features: geometry.features,
             nodes: NodeCounts::of(tree),
             fs_verity: Vec::new(),
+            base: layout.kept.map(|kept| BaseCounts {
+                inodes_kept: kept.inodes,
+                inodes_added: kept.inodes_added,
+                inodes_removed: kept.inodes_removed,
+                blocks_kept: kept.blocks,
+            }),
             warnings: Vec::new(),
         }
     }

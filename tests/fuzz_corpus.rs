@@ -154,6 +154,77 @@ fn tree() {
 }
 
 #[test]
+fn histories() {
+    let mut images = 0;
+    for (path, bytes) in corpus("histories") {
+        let named = Named(&path);
+        images += check_history(&bytes);
+        std::mem::forget(named);
+    }
+    assert!(images > 0, "no input of the corpus gives an image");
+}
+
+/// Random histories that are checked unless more are asked for.
+const RANDOM_HISTORIES: u64 = 10;
+
+#[test]
+fn random_histories() {
+    let asked = std::env::var("MKE4FS_RANDOM_HISTORIES");
+    let wide = if common::is_wide() {
+        2000
+    } else {
+        RANDOM_HISTORIES
+    };
+    let wanted = asked.map_or(wide, |text| text.parse().expect("a number"));
+    let first = std::env::var("MKE4FS_FIRST_HISTORY");
+    let first: u64 = first.map_or(1, |text| text.parse().expect("a number"));
+    let (mut histories, mut images, mut seed) = (0, 0, first);
+    while histories < wanted {
+        let name = PathBuf::from(format!("random history {seed}"));
+        let named = Named(&name);
+        let bytes: Vec<u8> = (0..6)
+            .flat_map(|part| random_bytes(seed << 3 | part))
+            .collect();
+        let made = check_history(&bytes);
+        histories += u64::from(made > 0);
+        images += made;
+        std::mem::forget(named);
+        seed += 1;
+    }
+    tools::report(&format!(
+        "random histories: {histories} of {} seeds, {images} images",
+        seed - first
+    ));
+}
+
+/// Checks one history, and its last image by e2fsck; says how many images were made.
+fn check_history(bytes: &[u8]) -> usize {
+    let Some(made) = targets::histories::run(bytes) else {
+        return 0;
+    };
+    if ready(&[Need::E2fsprogs(Which::Reference)]) {
+        let file = NamedTempFile::new_in("/dev/shm").expect("/dev/shm is needed, to build there");
+        fs::write(file.path(), &made.image).expect("the image can be written");
+        let ino = made.image[1024 + 0x280..].first_chunk();
+        let ino = u32::from_le_bytes(*ino.expect("it has a superblock"));
+        e2fsck_says_nothing_new(file.path(), Which::Reference, ino);
+    }
+    made.images
+}
+
+/// e2fsck finds nothing but what it finds in mke2fs's image.
+fn e2fsck_says_nothing_new(path: &Path, which: Which, orphan_ino: u32) {
+    let Err(error) = tools::e2fsck(path, which) else {
+        return;
+    };
+    let said = error.to_string();
+    let faults: Vec<&str> = said.lines().filter(|line| line.contains('?')).collect();
+    let known = orphan_file_fault(orphan_ino);
+    let is_known = faults.iter().all(|fault| fault.starts_with(&known));
+    assert!(is_known && !faults.is_empty(), "{said}");
+}
+
+#[test]
 fn differential() {
     if ready(&[Need::E2fsprogs(Which::Reference)]) {
         replay("differential", targets::differential::run);
@@ -222,14 +293,8 @@ fn check_tree(bytes: &[u8], checked: bool) -> Option<(Made, NamedTempFile)> {
     // e2fsck refuses a journal's device; our own checker has read it.
     if checked && !made.layout.geometry.features.has(Feature::JournalDev) {
         for which in Which::ALL {
-            let Err(error) = tools::e2fsck(file.path(), which) else {
-                continue;
-            };
-            let said = error.to_string();
-            let faults: Vec<&str> = said.lines().filter(|line| line.contains('?')).collect();
-            let known = orphan_file_fault(image);
-            let is_known = faults.iter().all(|fault| fault.starts_with(&known));
-            assert!(is_known && !faults.is_empty(), "{said}");
+            let ino = orphan_ino(image);
+            e2fsck_says_nothing_new(file.path(), which, ino);
         }
     }
     Some((made, file))
@@ -237,11 +302,15 @@ fn check_tree(bytes: &[u8], checked: bool) -> Option<(Made, NamedTempFile)> {
 
 /// How the one fault begins that e2fsck may find: mke2fs does not count the blocks of the orphan
 /// file's extent tree, where it has one, and the image is the one that mke2fs makes.
-fn orphan_file_fault(image: &Memory) -> String {
+fn orphan_file_fault(ino: u32) -> String {
+    format!("Inode {ino}, i_blocks is")
+}
+
+fn orphan_ino(image: &Memory) -> u32 {
     let mut ino = [0; 4];
     let read = image.read_at(1024 + 0x280, &mut ino);
     read.expect("memory does not fail");
-    format!("Inode {}, i_blocks is", u32::from_le_bytes(ino))
+    u32::from_le_bytes(ino)
 }
 
 /// Writes all of an image that is not zero.

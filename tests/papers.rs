@@ -269,6 +269,10 @@ fn the_commands_of_the_documents_run() {
 const OUTPUTS: &[(&str, &str)] = &[
     ("made", "mke4fs -q --json -d root disk.img"),
     ("made", "mke4fs -q --json --verity -d root verity.img"),
+    (
+        "made",
+        "mke4fs -q --json -d root --base disk.img next.img | tee said; grep -q inodes_kept said",
+    ),
     ("listed", "mke4fs ls -R --json disk.img"),
     ("checked", "mke4fs check --json disk.img"),
     (

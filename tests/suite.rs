@@ -10,6 +10,7 @@ mod common;
 
 mod again;
 mod attrs;
+mod base;
 mod bounds;
 #[path = "budget/main.rs"]
 mod budget;

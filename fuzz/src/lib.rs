@@ -16,6 +16,7 @@ pub mod budget;
 pub mod check;
 pub mod container;
 pub mod differential;
+pub mod histories;
 pub mod image;
 pub mod image_source;
 pub mod manifest;

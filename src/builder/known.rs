@@ -8,7 +8,7 @@ use super::Sparse;
 use super::sparse::Reading;
 use crate::error::{Error, Kind};
 use crate::geometry::{Geometry, GeometryError};
-use crate::layout::{Layout, LayoutError};
+use crate::layout::{Layout, LayoutError, Matched};
 use crate::options::{Environment, NoLargeBlocks, Options, Resolved, Size};
 use crate::plan::{self, Fit};
 use crate::tree::Tree;
@@ -25,6 +25,8 @@ pub(super) struct Known<'a> {
     pub(super) sparse: Sparse,
     pub(super) cancel: &'a AtomicBool,
     pub(super) threads: NonZero<usize>,
+    /// What stays where it is.
+    pub(super) matched: &'a Matched<'a>,
 }
 
 /// What became of a tree and its filesystem.
@@ -48,8 +50,13 @@ impl Candidate {
         Ok(Self { resolved, geometry })
     }
 
-    fn lay_out(&self, tree: &Tree) -> Result<Layout, LayoutError> {
-        Layout::new(&self.resolved.settings, self.geometry.clone(), tree)
+    fn lay_out(&self, tree: &Tree, matched: &Matched<'_>) -> Result<Layout, LayoutError> {
+        Layout::keeping(
+            &self.resolved.settings,
+            self.geometry.clone(),
+            tree,
+            matched,
+        )
     }
 
     fn decided(self, layout: Layout) -> Decided {
@@ -116,7 +123,7 @@ impl Known<'_> {
         let mut candidates = large.iter().chain([&options]);
         candidates.any(|options| {
             let candidate = Candidate::new(options, self.host, tree);
-            candidate.is_ok_and(|candidate| candidate.lay_out(tree).is_ok())
+            candidate.is_ok_and(|candidate| candidate.lay_out(tree, self.matched).is_ok())
         })
     }
 
@@ -136,14 +143,14 @@ impl Known<'_> {
         let Some(large) = large else {
             return self.smaller(tree, why);
         };
-        if let Ok(layout) = large.lay_out(tree) {
+        if let Ok(layout) = large.lay_out(tree, self.matched) {
             return Ok(large.decided(layout));
         }
         let fits_smaller = Candidate::new(self.options, self.host, tree)
-            .is_ok_and(|small| small.lay_out(tree).is_ok());
+            .is_ok_and(|small| small.lay_out(tree, self.matched).is_ok());
         if !fits_smaller
             && self.makes_room(&large, tree)?
-            && let Ok(layout) = large.lay_out(tree)
+            && let Ok(layout) = large.lay_out(tree, self.matched)
         {
             return Ok(large.decided(layout));
         }
@@ -153,11 +160,11 @@ impl Known<'_> {
     /// As without a wish for larger blocks.
     fn smallest(&self, tree: &mut Tree) -> Result<Decided, Error> {
         let candidate = Candidate::new(self.options, self.host, tree)?;
-        let mut layout = candidate.lay_out(tree);
+        let mut layout = candidate.lay_out(tree, self.matched);
         if matches!(layout, Err(LayoutError::ContentTooBig { .. }))
             && self.makes_room(&candidate, tree)?
         {
-            layout = candidate.lay_out(tree);
+            layout = candidate.lay_out(tree, self.matched);
         }
         Ok(candidate.decided(layout?))
     }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::location::Location;
 use super::request::Request;
 use super::rules::refusal;
 use super::sources::Named;
@@ -27,6 +28,10 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
     }
     if let Some(path) = request.undo_file.as_ref().filter(|path| !path.is_empty()) {
         refuse(Path::new(path), "the undo file")?;
+    }
+    if let Some(base) = &request.base {
+        let location = Location::of(base, &|path| path.exists());
+        refuse(&location.path, "the base")?;
     }
     for rule in &request.rules {
         for (path, what) in rule.files() {

@@ -22,7 +22,7 @@ use crate::source::patterns::Patterns;
 use crate::source::rules::{FsVerity, Rule};
 use crate::source::{self, SourceError};
 use crate::sys;
-use crate::{Error, Fit, Warning};
+use crate::{Base, Error, Fit, Warning};
 
 /// Why no filesystem was made.
 #[derive(Debug)]
@@ -140,15 +140,28 @@ fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Warning> {
     unmatched.map(|pattern| Warning::Source(source::SourceWarning::PatternUnmatched(pattern)))
 }
 
+/// In what world an image is made, and what it is to be like.
+pub(super) struct World<'a> {
+    pub(super) host: &'a Environment,
+    /// What is asked of it, as far as that is known before its content is.
+    pub(super) settings: &'a Settings,
+    /// Where everything is to stay.
+    pub(super) base: Option<Base>,
+}
+
 /// Reads the sources and decides every block, unless contents are written before all of them are known:
 /// then nothing is read yet.
 pub(super) fn prepare(
     request: &Request,
     options: Options,
-    host: &Environment,
-    settings: &Settings,
+    world: World<'_>,
 ) -> Result<Prepared, MakeError> {
     check_whiteouts(request)?;
+    let World {
+        host,
+        settings,
+        base,
+    } = world;
     let fit = fit(request, &options, host);
     let mut builder = Builder::from_options(options)
         .environment(host.clone())
@@ -177,6 +190,9 @@ pub(super) fn prepare(
     }
     if let Some(fit) = fit {
         builder = builder.fit(fit);
+    }
+    if let Some(base) = base {
+        builder = builder.base(base);
     }
     let ready = builder.prepare()?;
     let spool_directory = asked.spool_directory();

@@ -164,9 +164,15 @@ impl Wanted<'_> {
             Some(bytes) => ("a", format!(" of {} or more", as_flag(bytes))),
             None => ("a larger", String::new()),
         };
+        let is_by_base = self.request.base.is_some() && self.request.size.is_none();
         let is_open = self.request.has_content() && self.request.size != Some(SizeArg::Keep);
         match self.target {
             TargetKind::Device(_) => format!("use {larger} device{size}"),
+            // Without a size it is the base's.
+            _ if is_by_base => match fits {
+                Some(bytes) => format!("use --size {} or more", as_flag(bytes)),
+                None => "use a larger --size".to_owned(),
+            },
             _ if is_open => format!("use {larger} size{size}, or none"),
             _ => format!("use {larger} size{size}"),
         }

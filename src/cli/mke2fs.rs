@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use super::form::{self, Opening};
 use super::getopt::{self, Unreadable};
-use super::make::{self, Guarded, MakeError, Prepared};
+use super::make::{self, Guarded, MakeError, Prepared, World};
 use super::messages::{self, Names};
 use super::request::{Interface, Request, SizeArg};
 use super::steps::{Step, StepReport};
@@ -474,7 +474,12 @@ impl Command {
         settings: &Settings,
     ) -> Result<Prepared, Failed> {
         let fits = make::fit(&self.request, &options, host).is_some();
-        let failure = match make::prepare(&self.request, options, host, settings) {
+        let world = World {
+            host,
+            settings,
+            base: None,
+        };
+        let failure = match make::prepare(&self.request, options, world) {
             Ok(prepared) => {
                 for warning in &prepared.warnings() {
                     match warning {

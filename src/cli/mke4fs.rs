@@ -18,14 +18,16 @@ use clap::error::ErrorKind;
 use super::explain::explained;
 use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
-use super::make::{self, MakeError, Prepared, Written};
+use super::make::{self, MakeError, Prepared, World, Written};
 use super::mend::Wanted;
 use super::request::{Interface, Request, SizeArg};
 use super::sizes::for_people;
 use super::stream::{Accent, accented, painted};
 use super::{
-    Failed, check, help, hint, inputs, journal, overwrite, progress, tell_surely, undo, verbs, warn,
+    Failed, base, check, help, hint, inputs, journal, overwrite, progress, tell_surely, undo,
+    verbs, warn,
 };
+use crate::builder::inherit;
 use crate::geometry::Geometry;
 use crate::json::Object;
 use crate::options::{Environment, Options, Settings, SettingsWarning, Size, TargetKind};
@@ -188,7 +190,12 @@ struct Run {
 impl Run {
     fn run(&self) -> Result<(), Failed> {
         let mut host = self.host()?;
-        let options = self.options(&host)?;
+        let mut options = self.options(&host)?;
+        let base = self.request.base.as_deref().map(base::read).transpose();
+        let base = base.or_else(|text| fail(&text))?;
+        if let Some(base) = &base {
+            inherit(&mut options, base);
+        }
         let existing = host.target.kind;
         let replaced = self.replaced_bytes(&options, &host);
         let is_container = self.request.format() != Format::Raw;
@@ -226,7 +233,12 @@ impl Run {
             is_allowed = true;
         }
         let bar = progress::reading(&self.request);
-        let prepared = make::prepare(&self.request, options.clone(), &host, &settings);
+        let world = World {
+            host: &host,
+            settings: &settings,
+            base,
+        };
+        let prepared = make::prepare(&self.request, options.clone(), world);
         bar.finish_and_clear();
         let made = prepared.and_then(|prepared| {
             if self.request.dry_run {
@@ -625,6 +637,17 @@ impl Made<'_> {
         };
         if let Some(content) = self.content() {
             line("content", content);
+        }
+        if let Some(base) = summary.base {
+            let (kept, added) = (base.inodes_kept, base.inodes_added);
+            let bytes = for_people(base.blocks_kept * u64::from(summary.block_size));
+            let removed = base.inodes_removed;
+            line(
+                "base",
+                format!(
+                    "{kept} inodes and {bytes} in place, {added} inodes added, {removed} removed"
+                ),
+            );
         }
         let free = for_people(summary.free_blocks * u64::from(summary.block_size));
         let (inodes, of_inodes) = (summary.free_inodes, summary.inodes_count);

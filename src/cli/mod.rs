@@ -3,6 +3,7 @@
 //! Called mke2fs or mkfs.*, the command speaks mke2fs's words (`mke2fs`); by any other name, our
 //! own (`mke4fs`). Both read one table of flags and make the filesystem in one way (`make`).
 
+mod base;
 mod check;
 mod existing;
 mod explain;

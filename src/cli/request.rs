@@ -104,6 +104,8 @@ pub(super) struct Request {
     /// Patterns of what fs-verity shall protect, and what that is hashed with.
     pub(super) fs_verity: Vec<Vec<u8>>,
     pub(super) fs_verity_hash: Option<VerityHash>,
+    /// The image in whose places everything is to stay.
+    pub(super) base: Option<OsString>,
     pub(super) one_file_system: bool,
     pub(super) sparse: Sparse,
     /// Nothing that was written stays in the page cache.
@@ -169,6 +171,7 @@ impl Request {
             exclude: Vec::new(),
             fs_verity: Vec::new(),
             fs_verity_hash: None,
+            base: None,
             one_file_system: false,
             sparse: Sparse::default(),
             uncached: false,

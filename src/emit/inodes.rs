@@ -354,7 +354,8 @@ impl Image<'_> {
         (inode.i_atime, inode.i_atime_extra) = split_time(held(metadata.atime));
         (inode.i_mtime, inode.i_mtime_extra) = split_time(held(metadata.mtime));
         (inode.i_ctime, inode.i_ctime_extra) = split_time(held(metadata.ctime));
-        let made = Timestamp::from_seconds(self.settings.clock);
+        let made = self.layout.content.crtime_of(id);
+        let made = made.unwrap_or(Timestamp::from_seconds(self.settings.clock));
         (inode.i_crtime, inode.i_crtime_extra) = split_time(made);
     }
 

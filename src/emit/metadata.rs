@@ -1,6 +1,8 @@
 //! Given a layout, renders superblock, descriptors, bitmaps and the blocks of the filesystem's own
 //! files; never a node of the tree.
 
+use std::ops::Range;
+
 use bytemuck::{Zeroable, bytes_of};
 
 use super::Image;
@@ -67,13 +69,15 @@ impl Image<'_> {
         let tables = layout.tables_of(group);
         let mut desc = GroupDesc::zeroed();
         desc.set_places(tables.block_bitmap, tables.inode_bitmap, tables.inode_table);
-        let used = u32::try_from(layout.used_inodes(group).len()).unwrap_or(u32::MAX);
+        let used = layout.used_inodes(group);
+        let gaps: u32 = layout.unused_inodes(group).map(length).sum();
+        let (end, used) = (used.end, length(used) - gaps);
         let free_blocks = layout.stated_free_blocks(group);
         let free_clusters = geometry.clusters_for(free_blocks);
         let counts_unused = geometry.features.has_group_desc_csum() && !geometry.super_only;
         // Every inode may hold something to rescue.
         let unused = if counts_unused {
-            geometry.inodes_per_group - used
+            geometry.inodes_per_group - end
         } else {
             0
         };
@@ -170,6 +174,9 @@ impl Image<'_> {
         block.fill(0xff);
         clear_bits(block, 0..per_group);
         set_bits(block, index(used.start.into())..index(used.end.into()));
+        for gap in self.layout.unused_inodes(group) {
+            clear_bits(block, index(gap.start.into())..index(gap.end.into()));
+        }
     }
 
     /// The resize inode's double indirect block: the primary descriptor blocks kept for growing.
@@ -400,6 +407,10 @@ pub(super) fn resize_inode_blocks(image: &Image<'_>) -> u64 {
 fn put_address(block: &mut [u8], slot: usize, address: Block) {
     let (low, _) = superblock::halves(address.get());
     block[slot * 4..slot * 4 + 4].copy_from_slice(bytes_of(&low));
+}
+
+fn length(inodes: Range<u32>) -> u32 {
+    inodes.end.saturating_sub(inodes.start)
 }
 
 fn bitmap_bytes(bits: u32) -> usize {

@@ -153,8 +153,8 @@ impl Growing {
         let node = self.owners.node;
         let mut goal = goal;
         let place = |number: usize| {
-            let block = ledger.free_near(goal)?;
             let owner = node(u32::try_from(number).ok()?);
+            let block = ledger.run_for(owner, goal, 1)?.start;
             ledger.claim_clusters(Run::one(block), owner).ok()?;
             goal = block.plus(1);
             Some(block)
@@ -239,7 +239,7 @@ pub(super) fn push(
     let mut nodes = u32::try_from(tree.blocks().len()).unwrap_or(u32::MAX);
     tree.push(extent, |goal| {
         let goal = goal.max(first_data_block);
-        let block = ledger.free_near(goal)?;
+        let block = ledger.run_for(node(nodes), goal, 1)?.start;
         ledger.claim_clusters(Run::one(block), node(nodes)).ok()?;
         nodes += 1;
         Some(block)

@@ -9,6 +9,8 @@
 //! A plan holds one number per name and one pair per leaf, so that any block can be rendered alone,
 //! in any order and by any thread, once inode numbers are known.
 
+mod kept_leaves;
+
 use std::fmt;
 use std::mem::offset_of;
 use std::ops::Range;
@@ -16,6 +18,7 @@ use std::ops::Range;
 use bytemuck::bytes_of;
 
 use super::levels::{Fanout, Levels};
+use crate::base;
 use crate::ondisk::casefold::fold;
 use crate::ondisk::dir::{
     BlockFormat, DOT_BYTES, DirEntry, DxCountLimit, DxEntry, DxRoot, DxRootInfo, FileType,
@@ -24,6 +27,7 @@ use crate::ondisk::dir::{
 use crate::ondisk::dirhash::{DirHasher, HashVersion};
 use crate::ondisk::int::{Le16, Le32};
 use crate::units::{BlockSize, Ino};
+use kept_leaves::Deal;
 
 /// The names of a directory in the order of their bytes, without `.` and `..`.
 pub trait Names {
@@ -115,6 +119,8 @@ pub struct DirectoryPlan {
     /// The hash tree above the leaves.
     tree: Option<Box<HashTree>>,
     origin: Origin,
+    /// Where the blocks of a hash tree that hold names are in the directory.
+    numbers: Numbers,
 }
 
 /// What there is to a directory beside its names.
@@ -128,6 +134,56 @@ enum Origin {
     Inline,
     /// It was in its inode when it was empty: an unused entry follows `..`.
     MovedOut,
+}
+
+/// The order of a hash tree's blocks of names in their directory, where it is not that of their hashes.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    /// By leaf, which of those blocks it is.
+    of_leaf: Box<[u32]>,
+    /// By block, which leaf it is.
+    leaf_at: Box<[u32]>,
+}
+
+impl Numbers {
+    /// Leaves stay the blocks that they were, `before`, where these are behind the first `first` blocks and
+    /// no block is behind the last; the others fill what is left.
+    fn new(before: &[Option<u32>], first: usize) -> Self {
+        let mut leaf_at = vec![None; before.len()];
+        let place = |block: &Option<u32>| {
+            let block = usize::try_from((*block)?).ok()?;
+            block.checked_sub(first)
+        };
+        let mut others = Vec::new();
+        for (leaf, block) in (0_u32..).zip(before) {
+            match place(block).and_then(|place| leaf_at.get_mut(place)) {
+                Some(free @ None) => *free = Some(leaf),
+                _ => others.push(leaf),
+            }
+        }
+        let mut others = others.into_iter();
+        let leaf_at = leaf_at
+            .into_iter()
+            .map(|leaf| leaf.or_else(|| others.next()));
+        let leaf_at: Box<[u32]> = leaf_at.map(Option::unwrap_or_default).collect();
+        let mut of_leaf = vec![0; leaf_at.len()].into_boxed_slice();
+        for (place, leaf) in (0..).zip(&leaf_at) {
+            of_leaf[index(*leaf)] = place;
+        }
+        Self { of_leaf, leaf_at }
+    }
+
+    fn of_leaf(&self, leaf: usize) -> usize {
+        self.of_leaf.get(leaf).map_or(leaf, |place| index(*place))
+    }
+
+    fn leaf_at(&self, place: usize) -> usize {
+        self.leaf_at.get(place).map_or(place, |leaf| index(*leaf))
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,12 +227,26 @@ impl DirectoryPlan {
         names: &(impl Names + ?Sized),
         rules: &DirectoryRules,
     ) -> Result<Self, DirectoryTooLarge> {
+        Self::keeping(names, rules, &[])
+    }
+
+    /// The same, with the names of a hash tree in the blocks `before` where such names were, so that few
+    /// blocks change.
+    ///
+    /// # Errors
+    /// Where it would have more blocks than a directory can have.
+    pub(crate) fn keeping(
+        names: &(impl Names + ?Sized),
+        rules: &DirectoryRules,
+        before: &[base::Leaf],
+    ) -> Result<Self, DirectoryTooLarge> {
         let mut plan = Self {
             names: names.count(),
             order: Box::default(),
             leaves: Box::default(),
             tree: None,
             origin: Origin::Made,
+            numbers: Numbers::default(),
         };
         if fits_one_block(names, rules) {
             return Ok(plan);
@@ -186,7 +256,16 @@ impl DirectoryPlan {
         }
         if let Some(hasher) = &rules.hasher {
             let hashed = hash_all(names, hasher);
-            let leaves = fill_leaves(names, &hashed, rules.format.entry_space());
+            let deal = Deal {
+                names,
+                hashed: &hashed,
+                space: rules.format.entry_space(),
+            };
+            let dealt = deal.by(before).filter(|_| !hasher.folds());
+            let (leaves, before) = match dealt {
+                Some(dealt) => (dealt.leaves.into(), dealt.before),
+                None => (fill_leaves(names, &hashed, deal.space), Vec::new()),
+            };
             let levels = Levels::new(leaves.len(), fanout(rules.format));
             let mut order: Box<[u32]> = hashed.into_iter().map(|(_, index)| index).collect();
             if hasher.folds() && !lead_by_folded(names, &mut order, &leaves) {
@@ -196,6 +275,7 @@ impl DirectoryPlan {
             if levels.depth() <= most_levels(rules) {
                 let version = hasher.version();
                 plan.order = order;
+                plan.numbers = Numbers::new(&before, 1 + levels.total());
                 plan.leaves = leaves;
                 plan.tree = Some(Box::new(HashTree { version, levels }));
                 return plan.checked(rules);
@@ -222,6 +302,7 @@ impl DirectoryPlan {
             leaves: vec![leaf; blocks].into_boxed_slice(),
             tree: None,
             origin: Origin::Made,
+            numbers: Numbers::default(),
         }
     }
 
@@ -330,7 +411,7 @@ impl DirectoryPlan {
         };
         match tree.levels.find(below_root) {
             Some((level, place)) => Part::Node(tree, level, place),
-            None => Part::Leaf(below_root - tree.levels.total()),
+            None => Part::Leaf(self.numbers.leaf_at(below_root - tree.levels.total())),
         }
     }
 
@@ -415,7 +496,7 @@ impl DirectoryPlan {
         let slots = entries.chunks_exact_mut(size_of::<DxEntry>());
         for (slot, child) in slots.zip(index.children.clone()) {
             let (number, leaf) = match index.level.checked_sub(1) {
-                None => (index.levels.total() + child, child),
+                None => (index.levels.total() + self.numbers.of_leaf(child), child),
                 Some(below) => (
                     index.levels.first(below) + child,
                     index.levels.first_item(below, child),

@@ -7,7 +7,9 @@ use std::fmt;
 use std::iter;
 
 use super::Owner;
+use super::kept::Kept;
 use super::space::Space;
+use crate::base::Piece;
 use crate::units::{Block, Run};
 
 /// One claim: a run of blocks and its owner. A tree may have millions, so there is nothing between
@@ -43,6 +45,8 @@ impl Claim {
 pub struct Ledger {
     space: Space,
     claims: Vec<Claim>,
+    /// What waits for the owners that had it before: nobody else is given it.
+    kept: Kept,
 }
 
 /// A claim that cannot be.
@@ -72,6 +76,7 @@ impl Ledger {
         Self {
             space: Space::new(first_block, end),
             claims: Vec::new(),
+            kept: Kept::default(),
         }
     }
 
@@ -216,9 +221,55 @@ impl Ledger {
         self.space.free_in_each(runs)
     }
 
-    /// All free blocks.
+    /// All free blocks, and those that wait for an owner.
     pub fn total_free(&self) -> u64 {
-        self.space.total_free()
+        self.space.total_free() + self.kept.waiting()
+    }
+
+    /// Keeps for `owner` the places that it had, as far as they are free.
+    pub(super) fn keep(&mut self, owner: Owner, pieces: impl Iterator<Item = Piece>) {
+        self.kept.keep(owner, pieces, &mut self.space);
+    }
+
+    /// How many blocks wait for `owner`, and where the last of them ends.
+    pub(super) fn kept_for(&self, owner: Owner) -> Option<(u64, Block)> {
+        self.kept.of(owner)
+    }
+
+    /// The place that waits for `owner`, which stays kept.
+    pub(super) fn kept_run(&self, owner: Owner) -> Option<Run> {
+        self.kept.run(owner)
+    }
+
+    /// Where `owner` goes, to be claimed at once: the place that waits for it, or else the first free one
+    /// near `goal`; as many blocks in a row as there are, at most `most`.
+    pub(super) fn run_for(&mut self, owner: Owner, goal: Block, most: u64) -> Option<Run> {
+        if let Some(run) = self.kept.run(owner) {
+            let run = Run::new(run.start, run.len.min(most));
+            self.kept.release(run, &mut self.space);
+            return Some(run);
+        }
+        let start = self.free_near(goal)?;
+        Some(self.free_run(start, most.min(self.kept.blocks_before(owner))))
+    }
+
+    /// The same for one block, the `at`th of those that `owner` stands for.
+    pub(super) fn block_for(&mut self, owner: Owner, at: u64, goal: Block) -> Option<Block> {
+        let Some(run) = self.kept.run_at(owner, at) else {
+            return self.free_near(goal);
+        };
+        self.kept.release(Run::one(run.start), &mut self.space);
+        Some(run.start)
+    }
+
+    /// How many blocks their owners took that had waited for them.
+    pub(super) fn kept_blocks(&self) -> u64 {
+        self.kept.taken()
+    }
+
+    /// Gives up what still waits for an owner.
+    pub(super) fn keep_nothing(&mut self) {
+        self.kept.release_all(&mut self.space);
     }
 
     /// The parts of `run` in use, in ascending order, neighbours joined.

@@ -91,9 +91,11 @@ mod ea_inodes;
 pub mod extents;
 mod huge;
 pub mod inline;
+mod kept;
 mod ledger;
 mod levels;
 mod lost_found;
+mod matched;
 mod placement;
 mod quota;
 mod quota_usage;
@@ -118,6 +120,9 @@ pub use data_allocator::{DataAllocator, DataPlace, placed_pieces};
 pub use ea_inodes::ValueInode;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub use ledger::{Claim, ClaimError, Ledger};
+pub(crate) use matched::Matched;
+pub use matched::Moved;
+use matched::moved;
 pub use quota::{QuotaFile, Usage};
 pub use system::{SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
@@ -127,7 +132,7 @@ pub use xattrs::XattrPlans;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::options::{QuotaType, QuotaTypes, Settings};
+use crate::options::{HugeFilesOptions, QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, Group, Ino, LogicalBlock, Readable, Run};
 use tables::Placement;
@@ -136,7 +141,7 @@ use tables::Placement;
 const LARGE_FILE: u64 = 1 << 31;
 
 /// Who owns a run of blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The copy of the superblock in a group.
     Superblock(Group),
@@ -261,8 +266,24 @@ pub struct Layout {
     pub content: Content,
     /// Where extended attributes are.
     pub xattrs: XattrPlans,
+    /// What stayed where a base has it, if there is one.
+    pub kept: Option<KeptCounts>,
     /// What could not be kept as it was.
     pub warnings: Vec<LayoutWarning>,
+}
+
+/// What stayed where a base has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptCounts {
+    /// Inodes of the tree that the base has at the same path, the root's included.
+    pub inodes: u64,
+    /// Inodes of the tree that it has not.
+    pub inodes_added: u64,
+    /// Inodes of the base that the tree has not.
+    pub inodes_removed: u64,
+    /// Blocks of files and directories, and of what leads to them, that are where they were.
+    pub blocks: u64,
 }
 
 /// What a filesystem of these options cannot keep as it was.
@@ -284,6 +305,10 @@ pub enum LayoutWarning {
         /// The path of the first.
         first: Vec<u8>,
     },
+    /// Nothing can stay where the base has it.
+    BaseMoved(Moved),
+    /// There is too little room for what is new around what the base has.
+    BaseFull,
     /// Directories that find names whatever their case do so no more, for want of the feature.
     CasefoldDropped {
         /// How many directories.
@@ -516,6 +541,13 @@ impl fmt::Display for LayoutWarning {
                 counted(*nodes, "file", "files"),
                 Readable(first)
             ),
+            Self::BaseMoved(Moved { what, base, now }) => write!(
+                f,
+                "nothing stays where the base has it: the {what} is {now}, that of the base {base}"
+            ),
+            Self::BaseFull => f.write_str(
+                "nothing stays where the base has it: what is new does not fit around it",
+            ),
             Self::CasefoldDropped { nodes, first } => write!(
                 f,
                 "{} lost case-insensitive lookup (first: {}): it needs -O casefold",
@@ -579,6 +611,49 @@ impl Layout {
     /// # Errors
     /// Where something does not fit or cannot be stored.
     pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
+        Self::based(settings, geometry, tree, &Matched::default())
+    }
+
+    /// The same, with what `matched` says of a base where it is there, if anything can stay.
+    ///
+    /// # Errors
+    /// Where something does not fit or cannot be stored.
+    pub(crate) fn keeping(
+        settings: &Settings,
+        geometry: Geometry,
+        tree: &Tree,
+        matched: &Matched<'_>,
+    ) -> Result<Self, LayoutError> {
+        let Some(base) = matched.base() else {
+            return Self::new(settings, geometry, tree);
+        };
+        let has_inodes = !settings.super_only && !geometry.is_journal_device();
+        if !has_inodes || settings.huge_files.is_some() {
+            return Self::new(settings, geometry, tree);
+        }
+        let warning = match moved(base, &geometry) {
+            Some(moved) => LayoutWarning::BaseMoved(moved),
+            None => match Self::based(settings, geometry.clone(), tree, matched) {
+                // Files in several pieces may need more for their maps than whole ones.
+                Err(
+                    LayoutError::NoRoom { .. }
+                    | LayoutError::ContentTooBig { .. }
+                    | LayoutError::TooFewInodes { .. },
+                ) => LayoutWarning::BaseFull,
+                laid_out => return laid_out,
+            },
+        };
+        let mut layout = Self::new(settings, geometry, tree)?;
+        layout.warnings.push(warning);
+        Ok(layout)
+    }
+
+    fn based(
+        settings: &Settings,
+        geometry: Geometry,
+        tree: &Tree,
+        matched: &Matched<'_>,
+    ) -> Result<Self, LayoutError> {
         let has_inodes = !settings.super_only && !geometry.is_journal_device();
         if !has_inodes && tree.len() > 1 {
             return Err(LayoutError::ContentWithoutInodes);
@@ -592,9 +667,11 @@ impl Layout {
             tables,
             overhead_clusters,
         } = Front::new(settings, &geometry)?;
-        let mut warnings = Vec::new();
-        let mut planner = content::ContentPlanner::new(settings, &geometry, tree, &mut warnings)?;
-        placement::claim(settings, &geometry, &mut planner, &mut ledger)?;
+        let mut planner = content::ContentPlanner::based(settings, &geometry, tree, matched)?;
+        let warnings = planner.take_warnings();
+        if !planner.keep(matched, &mut ledger) {
+            placement::claim(settings, &geometry, &mut planner, &mut ledger)?;
+        }
         let system = system::claim(settings, &geometry, &planner, &mut ledger)?;
         let root = system.root.first().map(|run| run.start);
         let place = huge::HugePlace {
@@ -607,10 +684,7 @@ impl Layout {
         };
         let mut system = system;
         if let Some(wish) = &settings.huge_files {
-            if tree.len() > 1 {
-                return Err(LayoutError::HugeFilesWithContent);
-            }
-            system.huge = Some(huge::claim(wish, &place, &mut ledger)?);
+            system.huge = Some(claim_huge(wish, tree, &place, &mut ledger)?);
         }
         let (content, xattrs) = if settings.super_only {
             planner.without_places()
@@ -631,22 +705,23 @@ impl Layout {
         if !xattrs.is_empty() {
             geometry.features = geometry.features.with(Feature::ExtAttr);
         }
+        let kept = matched.counts(&ledger);
+        ledger.keep_nothing();
         ledger.sort();
         let runs = geometry.all_groups().map(|group| geometry.group_run(group));
         let free_blocks = ledger.free_in_each(runs);
-        let tables_in_own_groups = placement.is_in_own_groups(&geometry);
-        let tables_counted_twice = placement.counts_twice(&geometry);
         Ok(Self {
+            tables_in_own_groups: placement.is_in_own_groups(&geometry),
+            tables_counted_twice: placement.counts_twice(&geometry),
             geometry,
             ledger,
             tables,
             free_blocks,
-            tables_in_own_groups,
-            tables_counted_twice,
             overhead_clusters,
             system,
             content,
             xattrs,
+            kept,
             warnings,
         })
     }
@@ -671,6 +746,7 @@ impl Layout {
             overhead_clusters: 0,
             system: SystemFiles::default(),
             xattrs: XattrPlans::default(),
+            kept: None,
             warnings: Vec::new(),
         })
     }
@@ -711,13 +787,35 @@ impl Layout {
         huge.map_or_else(|| self.content.last_ino(), HugeFiles::last_ino)
     }
 
-    /// The inodes that `group`'s bitmap states to be in use, counted from the group's first.
+    /// The inodes from the first that `group`'s bitmap states to be in use to the last, counted from the
+    /// group's first; with a base, not all of them are.
     pub fn used_inodes(&self, group: Group) -> Range<u32> {
         let per_group = self.geometry.inodes_per_group;
         let before = group.get() * per_group;
         let within = |ino: u32| ino.saturating_sub(before).min(per_group);
         let first = self.geometry.first_used_ino().get();
-        within(first - 1)..within(self.last_ino().get())
+        let used = within(first - 1)..within(self.last_ino().get());
+        match self.unused_inodes_in(group, used.clone()).last() {
+            Some(gap) if gap.end == used.end => used.start..gap.start,
+            _ => used,
+        }
+    }
+
+    /// The inodes among [`used_inodes`](Self::used_inodes) that are not in use.
+    pub fn unused_inodes(&self, group: Group) -> impl Iterator<Item = Range<u32>> {
+        let used = self.used_inodes(group);
+        self.unused_inodes_in(group, used)
+    }
+
+    fn unused_inodes_in(
+        &self,
+        group: Group,
+        inodes: Range<u32>,
+    ) -> impl Iterator<Item = Range<u32>> {
+        let first = self.geometry.group_first_ino(group).get();
+        let inos = first + inodes.start..first + inodes.end;
+        let gaps = self.content.gaps_in(inos);
+        gaps.map(move |gap| gap.start - first..gap.end - first)
     }
 
     /// The inodes that are free.
@@ -725,8 +823,12 @@ impl Layout {
         if self.geometry.is_journal_device() {
             return 0;
         }
+        let gaps = self
+            .content
+            .gaps_in(0..u32::MAX)
+            .map(|gap| gap.end - gap.start);
         let used = self.last_ino().get() + 1 - self.geometry.first_used_ino().get();
-        self.geometry.inodes_count - used
+        self.geometry.inodes_count - used + gaps.sum::<u32>()
     }
 
     /// Whether the block bitmap of `group` need not be written: no block of it is in use but for
@@ -837,6 +939,18 @@ impl Layout {
     fn free_blocks_of(&self, group: Group) -> u64 {
         self.free_blocks[index(group)]
     }
+}
+
+fn claim_huge(
+    wish: &HugeFilesOptions,
+    tree: &Tree,
+    place: &huge::HugePlace<'_>,
+    ledger: &mut Ledger,
+) -> Result<HugeFiles, LayoutError> {
+    if tree.len() > 1 {
+        return Err(LayoutError::HugeFilesWithContent);
+    }
+    huge::claim(wish, place, ledger)
 }
 
 /// How many inodes the values of attributes need in a filesystem with `tree` in it.

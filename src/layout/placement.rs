@@ -36,7 +36,7 @@ fn allocator(
     mut ledger: Ledger,
 ) -> Result<DataAllocator, LayoutError> {
     let empty = Tree::with_root(Metadata::default());
-    let planner = ContentPlanner::new(settings, geometry, &empty, &mut Vec::new())?;
+    let planner = ContentPlanner::new(settings, geometry, &empty)?;
     system::claim(
         settings,
         geometry,

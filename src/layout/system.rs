@@ -148,8 +148,7 @@ impl Claims<'_> {
         let mut claimed = 0;
         while claimed < blocks {
             let owner = Owner::Directory(NodeIndex::ROOT, logical(claimed));
-            let start = self.near(goal, owner)?;
-            let run = self.ledger.free_run(start, blocks - claimed);
+            let run = self.run_for(owner, goal, blocks - claimed)?;
             self.ledger.claim_clusters(run, owner)?;
             runs.push(run);
             claimed += run.len;
@@ -177,9 +176,9 @@ impl Claims<'_> {
             + 2
             + u64::from(geometry.inode_blocks_per_group);
         let owner = Owner::ResizeDoubleIndirect;
-        let block = self.near(Block::new(behind_tables), owner)?;
-        self.ledger.claim_clusters(Run::one(block), owner)?;
-        Ok(block)
+        let run = self.run_for(owner, Block::new(behind_tables), 1)?;
+        self.ledger.claim_clusters(run, owner)?;
+        Ok(run.start)
     }
 
     fn journal(&mut self, blocks: u64, wish: Option<u64>) -> Result<AppendedFile, LayoutError> {
@@ -194,9 +193,8 @@ impl Claims<'_> {
         };
         while file.blocks < blocks {
             goal = file.make_room(goal, self.ledger)?;
-            let start = self.near(goal, Owner::Journal(logical(file.blocks)))?;
             let most = (blocks - file.blocks).min(file.most_at_once);
-            let run = self.ledger.free_run(start, most);
+            let run = self.run_for(Owner::Journal(logical(file.blocks)), goal, most)?;
             file.append(run, self.ledger)?;
             goal = run.end();
             if goal.get() >= self.geometry.blocks_count {
@@ -311,12 +309,13 @@ impl Claims<'_> {
         let mut goal = self.whole_from(goal, blocks);
         while file.blocks < blocks {
             goal = file.make_room(goal, self.ledger)?;
-            goal = self.near(goal, (owners.data)(logical(file.blocks)))?;
             // The rest of a cluster is taken before another one. A block for the extent tree is
             // sought after the first block of an extent, before the others.
             let at_once = self.geometry.cluster_ratio().min(blocks - file.blocks);
-            file.append(Run::new(goal, at_once), self.ledger)?;
-            goal = self.append_neighbours(&mut file, goal.plus(at_once), blocks)?;
+            let owner = (owners.data)(logical(file.blocks));
+            let start = self.run_for(owner, goal, at_once)?.start;
+            file.append(Run::new(start, at_once), self.ledger)?;
+            goal = self.append_neighbours(&mut file, start.plus(at_once), blocks)?;
         }
         Ok(file.finish())
     }
@@ -335,10 +334,11 @@ impl Claims<'_> {
             return Ok(last);
         }
         let most = (blocks - file.blocks).min(NEIGHBOURS_AT_ONCE);
-        let run = if self.ledger.is_free(Run::one(start)) {
-            self.ledger.free_run(start, most)
-        } else {
-            return Ok(last);
+        let owner = (file.owners.data)(logical(file.blocks));
+        let run = match self.ledger.kept_run(owner) {
+            Some(kept) if kept.start != start => return Ok(last),
+            None if !self.ledger.is_free(Run::one(start)) => return Ok(last),
+            _ => self.run_for(owner, start, most)?,
         };
         file.append(run, self.ledger)?;
         Ok(Block::new(run.end().get() - 1))
@@ -377,9 +377,9 @@ impl Claims<'_> {
                 Some((mate, place)) => Block::new(place.get() + first - mate),
                 None => {
                     let owner = (file.owners.data)(logical(first));
-                    let start = self.near(goal, owner)?;
-                    let run = Run::new(start, ratio.min(blocks - first));
-                    self.ledger.claim_clusters(run, owner)?;
+                    let most = ratio.min(blocks - first);
+                    let start = self.run_for(owner, goal, most)?.start;
+                    self.ledger.claim_clusters(Run::new(start, most), owner)?;
                     start
                 }
             };
@@ -395,14 +395,14 @@ impl Claims<'_> {
 
     /// Claims the first free block of all.
     fn first_free(&mut self, owner: Owner) -> Result<Block, LayoutError> {
-        let block = self.near(Block::default(), owner)?;
-        self.ledger.claim_clusters(Run::one(block), owner)?;
-        Ok(block)
+        let run = self.run_for(owner, Block::default(), 1)?;
+        self.ledger.claim_clusters(run, owner)?;
+        Ok(run.start)
     }
 
-    fn near(&self, goal: Block, owner: Owner) -> Result<Block, LayoutError> {
-        self.ledger
-            .free_near(goal)
-            .ok_or(LayoutError::no_room(owner, 1))
+    /// Where `owner` goes, to be claimed at once.
+    fn run_for(&mut self, owner: Owner, goal: Block, most: u64) -> Result<Run, LayoutError> {
+        let run = self.ledger.run_for(owner, goal, most);
+        run.ok_or(LayoutError::no_room(owner, 1))
     }
 }

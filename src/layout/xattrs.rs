@@ -10,13 +10,16 @@ use std::collections::HashMap;
 
 use super::ea_inodes::{ValueInode, ValueInodes};
 use super::inline::{Fit, HEAD_BYTES, InlineCandidate, fit_inode};
+use super::kept::numbered;
 use super::lost_found::lost_found_of;
 use super::xattr_split::{StoredXattr, XattrFault, XattrSpace, store};
 use super::{LayoutError, Owner};
+use crate::base::Base;
 use crate::feature::Feature;
+use crate::geometry::Geometry;
 use crate::layout::Ledger;
 use crate::ondisk::checksum::filesystem_seed;
-use crate::ondisk::xattr::{REFCOUNT_MAX, Value};
+use crate::ondisk::xattr::{REFCOUNT_MAX, Value, XattrEntry, render_block};
 use crate::options::Settings;
 use crate::tree::{Kind, Node, NodeId, Tree, XattrSetId};
 use crate::units::{Block, Run};
@@ -42,6 +45,8 @@ struct BlockContent {
     xattrs: Box<[StoredXattr]>,
     /// How many nodes have it.
     uses: u64,
+    /// How many blocks that hold it have a place.
+    placed: u64,
 }
 
 impl BlockContent {
@@ -213,7 +218,11 @@ impl Planner {
                 .entry(block)
                 .or_insert_with_key(|xattrs| {
                     let xattrs = xattrs.clone();
-                    contents.push(BlockContent { xattrs, uses: 0 });
+                    contents.push(BlockContent {
+                        xattrs,
+                        uses: 0,
+                        placed: 0,
+                    });
                     next
                 })
         });
@@ -303,6 +312,22 @@ impl XattrPlans {
         self.contents.iter().map(BlockContent::blocks).sum()
     }
 
+    /// Keeps the blocks of `base` that hold what some are to hold.
+    pub(super) fn keep(&self, base: &Base, geometry: &Geometry, ledger: &mut Ledger) {
+        for (number, content) in self.contents.iter().enumerate() {
+            let entries: Vec<XattrEntry<'_>> =
+                content.xattrs.iter().map(StoredXattr::entry).collect();
+            let bytes = geometry.block_size.bytes_usize();
+            let Ok(block) = render_block(&entries, bytes, 1) else {
+                continue;
+            };
+            let known = base.xattr_blocks(&block);
+            let needed = usize::try_from(content.blocks()).unwrap_or(usize::MAX);
+            let known = &known[..known.len().min(needed)];
+            ledger.keep(kept_owner(number), numbered(known));
+        }
+    }
+
     /// Gives `node` an attribute block if it needs one; a new one is claimed from `goal` on.
     pub(super) fn share(
         &mut self,
@@ -323,9 +348,11 @@ impl XattrPlans {
         }
         let number = u32::try_from(self.placed.len()).unwrap_or(u32::MAX);
         let owner = Owner::Xattrs(number);
+        let before = self.contents[content].placed;
         let place = ledger
-            .free_near(goal)
+            .block_for(kept_owner(content), before, goal)
             .ok_or(LayoutError::no_room(owner, 1))?;
+        self.contents[content].placed += 1;
         ledger.claim_clusters(Run::one(place), owner)?;
         self.placed.push(PlacedBlock {
             content,
@@ -336,6 +363,12 @@ impl XattrPlans {
         set(&mut self.blocks, node, number, NO_BLOCK);
         Ok(())
     }
+}
+
+/// The owner for whom the blocks of the content `number` are kept, since which of them holds it is not known
+/// before they have places.
+fn kept_owner(number: usize) -> Owner {
+    Owner::Xattrs(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// Puts the number of a node to its place in `list`, where all that is not there is `missing`: most trees have few

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod extended;
 mod features;
+mod inherited;
 mod journal_device;
 mod profile;
 mod resolve;
@@ -39,6 +40,7 @@ pub(crate) use {
 use crate::feature::{Feature, FeatureSet};
 use extended::{DescSize, Extended};
 use features::edit_features;
+pub(crate) use inherited::Inherited;
 
 /// A size that holds whatever is asked for: 1 TiB.
 const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
@@ -108,6 +110,7 @@ pub struct Options {
     reproducible: bool,
     seed_by_uuid: bool,
     compat: Vec<CompatTarget>,
+    inherited: Option<Box<Inherited>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -190,7 +193,7 @@ impl Options {
 
     /// Whether a block size is asked for.
     pub(crate) fn asks_for_block_size(&self) -> bool {
-        self.block_size.is_some()
+        self.block_size.is_some() || self.inherited.is_some()
     }
 
     /// OpenOptions for blocks of 4 KiB also below 512 MiB, where mke2fs makes them smaller, if what is put into
@@ -204,7 +207,7 @@ impl Options {
 
     /// The same with large blocks, if that is wished for and changes anything.
     pub(crate) fn with_large_blocks(&self, host: &Environment) -> Option<Self> {
-        let is_told = self.block_size.is_some() || self.usage_types.is_some();
+        let is_told = self.asks_for_block_size() || self.usage_types.is_some();
         let is_decided = is_told || host.conf.is_some() || host.journal_device.is_some();
         if !self.large_blocks || is_decided {
             return None;
@@ -334,17 +337,18 @@ impl Options {
 
     /// Whether the UUID is left to chance.
     pub(crate) fn leaves_uuid_to_chance(&self) -> bool {
-        self.uuid.is_none()
+        self.uuid.is_none() && self.inherited.is_none()
     }
 
     /// Whether an inode size is asked for.
     pub(crate) fn asks_for_inode_size(&self) -> bool {
-        self.inode_size.is_some()
+        self.inode_size.is_some() || self.inherited.is_some()
     }
 
     /// Whether a number or a ratio of inodes is asked for.
     pub(crate) fn asks_for_inodes(&self) -> bool {
-        self.inodes_count.is_some() || self.inode_ratio.is_some()
+        let is_asked = self.inodes_count.is_some() || self.inode_ratio.is_some();
+        is_asked || self.inherited.is_some()
     }
 
     /// The filesystem's size. Without it, an output that is there is filled.
@@ -670,7 +674,7 @@ impl Options {
 
     /// Whether a size is asked for.
     pub fn has_size(&self) -> bool {
-        self.size.is_some()
+        self.size.is_some() || self.inherited.is_some()
     }
 
     /// The same for a filesystem whose size is still to be found: of one that is large, and without what

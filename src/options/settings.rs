@@ -50,7 +50,7 @@ pub struct MmpInfo {
 }
 
 /// Whose usage a quota file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QuotaType {
     /// Each user's.
     User,
@@ -219,7 +219,7 @@ pub struct Settings {
     /// The root directory's SELinux context.
     pub root_selinux: Option<String>,
 
-    /// The clock, in seconds since 1970.
+    /// The clock, in seconds since 1970; with a [`Base`](crate::Base) when that was made.
     pub clock: i64,
     /// Times of the source later than this are set to it (`SOURCE_DATE_EPOCH`).
     pub latest_time: Option<i64>,

@@ -59,6 +59,8 @@ pub enum ErrorKind {
     Foreign,
     /// The caller itself asked to stop.
     Cancelled,
+    /// It is to be a [`Base`](crate::Base), and was not unmounted cleanly.
+    NotClean,
 }
 
 /// What is wrong, without its place.
@@ -103,6 +105,8 @@ pub(crate) enum ErrorDetail {
     UnknownFeatures { word: &'static str, bits: u32 },
     /// Something this reader cannot follow.
     Unsupported(&'static str),
+    /// What a filesystem waits for.
+    NotClean(&'static str),
     /// No file has the inode.
     NotInUse,
     /// A question that has no answer.
@@ -120,6 +124,7 @@ impl ErrorDetail {
             Self::Magic(_) | Self::Short { .. } => ErrorKind::NotExt,
             Self::Checksum { .. } => ErrorKind::Checksum,
             Self::UnknownFeatures { .. } | Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::NotClean(_) => ErrorKind::NotClean,
             Self::NotInUse => ErrorKind::NotFound,
             Self::Not(kind) => *kind,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
@@ -166,6 +171,7 @@ impl fmt::Display for ErrorDetail {
                 write!(f, "unknown features: {word} has the bits {bits:#x}")
             }
             Self::Unsupported(what) => f.write_str(what),
+            Self::NotClean(why) => write!(f, "is not clean: {why}; run e2fsck on it first"),
             Self::NotInUse => f.write_str("not in use"),
             Self::Cancelled => Cancelled.fmt(f),
             Self::Not(kind) => f.write_str(sentence(*kind)),
@@ -206,6 +212,11 @@ impl Error {
     /// A question without an answer.
     pub(crate) fn not(kind: ErrorKind) -> Self {
         Self::new(ErrorDetail::Not(kind))
+    }
+
+    /// What has to be done to a filesystem first.
+    pub(crate) fn unclean(why: &'static str) -> Self {
+        Self::new(ErrorDetail::NotClean(why))
     }
 
     /// A broken rule.
@@ -313,7 +324,7 @@ impl From<Error> for io::Error {
             | ErrorKind::TooManyLinks
             | ErrorKind::Foreign => io::ErrorKind::InvalidInput,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
-            ErrorKind::NotExt | ErrorKind::Corrupt | ErrorKind::Checksum => {
+            ErrorKind::NotExt | ErrorKind::Corrupt | ErrorKind::Checksum | ErrorKind::NotClean => {
                 io::ErrorKind::InvalidData
             }
             // Of the kind Interrupted it would be taken for a reason to try again.

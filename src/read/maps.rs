@@ -1,7 +1,7 @@
 //! Given an inode, gives where its blocks are, for a part of the file or the whole; never what the blocks
 //! hold.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::error::{Error, ErrorDetail, Result};
@@ -56,7 +56,89 @@ impl Visit for Gather<'_> {
     }
 }
 
+/// Gathers a map whose nodes no other has: what is shared is told once.
+struct GatherOnce<'a, 's> {
+    volume: &'a Volume<'a>,
+    seen: &'s mut HashSet<Block>,
+    map: PlacedMap,
+    /// How many levels each node is below the inode.
+    depths: HashMap<Block, u32>,
+}
+
+/// Where an inode's blocks are, and those of the map of them.
+#[derive(Debug, Default)]
+pub(crate) struct PlacedMap {
+    /// In the order of the file, neighbours joined.
+    pub(crate) extents: Vec<Extent>,
+    /// The nodes of an extent tree level by level, the highest first; those of a block map in the order in
+    /// which they are met.
+    pub(crate) nodes: Vec<Block>,
+}
+
+impl Visit for GatherOnce<'_, '_> {
+    type Stop = Error;
+
+    fn node(&mut self, at: Option<Block>, node: Block) -> Result<Option<Vec<u8>>> {
+        if !self.seen.insert(node) {
+            return Err(Error::rule("a node of its map is reached a second time").in_block(node));
+        }
+        let above = at.and_then(|at| self.depths.get(&at).copied());
+        self.depths.insert(node, above.unwrap_or(0) + 1);
+        self.map.nodes.push(node);
+        self.volume.block(node).map(Some)
+    }
+
+    fn extent(&mut self, extent: Extent) -> Result<()> {
+        match self.map.extents.last_mut() {
+            Some(last) if last.is_continued_by(&extent) => last.run.len += extent.run.len,
+            _ => self.map.extents.push(extent),
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, at: Option<Block>, fault: ErrorDetail) -> Result<()> {
+        let error = Error::new(fault);
+        Err(match at {
+            Some(block) => error.in_block(block),
+            None => error,
+        })
+    }
+}
+
 impl Volume<'_> {
+    /// Where the blocks of `inode` are, and its map's. No node may be among those `seen` for other inodes,
+    /// so that all maps of a filesystem together cost no more than it holds.
+    pub(crate) fn placed_map(&self, inode: &Inode, seen: &mut HashSet<Block>) -> Result<PlacedMap> {
+        if inode.has_inline_data() {
+            return Ok(PlacedMap::default());
+        }
+        let mut gather = GatherOnce {
+            volume: self,
+            seen,
+            map: PlacedMap::default(),
+            depths: HashMap::new(),
+        };
+        let range = 0..u64::MAX;
+        let root = &inode.stored().i_block;
+        let is_tree = inode.has_flag(FLAG_EXTENTS);
+        let walked = if is_tree {
+            let seed = inode.seed(&self.sb);
+            let sb = &self.sb;
+            extents::Tree { sb, seed, range }.walk(root, &mut gather)
+        } else {
+            block_map::walk(&self.sb, root, &range, &mut gather)
+        };
+        walked.map_err(|error| error.in_inode(inode.ino()))?;
+        let GatherOnce {
+            mut map, depths, ..
+        } = gather;
+        if is_tree {
+            map.nodes
+                .sort_by_key(|node| depths.get(node).copied().unwrap_or(0));
+        }
+        Ok(map)
+    }
+
     /// Where the logical blocks in `range` are, in the order of the file, neighbours joined; what is in
     /// none of them is a hole. An extent that begins before `range` or ends behind it is cut.
     ///

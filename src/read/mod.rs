@@ -48,12 +48,15 @@ pub use file::File;
 pub use groups::Group;
 pub use inode::{Device, Inode};
 pub use mapped::Extent;
+pub(crate) use maps::PlacedMap;
 pub use superblock::Superblock;
 pub use verity::Verity;
 pub use walk::{Inodes, Walk, WalkEntry};
 pub use xattrs::Xattr;
 
 use crate::cancel::Cancel;
+use std::collections::HashSet;
+
 use crate::feature::{Feature, Word};
 use crate::ondisk::superblock::{CHECKSUM_CRC32C, OFFSET, Superblock as Stored};
 use crate::units::{self, Ino};
@@ -272,6 +275,15 @@ impl<'a> Filesystem<'a> {
     pub fn extents_and_nodes(&self, inode: &Inode) -> Result<(Vec<Extent>, Vec<units::Block>)> {
         inode.check_own(&self.volume.sb)?;
         self.volume.extents_and_nodes(inode)
+    }
+
+    /// Where the blocks of an inode are, and its map's, none of whose nodes is among those `seen`.
+    pub(crate) fn placed_map(
+        &self,
+        inode: &Inode,
+        seen: &mut HashSet<units::Block>,
+    ) -> Result<PlacedMap> {
+        self.volume.placed_map(inode, seen)
     }
 
     /// An inode, sound, whether in use or not.

@@ -179,6 +179,14 @@ pub(super) fn fs_verity_hash(request: &mut Request, value: &OsStr) -> Result<(),
     Ok(())
 }
 
+pub(super) fn base(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    if value.is_empty() {
+        return own("missing file name for --base".to_owned());
+    }
+    request.base = Some(value.to_owned());
+    Ok(())
+}
+
 /// mke2fs takes an empty name for its own choice of one.
 pub(super) fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     if value.is_empty() && request.interface == Interface::Mke4fs {

@@ -478,6 +478,16 @@ const REPRODUCIBILITY: &[Flag] = &[
 
 const OUTPUT_FORMAT: &[Flag] = &[
     Flag::long(
+        "base",
+        "Keep inode numbers and blocks as in OLD, an ext2, ext3 or ext4 image, so that few blocks differ [default: none]",
+        readers::base,
+    )
+    .path("OLD")
+    .more(
+        "OLD is FILE, FILE@OFFSET or FILE#PARTITION and must be clean. What is at the same path keeps its inode and its blocks as far as they still fit. UUID, hash seed, label, size, features, inodes and times of creation are OLD's unless an option says otherwise. Where an option moves everything, such as another block size, the image is an ordinary one, and a warning tells.",
+    )
+    .example("--base v1.img -d rootfs v2.img"),
+    Flag::long(
         "format",
         "Write the image in this format; simg is an Android sparse image [default: raw]",
         readers::format,

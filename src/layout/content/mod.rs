@@ -7,6 +7,7 @@
 //! so that neighbours in the tree are neighbours on disk.
 
 mod names;
+mod numbering;
 mod placer;
 mod planner;
 
@@ -32,12 +33,15 @@ use crate::ondisk::dir::BlockFormat;
 use crate::ondisk::inode::FLAG_CASEFOLD;
 use crate::options::{QuotaType, Settings};
 use crate::tree::{Kind, Node, NodeId, Tree};
-use crate::units::{Block, BlockSize, Ino};
+use crate::units::{Block, BlockSize, Ino, Timestamp};
 
 /// `EXT4_LINK_MAX`: the most names an inode counts.
 pub(super) const LINK_MAX: u32 = 65_000;
 /// Bytes of `i_block`: a shorter target is stored there.
 const INLINE_TARGET: usize = 60;
+
+/// What stands for no node where nodes are listed by their inodes: the root is never there.
+const NOBODY: NodeId = NodeId::ROOT;
 
 /// What was decided for one node.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +68,14 @@ pub struct Directory {
 pub struct Content {
     /// How directories are kept; one that folds case has a hasher of its own.
     pub rules: DirectoryRules,
-    /// The nodes in the order of their inodes, from `first_ino` on.
+    /// The nodes in the order of their inodes, from `first_ino` on; [`NOBODY`] where none has a number.
     order: Vec<NodeId>,
     first_ino: u32,
+    first_value_ino: u32,
+    /// The numbers that nobody has before the last that somebody has, in ascending order.
+    gaps: Vec<Range<u32>>,
+    /// When the nodes were made that a base has, by node; none without one.
+    crtimes: Vec<Option<Timestamp>>,
     /// By node.
     inos: Vec<Ino>,
     plans: Vec<NodePlan>,
@@ -101,6 +110,9 @@ impl Content {
             },
             order: Vec::new(),
             first_ino: 1,
+            first_value_ino: 1,
+            gaps: Vec::new(),
+            crtimes: Vec::new(),
             inos: Vec::new(),
             plans: Vec::new(),
             values: Vec::new(),
@@ -126,16 +138,37 @@ impl Content {
             return self.lost_found;
         }
         let place = ino.get().checked_sub(self.first_ino)?;
-        self.order.get(usize::try_from(place).ok()?).copied()
+        let node = self.order.get(usize::try_from(place).ok()?).copied();
+        node.filter(|node| *node != NOBODY)
     }
 
-    /// The node whose inode is the `place`th of the tree's but for the root; lost+found comes first.
-    fn below_root(&self, place: usize) -> Option<NodeId> {
-        match (self.lost_found, place) {
-            (Some(lost_found), 0) => Some(lost_found),
-            (Some(_), place) => self.order.get(place - 1).copied(),
-            (None, place) => self.order.get(place).copied(),
+    /// The nodes but for the root in the order of their inodes, from the `place`th on: the next, and the
+    /// place behind it. lost+found comes first.
+    fn below_root(&self, place: &mut usize) -> Option<NodeId> {
+        loop {
+            let before = usize::from(self.lost_found.is_some());
+            let node = match (self.lost_found, *place) {
+                (Some(lost_found), 0) => lost_found,
+                (_, place) => *self.order.get(place - before)?,
+            };
+            *place += 1;
+            if node != NOBODY {
+                return Some(node);
+            }
         }
+    }
+
+    /// When `node` was made, if a base has it.
+    pub fn crtime_of(&self, node: NodeId) -> Option<Timestamp> {
+        self.crtimes.get(node.index()).copied().flatten()
+    }
+
+    /// The numbers in `inos` that no inode in use has, in ascending order.
+    pub(super) fn gaps_in(&self, inos: Range<u32>) -> impl Iterator<Item = Range<u32>> + '_ {
+        let first = self.gaps.partition_point(|gap| gap.end <= inos.start);
+        let gaps = self.gaps[first..].iter();
+        gaps.map(move |gap| gap.start.max(inos.start)..gap.end.min(inos.end))
+            .take_while(|gap| !gap.is_empty())
     }
 
     /// The `i_flags` of `node` in the tree that this filesystem has for such a node: casefolding is of
@@ -161,23 +194,19 @@ impl Content {
     /// Every node of the tree that has an inode.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         let in_place = std::iter::once(NodeId::ROOT).chain(self.lost_found);
-        in_place.chain(self.order.iter().copied())
+        let order = self.order.iter().copied();
+        in_place.chain(order.filter(|node| *node != NOBODY))
     }
 
     /// The number of the attribute's value that `ino` holds, if it is such an inode.
     pub fn value_of(&self, ino: Ino) -> Option<u32> {
-        let number = ino.get().checked_sub(self.first_value_ino())?;
+        let number = ino.get().checked_sub(self.first_value_ino)?;
         self.values.get(index(number)).map(|_| number)
     }
 
     /// The inode of the attribute's value `number`.
     pub fn ino_of_value(&self, number: u32) -> Ino {
-        Ino::new(self.first_value_ino() + number)
-    }
-
-    fn first_value_ino(&self) -> u32 {
-        let count = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
-        self.first_ino + count
+        Ino::new(self.first_value_ino + number)
     }
 
     /// What was decided for the attribute's value `number`.
@@ -262,8 +291,14 @@ impl Content {
 
     /// The last inode in use.
     pub fn last_ino(&self) -> Ino {
+        let nodes = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
         let values = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        Ino::new(self.first_value_ino() - 1 + values)
+        let last_node = self.first_ino - 1 + nodes;
+        let last_value = match values {
+            0 => 0,
+            values => self.first_value_ino - 1 + values,
+        };
+        Ino::new(last_node.max(last_value))
     }
 }
 

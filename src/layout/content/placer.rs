@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::{Content, INLINE_TARGET, count, index, range, span};
 use crate::layout::block_map;
-use crate::layout::extents::{ExtentTree, cut};
+use crate::layout::extents::{Extent, ExtentTree, cut};
 use crate::layout::verity::VerityPlan;
 use crate::layout::xattrs::XattrPlans;
 use crate::layout::{LayoutError, Ledger, Owner, logical};
+use crate::ondisk::extent::MAX_BLOCKS;
 use crate::tree::{self, Kind, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, LogicalBlock, Run};
 
@@ -132,11 +133,8 @@ impl Placer<'_> {
     pub(super) fn place(mut self, root: &[Run]) -> Result<(Content, XattrPlans), LayoutError> {
         self.place_root(root)?;
         self.xattrs.share(NodeId::ROOT, self.cursor, self.ledger)?;
-        let mut places = 0..;
-        while let Some(id) = places
-            .next()
-            .and_then(|place| self.content.below_root(place))
-        {
+        let mut place = 0;
+        while let Some(id) = self.content.below_root(&mut place) {
             match &self.tree.node(id).kind {
                 Kind::Directory(_) => {
                     let blocks = u64::from(self.content.directory(id).plan.blocks());
@@ -155,11 +153,8 @@ impl Placer<'_> {
             self.xattrs.share(id, self.cursor, self.ledger)?;
         }
         self.place_values()?;
-        let mut places = 0..;
-        while let Some(id) = places
-            .next()
-            .and_then(|place| self.content.below_root(place))
-        {
+        let mut place = 0;
+        while let Some(id) = self.content.below_root(&mut place) {
             if let Kind::File(file) = &self.tree.node(id).kind
                 && !self.xattrs.is_inline(id)
             {
@@ -185,7 +180,7 @@ impl Placer<'_> {
         let mut blocks = 0;
         for run in root {
             let end = blocks + run.len;
-            self.content.extents.extend(cut(logical(blocks), *run));
+            self.push_extents(first, logical(blocks), *run);
             while blocks < end {
                 let most = self.make_room(root_node, blocks, first_node, &mut growing)?;
                 blocks = end.min(blocks.saturating_add(most));
@@ -216,8 +211,12 @@ impl Placer<'_> {
     ) -> Result<(), LayoutError> {
         let (first, first_node) = self.marks();
         let mut growing = block_map::Growing::new(self.block_size);
-        if total > 0 {
-            self.seek_gap(total);
+        let kept = self.ledger.kept_for(holder.data(self.tree, logical(0)));
+        let (kept, end) = kept.unwrap_or((0, self.cursor));
+        if kept < total {
+            // What is new of a file lies behind what is kept of it, if it can.
+            self.cursor = end;
+            self.seek_gap(total - kept);
         }
         let mut ranges = ranges.peekable();
         while let Some(range) = ranges.next() {
@@ -229,7 +228,8 @@ impl Placer<'_> {
             while let Some(next) = ranges.next_if(|next| next.start < end) {
                 parts.push(next);
             }
-            self.place_parts(holder, &parts, (first_node, &mut growing))?;
+            let map = (first, first_node, &mut growing);
+            self.place_parts(holder, &parts, map)?;
             self.parts = parts;
         }
         self.finish_node(holder, (first, first_node), total)
@@ -262,12 +262,12 @@ impl Placer<'_> {
         &mut self,
         holder: Holder,
         parts: &[Range<u64>],
-        map: (usize, &mut block_map::Growing),
+        map: (usize, usize, &mut block_map::Growing),
     ) -> Result<(), LayoutError> {
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
             return Ok(());
         };
-        let (first_node, growing) = map;
+        let (first_extent, first_node, growing) = map;
         let mut at = first.start - first.start % self.cluster_ratio;
         let end = last.end.next_multiple_of(self.cluster_ratio);
         while at < end {
@@ -288,7 +288,7 @@ impl Placer<'_> {
                 let part = Run::new(place(from), to - from);
                 self.ledger
                     .claim(part, holder.data(self.tree, logical(from)))?;
-                self.content.extents.extend(cut(logical(from), part));
+                self.push_extents(first_extent, logical(from), part);
                 claimed = to;
             }
             self.ledger
@@ -297,6 +297,25 @@ impl Placer<'_> {
             at += run.len;
         }
         Ok(())
+    }
+
+    /// Adds the extents of `run`, which holds the blocks from `at` on of the file whose extents begin at
+    /// `first`. What goes on where the last ends makes it longer.
+    fn push_extents(&mut self, first: usize, at: LogicalBlock, run: Run) {
+        let extents = &mut self.content.extents;
+        let (mut at, mut run) = (at, run);
+        if let Some(last) = extents.get_mut(first..).and_then(<[Extent]>::last_mut) {
+            let blocks = u64::from(last.blocks);
+            let is_next = u64::from(last.logical.get()) + blocks == u64::from(at.get())
+                && last.physical.plus(blocks) == run.start;
+            let more = u64::from(MAX_BLOCKS).saturating_sub(blocks).min(run.len);
+            if is_next && more > 0 {
+                last.blocks += u16::try_from(more).expect("no more than an extent has");
+                at = logical(u64::from(at.get()) + more);
+                run = Run::new(run.start.plus(more), run.len - more);
+            }
+        }
+        extents.extend(cut(at, run));
     }
 
     /// Where the next node's extents and map nodes begin.
@@ -355,12 +374,9 @@ impl Placer<'_> {
     }
 
     /// The next free blocks, at most `most` of them, for `owner`.
-    fn next_run(&self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
-        let start = self
-            .ledger
-            .free_near(self.cursor)
-            .ok_or(LayoutError::no_room(owner, most))?;
-        Ok(self.ledger.free_run(start, most))
+    fn next_run(&mut self, most: u64, owner: Owner) -> Result<Run, LayoutError> {
+        let run = self.ledger.run_for(owner, self.cursor, most);
+        run.ok_or(LayoutError::no_room(owner, most))
     }
 
     /// Claims the next free block, and with it its cluster.

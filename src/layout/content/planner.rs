@@ -1,17 +1,21 @@
 //! Given a tree, numbers its nodes and plans its directories; never a block's place.
 
 use super::names::NamesIn;
+use super::numbering::{Numbering, Numbers};
 use super::placer::{FileData, Placer, block_ranges, data_blocks};
-use super::{Content, Directory, LINK_MAX, NodePlan, count, inodes_needed, span};
+use super::{Content, Directory, LINK_MAX, NodePlan, count, index, inodes_needed, span};
 use std::ops::Range;
 
+use crate::base::{Base, BaseInode};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::layout::block_map::{self, Reach};
 use crate::layout::data_allocator::{DataAllocator, DataDemand, placed_pieces};
 use crate::layout::directory::{DirectoryPlan, DirectoryRules, Shape};
 use crate::layout::extents::{ExtentTree, cut};
+use crate::layout::kept::{numbered, within};
 use crate::layout::lost_found::{lost_found_blocks, lost_found_of, made_lost_found_blocks};
+use crate::layout::matched::Matched;
 use crate::layout::quota::{LEAST_QUOTA_FILE, OwnerIds, QuotaShape};
 use crate::layout::verity::VerityPlans;
 use crate::layout::xattrs::{self, XattrPlans};
@@ -21,7 +25,7 @@ use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
 use crate::options::{QuotaType, Settings};
 use crate::tree::{self, Kind, Metadata, NodeId, Tree};
-use crate::units::{Block, Ino, Run};
+use crate::units::{Block, Ino, LogicalBlock, Run, Timestamp};
 
 /// The largest numbers of a device that the format stores.
 const DEVICE_MAX: (u32, u32) = (0xfff, 0xf_ffff);
@@ -99,6 +103,31 @@ impl LostTimes {
     }
 }
 
+/// The first inode for values of extended attributes: where the base has its first, or else behind the
+/// nodes of the tree.
+fn first_value_ino(matched: &Matched<'_>, in_tree: u64, last_own: Ino) -> u32 {
+    let behind = u32::try_from(in_tree + 1).unwrap_or(u32::MAX);
+    let Some(base) = matched.base() else {
+        return behind;
+    };
+    let known = base.first_value().filter(|ino| *ino > last_own);
+    known.map_or_else(
+        || behind.max(matched.last_ino().get().saturating_add(1)),
+        Ino::get,
+    )
+}
+
+/// When the nodes that a base has were made, by node; none without one.
+fn crtimes(matched: &Matched<'_>, tree: &Tree) -> Vec<Option<Timestamp>> {
+    if matched.base().is_none() {
+        return Vec::new();
+    }
+    let nodes = tree.nodes();
+    nodes
+        .map(|(id, _)| matched.inode(id).and_then(|inode| inode.crtime))
+        .collect()
+}
+
 /// The tree with its inodes numbered and its directories planned, before any block is claimed.
 pub(in crate::layout) struct ContentPlanner<'a> {
     geometry: &'a Geometry,
@@ -109,6 +138,7 @@ pub(in crate::layout) struct ContentPlanner<'a> {
     has_content: bool,
     /// The blocks of contents that are in their places, in whole clusters.
     placed_blocks: u64,
+    warnings: Vec<LayoutWarning>,
 }
 
 impl<'a> ContentPlanner<'a> {
@@ -116,11 +146,20 @@ impl<'a> ContentPlanner<'a> {
         settings: &Settings,
         geometry: &'a Geometry,
         tree: &'a Tree,
-        warnings: &mut Vec<LayoutWarning>,
+    ) -> Result<Self, LayoutError> {
+        Self::based(settings, geometry, tree, &Matched::default())
+    }
+
+    /// The same, with the inode numbers and blocks of names that `matched` says.
+    pub(in crate::layout) fn based(
+        settings: &Settings,
+        geometry: &'a Geometry,
+        tree: &'a Tree,
+        matched: &Matched<'_>,
     ) -> Result<Self, LayoutError> {
         let last_own = geometry.last_own_ino();
         let in_tree = inodes_needed(tree, last_own);
-        let first_value_ino = u32::try_from(in_tree + 1).unwrap_or(u32::MAX);
+        let first_value_ino = first_value_ino(matched, in_tree, last_own);
         let xattrs = xattrs::plan(settings, tree, first_value_ino)?;
         let needed = in_tree.saturating_add(count(xattrs.values()));
         if needed > u64::from(geometry.inodes_count) {
@@ -133,6 +172,7 @@ impl<'a> ContentPlanner<'a> {
         if lost_found.is_some_and(|node| !matches!(tree.node(node).kind, Kind::Directory(_))) {
             return Err(LayoutError::LostFoundNotADirectory);
         }
+        let mut warnings = Vec::new();
         let mut planner = Self {
             geometry,
             tree,
@@ -140,6 +180,9 @@ impl<'a> ContentPlanner<'a> {
                 rules: directory_rules(settings, geometry),
                 order: Vec::with_capacity(tree.len()),
                 first_ino: last_own.get() + 1,
+                first_value_ino,
+                gaps: Vec::new(),
+                crtimes: crtimes(matched, tree),
                 inos: vec![Ino::default(); tree.len()],
                 plans: vec![NodePlan::default(); tree.len()],
                 values: vec![NodePlan::default(); xattrs.values().len()],
@@ -151,18 +194,24 @@ impl<'a> ContentPlanner<'a> {
                 has_casefold: geometry.features.has(Feature::Casefold),
                 block_size: geometry.block_size,
                 lost_found,
-                verity: VerityPlans::new(geometry, tree, warnings),
+                verity: VerityPlans::new(geometry, tree, &mut warnings),
                 has_large_file: false,
             },
             xattrs,
             has_content: !tree.is_empty(),
             placed_blocks: 0,
+            warnings,
         };
-        let found = planner.number();
-        planner.note_casefold(warnings);
-        planner.plan_directories(&found, settings.encoding_flags, warnings)?;
-        planner.check_nodes(warnings)?;
+        let found = planner.number(matched)?;
+        planner.note_casefold();
+        planner.plan_directories(&found, settings.encoding_flags, matched)?;
+        planner.check_nodes()?;
         Ok(planner)
+    }
+
+    /// What could not be kept as it was.
+    pub(in crate::layout) fn take_warnings(&mut self) -> Vec<LayoutWarning> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Whether the tree has a lost+found of its own.
@@ -296,24 +345,42 @@ impl<'a> ContentPlanner<'a> {
         u64::from(self.content.directory(NodeId::ROOT).plan.blocks())
     }
 
-    /// Gives every node its inode's number, and hands back the directories in their own order.
-    fn number(&mut self) -> Vec<FoundDirectory> {
-        let tree = self.tree;
+    /// Gives every node its inode's number, and hands back the directories in their own order. A node that
+    /// the base has keeps its number there.
+    fn number(&mut self, matched: &Matched<'_>) -> Result<Vec<FoundDirectory>, LayoutError> {
+        let values = count(self.xattrs.values());
+        let first_value = u64::from(self.content.first_value_ino);
+        let numbers = Numbers {
+            first: self.content.first_ino,
+            count: self.geometry.inodes_count,
+            values: first_value..first_value + values,
+            nodes: self.tree.len(),
+        };
+        let (tree, lost_found) = (self.tree, self.content.lost_found);
         let content = &mut self.content;
         content.inos[NodeId::ROOT.index()] = Ino::ROOT;
-        if let Some(node) = content.lost_found {
+        if let Some(node) = lost_found {
             content.inos[node.index()] = Ino::FIRST;
+        }
+        let mut numbering = Numbering::new(numbers);
+        if matched.base().is_some() {
+            for (id, _) in tree.nodes() {
+                let ino = matched.ino(id).filter(|_| content.ino_of(id).get() == 0);
+                if let Some(ino) = ino.filter(|ino| numbering.is_open(*ino)) {
+                    content.inos[id.index()] = ino;
+                    numbering.take(id, ino);
+                }
+            }
+            numbering.count_free();
         }
         let mut found = Vec::new();
         let mut waiting = vec![(NodeId::ROOT, NodeId::ROOT)];
         while let Some((id, parent)) = waiting.pop() {
             let already_waiting = waiting.len();
             for entry in tree.entries(id) {
-                let ino = &mut content.inos[entry.node.index()];
-                if ino.get() == 0 {
-                    let place = u32::try_from(content.order.len()).unwrap_or(u32::MAX);
-                    *ino = Ino::new(content.first_ino + place);
-                    content.order.push(entry.node);
+                if content.ino_of(entry.node).get() == 0 {
+                    let near = content.ino_of(id);
+                    content.inos[entry.node.index()] = numbering.next(entry.node, near);
                 }
                 if matches!(tree.node(entry.node).kind, Kind::Directory(_)) {
                     waiting.push((entry.node, id));
@@ -328,11 +395,12 @@ impl<'a> ContentPlanner<'a> {
             });
         }
         found.sort_unstable_by_key(|directory| directory.id);
-        found
+        (content.order, content.gaps) = numbering.finish()?;
+        Ok(found)
     }
 
     /// Warns of directories that fold case and will not.
-    fn note_casefold(&self, warnings: &mut Vec<LayoutWarning>) {
+    fn note_casefold(&mut self) {
         let mut dropped = None;
         for (id, node) in self.tree.nodes() {
             let is_directory = matches!(node.kind, Kind::Directory(_));
@@ -343,7 +411,8 @@ impl<'a> ContentPlanner<'a> {
         }
         if let Some((first, nodes)) = dropped {
             let first = self.tree.path(first);
-            warnings.push(LayoutWarning::CasefoldDropped { nodes, first });
+            self.warnings
+                .push(LayoutWarning::CasefoldDropped { nodes, first });
         }
     }
 
@@ -351,13 +420,14 @@ impl<'a> ContentPlanner<'a> {
         &mut self,
         found: &[FoundDirectory],
         encoding_flags: u16,
-        warnings: &mut Vec<LayoutWarning>,
+        matched: &Matched<'_>,
     ) -> Result<(), LayoutError> {
         for directory in found {
             let id = directory.id;
-            let plan = self.plan_directory(id, encoding_flags)?;
+            let plan = self.plan_directory(id, encoding_flags, matched)?;
             if plan.shape() == Shape::Overgrown {
-                warnings.push(LayoutWarning::LinearDirectory(self.tree.path(id)));
+                let path = self.tree.path(id);
+                self.warnings.push(LayoutWarning::LinearDirectory(path));
             }
             self.content.plans[id.index()].links = self.directory_links(directory)?;
             let parent = directory.parent;
@@ -372,6 +442,7 @@ impl<'a> ContentPlanner<'a> {
         &self,
         id: NodeId,
         encoding_flags: u16,
+        matched: &Matched<'_>,
     ) -> Result<DirectoryPlan, LayoutError> {
         let entries = self.tree.entries(id);
         let names = if self.lists_lost_found(id) {
@@ -394,7 +465,8 @@ impl<'a> ContentPlanner<'a> {
             let blocks = lost_found_blocks(self.geometry.block_size.bytes());
             return Ok(DirectoryPlan::empty(u32::try_from(blocks).unwrap_or(2)));
         }
-        DirectoryPlan::new(&names, &rules).map_err(|fault| {
+        let kept = matched.leaves(id);
+        DirectoryPlan::keeping(&names, &rules, kept).map_err(|fault| {
             let path = self.tree.path(id);
             LayoutError::DirectoryTooLarge { path, fault }
         })
@@ -407,7 +479,7 @@ impl<'a> ContentPlanner<'a> {
 
     /// Refuses what the format cannot hold, counts links and blocks, and warns of times that are
     /// lost.
-    fn check_nodes(&mut self, warnings: &mut Vec<LayoutWarning>) -> Result<(), LayoutError> {
+    fn check_nodes(&mut self) -> Result<(), LayoutError> {
         let ratio = self.geometry.cluster_ratio();
         let mut times = LostTimes::new(self.geometry);
         for (id, node) in self.tree.nodes() {
@@ -441,7 +513,7 @@ impl<'a> ContentPlanner<'a> {
                 plan.set_data_blocks(blocks, ratio);
             }
         }
-        times.warn(self.tree, warnings);
+        times.warn(self.tree, &mut self.warnings);
         Ok(())
     }
 
@@ -497,6 +569,114 @@ impl<'a> ContentPlanner<'a> {
             length: u64::try_from(length).unwrap_or(u64::MAX),
             most,
         })
+    }
+
+    /// Keeps for everything the places that it has in the base, as far as they are free, and says whether
+    /// there is a base.
+    pub(in crate::layout) fn keep(&mut self, matched: &Matched<'_>, ledger: &mut Ledger) -> bool {
+        let Some(base) = matched.base() else {
+            return false;
+        };
+        self.keep_system(matched, base, ledger);
+        for id in self.content.nodes() {
+            let kind = &self.tree.node(id).kind;
+            let inode = matched.inode_like(id, kind);
+            let Some(inode) = inode.filter(|_| !self.xattrs.is_inline(id)) else {
+                continue;
+            };
+            let start = LogicalBlock::new(0);
+            match kind {
+                Kind::Directory(_) => {
+                    let blocks = u64::from(self.content.directory(id).plan.blocks());
+                    let pieces = within(&inode.pieces, std::iter::once(0..blocks));
+                    ledger.keep(Owner::Directory(id.in_tree(), start), pieces);
+                }
+                Kind::File(file) => {
+                    let file = FileData::new(file, self.content.verity.of(id));
+                    let ranges = block_ranges(&file, self.geometry.block_size);
+                    let pieces = within(&inode.pieces, ranges);
+                    ledger.keep(Owner::File(id.in_tree(), start), pieces);
+                }
+                Kind::Symlink(_) if self.has_data(id) => {
+                    let pieces = within(&inode.pieces, std::iter::once(0..1));
+                    ledger.keep(Owner::Symlink(id.in_tree()), pieces);
+                }
+                _ => continue,
+            }
+            ledger.keep(Owner::MapNode(id.in_tree(), 0), numbered(&inode.nodes));
+        }
+        for number in 0..count(self.xattrs.values()) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let inode = base.inode(self.content.ino_of_value(number));
+            let Some(inode) = inode.filter(|inode| inode.is_value) else {
+                continue;
+            };
+            let bytes = count(&self.xattrs.values()[index(number)].bytes);
+            let blocks = self.geometry.block_size.blocks_for(bytes);
+            let pieces = within(&inode.pieces, std::iter::once(0..blocks));
+            ledger.keep(Owner::Value(number, LogicalBlock::new(0)), pieces);
+            ledger.keep(Owner::ValueMapNode(number, 0), numbered(&inode.nodes));
+        }
+        self.xattrs.keep(base, self.geometry, ledger);
+        true
+    }
+
+    /// The same for the filesystem's own files.
+    fn keep_system(&self, matched: &Matched<'_>, base: &Base, ledger: &mut Ledger) {
+        let geometry = self.geometry;
+        let start = LogicalBlock::new(0);
+        let stored = base.stored();
+        let keep = |ledger: &mut Ledger, inode: &BaseInode, blocks: u64, owners: [Owner; 2]| {
+            let [data, node] = owners;
+            ledger.keep(data, within(&inode.pieces, std::iter::once(0..blocks)));
+            ledger.keep(node, numbered(&inode.nodes));
+        };
+        if let Some(inode) = matched.lost_found().filter(|_| !self.has_lost_found()) {
+            let blocks = made_lost_found_blocks(geometry);
+            let owners = [Owner::LostFound(start), Owner::LostFoundNode(0)];
+            keep(ledger, inode, blocks, owners);
+        }
+        let journal_blocks = geometry.journal_blocks.map(u64::from);
+        let journal = base.inode(Ino::JOURNAL);
+        if let (Some(blocks), Some(inode)) = (journal_blocks, journal)
+            && base.journal_blocks() == journal_blocks
+        {
+            let owners = [Owner::Journal(start), Owner::JournalNode(0)];
+            keep(ledger, inode, blocks, owners);
+        }
+        let orphan_file = base.inode(Ino::new(stored.s_orphan_file_inum.get()));
+        if let (Some(blocks), Some(inode)) = (geometry.orphan_file_blocks, orphan_file) {
+            let owners = [Owner::OrphanFile(start), Owner::OrphanFileNode(0)];
+            keep(ledger, inode, blocks, owners);
+        }
+        for quota_type in geometry.quota_types.iter() {
+            let ino = match quota_type {
+                QuotaType::User => stored.s_usr_quota_inum,
+                QuotaType::Group => stored.s_grp_quota_inum,
+                QuotaType::Project => stored.s_prj_quota_inum,
+            };
+            let shape = self.quota_shape(quota_type).ok();
+            if let (Some(shape), Some(inode)) = (shape, base.inode(Ino::new(ino.get()))) {
+                let blocks = shape.blocks_in(geometry.block_size);
+                let data = Owner::QuotaFile(quota_type, start);
+                keep(
+                    ledger,
+                    inode,
+                    blocks,
+                    [data, Owner::QuotaFileNode(quota_type, 0)],
+                );
+            }
+        }
+        if let Some(block) = base
+            .resize()
+            .filter(|_| geometry.features.has(Feature::ResizeInode))
+        {
+            ledger.keep(Owner::ResizeDoubleIndirect, numbered(&[block]));
+        }
+        if geometry.features.has(Feature::Mmp) {
+            let block = Block::new(stored.s_mmp_block.get());
+            ledger.keep(Owner::Mmp, numbered(&[block]));
+        }
     }
 
     /// What was decided, where nothing of it is written and so nothing has a place.
@@ -640,7 +820,7 @@ impl Demand {
     /// # Errors
     /// Where a filesystem of this kind cannot hold it at any size.
     pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        let planner = ContentPlanner::new(settings, geometry, tree, &mut Vec::new())?;
+        let planner = ContentPlanner::new(settings, geometry, tree)?;
         let ratio = geometry.cluster_ratio();
         let made_lost_found = if planner.has_lost_found() {
             made_lost_found_blocks(geometry)

@@ -33,6 +33,7 @@ pub(super) fn extend(
     warn: Warn<'_>,
 ) -> Result<(), SettingsErrorKind> {
     let Asked { options, host } = asked;
+    options.set_inherited(settings);
     // A resize wish asks for the blocks per group, which the last check resolves.
     settings.blocks_per_group = options.blocks_per_group;
     for name in &rules.types {

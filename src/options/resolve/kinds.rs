@@ -119,8 +119,8 @@ impl Choice {
         self.profile.find(&self.types, relation)
     }
 
-    /// The features of the rules, edited as the options ask.
-    pub(super) fn features(&self, options: &Options) -> Result<FeatureSet, SettingsErrorKind> {
+    /// The features of the rules.
+    fn own_features(&self) -> Result<FeatureSet, SettingsErrorKind> {
         let base = self
             .text(|rules| rules.base_features.as_deref())
             .unwrap_or("sparse_super,large_file,filetype,resize_inode,dir_index");
@@ -131,16 +131,30 @@ impl Choice {
                 set = edit_features(set, text)?;
             }
         }
+        Ok(set)
+    }
+
+    /// The features of the rules, edited as the options ask.
+    pub(super) fn features(&self, options: &Options) -> Result<FeatureSet, SettingsErrorKind> {
+        let mut set = match options.inherited_features() {
+            Some(inherited) => inherited,
+            None => self.own_features()?,
+        };
         if self.for_hurd {
             let unknown = NOT_ON_HURD.iter().chain(&[Feature::Casefold]);
             set = unknown.fold(set, |set, feature| set.without(*feature));
         }
         if options.features.is_empty()
+            && options.inherited_features().is_none()
             && let Some(text) = self.text(|rules| rules.default_features.as_deref())
         {
             set = edit_features(set, text)?;
         }
-        let before = set;
+        let mut before = set;
+        if options.inherited_features().is_some() {
+            // What the type has by default was nobody's wish when the base was made either.
+            before = self.own_features()?.iter().fold(before, FeatureSet::with);
+        }
         for wish in &options.features {
             set = wish.edit(set)?;
         }

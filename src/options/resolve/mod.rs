@@ -36,6 +36,8 @@ pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved,
     let mut warn = |warn| warnings.push(SettingsWarning(warn));
     let anonymous = options.reproducible.then(|| host.anonymous());
     let host = anonymous.as_ref().unwrap_or(host);
+    let inherited = options.with_inherited();
+    let options = inherited.as_ref().unwrap_or(options);
     let resolved = match of_journal(options, host) {
         Ok(Some(options)) => settings(&options, host, &mut warn),
         Ok(None) => settings(options, host, &mut warn),
@@ -154,7 +156,7 @@ fn settings(
     if settings.revision == 0 {
         settings.inode_size = 128;
     }
-    settings.reserved_blocks = share(settings.blocks_count, reserved_percent);
+    reserve_blocks(&mut settings, options, reserved_percent);
     settings.discard &= length.output_units > 0 && !options.undoable;
     settings.undo.automatic = is_undoable(&settings, &rules);
     if is_journal_device && let TargetKind::Device(device) = host.target.kind {
@@ -163,6 +165,12 @@ fn settings(
     }
     compat::check(&options.compat, settings.features)?;
     finish(settings, &rules, host)
+}
+
+/// Keeps blocks for root: so many percent, or as many as are inherited with all else that no option asks for.
+fn reserve_blocks(settings: &mut Settings, options: &Options, percent: f64) {
+    settings.reserved_blocks = share(settings.blocks_count, percent);
+    options.set_inherited_at_last(settings);
 }
 
 /// Looks for wishes that no filesystem can grant, whatever else is asked for.
