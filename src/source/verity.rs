@@ -1,18 +1,14 @@
 //! Given what protects a file in its source, says how it shall be protected in the image: in the same way;
 //! never makes a tree.
 
-#[cfg(unix)]
 use std::fs::File;
-#[cfg(unix)]
 use std::io;
 
 use crate::read;
-#[cfg(unix)]
 use crate::sys;
 use crate::tree::Verity;
 
 /// The flag of a file that fs-verity protects, among those that the host tells (`FS_VERITY_FL`).
-#[cfg(unix)]
 const FLAG_VERITY: u32 = 0x10_0000;
 
 /// What protects a file as it did in its source.
@@ -29,7 +25,6 @@ pub(super) fn carried_over(verity: &read::Verity) -> Verity {
 /// What protects an open file of the host that has `flags` and `size_bytes` of data, if anything does.
 ///
 /// A host that knows fs-verity but not the call for it, which Linux has since 5.12, tells nothing.
-#[cfg(unix)]
 pub(super) fn of_host(file: &File, flags: u32, size_bytes: u64) -> Option<Box<io::Result<Verity>>> {
     if flags & FLAG_VERITY == 0 {
         return None;

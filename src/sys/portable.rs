@@ -14,7 +14,6 @@ pub(crate) fn attribute_flags(_file: impl std::os::fd::AsFd) -> io::Result<u32> 
 }
 
 /// The descriptor and the signature of an open file that fs-verity protects.
-#[cfg(unix)]
 pub(crate) fn verity_metadata(_file: &File) -> io::Result<(Vec<u8>, Vec<u8>)> {
     unsupported()
 }
