@@ -159,8 +159,13 @@ fn an_overlay_of_real_layers_is_the_image() {
     assert_eq!(found.expect("they can be mounted"), [""; 0]);
     let refused = |flags: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mke4fs"));
-        command.args(["-q", "-d", "oci:layout:app:1"]);
+        let source = if flags.contains("-d") {
+            "-q"
+        } else {
+            "-doci:layout:app:1"
+        };
         command
+            .args(["-q", source])
             .args(flags.split(' '))
             .arg("none")
             .current_dir(directory);
@@ -173,6 +178,14 @@ fn an_overlay_of_real_layers_is_the_image() {
         ("--layer 4", "no layer 4: the image has 3 layers"),
         ("--layer 0", "invalid layer '0': must be a number from 1"),
         ("--whiteouts overlay", "--whiteouts overlay needs --layer"),
+        (
+            "--layer 1 -d layout",
+            "--layer needs a container image after -d, such as oci:DIR",
+        ),
+        (
+            "--platform linux/arm64 -d layout",
+            "--platform needs a container image after -d, such as oci:DIR",
+        ),
         (
             "--layer 1 --whiteouts overlay",
             "zero is a character device 0:0, which overlayfs takes for a whiteout",

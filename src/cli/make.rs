@@ -156,7 +156,7 @@ pub(super) fn prepare(
     options: Options,
     world: World<'_>,
 ) -> Result<Prepared, MakeError> {
-    check_whiteouts(request)?;
+    check_layers(request)?;
     let World {
         host,
         settings,
@@ -205,20 +205,32 @@ pub(super) fn prepare(
     })
 }
 
-/// Refuses whiteouts that would be of nothing.
+/// Refuses what would be of no container image, or of no layer.
 #[cfg(feature = "oci")]
-fn check_whiteouts(request: &Request) -> Result<(), Error> {
+fn check_layers(request: &Request) -> Result<(), Error> {
     let makes = request.whiteouts == Some(Whiteouts::Overlay);
     if makes && request.layer.is_none() {
         let text = "--whiteouts overlay needs --layer";
         return Err(SourceError::other(text).into());
     }
-    Ok(())
+    let flag = if request.layer.is_some() {
+        "--layer"
+    } else if request.platform.is_some() {
+        "--platform"
+    } else {
+        return Ok(());
+    };
+    let mut sources = request.sources.iter();
+    if sources.any(|source| matches!(Named::of(Path::new(source)), Named::Container(..))) {
+        return Ok(());
+    }
+    let text = format!("{flag} needs a container image after -d, such as oci:DIR");
+    Err(SourceError::other(text).into())
 }
 
 #[cfg(not(feature = "oci"))]
 #[expect(clippy::unnecessary_wraps, reason = "it is one of two")]
-fn check_whiteouts(_request: &Request) -> Result<(), Error> {
+fn check_layers(_request: &Request) -> Result<(), Error> {
     Ok(())
 }
 

@@ -1,15 +1,12 @@
 //! Given why there is no image, says it in the sizes that people use, and what would mend it; never mends it.
 
-use std::io;
-
 use super::request::{Request, SizeArg};
 use super::sizes::{as_flag, for_people, to_compare};
+use crate::Error;
 use crate::error::Kind;
 use crate::geometry::GeometryError;
 use crate::layout::{LayoutError, XattrFault};
 use crate::options::{Settings, TargetKind};
-use crate::sys;
-use crate::{Error, ErrorKind};
 
 /// What an image was to be that came to nothing.
 pub(super) struct Wanted<'a> {
@@ -25,7 +22,10 @@ const LARGE_BLOCK: u64 = 4096;
 /// What is said where a file's mode keeps out its own owner, who is not root.
 #[cfg(unix)]
 fn of_own_file(error: &Error) -> Option<String> {
+    use std::io;
     use std::os::unix::fs::MetadataExt;
+
+    use crate::{ErrorKind, sys};
 
     let ErrorKind::SourceUnreadable { path } = error.kind() else {
         return None;
