@@ -640,8 +640,8 @@ fn a_format_that_only_a_container_has_is_refused() {
     let sized = || builder().size_bytes(16 << 20);
     let sparse = || sized().with(|options| options.extended("android_sparse=1"));
     let asked = ErrorKind::InvalidOption {
-        name: "android_sparse".to_owned(),
-        value: String::new(),
+        name: "format".to_owned(),
+        value: "an Android sparse image".to_owned(),
     };
     let path = directory.path().join("image");
     let open = File::options()
@@ -650,19 +650,22 @@ fn a_format_that_only_a_container_has_is_refused() {
         .create_new(true)
         .open(directory.path().join("open"))
         .expect("it can be created");
-    let plan = sparse().plan().expect("it is planned");
     for refused in [
-        sparse().write_file(&path).map(drop),
         sparse().write_open_file(open).map(drop),
         sparse().to_vec().map(drop),
         sparse().write_to(&Memory::new(16 << 20)).map(drop),
         sparse().write_in_order(|_| Ok(())).map(drop),
-        plan.write_file(&path).map(drop),
     ] {
         assert_eq!(refused.expect_err("it is no raw image").kind(), asked);
     }
-    assert!(!path.exists(), "a file is left");
-    sized().write_file(&path).expect("it is made");
+    // A file is written as it is asked for, by its plan as well.
+    let plan = sparse().plan().expect("it is planned");
+    for written in [sparse().write_file(&path), plan.write_file(&path)] {
+        written.expect("it is made");
+        let made = fs::read(&path).expect("it is there");
+        assert_eq!(made[..4], [0x3a, 0xff, 0x26, 0xed]);
+        fs::remove_file(&path).expect("it can go");
+    }
 }
 
 #[test]

@@ -55,13 +55,14 @@ const INLINE_TARGET: u64 = 60;
 /// ```
 #[derive(Debug)]
 pub struct Base {
-    superblock: Superblock,
+    /// In boxes, as a base is moved with a builder at each of its methods.
+    superblock: Box<Superblock>,
     inodes: HashMap<Ino, BaseInode>,
     directories: HashMap<Ino, BaseDirectory>,
     /// By the checksum of what they hold.
     xattr_blocks: HashMap<u32, Vec<Block>>,
     resize: Option<Block>,
-    mmp: Option<MmpBlock>,
+    mmp: Option<Box<MmpBlock>>,
 }
 
 /// An inode that is in use.
@@ -125,12 +126,12 @@ impl Base {
             xattr_blocks: HashSet::new(),
             directory_blocks: BTreeMap::new(),
             base: Self {
-                superblock: filesystem.superblock().clone(),
+                superblock: Box::new(filesystem.superblock().clone()),
                 inodes: HashMap::new(),
                 directories: HashMap::new(),
                 xattr_blocks: HashMap::new(),
                 resize: None,
-                mmp: mmp(filesystem)?,
+                mmp: mmp(filesystem)?.map(Box::new),
             },
         };
         reading.inodes()?;
@@ -196,7 +197,7 @@ impl Base {
 
     /// The block of multiple mount protection.
     pub(crate) fn mmp(&self) -> Option<&MmpBlock> {
-        self.mmp.as_ref()
+        self.mmp.as_deref()
     }
 
     /// The length in blocks of an inode's data.
