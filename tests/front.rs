@@ -660,11 +660,12 @@ fn a_format_that_only_a_container_has_is_refused() {
     }
     // A file is written as it is asked for, by its plan as well.
     let plan = sparse().plan().expect("it is planned");
-    for written in [sparse().write_file(&path), plan.write_file(&path)] {
-        written.expect("it is made");
-        let made = fs::read(&path).expect("it is there");
+    let planned = directory.path().join("planned");
+    sparse().write_file(&path).expect("it is made");
+    plan.write_file(&planned).expect("it is made");
+    for file in [path, planned] {
+        let made = fs::read(file).expect("it is there");
         assert_eq!(made[..4], [0x3a, 0xff, 0x26, 0xed]);
-        fs::remove_file(&path).expect("it can go");
     }
 }
 
