@@ -260,8 +260,8 @@ const FORMS: [&[&str]; 9] = [
     &["--format", "vhd"],
     &["--format", "vhd,dynamic"],
     &["--format", "simg"],
-    &["--verity"],
-    &["--verity=undo"],
+    &["--verity", "-b", "4096"],
+    &["--verity=undo", "-b", "4096"],
     &["--bmap", "undo"],
 ];
 

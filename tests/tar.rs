@@ -345,12 +345,17 @@ fn whole_seconds(time: Time) -> Time {
     }
 }
 
-/// The time that Python makes of `time`: a number of 53 bits, written in decimals.
+/// The time that Python makes of `time`: a number of 53 bits, written in the fewest decimals that give it
+/// again; of two such texts that are as close, Python takes the even one, as Rust does where it is told how
+/// many decimals.
 fn float(time: Time) -> Time {
     let parse = |text: String| text.parse::<f64>().expect("a number");
     let seconds = parse(time.seconds.to_string());
     let sum = seconds + 1e-9 * parse(time.nanoseconds.to_string());
-    let text = sum.to_string();
+    let mut texts = (0..=9).map(|digits| format!("{sum:.digits$}"));
+    let text = texts
+        .find(|text| parse(text.clone()) == sum)
+        .unwrap_or_else(|| sum.to_string());
     let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
     let nanoseconds: u32 = format!("{decimals:0<9}")[..9].parse().expect("digits");
     let seconds: i64 = whole.parse().expect("digits");
