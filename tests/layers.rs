@@ -210,6 +210,29 @@ echo in > merged/becomes/in; mv merged/kept/k merged/moved; ln -s again merged/l
 umount merged";
 
 #[test]
+fn an_upper_directory_of_fuse_overlayfs_hides_by_names() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    sh(
+        directory,
+        "mkdir -p lower/d lower/made upper/d upper/made; echo 1 > lower/d/gone; echo 2 > lower/d/.opq
+         echo 3 > lower/d/kept; echo 4 > lower/made/hidden; : > upper/d/.wh.gone; : > upper/made/.wh..wh..opq
+         echo 5 > upper/made/new; echo full > upper/d/.wh.full; : > upper/d/.wh.missing; mkdir upper/d/.wh.kept",
+    );
+    let mke4fs = env!("CARGO_BIN_EXE_mke4fs");
+    let make = format!("{mke4fs} -q -d lower -d upper --whiteouts apply image 16M");
+    sh(directory, &make);
+    let list = Command::new(mke4fs)
+        .args(["ls", "-R", "image"])
+        .current_dir(directory)
+        .output()
+        .expect("it runs");
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let expected = "d\nd/.opq\nd/.wh.full\nd/.wh.kept\nd/kept\nlost+found\nmade\nmade/new\n";
+    assert_eq!(list, expected);
+}
+
+#[test]
 fn an_upper_directory_hides_as_its_overlay_does() {
     if !ready(&[NEEDS, &[Need::Program("setfattr")]].concat()) {
         return;

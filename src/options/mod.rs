@@ -736,10 +736,10 @@ impl Environment {
         let text = conf.text.as_ref().map_err(|reason| {
             let reason = reason.clone();
             let path = conf.name.clone();
-            error::SettingsErrorKind::Conf(ConfError::Unreadable { path, reason })
+            error::SettingsErrorKind::Conf(error::ConfError::Unreadable { path, reason })
         })?;
         profile::Profile::parse(text).map_err(|error| {
-            error::SettingsErrorKind::Conf(ConfError::Syntax {
+            error::SettingsErrorKind::Conf(error::ConfError::Syntax {
                 path: conf.name.clone(),
                 error,
             })

@@ -5,6 +5,10 @@
 //! has its name below, and a directory with the attribute `overlay.opaque`, whose value is `y`, hides all
 //! that a directory of its name holds below. The attributes are `trusted.` or, of mounts without
 //! privileges, `user.`.
+//!
+//! Fuse-overlayfs, which rootless tools mount, writes names as well, for readers that see no attributes:
+//! what is empty and called `.wh.NAME` hides NAME, and `.wh..wh..opq` or `.wh..opq` all below its directory
+//! (its `create_whiteout` and `set_fd_opaque`). It shows no name that begins so.
 
 use super::{Readable, SourceError};
 use crate::tree::{Device, Kind, NodeId, Tree, Xattr, XattrSetId};
@@ -15,6 +19,11 @@ const PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const ESCAPE: &[u8] = b"overlay.";
 /// Those that are read, whatever attributes are left out.
 const READ: [&[u8]; 4] = [b"opaque", b"redirect", b"metacopy", b"whiteout"];
+
+/// What a name begins with that hides what follows.
+const HIDING: &[u8] = b".wh.";
+/// What follows where all of the directory is hidden.
+const ALL: [&[u8]; 2] = [b".wh..opq", b".opq"];
 
 /// The attributes that decide what is hidden.
 #[cfg_attr(
@@ -66,6 +75,13 @@ pub(super) fn apply(upper: &mut Tree, tree: &mut Tree, at: NodeId) -> Result<(),
             .map(|entry| (entry.name.to_vec(), entry.node))
             .collect();
         for (name, node) in entries {
+            if let Some(hidden) = hidden_by(upper, &name, node) {
+                if let Some(below) = below.filter(|_| !ALL.contains(&hidden)) {
+                    tree.remove(below, hidden)?;
+                }
+                upper.remove(dir, &name)?;
+                continue;
+            }
             let there = match below {
                 Some(below) => tree.lookup(below, &name)?,
                 None => None,
@@ -80,7 +96,9 @@ pub(super) fn apply(upper: &mut Tree, tree: &mut Tree, at: NodeId) -> Result<(),
                 upper.remove(dir, &name)?;
             } else if is_directory(upper, &node) {
                 let there = there.filter(|there| is_directory(tree, there));
-                if let Some(there) = there.filter(|_| found.is_opaque) {
+                if let Some(there) = there
+                    && (found.is_opaque || hides_all(upper, node)?)
+                {
                     clear(tree, there)?;
                 }
                 levels.push(Level {
@@ -91,6 +109,26 @@ pub(super) fn apply(upper: &mut Tree, tree: &mut Tree, at: NodeId) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// The name that the file `name` hides, if it is of fuse-overlayfs; what hides all hides no name.
+fn hidden_by<'a>(upper: &Tree, name: &'a [u8], node: NodeId) -> Option<&'a [u8]> {
+    let hidden = name.strip_prefix(HIDING)?;
+    let kind = &upper.node(node).kind;
+    let is_empty = matches!(kind, Kind::File(content) if content.size_bytes == 0);
+    (is_empty || is_whiteout(kind)).then_some(hidden)
+}
+
+/// Whether the directory `node` holds a file of fuse-overlayfs that hides all below it.
+fn hides_all(upper: &mut Tree, node: NodeId) -> Result<bool, SourceError> {
+    for all in ALL {
+        let name = [HIDING, all].concat();
+        let marker = upper.lookup(node, &name)?;
+        if marker.is_some_and(|marker| hidden_by(upper, &name, marker).is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes all entries out of a directory.
