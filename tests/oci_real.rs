@@ -116,8 +116,8 @@ fn an_image_is_what_umoci_unpacks_by_every_transport() {
         sh(directory, script);
     }
     let unpacked = Snapshot::take(&directory.join("unpacked")).expect("it can be read");
-    // umoci writes zeros where a sparse file has holes, and makes its own times of access where the
-    // layer has none; nobody can set the time of change.
+    // umoci writes zeros where a sparse file has holes, and makes its own atimes where the
+    // layer has none; nobody can set the ctime.
     let options = Options {
         root: RootRule::Kept,
         ignore: [Field::Holes, Field::Atime, Field::Ctime].into(),

@@ -84,7 +84,7 @@ fn others_unpack_what_the_kernel_shows() -> Result<()> {
         "{said}"
     );
     torture::teardown(&tree)?;
-    // GNU tar restores no time of access, and no flags.
+    // GNU tar restores no atime, and no flags.
     let gnu = "tar --extract --preserve-permissions --same-owner --numeric-owner --acls --xattrs \
                --xattrs-include='*' --warning=no-unknown-keyword --warning=no-timestamp";
     let bsd = "bsdtar -x -p --numeric-owner --acls --xattrs --fflags";

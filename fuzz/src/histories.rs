@@ -201,7 +201,7 @@ fn check_image(image: &[u8]) {
     assert!(odd.is_empty(), "{odd:?}");
 }
 
-/// Both images hold the same, but for times of access.
+/// Both images hold the same, but for the atime.
 fn compare(plain: &[u8], new: &[u8]) {
     let read = |image: &[u8]| {
         let filesystem = Filesystem::open(image.to_vec()).expect("it is sound");

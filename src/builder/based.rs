@@ -99,8 +99,8 @@ fn journal_mebibytes(base: &Base) -> Option<u32> {
     mebibytes.filter(|_| bytes.is_multiple_of(MEBIBYTE))
 }
 
-/// Gives the files of `tree` that are what the base has but for their time of access that of the base: to read
-/// a file changes nothing.
+/// Gives the base's atime to the files of `tree` that differ from the base's in nothing else: reading a file
+/// changes nothing.
 pub(super) fn keep_atimes(tree: &mut Tree, matched: &Matched<'_>) {
     let Some(base) = matched.base() else {
         return;

@@ -42,7 +42,7 @@ fn footer(size_bytes: u64, uuid: [u8; 16], disk_type: DiskType) -> [u8; FOOTER_B
     let mut bytes = [0; FOOTER_BYTES];
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
     put(0, b"conectix");
-    // Features: the bit that is always set. The version of the format. No time of creation: it would
+    // Features: the bit that is always set. The version of the format. No creation time: it would
     // make each file another.
     put(8, &2_u32.to_be_bytes());
     put(12, &0x1_0000_u32.to_be_bytes());

@@ -3,7 +3,7 @@
 //! Everything that `lstat`, `readlink`, `listxattr`, `lsattr` and `SEEK_HOLE` tell is kept. Whatever
 //! order the host lists names in, nodes are declared in the order of their names' bytes, each
 //! directory before what it holds. A directory is inspected before it is read, and read without
-//! touching its time of access where the host allows that, so a second walk finds the same.
+//! touching its atime where the host allows that, so a second walk finds the same.
 //!
 //! The walk goes from directory to directory by descriptor: a path that is too long for the kernel,
 //! or a parent that is renamed meanwhile, does not lead it elsewhere.

@@ -484,7 +484,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .path("OLD")
     .more(
-        "OLD is FILE, FILE@OFFSET or FILE#PARTITION and must be clean. What is at the same path keeps its inode and its blocks as far as they still fit. UUID, hash seed, label, size, features, inodes and times of creation are OLD's unless an option says otherwise. Where an option moves everything, such as another block size, the image is an ordinary one, and a warning tells.",
+        "OLD is FILE, FILE@OFFSET or FILE#PARTITION and must be clean. What is at the same path keeps its inode and its blocks as far as they still fit. UUID, hash seed, label, size, features, inodes and creation times are OLD's unless an option says otherwise. Where an option moves everything, such as another block size, the image is an ordinary one, and a warning tells.",
     )
     .example("--base v1.img -d rootfs v2.img"),
     Flag::long(
