@@ -7,7 +7,7 @@ use crate::feature::Feature;
 use crate::layout::directory::Shape;
 use crate::layout::inline::{HEAD_BYTES, data_attribute, render_directory};
 use crate::layout::{
-    AppendedFile, HugeDirectory, HugeInode, QuotaFile, StoredXattr, resize_inode_length,
+    AppendedFile, HugeDirectory, HugeInode, QuotaFile, StoredXattr, inode_type, resize_inode_length,
 };
 use crate::ondisk::inode::{
     self, EXTRA_ISIZE, FLAG_EA_INODE, FLAG_EXTENTS, FLAG_IMMUTABLE, FLAG_INDEX, FLAG_INLINE_DATA,
@@ -242,7 +242,7 @@ impl Image<'_> {
         let plan = self.layout.content.plan_of(id);
         let metadata = &node.metadata;
         let mut inode = Inode::zeroed();
-        inode.i_mode = Le16::new(file_type(&node.kind).mode(metadata.permissions));
+        inode.i_mode = Le16::new(inode_type(&node.kind).mode(metadata.permissions));
         inode.set_owner(metadata.uid, metadata.gid);
         self.set_times(id, &mut inode);
         inode.i_links_count = Le16::new(plan.links);
@@ -389,18 +389,6 @@ impl Image<'_> {
     /// Whether `feature` is in force.
     pub(super) fn has(&self, feature: Feature) -> bool {
         self.layout.geometry.features.has(feature)
-    }
-}
-
-fn file_type(kind: &Kind) -> FileType {
-    match kind {
-        Kind::Directory(_) => FileType::DIRECTORY,
-        Kind::File(_) => FileType::REGULAR,
-        Kind::Symlink(_) => FileType::SYMLINK,
-        Kind::CharDevice(_) => FileType::CHAR_DEVICE,
-        Kind::BlockDevice(_) => FileType::BLOCK_DEVICE,
-        Kind::Fifo => FileType::FIFO,
-        Kind::Socket => FileType::SOCKET,
     }
 }
 

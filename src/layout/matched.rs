@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::inode_type::inode_type;
 use super::lost_found::{LOST_FOUND, lost_found_of};
 use super::{KeptCounts, Ledger};
 use crate::base::{Base, BaseInode, Leaf};
@@ -65,7 +66,7 @@ impl<'a> Matched<'a> {
     /// The same, if it is what `kind` is.
     pub(crate) fn inode_like(&self, node: NodeId, kind: &Kind) -> Option<&'a BaseInode> {
         let inode = self.inode(node)?;
-        (inode.file_type() == file_type(kind)).then_some(inode)
+        (inode.file_type() == inode_type(kind).mode(0)).then_some(inode)
     }
 
     /// The blocks of names of the hash tree at the path of `node`, in the order of their hashes.
@@ -101,19 +102,6 @@ impl<'a> Matched<'a> {
         let ino = base.child(Ino::ROOT, LOST_FOUND);
         ino.filter(|ino| *ino == Ino::FIRST)
             .and_then(|ino| base.inode(ino))
-    }
-}
-
-/// The bits of a mode that say what a node is.
-fn file_type(kind: &Kind) -> u16 {
-    match kind {
-        Kind::Fifo => 0x1000,
-        Kind::CharDevice(_) => 0x2000,
-        Kind::Directory(_) => 0x4000,
-        Kind::BlockDevice(_) => 0x6000,
-        Kind::File(_) => 0x8000,
-        Kind::Symlink(_) => 0xa000,
-        Kind::Socket => 0xc000,
     }
 }
 

@@ -91,6 +91,7 @@ mod ea_inodes;
 pub mod extents;
 mod huge;
 pub mod inline;
+mod inode_type;
 mod kept;
 mod ledger;
 mod levels;
@@ -119,6 +120,7 @@ pub use content::{
 pub use data_allocator::{DataAllocator, DataPlace, placed_pieces};
 pub use ea_inodes::ValueInode;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
+pub(crate) use inode_type::inode_type;
 pub use ledger::{Claim, ClaimError, Ledger};
 pub(crate) use matched::Matched;
 pub use matched::Moved;

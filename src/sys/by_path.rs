@@ -597,25 +597,25 @@ mod tests {
     /// which it takes `\??\` away where what remains is a path without it.
     #[test]
     fn links_of_windows_lead_to_the_same_place_in_an_image() {
-        let root = r"\\?\C:\work\src";
+        let root = r"\\?\C:\tree\src";
         for (target, directory, expected) in [
             // IO_REPARSE_TAG_SYMLINK with SYMLINK_FLAG_RELATIVE.
-            ("file", r"\\?\C:\work\src", "file"),
-            (r"..\lib\x", r"\\?\C:\work\src\a", "../lib/x"),
-            (r"\rooted", r"\\?\C:\work\src", "/rooted"),
+            ("file", r"\\?\C:\tree\src", "file"),
+            (r"..\lib\x", r"\\?\C:\tree\src\a", "../lib/x"),
+            (r"\rooted", r"\\?\C:\tree\src", "/rooted"),
             // IO_REPARSE_TAG_MOUNT_POINT, and IO_REPARSE_TAG_SYMLINK without the flag.
-            (r"C:\work\src\lib", r"\\?\C:\work\src", "lib"),
-            (r"C:\work\src\lib\x", r"\\?\C:\work\src\a\b", "../../lib/x"),
-            (r"C:\work\src\a\b", r"\\?\C:\work\src\a", "b"),
-            (r"c:\WORK\src\a\", r"\\?\C:\work\src\a\b", ".."),
-            (r"C:\work\src", r"\\?\C:\work\src", "."),
-            (r"\\?\C:\work\src\lib", r"\\?\C:\work\src", "lib"),
-            (r"C:\work\srclib", r"\\?\C:\work\src", "C:/work/srclib"),
-            (r"D:\work\src\lib", r"\\?\C:\work\src", "D:/work/src/lib"),
-            (r"\\server\share\x", r"\\?\C:\work\src", "//server/share/x"),
+            (r"C:\tree\src\lib", r"\\?\C:\tree\src", "lib"),
+            (r"C:\tree\src\lib\x", r"\\?\C:\tree\src\a\b", "../../lib/x"),
+            (r"C:\tree\src\a\b", r"\\?\C:\tree\src\a", "b"),
+            (r"c:\TREE\src\a\", r"\\?\C:\tree\src\a\b", ".."),
+            (r"C:\tree\src", r"\\?\C:\tree\src", "."),
+            (r"\\?\C:\tree\src\lib", r"\\?\C:\tree\src", "lib"),
+            (r"C:\tree\srclib", r"\\?\C:\tree\src", "C:/tree/srclib"),
+            (r"D:\tree\src\lib", r"\\?\C:\tree\src", "D:/tree/src/lib"),
+            (r"\\server\share\x", r"\\?\C:\tree\src", "//server/share/x"),
             (
                 r"\\?\Volume{4c1b02c1}\",
-                r"\\?\C:\work\src",
+                r"\\?\C:\tree\src",
                 "Volume{4c1b02c1}/",
             ),
         ] {
