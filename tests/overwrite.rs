@@ -518,3 +518,89 @@ fn holes_are_not_read_and_the_source_waits() {
     let expected = "mke4fs: notes holds data of an unknown format; use -F to overwrite it\n";
     assert_eq!(said, expected);
 }
+
+/// A virtual disk of ours is the filesystem in it, to the command that makes such a one: builds run again. To
+/// every other it is a disk.
+#[test]
+fn a_virtual_disk_of_ours_is_replaced_by_one_of_its_format() {
+    if !ready(&[
+        Need::E2fsprogs(Which::Reference),
+        Need::Program("script"),
+        Need::Program("qemu-img"),
+    ]) {
+        return;
+    }
+    let place = place();
+    let run = |line: &str| {
+        let done = place.shell(&format!("exec 2>&1 < /dev/null; set -e; {line}"));
+        assert!(done.status.success(), "{line}: {done:?}");
+        String::from_utf8(done.stdout).expect("it is text")
+    };
+    let make = "SOURCE_DATE_EPOCH=1 mke4fs -q -U 01234567-89ab-4def-8123-456789abcdef \
+                -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210";
+    for (format, what) in [
+        ("--format qcow2", "a qcow2 image"),
+        ("--format qcow2 --compress zlib", "a qcow2 image"),
+        ("--format qcow2 --compress zstd", "a qcow2 image"),
+        ("--format vhdx", "a VHDX image"),
+        ("--format vhd,dynamic", "a VHD image"),
+        ("--format simg", "an Android sparse image"),
+        ("-E android_sparse", "an Android sparse image"),
+    ] {
+        for size in ["", "64M", "8193K", "-b 1024 3073K"] {
+            let make = format!("{make} {format} -d root");
+            run(&format!(
+                "rm -f disk; {make} disk {size}; cp disk first; {make} disk {size}; cmp disk first
+                 echo more > root/more; {make} -t ext2 disk {size}; ! cmp -s disk first
+                 rm root/more; {make} disk {size}; cmp disk first"
+            ));
+        }
+        // To those who asked for another format, it is a disk, and stays.
+        for other in ["", "--format vhd", "--format simg", "--format qcow2"] {
+            if other == format || format.starts_with(other) && !other.is_empty() {
+                continue;
+            }
+            if other.ends_with("simg") && what.starts_with("an Android") {
+                continue;
+            }
+            let said = run(&format!(
+                "cp disk before; ! {make} -d root {other} disk 2M; cmp disk before"
+            ));
+            let expected = format!("mke4fs: disk holds {what}; use -F to overwrite it\n");
+            assert_eq!(said, expected, "{format}, {other}");
+        }
+    }
+    for (format, spoil) in [
+        ("qcow2", "qemu-img snapshot -c then disk"),
+        ("qcow2", "qemu-img bitmap --add disk map"),
+        (
+            "qcow2",
+            "qemu-img rebase -q -u -F raw -b /dev/null -f qcow2 disk",
+        ),
+        // Somebody else's, and what is in it is no filesystem of ours.
+        (
+            "qcow2",
+            "mke4fs -q -d root raw; qemu-img convert -O qcow2 -o cluster_size=4k raw disk",
+        ),
+        (
+            "qcow2",
+            "printf XX | dd of=disk conv=notrunc bs=1 status=none \
+                seek=$(grep -abom1 \"$(printf '\\123\\357')\" disk | cut -d: -f1)",
+        ),
+        (
+            "vhdx",
+            "printf x | dd of=disk conv=notrunc bs=1 status=none seek=65584",
+        ),
+        ("vhdx", "qemu-img create -q -f vhdx disk 64M"),
+        ("vhd,dynamic", "qemu-img create -q -f vpc disk 64M"),
+    ] {
+        let said = run(&format!(
+            "{make} -F -d root --format {format} disk 64M; export LC_ALL=C; {spoil} > /dev/null
+             cp disk before; ! {make} -d root --format {format} disk 64M; cmp disk before"
+        ));
+        assert!(
+            said.ends_with("; use -F to overwrite it\n"),
+            "{spoil}: {said}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::sink::{File, Sink, UNFINISHED};
+use crate::sink::{File, Format, Sink, UNFINISHED};
 use crate::source::magic::{self, Ext, Partitions};
 
 /// What an output holds already.
@@ -99,18 +99,18 @@ pub(super) const UNKNOWN: &str = "data of an unknown format";
 pub(super) const UNFINISHED_IMAGE: &str = "an unfinished image";
 
 /// What `file` holds in `bytes`. A regular file is read once at most, up to the first byte that is not zero, and
-/// its holes are not; of a device only both ends of the bytes are.
+/// its holes are not; of a device only both ends of the bytes are. A virtual disk as `format` writes it, with
+/// a filesystem of the ext family, is that filesystem: the same command runs again.
 ///
 /// # Errors
 /// Where it cannot be read.
-pub(super) fn held(file: &File, bytes: Range<u64>) -> io::Result<Held> {
+pub(super) fn held(file: &File, bytes: Range<u64>, format: Format) -> io::Result<Held> {
     let bytes = bytes.start..bytes.end.min(file.size_bytes());
     let head = read(
         file,
         bytes.start..bytes.end.min(bytes.start.saturating_add(HEAD)),
     )?;
-    let ext = Ext::of(&head).filter(|ext| *ext != Ext::Journal && is_sound(&head));
-    if let Some(ext) = ext {
+    if let Some(ext) = sound_ext(&head) {
         let rest = behind_ext(&head, &bytes);
         // A file of its own is built again as a whole; in a disk, what follows is another's.
         return Ok(if bytes.start > 0 && has_data(file, rest)? {
@@ -118,6 +118,11 @@ pub(super) fn held(file: &File, bytes: Range<u64>) -> io::Result<Held> {
         } else {
             Held::Ext(ext.name(), label(&head))
         });
+    }
+    if let Some(disk) = format.disk_head(file)
+        && let Some(ext) = sound_ext(&disk)
+    {
+        return Ok(Held::Ext(ext.name(), label(&disk)));
     }
     if let Some(what) = magic::held(&head) {
         return Ok(Held::Foreign(what));
@@ -193,6 +198,11 @@ fn is_unfinished(head: &[u8]) -> bool {
         rest.is_some_and(|rest| rest.starts_with(UNFINISHED))
     };
     is_marked(0) || is_marked(1024)
+}
+
+/// Which filesystem of the ext family begins with `head`.
+fn sound_ext(head: &[u8]) -> Option<Ext> {
+    Ext::of(head).filter(|ext| *ext != Ext::Journal && is_sound(head))
 }
 
 /// Whether what has an ext superblock's magic, two bytes that anything may have, has its other fields as well.

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | nothing but zeros | replaced | replaced |
 //! | a filesystem of the ext family | replaced | asked, or refused |
+//! | the same in a virtual disk of the format that is asked for | replaced | |
 //! | what a killed run of ours left | replaced | asked, or refused |
 //! | anything else | asked, or refused | asked, or refused |
 //!
@@ -34,7 +35,7 @@ pub(super) fn allow(
     }
     let file = output.file();
     let rescues = request.options.is_super_only();
-    let what = match existing::held(file, bytes)? {
+    let what = match existing::held(file, bytes, request.format())? {
         Held::Nothing => return Ok(()),
         Held::Ext(..) if !file.is_block_device() => return Ok(()),
         Held::Unfinished if !file.is_block_device() => return Ok(()),

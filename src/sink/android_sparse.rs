@@ -8,6 +8,8 @@ use std::io;
 use std::ops::Range;
 
 use super::container::{Container, Disk, Write};
+#[cfg(feature = "cli")]
+use super::{ReadAt, inside};
 use super::{index, length_of};
 
 /// As many blocks as 32 bits count.
@@ -15,6 +17,18 @@ pub(super) const MOST_BYTES: u64 = 4096 * 0xffff_ffff;
 
 const FILE_HEADER_BYTES: u16 = 28;
 const CHUNK_HEADER_BYTES: u16 = 12;
+const MAGIC: u32 = 0xed26_ff3a;
+/// Version 1.0, and how long both headers are.
+const FORMAT: [u8; 8] = {
+    let (file, chunk) = (
+        FILE_HEADER_BYTES.to_le_bytes(),
+        CHUNK_HEADER_BYTES.to_le_bytes(),
+    );
+    [1, 0, 0, 0, file[0], file[1], chunk[0], chunk[1]]
+};
+const DATA: u16 = 0xcac1;
+const FILL: u16 = 0xcac2;
+const DONT_CARE: u16 = 0xcac3;
 /// A chunk says its length in 32 bits.
 const MOST_CHUNK_BYTES: u64 = 1 << 30;
 const MOST_BLOCK_BYTES: u64 = 4096;
@@ -124,11 +138,8 @@ impl AndroidSparse {
 
     fn file_header(&self) -> Vec<u8> {
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
-        let mut bytes = 0xed26_ff3a_u32.to_le_bytes().to_vec();
-        // Version 1.0.
-        bytes.extend_from_slice(&[1, 0, 0, 0]);
-        bytes.extend_from_slice(&FILE_HEADER_BYTES.to_le_bytes());
-        bytes.extend_from_slice(&CHUNK_HEADER_BYTES.to_le_bytes());
+        let mut bytes = MAGIC.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&FORMAT);
         bytes.extend_from_slice(&small(self.block_bytes));
         bytes.extend_from_slice(&small(self.size_bytes / self.block_bytes));
         bytes.extend_from_slice(&small(u64::try_from(self.chunks.len()).unwrap_or(u64::MAX)));
@@ -139,9 +150,9 @@ impl AndroidSparse {
 
     fn chunk_header(&self, chunk: &Chunk) -> Vec<u8> {
         let (number, fill, data): (u16, &[u8], u64) = match &chunk.kind {
-            Kind::Data => (0xcac1, &[], chunk.blocks * self.block_bytes),
-            Kind::Fill(word) => (0xcac2, word, 4),
-            Kind::DontCare => (0xcac3, &[], 0),
+            Kind::Data => (DATA, &[], chunk.blocks * self.block_bytes),
+            Kind::Fill(word) => (FILL, word, 4),
+            Kind::DontCare => (DONT_CARE, &[], 0),
         };
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
         let mut bytes = number.to_le_bytes().to_vec();
@@ -184,6 +195,41 @@ impl Container for AndroidSparse {
         write(0, &self.file_header())?;
         Ok(self.next)
     }
+}
+
+/// The head of the disk in `file`, whose header has to be as the one above.
+#[cfg(feature = "cli")]
+pub(super) fn disk_head(file: &dyn ReadAt) -> Option<Vec<u8>> {
+    /// A block has 512 bytes or more, and a chunk one block.
+    const CHUNKS: usize = inside::HEAD_BYTES / 512;
+
+    let word = |place| inside::field(file, place).map(u32::from_le_bytes);
+    if word(0)? != MAGIC || inside::field(file, 4)? != FORMAT {
+        return None;
+    }
+    let block_bytes = u64::from(word(12)?);
+    let mut head = Vec::new();
+    let mut place = u64::from(FILE_HEADER_BYTES);
+    for _ in 0..CHUNKS {
+        let data = place + u64::from(CHUNK_HEADER_BYTES);
+        let rest = inside::HEAD_BYTES - head.len();
+        let length = u64::from(word(place + 4)?).saturating_mul(block_bytes);
+        let length = usize::try_from(length).map_or(rest, |length| length.min(rest));
+        match u16::from_le_bytes(inside::field(file, place)?) {
+            DATA => head.extend(inside::bytes(file, data, length)?),
+            FILL => {
+                let word: [u8; 4] = inside::field(file, data)?;
+                head.extend(word.into_iter().cycle().take(length));
+            }
+            DONT_CARE => head.resize(head.len() + length, 0),
+            _ => return None,
+        }
+        if head.len() == inside::HEAD_BYTES {
+            return Some(head);
+        }
+        place += u64::from(word(place + 8)?);
+    }
+    None
 }
 
 /// The four bytes that `bytes` repeat, if they do.

@@ -1,4 +1,5 @@
-//! Given a cluster, gives it compressed as qcow2 has it; never one that is no shorter.
+//! Given a cluster, gives it compressed as qcow2 has it, or the first bytes of what was; never one that is no
+//! shorter.
 
 use super::container::Compression;
 
@@ -37,5 +38,37 @@ pub(super) fn compress(compression: Compression, cluster: &[u8]) -> Option<Vec<u
 /// Nothing compresses here.
 #[cfg(not(feature = "compress"))]
 pub(super) fn compress(_compression: Compression, _cluster: &[u8]) -> Option<Vec<u8>> {
+    None
+}
+
+/// The first `length` bytes of a cluster; `compressed` may be longer than what it was compressed to.
+#[cfg(all(feature = "cli", feature = "compress"))]
+pub(super) fn decompressed(
+    compression: Compression,
+    compressed: &[u8],
+    length: usize,
+) -> Option<Vec<u8>> {
+    use std::io::Read;
+
+    use flate2::read::DeflateDecoder;
+    use rusty_zstd::{DecompressOptions, decompress_with_limit, find_frame_compressed_size};
+
+    const CLUSTER_BYTES: usize = 64 << 10;
+
+    if compression != Compression::Zstd {
+        let mut bytes = vec![0; length];
+        let mut inflate = DeflateDecoder::new(compressed);
+        inflate.read_exact(&mut bytes).ok()?;
+        return Some(bytes);
+    }
+    let frame = find_frame_compressed_size(compressed).ok()?;
+    let frame = compressed.get(..frame)?;
+    let bytes = decompress_with_limit(frame, DecompressOptions::default(), CLUSTER_BYTES).ok()?;
+    bytes.get(..length).map(<[u8]>::to_vec)
+}
+
+/// Nothing decompresses here.
+#[cfg(all(feature = "cli", not(feature = "compress")))]
+pub(super) fn decompressed(_: Compression, _: &[u8], _: usize) -> Option<Vec<u8>> {
     None
 }

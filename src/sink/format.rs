@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "cli")]
+use super::ReadAt;
 use super::container::{Compression, Container, Disk};
 use super::{android_sparse, qcow2, vhd, vhdx};
 
@@ -101,6 +103,19 @@ impl Format {
             vhd::fixed_footer(disk).to_vec()
         } else {
             Vec::new()
+        }
+    }
+
+    /// The first 4 KiB of the disk in `file`, if that is a file as this format writes it: without a parent, a
+    /// snapshot or a log that waits, and with nothing else in it than the disk. What is flat begins with its disk.
+    #[cfg(feature = "cli")]
+    pub(crate) fn disk_head(self, file: &dyn ReadAt) -> Option<Vec<u8>> {
+        match self {
+            Self::Raw | Self::Vhd => None,
+            Self::Qcow2(_) => qcow2::disk_head(file),
+            Self::Vhdx => vhdx::disk_head(file),
+            Self::VhdDynamic => vhd::disk_head(file),
+            Self::AndroidSparse => android_sparse::disk_head(file),
         }
     }
 

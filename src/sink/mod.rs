@@ -44,6 +44,8 @@ mod error;
 mod file;
 mod format;
 mod image;
+#[cfg(feature = "cli")]
+mod inside;
 mod memory;
 mod ordered;
 mod output;

@@ -7,6 +7,8 @@
 use std::io;
 
 use super::container::{Compression, Container, Disk, Write};
+#[cfg(feature = "cli")]
+use super::{ReadAt, compress::decompressed, inside};
 use super::{index, length_of};
 
 /// qemu reads no L1 table of more than 32 MiB.
@@ -200,6 +202,33 @@ impl Container for Qcow2 {
         // Nothing reads of that table's clusters what is behind it.
         Ok((l1 + length_of(&table)).next_multiple_of(SECTOR_BYTES))
     }
+}
+
+/// The head of the disk in `file`, whose header has to be one of those above.
+#[cfg(feature = "cli")]
+pub(super) fn disk_head(file: &dyn ReadAt) -> Option<Vec<u8>> {
+    let number = |place| inside::field(file, place).map(u64::from_be_bytes);
+    let word = |place| inside::field(file, place).map(u32::from_be_bytes);
+    let compression = match inside::field(file, 104)? {
+        [0] => Compression::None,
+        _ => Compression::Zstd,
+    };
+    let size_bytes = number(24).filter(|size| *size <= MOST_BYTES)?;
+    let (l1, refcounts) = (number(40)?, (number(48)?, word(56)?.into()));
+    let known = Qcow2::new(&Disk::new(size_bytes, [0; 16]), compression).header(l1, refcounts);
+    if inside::bytes(file, 0, known.len())? != known {
+        return None;
+    }
+    let leads_to = |place: u64| Some(number(place)? & !COPIED).filter(|entry| *entry != 0);
+    let entry = leads_to(leads_to(l1)?)?;
+    if entry & COMPRESSED == 0 {
+        return inside::head(file, entry);
+    }
+    let place = entry & ((1 << SECTORS_SHIFT) - 1);
+    let sectors = (entry & !COMPRESSED) >> SECTORS_SHIFT;
+    let length = (sectors + 1) * SECTOR_BYTES - place % SECTOR_BYTES;
+    let cluster = inside::bytes(file, place, index(length))?;
+    decompressed(compression, &cluster, inside::HEAD_BYTES)
 }
 
 fn put_u64(bytes: &mut [u8], at: u64, number: u64) {

@@ -8,6 +8,8 @@ use std::io;
 
 use super::container::{Container, Disk, Write};
 use super::index;
+#[cfg(feature = "cli")]
+use super::{ReadAt, inside};
 
 /// What qemu and Hyper-V take at most: 2040 GiB.
 pub(super) const MOST_BYTES: u64 = 2040 << 30;
@@ -151,4 +153,23 @@ impl Container for Dynamic {
         write(0, &footer)?;
         Ok(self.next + 512)
     }
+}
+
+/// The head of the disk in `file`, whose footer and header have to be those above.
+#[cfg(feature = "cli")]
+pub(super) fn disk_head(file: &dyn ReadAt) -> Option<Vec<u8>> {
+    let size_bytes = u64::from_be_bytes(inside::field(file, 40)?);
+    let size_bytes = Some(size_bytes).filter(|size| *size <= MOST_BYTES)?;
+    let uuid = inside::field(file, 68)?;
+    let known = Dynamic::new(&Disk::new(size_bytes, uuid)).header();
+    if inside::field(file, 0)? != footer(size_bytes, uuid, DiskType::Dynamic)
+        || inside::field(file, 512)? != known
+    {
+        return None;
+    }
+    let sector = u32::from_be_bytes(inside::field(file, TABLE_PLACE)?);
+    let place = u64::from(sector) * 512;
+    // Sectors without their bit are another disk's.
+    let is_whole = sector != UNUSED && inside::field(file, place)? == [0xff];
+    is_whole.then(|| inside::head(file, place + BITMAP_BYTES))?
 }

@@ -9,6 +9,8 @@ use std::io;
 use crc32c::crc32c;
 
 use super::container::{Container, Disk, Write};
+#[cfg(feature = "cli")]
+use super::{ReadAt, inside};
 use super::{index, length_of};
 use crate::units::uuid_from;
 
@@ -211,11 +213,43 @@ impl Container for Vhdx {
         for (place, sequence) in HEADER_PLACES.into_iter().zip(1..) {
             write(place, &self.header(sequence))?;
         }
-        let mut identifier = b"vhdxfile".to_vec();
-        identifier.extend("mke4fs".encode_utf16().flat_map(u16::to_le_bytes));
-        write(0, &identifier)?;
+        write(0, &identifier())?;
         Ok(self.next)
     }
+}
+
+/// What names the format, and who wrote it.
+fn identifier() -> Vec<u8> {
+    let mut identifier = b"vhdxfile".to_vec();
+    identifier.extend("mke4fs".encode_utf16().flat_map(u16::to_le_bytes));
+    identifier
+}
+
+/// The head of the disk in `file`, whose tables have to be those above but for the identifiers in them.
+#[cfg(feature = "cli")]
+pub(super) fn disk_head(file: &dyn ReadAt) -> Option<Vec<u8>> {
+    let is_there = |place, known: &[u8]| {
+        let found = inside::bytes(file, place, known.len());
+        found.is_some_and(|found| found == known)
+    };
+    let items = METADATA_PLACE + u64::from(ITEMS_PLACE);
+    let size_bytes = u64::from_le_bytes(inside::field(file, items + 8)?);
+    let size_bytes = Some(size_bytes).filter(|size| *size <= MOST_BYTES)?;
+    let known = Vhdx::new(&Disk::new(size_bytes, [0; 16]));
+    let metadata = known.metadata();
+    // Behind those are the disk's size, which was taken from there, and its identifier.
+    let parameters = &metadata[..index(u64::from(ITEMS_PLACE)) + 8];
+    let is_headed = |place: &u64| {
+        let has_no_log = || Some(inside::field(file, place + 48)? == [0; 16]);
+        is_there(*place, b"head") && has_no_log().unwrap_or(false)
+    };
+    let is_ours = is_there(0, &identifier())
+        && HEADER_PLACES.iter().all(is_headed)
+        && is_there(REGION_PLACES[0], &known.regions())
+        && is_there(METADATA_PLACE, parameters);
+    let entry = u64::from_le_bytes(inside::field(file, TABLE_PLACE)?);
+    let is_present = is_ours && entry % MIB == FULLY_PRESENT;
+    is_present.then(|| inside::head(file, entry - FULLY_PRESENT))?
 }
 
 /// Writes the checksum of `bytes` at 4, where there are zeros.
