@@ -8,6 +8,7 @@ mod reproducible;
 mod run;
 mod sparse;
 mod stream;
+mod update;
 
 use std::fmt;
 use std::num::NonZero;
@@ -41,6 +42,8 @@ use run::Run;
 use sparse::Reading;
 pub use sparse::Sparse;
 pub use stream::{Built, PreparedImage};
+#[cfg(feature = "cli")]
+pub(crate) use update::{NO_FILE, base_in};
 
 /// Collects options and sources for an image.
 ///
@@ -61,7 +64,9 @@ pub struct Builder {
     fit: Option<Fit>,
     sparse: Sparse,
     format: Format,
-    base: Option<Base>,
+    base: Option<Arc<Base>>,
+    /// Whether the base is what the output holds.
+    is_update: bool,
     run: Run,
 }
 
@@ -87,6 +92,8 @@ pub struct Plan {
     pub(crate) layout: Layout,
     pub(crate) warnings: Vec<Warning>,
     format: Format,
+    /// What the output holds, if that is updated.
+    base: Option<Arc<Base>>,
     run: Run,
 }
 
@@ -364,7 +371,7 @@ impl Builder {
     #[must_use]
     pub fn base(mut self, base: Base) -> Self {
         based::inherit(&mut self.options, &base);
-        self.base = Some(base);
+        self.base = Some(Arc::new(base));
         self
     }
 
@@ -420,7 +427,7 @@ impl Builder {
         if self.options.is_reproducible() {
             reproducible::settle(&mut environment, &mut tree, &settings, &files);
         }
-        let base = self.base.as_ref();
+        let base = self.base.as_deref();
         let matched = base.map_or_else(Matched::default, |base| Matched::new(base, &tree));
         based::keep_atimes(&mut tree, &matched);
         let (resolved, layout) = match fit {
@@ -451,6 +458,7 @@ impl Builder {
             layout,
             warnings,
             format: self.format,
+            base: self.base.filter(|_| self.is_update),
             run: self.run,
         })
     }

@@ -93,7 +93,7 @@ pub use source::oci::Image as ContainerImage;
 pub use source::rules::Rule;
 #[cfg(feature = "tar")]
 pub use source::tar::Tar;
-pub use summary::{BaseCounts, FileDigest, NodeCounts, Summary};
+pub use summary::{BaseCounts, FileDigest, NodeCounts, Summary, UpdateCounts};
 pub use tree::{Content, Metadata, Tree, TreeError};
 pub use units::{Timestamp, VerityHash};
 pub use warning::Warning;

@@ -45,6 +45,8 @@ pub struct Summary {
     pub fs_verity: Vec<FileDigest>,
     /// What stayed where the [base](crate::Builder::base) has it, if there is one.
     pub base: Option<BaseCounts>,
+    /// What was written over the image before, where that was [updated](crate::Builder::update_file).
+    pub update: Option<UpdateCounts>,
     /// What a person may want to know of how it was made.
     pub warnings: Vec<Warning>,
 }
@@ -97,6 +99,50 @@ pub struct BaseCounts {
     /// Blocks of files and directories, and of the filesystem's own files, that are where they were, whether
     /// or not they hold the same.
     pub blocks_kept: u64,
+}
+
+/// What became of an image that was updated in place. Files are all that have an inode: directories, symbolic
+/// links and special files too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpdateCounts {
+    /// Files of which nothing was written.
+    pub files_kept: u64,
+    /// Files at paths that were not there before.
+    pub files_added: u64,
+    /// Files that were there, and of which the inode, data, names or extended attributes were written.
+    pub files_changed: u64,
+    /// Files whose paths are gone.
+    pub files_removed: u64,
+    /// Blocks that were written or cleared, the filesystem's own included.
+    pub blocks_written: u64,
+    /// Bytes of file data that were read of the sources.
+    pub bytes_read: u64,
+    /// Why the image was made anew, if it was: all else is 0 then.
+    pub made_anew: Option<String>,
+}
+
+impl UpdateCounts {
+    /// Those of an image that was made anew.
+    pub(crate) fn anew(reason: &str) -> Self {
+        Self {
+            made_anew: Some(reason.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    fn put(&self, object: &mut Object) {
+        match &self.made_anew {
+            Some(reason) => object.text("made_anew", reason),
+            None => object
+                .number("files_kept", self.files_kept)
+                .number("files_added", self.files_added)
+                .number("files_changed", self.files_changed)
+                .number("files_removed", self.files_removed)
+                .number("blocks_written", self.blocks_written)
+                .number("bytes_read", self.bytes_read),
+        };
+    }
 }
 
 /// How many nodes of each kind a tree has.
@@ -188,6 +234,9 @@ impl Summary {
                 .number("inodes_removed", base.inodes_removed)
                 .number("blocks_kept", base.blocks_kept);
         }
+        if let Some(update) = &self.update {
+            update.put(object);
+        }
     }
 
     /// Which of ext2, ext3 and ext4 the features make it.
@@ -230,6 +279,7 @@ impl Summary {
                 inodes_removed: kept.inodes_removed,
                 blocks_kept: kept.blocks,
             }),
+            update: None,
             warnings: Vec::new(),
         }
     }

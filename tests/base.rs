@@ -128,7 +128,7 @@ fn little_changes_little() {
                 rm next/many/name-that-is-longer-700; echo longer >> next/many/name-that-is-longer-900
                 find next -type l -exec readlink {{}} + > /dev/null # which may change their atime, once
                 again -d next --base old.img new.img; again -d next --base old.img one.img --threads 1
-                cmp new.img one.img"
+                cmp new.img one.img; cp old.img up.img; again -d next --update up.img; cmp new.img up.img"
             ),
         );
         let bytes = fs::read(place.path("new.img")).expect("it is there");
@@ -158,7 +158,10 @@ fn a_base_of_mke2fs_or_the_kernel_does_as_well() {
         "mkdir mnt; cp theirs.img kernel.img; mount -o loop kernel.img mnt
          rm mnt/many/name-that-is-longer-1*; for n in $(seq 300); do echo $n > mnt/etc/added-$n; done
          cp -a mnt/. now; rm -r now/lost+found; umount mnt
+         find root now -type l -exec readlink {} + > /dev/null # which may change their atime, once
          again -d root --base theirs.img one.img; again -d now --base kernel.img two.img
+         cp theirs.img up.img; again -d root --update up.img; cmp one.img up.img
+         cp kernel.img up.img; again -d now --update up.img; cmp two.img up.img
          again -d now --base two.img three.img; cmp two.img three.img",
     );
     check(&place, "one.img", "root");

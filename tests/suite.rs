@@ -65,6 +65,7 @@ mod tar;
 mod tar_hostile;
 mod terminal;
 mod undo;
+mod update;
 mod verbs;
 mod worlds;
 

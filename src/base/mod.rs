@@ -114,6 +114,14 @@ impl Base {
         Self::of(&Filesystem::open(image)?)
     }
 
+    /// Reads the filesystem that begins with the byte `offset_bytes` of `image`.
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    pub fn read_at<'a>(image: impl ReadAt + 'a, offset_bytes: u64) -> Result<Self> {
+        Self::of(&Filesystem::open_at(image, offset_bytes)?)
+    }
+
     /// Reads a filesystem that is open.
     ///
     /// # Errors
@@ -403,6 +411,32 @@ impl Base {
     /// Whether it is marked as one for tests of the kernel.
     pub(crate) fn is_for_tests(&self) -> bool {
         self.stored().s_flags.get() & FLAG_TEST_FILESYSTEM != 0
+    }
+
+    /// Whether it is as this program wrote it: since then nobody mounted or changed it who says so. Whoever else
+    /// writes to an ext4 filesystem counts it in `s_kbytes_written`, in which mke4fs leaves 1.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let stored = self.stored();
+        let made = (stored.s_mkfs_time.get(), stored.s_mkfs_time_hi);
+        stored.s_kbytes_written.get() == 1
+            && stored.s_mnt_count.get() == 0
+            && (stored.s_mtime.get(), stored.s_mtime_hi) == (0, 0)
+            && (stored.s_wtime.get(), stored.s_wtime_hi) == made
+            && (stored.s_lastcheck.get(), stored.s_lastcheck_hi) == made
+    }
+
+    /// The blocks that its inodes have, in ascending order.
+    pub(crate) fn used(&self) -> Vec<Run> {
+        let of_inode = |inode: &BaseInode| {
+            let pieces = inode.pieces.iter().map(|piece| piece.run);
+            let nodes = inode.nodes.iter().copied().map(Run::one);
+            pieces.chain(nodes).collect::<Vec<Run>>()
+        };
+        let xattrs = self.xattr_blocks.values().flatten().copied().map(Run::one);
+        let mut used: Vec<Run> = self.inodes.values().flat_map(of_inode).collect();
+        used.extend(xattrs);
+        used.sort_unstable_by_key(|run| run.start);
+        used
     }
 
     /// When it was made, in seconds since 1970.

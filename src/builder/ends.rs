@@ -273,7 +273,7 @@ impl Plan {
         memory.into_bytes().map_err(failed)
     }
 
-    fn total(&self, run: &Run) -> Option<u64> {
+    pub(super) fn total(&self, run: &Run) -> Option<u64> {
         let bytes = || emit::bytes_to_write(&self.settings, &self.layout, &self.tree);
         run.tells_progress().then(bytes)
     }

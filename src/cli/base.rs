@@ -4,16 +4,13 @@ use std::ffi::OsStr;
 
 use super::location::Location;
 use crate::Base;
-use crate::read::Filesystem;
 use crate::source::Readable;
 
 /// Reads the base that `name` names.
 pub(super) fn read(name: &OsStr) -> Result<Base, String> {
     let location = Location::of(name, &|path| path.exists());
     let (file, offset_bytes) = location.open().map_err(|error| error.to_string())?;
-    let filesystem = Filesystem::open_at(file, offset_bytes);
-    let base = filesystem.and_then(|filesystem| Base::of(&filesystem));
-    base.map_err(|error| {
+    Base::read_at(file, offset_bytes).map_err(|error| {
         let path = Readable(location.path.as_os_str().as_encoded_bytes());
         format!("cannot use {path} as the base: {error}")
     })

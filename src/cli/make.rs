@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use super::form;
@@ -140,13 +141,21 @@ fn unmatched(patterns: &Patterns) -> impl Iterator<Item = Warning> {
     unmatched.map(|pattern| Warning::Source(source::SourceWarning::PatternUnmatched(pattern)))
 }
 
+/// Where a base is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the output, which is updated.
+    Output,
+    Elsewhere,
+}
+
 /// In what world an image is made, and what it is to be like.
 pub(super) struct World<'a> {
     pub(super) host: &'a Environment,
     /// What is asked of it, as far as that is known before its content is.
     pub(super) settings: &'a Settings,
-    /// Where everything is to stay.
-    pub(super) base: Option<Base>,
+    /// Where everything is to stay, and where that is told.
+    pub(super) base: Option<(Base, Place)>,
 }
 
 /// Reads the sources and decides every block, unless contents are written before all of them are known:
@@ -191,9 +200,11 @@ pub(super) fn prepare(
     if let Some(fit) = fit {
         builder = builder.fit(fit);
     }
-    if let Some(base) = base {
-        builder = builder.base(base);
-    }
+    builder = match base {
+        Some((base, Place::Output)) => builder.updating(Arc::new(base)),
+        Some((base, Place::Elsewhere)) => builder.base(base),
+        None => builder,
+    };
     let ready = builder.prepare()?;
     let spool_directory = asked.spool_directory();
     Ok(Prepared {
@@ -335,6 +346,8 @@ impl Asked<'_> {
 /// Opens the output. What is in use is refused, unless it is asked for twice to go on.
 pub(super) fn open(request: &Request, output: &Path) -> Result<Output, OpenError> {
     let if_busy = match request.force {
+        // What is mounted would be changed below whoever uses it.
+        _ if request.update => IfBusy::Refuse,
         0 | 1 => IfBusy::Refuse,
         _ => IfBusy::Overwrite,
     };
@@ -443,6 +456,12 @@ pub(super) fn write(
             cancel: &cancel,
         };
         write_formed(request, prepared, outputs.image, &watched)
+    } else if prepared.ready.plan().is_some_and(Plan::is_update) {
+        let watched = Watched {
+            progress,
+            cancel: &cancel,
+        };
+        write_update(request, &prepared, outputs.image, &watched)
     } else {
         write_until(
             request,
@@ -504,6 +523,36 @@ fn write_formed(
             ..*writing
         };
         ready.write_formed(output, form, &writing)
+    })
+}
+
+/// Writes what differs from what the output holds.
+fn write_update(
+    request: &Request,
+    prepared: &Prepared,
+    mut output: Output,
+    watched: &Watched<'_>,
+) -> Result<Written, MakeError> {
+    if request.uncached {
+        output.leave_uncached();
+    }
+    let writing = Writing {
+        threads: threads(request),
+        progress: watched.progress,
+        cancel: watched.cancel.flag(),
+        sync: request.sync || request.uncached || output.file().is_block_device(),
+    };
+    let least_bytes = match request.size {
+        Some(SizeArg::Keep) => output.size_bytes(),
+        _ => 0,
+    };
+    let plan = prepared
+        .ready
+        .plan()
+        .ok_or_else(|| io::Error::other("it is no plan"))?;
+    Ok(Written {
+        built: plan.write_update(output, least_bytes, &writing)?,
+        beside: Beside::default(),
     })
 }
 

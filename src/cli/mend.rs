@@ -164,7 +164,8 @@ impl Wanted<'_> {
             Some(bytes) => ("a", format!(" of {} or more", as_flag(bytes))),
             None => ("a larger", String::new()),
         };
-        let is_by_base = self.request.base.is_some() && self.request.size.is_none();
+        let has_base = self.request.base.is_some() || self.request.update;
+        let is_by_base = has_base && self.request.size.is_none();
         let is_open = self.request.has_content() && self.request.size != Some(SizeArg::Keep);
         match self.target {
             TargetKind::Device(_) => format!("use {larger} device{size}"),

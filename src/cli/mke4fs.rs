@@ -18,14 +18,14 @@ use clap::error::ErrorKind;
 use super::explain::explained;
 use super::flags::{SIZE_TWICE, bad_size, flags};
 use super::form::{self, Opening};
-use super::make::{self, MakeError, Prepared, World, Written};
+use super::make::{self, MakeError, Place, Prepared, World, Written};
 use super::mend::Wanted;
 use super::request::{Interface, Request, SizeArg};
 use super::sizes::for_people;
 use super::stream::{Accent, accented, painted};
 use super::{
     Failed, base, check, help, hint, inputs, journal, overwrite, progress, tell_surely, undo,
-    verbs, warn,
+    update, verbs, warn,
 };
 use crate::builder::inherit;
 use crate::geometry::Geometry;
@@ -33,8 +33,9 @@ use crate::json::Object;
 use crate::options::{Environment, Options, Settings, SettingsWarning, Size, TargetKind};
 use crate::sink::{Format, Output, Undo};
 use crate::source::{AclNames, Readable};
+use crate::summary::UpdateCounts;
 use crate::sys;
-use crate::{Plan, Summary};
+use crate::{Base, Plan, Summary};
 
 /// Does what the arguments after the program's name ask.
 pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failed> {
@@ -101,6 +102,7 @@ fn make_by(arguments: impl Iterator<Item = OsString>, begun: Instant) -> Result<
         output: PathBuf::from(output),
         size,
         warned: Cell::new(0),
+        made_anew: Cell::new(None),
     };
     run.run().map(|()| ExitCode::SUCCESS)
 }
@@ -185,24 +187,15 @@ struct Run {
     size: Option<OsString>,
     /// How many warnings there were.
     warned: Cell<u64>,
+    /// Why an output that was to be updated is made anew.
+    made_anew: Cell<Option<String>>,
 }
 
 impl Run {
     fn run(&self) -> Result<(), Failed> {
         let mut host = self.host()?;
         let mut options = self.options(&host)?;
-        let base = self.request.base.as_deref().map(base::read).transpose();
-        let base = base.or_else(|text| fail(&text))?;
-        if let Some(base) = &base {
-            inherit(&mut options, base);
-        }
         let existing = host.target.kind;
-        let replaced = self.replaced_bytes(&options, &host);
-        let is_container = self.request.format() != Format::Raw;
-        if replaced.is_some() || is_container {
-            // What it holds has no say in what it becomes: the same command makes the same image.
-            host.target.kind = TargetKind::Missing;
-        }
         // What cannot be written is refused before the source is read. A new output is created
         // only then: it may lie in the source.
         let mut opened = match (existing, self.request.dry_run) {
@@ -214,6 +207,18 @@ impl Run {
                     .or_else(|error| fail(&error.to_string()))?,
             ),
         };
+        let base = self.base(opened.as_ref(), &options, &host)?;
+        if let Some((base, _)) = &base {
+            inherit(&mut options, base);
+        }
+        let is_update = matches!(base, Some((_, Place::Output)));
+        let replaced = self.replaced_bytes(&options, &host).filter(|_| !is_update);
+        let is_container = self.request.format() != Format::Raw;
+        let is_updated_file = is_update && matches!(existing, TargetKind::File { .. });
+        if replaced.is_some() || is_container || is_updated_file {
+            // What it holds has no say in what it becomes: the same command makes the same image.
+            host.target.kind = TargetKind::Missing;
+        }
         if let (Some(output), Some(_)) = (&mut opened, replaced) {
             let is_kept = self.request.size == Some(SizeArg::Keep);
             output.replace(if is_kept { output.size_bytes() } else { 0 });
@@ -223,8 +228,8 @@ impl Run {
         if let Some(text) = form::warning_of_settings(&self.request, &settings) {
             warn(&format!("mke4fs: warning: {text}\n"));
         }
-        let mut is_allowed = false;
-        if let Some(output) = &opened
+        let mut is_allowed = is_update;
+        if let Some(output) = opened.as_ref().filter(|_| !is_update)
             && let Some(bytes) = self.bytes_at_stake(&settings, fits)
         {
             // Before what may take long: whoever is asked need not wait.
@@ -267,6 +272,36 @@ impl Run {
         })
     }
 
+    /// The base and where it is, if there is one.
+    fn base(
+        &self,
+        opened: Option<&Output>,
+        options: &Options,
+        host: &Environment,
+    ) -> Result<Option<(Base, Place)>, Failed> {
+        if let Some(name) = self.request.base.as_deref() {
+            let base = base::read(name).or_else(|text| fail(&text))?;
+            return Ok(Some((base, Place::Elsewhere)));
+        }
+        if !self.request.update {
+            return Ok(None);
+        }
+        let settings = make::probe(options, host);
+        let offset_bytes = settings.map_or(0, |settings| settings.offset_bytes);
+        let held = opened.map_or(update::Held::Named(&self.output), update::Held::Open);
+        match update::base(&held, host, offset_bytes) {
+            Ok(base) => Ok(Some((base, Place::Output))),
+            Err(reason) => {
+                if !self.request.quiet {
+                    let path = Readable(self.output.as_os_str().as_encoded_bytes());
+                    warn(&format!("mke4fs: making {path} anew: {reason}\n"));
+                }
+                self.made_anew.set(Some(reason));
+                Ok(None)
+            }
+        }
+    }
+
     /// The world, with the output as it is; what cannot be an output is refused.
     fn host(&self) -> Result<Environment, Failed> {
         let mut host = self.detected.clone();
@@ -281,6 +316,7 @@ impl Run {
             host.await_content();
         }
         form::refuse(&self.request, &host, &self.output).or_else(|text| fail(&text))?;
+        update::refuse(&self.request, &self.output).or_else(|text| fail(&text))?;
         if let Some(text) = form::warning(&self.request, &self.output) {
             warn(&format!("mke4fs: warning: {text}\n"));
         }
@@ -435,7 +471,10 @@ impl Run {
         let images = prepared.images.clone();
         #[cfg(feature = "oci")]
         let config = super::oci_config::write(&self.request, &images)?;
-        let written = self.write(prepared, existing)?;
+        let mut written = self.write(prepared, existing)?;
+        if let Some(reason) = self.made_anew.take() {
+            written.built.summary.update = Some(UpdateCounts::anew(&reason));
+        }
         #[cfg(feature = "oci")]
         if let Some(config) = config {
             config.keep();
@@ -621,7 +660,15 @@ impl Made<'_> {
         let is_terminal = io::stdout().is_terminal();
         let summary = self.summary;
         let path = Readable(self.path.as_os_str().as_encoded_bytes());
-        let verb = if self.dry_run { "would write" } else { "wrote" };
+        let is_update = summary
+            .update
+            .as_ref()
+            .is_some_and(|it| it.made_anew.is_none());
+        let verb = match (self.dry_run, is_update) {
+            (true, _) => "would write",
+            (false, true) => "updated",
+            (false, false) => "wrote",
+        };
         let verb = accented(verb, Accent::Done, is_terminal);
         let label = match &summary.label[..] {
             [] => String::new(),
@@ -646,6 +693,18 @@ impl Made<'_> {
                 "base",
                 format!(
                     "{kept} inodes and {bytes} in place, {added} inodes added, {removed} removed"
+                ),
+            );
+        }
+        if let Some(update) = summary.update.as_ref().filter(|_| is_update) {
+            let (kept, added) = (update.files_kept, update.files_added);
+            let (changed, removed) = (update.files_changed, update.files_removed);
+            let (blocks, read) = (update.blocks_written, for_people(update.bytes_read));
+            line(
+                "update",
+                format!(
+                    "{kept} files kept, {added} added, {changed} changed, {removed} removed; \
+                     {blocks} blocks written, {read} read"
                 ),
             );
         }

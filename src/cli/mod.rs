@@ -40,6 +40,7 @@ mod steps;
 mod stream;
 mod suited;
 mod undo;
+mod update;
 mod verbs;
 
 use std::ffi::{OsStr, OsString};

@@ -9,7 +9,7 @@
 //! | what a killed run of ours left | replaced | asked, or refused |
 //! | anything else | asked, or refused | asked, or refused |
 //!
-//! It is asked at a terminal, and refused elsewhere; with `-F` nothing is looked at. `-S` is for what holds
+//! With `--update`, a device is as a file here. It is asked at a terminal, and refused elsewhere; with `-F` nothing is looked at. `-S` is for what holds
 //! data without a superblock.
 
 use std::io::{self, IsTerminal};
@@ -37,8 +37,10 @@ pub(super) fn allow(
     let rescues = request.options.is_super_only();
     let what = match existing::held(file, bytes, request.format())? {
         Held::Nothing => return Ok(()),
-        Held::Ext(..) if !file.is_block_device() => return Ok(()),
-        Held::Unfinished if !file.is_block_device() => return Ok(()),
+        // Whoever updates it wants what it holds replaced, and so what an update left that was killed.
+        Held::Ext(..) | Held::Unfinished if !file.is_block_device() || request.update => {
+            return Ok(());
+        }
         Held::Unfinished => existing::UNFINISHED_IMAGE.to_owned(),
         Held::Ext(kind, label) if label.is_empty() => format!("an {kind} filesystem"),
         Held::Ext(kind, label) => {

@@ -106,6 +106,10 @@ pub(super) struct Request {
     pub(super) fs_verity_hash: Option<VerityHash>,
     /// The image in whose places everything is to stay.
     pub(super) base: Option<OsString>,
+    /// What the output holds is to be changed in place.
+    pub(super) update: bool,
+    /// Files are read even where they seem unchanged.
+    pub(super) checksum: bool,
     pub(super) one_file_system: bool,
     pub(super) sparse: Sparse,
     /// Nothing that was written stays in the page cache.
@@ -172,6 +176,8 @@ impl Request {
             fs_verity: Vec::new(),
             fs_verity_hash: None,
             base: None,
+            update: false,
+            checksum: false,
             one_file_system: false,
             sparse: Sparse::default(),
             uncached: false,

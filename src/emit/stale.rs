@@ -42,7 +42,7 @@ impl Image<'_> {
         }
         stale.sort_unstable_by_key(|range| range.start);
         let claims = self.layout.ledger.claims().iter();
-        let written = claims.filter_map(|claim| self.bytes_written(claim, out));
+        let written = claims.filter_map(|claim| self.bytes_written(claim));
         let left = without(&stale, written);
         left.into_iter().try_for_each(|range| out.zero(range))
     }
@@ -129,13 +129,27 @@ impl Image<'_> {
         self.used_table_blocks(group)
     }
 
+    /// The bytes that nobody writes.
+    pub(super) fn not_written(&self) -> Vec<Range<u64>> {
+        let superblock_bytes = u64::try_from(size_of::<Superblock>()).unwrap_or(u64::MAX);
+        let geometry = &self.layout.geometry;
+        let end = geometry.blocks_count * geometry.block_size.bytes_u64();
+        let all = [
+            0..superblock::OFFSET,
+            superblock::OFFSET + superblock_bytes..end,
+        ];
+        let claims = self.layout.ledger.claims().iter();
+        without(&all, claims.filter_map(|claim| self.bytes_written(claim)))
+    }
+
     /// The bytes of a claim that are written, if any.
-    fn bytes_written(&self, claim: &Claim, out: &Out<'_>) -> Option<Range<u64>> {
-        let start = out.offset(claim.run().start);
+    fn bytes_written(&self, claim: &Claim) -> Option<Range<u64>> {
+        let block_bytes = self.layout.geometry.block_size.bytes_u64();
+        let start = claim.run().start.get() * block_bytes;
         let blocks = self.blocks_to_write(claim);
         let length = match claim.owner {
             Owner::Superblock(_) => u64::try_from(size_of::<Superblock>()).ok()?,
-            _ => blocks * out.block_bytes,
+            _ => blocks * block_bytes,
         };
         (blocks > 0).then(|| start..start + length)
     }
@@ -153,7 +167,16 @@ fn has_bsd_label(out: &Out<'_>) -> Result<bool, EmitError> {
     Ok(magic == BSD_MAGIC || magic == BSD_MAGIC.swap_bytes())
 }
 
-/// The parts of `ranges` that none of `others` covers; both ascend, and `others` do not overlap.
+/// The parts of `ranges` that one of `others` covers; both ascend.
+pub(super) fn within(
+    ranges: &[Range<u64>],
+    others: impl Iterator<Item = Range<u64>>,
+) -> Vec<Range<u64>> {
+    let outside = without(ranges, others);
+    without(ranges, outside.into_iter())
+}
+
+/// The parts of `ranges` that none of `others` covers; both ascend.
 fn without(ranges: &[Range<u64>], others: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut others = others.peekable();
     let mut left = Vec::new();
@@ -176,7 +199,7 @@ fn without(ranges: &[Range<u64>], others: impl Iterator<Item = Range<u64>>) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::without;
+    use super::{within, without};
 
     #[test]
     fn what_is_covered_is_left_out() {
@@ -187,5 +210,7 @@ mod tests {
         let whole = std::slice::from_ref(&(3..5));
         assert_eq!(without(whole, std::iter::empty()), whole);
         assert_eq!(without(whole, std::iter::once(1..9)), []);
+        let inside = within(&ranges, [8..12, 9..11, 35..55].into_iter());
+        assert_eq!(inside, [8..10, 10..12, 35..40, 50..55]);
     }
 }

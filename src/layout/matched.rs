@@ -7,7 +7,7 @@ use super::lost_found::{LOST_FOUND, lost_found_of};
 use super::{KeptCounts, Ledger};
 use crate::base::{Base, BaseInode, Leaf};
 use crate::geometry::Geometry;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, NodeId, NodeIndex, Tree};
 use crate::units::Ino;
 
 /// The inodes of a base that are at the paths of a tree's nodes.
@@ -80,6 +80,11 @@ impl<'a> Matched<'a> {
         self.inos.iter().copied().max().unwrap_or_default()
     }
 
+    /// Which of the nodes the base has.
+    pub(super) fn stays(&self) -> Stays {
+        Stays(self.inos.iter().map(|ino| ino.get() > 0).collect())
+    }
+
     /// How many inodes both have, and how many one of them alone, if there is a base.
     pub(super) fn counts(&self, ledger: &Ledger) -> Option<KeptCounts> {
         let base = self.base?;
@@ -102,6 +107,17 @@ impl<'a> Matched<'a> {
         let ino = base.child(Ino::ROOT, LOST_FOUND);
         ino.filter(|ino| *ino == Ino::FIRST)
             .and_then(|ino| base.inode(ino))
+    }
+}
+
+/// Which nodes of a tree a base has, by node; none of them where there is none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stays(Vec<bool>);
+
+impl Stays {
+    /// Whether the base has an inode at the path of `node`.
+    pub(crate) fn has(&self, node: NodeIndex) -> bool {
+        self.0.get(node.get()).copied().unwrap_or(false)
     }
 }
 

@@ -122,9 +122,9 @@ pub use ea_inodes::ValueInode;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub(crate) use inode_type::inode_type;
 pub use ledger::{Claim, ClaimError, Ledger};
-pub(crate) use matched::Matched;
 pub use matched::Moved;
 use matched::moved;
+pub(crate) use matched::{Matched, Stays};
 pub use quota::{QuotaFile, Usage};
 pub use system::{SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
@@ -270,6 +270,8 @@ pub struct Layout {
     pub xattrs: XattrPlans,
     /// What stayed where a base has it, if there is one.
     pub kept: Option<KeptCounts>,
+    /// Which nodes a base has, if anything stayed there.
+    pub(crate) stays: Stays,
     /// What could not be kept as it was.
     pub warnings: Vec<LayoutWarning>,
 }
@@ -724,6 +726,7 @@ impl Layout {
             content,
             xattrs,
             kept,
+            stays: matched.stays(),
             warnings,
         })
     }
@@ -749,6 +752,7 @@ impl Layout {
             system: SystemFiles::default(),
             xattrs: XattrPlans::default(),
             kept: None,
+            stays: Stays::default(),
             warnings: Vec::new(),
         })
     }

@@ -172,6 +172,11 @@ impl File {
         made.map_err(|error| StorageError::wrap(&self.path, doing(), error))
     }
 
+    /// Cuts a regular file off.
+    pub(crate) fn cut(&self, length: u64) -> io::Result<()> {
+        self.set_length(length)
+    }
+
     /// The file's name, absolute.
     pub fn path(&self) -> &Path {
         &self.path
@@ -184,7 +189,6 @@ impl File {
 
     /// Where data begins at or after `offset`, the file's end if none does; `None` where the system does not
     /// tell.
-    #[cfg(feature = "cli")]
     pub(crate) fn next_data(&self, offset: u64) -> Option<u64> {
         let next = sys::seek_data(&self.file, offset).ok()?;
         Some(next.unwrap_or(self.size_bytes))

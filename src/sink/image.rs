@@ -88,6 +88,10 @@ impl ReadAt for File {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.read_at(offset, buffer)
     }
+
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        File::next_data(self, offset)
+    }
 }
 
 /// A regular file or a block device, opened for reading alone.

@@ -2,7 +2,7 @@
 //!
 //! [`ReadAt`] is what only reads. [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
 //! [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and [`Undo`] keeps
-//! what was there before. [`Contained`] is a disk in a [`Format`] with tables of its own, [`Stream`] hands
+//! what was there before, while an update writes only what differs from it. [`Contained`] is a disk in a [`Format`] with tables of its own, [`Stream`] hands
 //! bytes on in their order, and [`Verity`] hashes them on their way.
 
 /// What a sink answers that takes its bytes in order, and in which nothing was before. It has a field
@@ -53,6 +53,7 @@ mod qcow2;
 mod ranges;
 mod stream;
 mod undo;
+mod update;
 mod verity;
 mod vhd;
 mod vhdx;
@@ -76,6 +77,7 @@ pub use ordered::{Ordered, Piece};
 pub use output::{IfBusy, ImageRange, Output, UnfinishedOutput};
 pub use stream::Stream;
 pub use undo::{Undo, UndoError, UndoPlace, Undoable};
+pub(crate) use update::{Tables, Update};
 pub use verity::{VERITY_BLOCK_BYTES, Verity, VerityOptions, VerityTree, verity_bytes};
 
 use error::StorageError;

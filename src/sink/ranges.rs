@@ -67,6 +67,12 @@ impl RangeSet {
             .collect()
     }
 
+    /// Whether any offset of `range` is in the set.
+    pub(super) fn meets(&self, range: Range<u64>) -> bool {
+        let last = self.0.range(..range.end).next_back();
+        !range.is_empty() && last.is_some_and(|(_, end)| *end > range.start)
+    }
+
     /// The parts of `range` that are not in the set, ascending.
     pub(super) fn missing_from(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
@@ -123,6 +129,7 @@ mod tests {
                 prop_assert_eq!(inside(at, &within), held && (from..to).contains(&at));
                 prop_assert_eq!(inside(at, &missing), !held && (from..to).contains(&at));
             }
+            prop_assert_eq!(set.meets(from..to), from < to && !within.is_empty());
             for pair in all.windows(2) {
                 prop_assert!(pair[0].end < pair[1].start);
             }

@@ -187,6 +187,16 @@ pub(super) fn base(request: &mut Request, value: &OsStr) -> Result<(), FlagError
     Ok(())
 }
 
+pub(super) fn update(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    request.update = true;
+    Ok(())
+}
+
+pub(super) fn checksum(request: &mut Request, _: &OsStr) -> Result<(), FlagError> {
+    request.checksum = true;
+    Ok(())
+}
+
 /// mke2fs takes an empty name for its own choice of one.
 pub(super) fn undo_file(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
     if value.is_empty() && request.interface == Interface::Mke4fs {

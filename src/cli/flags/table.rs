@@ -488,6 +488,21 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .example("--base v1.img -d rootfs v2.img"),
     Flag::long(
+        "update",
+        "Update the image that OUTPUT holds in place: write only blocks that differ [default: off]",
+        readers::update,
+    )
+    .more(
+        "OUTPUT is the base, as with --base. Where it holds no ext2, ext3 or ext4 filesystem that is clean, it is made anew. Until the last block is written, what is there does not mount; a run that was killed is mended by the next.",
+    )
+    .example("--update -d rootfs disk.img"),
+    Flag::long(
+        "checksum",
+        "With --update, read and compare every file [default: off]",
+        readers::checksum,
+    )
+    .shown(Shown::Long),
+    Flag::long(
         "format",
         "Write the image in this format; simg is an Android sparse image [default: raw]",
         readers::format,
