@@ -145,13 +145,13 @@ impl Builder {
         self.with(|options| options.label(label))
     }
 
-    /// The UUID; a random one unless told otherwise.
+    /// The UUID; a random one by default.
     #[must_use]
     pub fn uuid(self, uuid: [u8; 16]) -> Self {
         self.with(|options| options.uuid(uuid))
     }
 
-    /// What names in directories are hashed with; random unless told otherwise. With UUID and
+    /// What names in directories are hashed with; random by default. With UUID and
     /// [`Environment::fixed`] given as well, equal input makes equal images.
     #[must_use]
     pub fn hash_seed(self, seed: [u8; 16]) -> Self {
@@ -238,7 +238,7 @@ impl Builder {
         self.with(|options| options.offset(bytes))
     }
 
-    /// How many threads write; as many as there are processors unless told otherwise. The image does not
+    /// How many threads write; as many as there are processors by default. The image does not
     /// depend on it.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {
@@ -253,7 +253,7 @@ impl Builder {
         self
     }
 
-    /// Tells how far the writing is, from any thread, one at a time; at the end, `bytes` is the total.
+    /// Reports the progress of writing, from any thread, one at a time; at the end, `bytes` is the total.
     #[must_use]
     pub fn progress(mut self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.run.progress = Some(Arc::new(tell));
@@ -321,7 +321,7 @@ impl Builder {
         self
     }
 
-    /// Says which blocks of zeros become holes; [`Sparse::Auto`] unless told otherwise.
+    /// Says which blocks of zeros become holes; [`Sparse::Auto`] by default.
     ///
     /// ```
     /// use mke4fs::{Builder, Fit, Sparse, Tree};
@@ -367,7 +367,7 @@ impl Builder {
     /// of files made, unless an option says otherwise.
     ///
     /// The image holds what the sources say, whatever `base` is. Where the options move everything, such as
-    /// another block size, it is an ordinary one, and a warning tells.
+    /// another block size, it is an ordinary one, with a warning.
     #[must_use]
     pub fn base(mut self, base: Base) -> Self {
         based::inherit(&mut self.options, &base);
@@ -509,7 +509,7 @@ impl Builder {
     /// [allows](Options::large_blocks), a stream is kept.
     ///
     /// # Errors
-    /// As those of [`Builder::plan`]; of what is read later, [`PreparedImage::write`] tells.
+    /// As those of [`Builder::plan`]; what is read later fails in [`PreparedImage::write`].
     pub fn prepare(mut self) -> Result<PreparedImage, Error> {
         let environment = self.world();
         self.fit = self.wanted_fit(&environment);

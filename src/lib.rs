@@ -25,14 +25,14 @@
 //! [`Options`] is what is asked for, and [`Environment`] what the clock, chance and the output say. A
 //! [`Source`] declares files into a [`Tree`]: a [`Directory`], an archive, a container image, an ext4 image,
 //! a tree that the program built itself, or a type of its own. A [`Plan`] has decided every block, and
-//! writes them to a file, to memory or to any [`Sink`]; a [`Summary`] tells what was made. [`check()`]
+//! writes them to a file, to memory or to any [`Sink`]; a [`Summary`] says what was made. [`check()`]
 //! finds what is wrong in an image, and [`read`] what is in it.
 //!
 //! An image that is not finished has no superblock, so that nothing mounts it, and a file that was created
 //! for it is gone.
 //!
 //! The library reads the clock, randomness and the environment in [`Environment::detect`] alone, and prints
-//! nothing. Names are bytes. Without the feature `cli`, which is on unless told otherwise, it does without
+//! nothing. Names are bytes. Without the feature `cli`, which is on by default, it does without
 //! what only the command needs.
 //!
 //! What this page and the modules [`options`], [`source`], [`sink`], [`tree`], [`check`](mod@check) and

@@ -27,9 +27,9 @@ pub enum Fit {
     Auto,
 }
 
-/// Blocks of planned images, in bytes, unless told otherwise.
+/// Blocks of planned images, in bytes, by default.
 const BLOCK_BYTES: u32 = 4096;
-/// Inodes of planned images, in bytes, unless told otherwise.
+/// Inodes of planned images, in bytes, by default.
 const INODE_BYTES: u32 = 256;
 /// What `Auto` leaves available at least, in bytes.
 const AUTO_LEAST: u64 = 16 << 20;
@@ -55,7 +55,7 @@ const DIP: u64 = 1024;
 /// How much may stay free by a size that is sought, in bytes: 16 TiB. Each size that is looked at takes as
 /// long as it has groups.
 const MOST_AVAILABLE: u64 = 16 << 40;
-/// The root directory's permissions unless told otherwise.
+/// The root directory's permissions by default.
 const ROOT_PERMISSIONS: u16 = 0o755;
 /// How many times the number of inodes is rounded up at most.
 const ROUNDINGS: u32 = 4;

@@ -146,7 +146,7 @@ impl Ino {
     pub const USER_QUOTA: Self = Self(3);
     /// `EXT4_GRP_QUOTA_INO`: usage by group.
     pub const GROUP_QUOTA: Self = Self(4);
-    /// `EXT2_RESIZE_INO`: the descriptor blocks kept for growing.
+    /// `EXT2_RESIZE_INO`: the reserved GDT blocks.
     pub const RESIZE: Self = Self(7);
     /// `EXT2_JOURNAL_INO`: the journal.
     pub const JOURNAL: Self = Self(8);

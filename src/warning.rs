@@ -78,7 +78,7 @@ impl fmt::Display for Warning {
 }
 
 impl Warning {
-    /// Whether it warns of something, rather than tell a choice that was made.
+    /// Whether it warns of something, rather than reports a choice that was made.
     pub fn is_warning(&self) -> bool {
         match self {
             Self::Options(warning) => warning.is_warning(),

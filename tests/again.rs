@@ -181,6 +181,15 @@ fn a_disk_keeps_its_length_and_what_is_around_the_image() {
          make -q -F -d root -E offset=1048576 disk 16M; test $(stat -c %s disk) = 67108864
          cmp -n 1048576 disk before; cmp -i 17825792 disk before",
     );
+    // The same again, of a tree that has grown, and of one that has shrunk back.
+    said(
+        &place,
+        "around() { test $(stat -c %s disk) = 67108864; cmp -n 1048576 disk before; cmp -i 17825792 disk before; }
+         again() { make -q -d root -E offset=1048576 disk 16M; mke4fs check -q -E offset=1048576 disk; around; }
+         cp disk first; again; cmp disk first
+         head -c 5M /dev/zero | tr '\\0' x > root/more; touch -d @1 root/more root; again; ! cmp -s disk first
+         rm root/more; touch -d @1 root; again; cmp disk first",
+    );
     // By mke2fs's names a file is filled as mke2fs fills it.
     said(
         &place,

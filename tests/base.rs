@@ -190,11 +190,11 @@ fn what_cannot_be_kept_is_said() {
     for (line, expected) in [
         (
             "-d root --base old.img -b 1024 new.img",
-            "warning: nothing stays where the base has it: the block size is 1024, that of the base 4096\n",
+            "warning: nothing can stay where the base has it: the block size is 1024, the base's is 4096\n",
         ),
         (
             "-d root --base old.img -I 512 new.img",
-            "warning: nothing stays where the base has it: the inode size is 512, that of the base 256\n",
+            "warning: nothing can stay where the base has it: the inode size is 512, the base's is 256\n",
         ),
     ] {
         let heard = said(&place, &format!("again {line}"));
@@ -212,7 +212,7 @@ fn what_cannot_be_kept_is_said() {
             "-d root --copy large:/large --base old.img big.img",
             "use --size ",
         ),
-        ("-d root --base old.img old.img", "old.img is the base"),
+        ("-d root --base old.img old.img", "old.img is both the base"),
         ("-d root --base gone.img big.img", "gone.img: "),
         (
             "-d root --base large big.img",
@@ -239,7 +239,10 @@ fn a_base_that_is_not_clean_is_refused() {
     said(&place, "make -d root old.img 64M");
     for (request, expected) in [
         ("set_super_value state 0", "it was not cleanly unmounted"),
-        ("set_super_value state 3", "the kernel noted errors in it"),
+        (
+            "set_super_value state 3",
+            "the kernel recorded errors in it",
+        ),
         ("set_super_value last_orphan 20", "it has orphaned inodes"),
         ("feature orphan_present", "it has orphaned inodes"),
         ("feature needs_recovery", "its journal waits to be replayed"),

@@ -52,10 +52,10 @@ fn an_image_suits_the_target_that_it_is_made_for() {
         );
         let takes = text
             .lines()
-            .filter(|line| line.ends_with(" takes it"))
+            .filter(|line| line.ends_with(" supports it"))
             .count();
         assert!(
-            text.ends_with(&format!("{name}.img: suits {name}\n")),
+            text.ends_with(&format!("{name}.img: suitable for {name}\n")),
             "{text}"
         );
         assert_eq!(takes + 1, text.lines().count(), "{text}");
@@ -99,7 +99,7 @@ fn what_a_target_does_not_take_is_refused_by_name() {
         }
     }
     let said = refused(&place, 1, "mke4fs --compat grub-2.05 image 8M");
-    let expected = "mke4fs: unknown compatibility target 'grub-2.05'; did you mean 'grub-2.06'?; --help=compat lists them\n";
+    let expected = "mke4fs: unknown compatibility target 'grub-2.05'; --help=compat lists them; did you mean 'grub-2.06'?\n";
     assert_eq!(said, expected);
 }
 
@@ -115,11 +115,11 @@ fn images_of_others_are_judged_feature_by_feature() {
     assert_eq!(output.status.code(), Some(4));
     let text = String::from_utf8_lossy(&output.stdout);
     for line in [
-        "image: extent: grub-2.06 takes it\n",
+        "image: extent: grub-2.06 supports it\n",
         "image: casefold: grub-2.06 refuses it\n",
-        "image: does not suit grub-2.06: metadata_csum_seed, casefold\n",
+        "image: not suitable for grub-2.06: metadata_csum_seed, casefold\n",
         "image: orphan_file: linux-4.14 ignores it\n",
-        "image: does not suit linux-4.14: casefold\n",
+        "image: not suitable for linux-4.14: casefold\n",
     ] {
         let found = text.contains(line);
         assert!(
@@ -203,10 +203,10 @@ fn every_feature_is_explained() {
         ("huge_file", "off left out by -O"),
         (
             "metadata_csum",
-            "off linux-3.10 takes it, but is better off without",
+            "off linux-3.10 supports it, but works better without it",
         ),
         ("metadata_csum_seed", "off grub-2.06 refuses it"),
-        ("uninit_bg", "on  in the place of metadata_csum"),
+        ("uninit_bg", "on  instead of metadata_csum"),
         ("orphan_file", "off linux-3.10 ignores it"),
         ("casefold", "Linux 5.2, e2fsck 1.45, no GRUB"),
         ("bigalloc", "off not by default"),

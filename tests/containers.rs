@@ -692,7 +692,7 @@ const REFUSED: [(&str, &str); 22] = [
     ),
     (
         "--verity=image image 64M",
-        "image is the verity tree and the output as well",
+        "image is both the verity tree and the output",
     ),
 ];
 
@@ -714,13 +714,13 @@ fn a_name_that_promises_a_format_is_warned_of() {
     for name in ["a.qcow2", "a.vhdx", "a.VHD"] {
         let said = place.shell(&format!("mke4fs -q {name} 2M"));
         let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        let expected = format!("warning: {name} will be a raw image in spite of its name");
+        let expected = format!("warning: {name} will be a raw image despite its name");
         assert!(said.contains(&expected), "{said}");
     }
     let said = place.shell("mke4fs -q -b 1024 --verity verity 8M");
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(
-        said.contains("warning: the kernel mounts no blocks of 1024 bytes"),
+        said.contains("warning: the kernel cannot mount blocks of 1024 bytes"),
         "{said}"
     );
     let said = place.shell("mke4fs -q --format raw b.qcow2 2M; mke4fs -q --format qcow2 c.vhd 2M");

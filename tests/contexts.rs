@@ -278,34 +278,28 @@ fn what_cannot_be_matched_is_refused_with_file_and_line() {
     let refused = [
         (
             "/a(?=b) c",
-            "invalid pattern '/a(?=b)': look-around cannot be matched here",
+            "invalid pattern '/a(?=b)': look-around is not supported",
         ),
         (
             "/a(?<!b) c",
-            "invalid pattern '/a(?<!b)': look-around cannot be matched here",
+            "invalid pattern '/a(?<!b)': look-around is not supported",
         ),
         (
             r"/(a)\1 c",
-            "references to groups and octal numbers cannot be matched here",
+            "references to groups and octal numbers are not supported",
         ),
-        ("/a++ c", "possessive quantifiers cannot be matched here"),
+        ("/a++ c", "possessive quantifiers are not supported"),
         (
             "/(?i)a c",
-            "of groups with a ? only (?:...) can be matched here",
+            "of the groups with ?, only (?:...) is supported",
         ),
-        ("/(a c", "a ( needs its )"),
-        ("/a) c", "a ) needs its ("),
-        ("/[a c", "a [ needs its ]"),
-        (r"/a\ c", "it ends in the middle of something"),
-        (
-            "/a** c",
-            "a quantifier stands behind nothing that it could repeat",
-        ),
-        (
-            "/a{,2} c",
-            "{,N} means one thing or another: write {0,N} or \\{,N}",
-        ),
-        ("/(a$)b c", "something follows the end of the path ($)"),
+        ("/(a c", "missing ) for a ("),
+        ("/a) c", "missing ( for a )"),
+        ("/[a c", "missing ] for a ["),
+        (r"/a\ c", "it ends too early"),
+        ("/a** c", "a quantifier has nothing to repeat"),
+        ("/a{,2} c", "{,N} is ambiguous: write {0,N} or \\{,N}"),
+        ("/(a$)b c", "something follows $, the end of the path"),
         (
             "/a{60000} c",
             "invalid pattern '/a{60000}': compiled, it takes more than 64 KiB",

@@ -234,7 +234,7 @@ fn trouble_is_told_apart_from_differences() {
         ("image", "required arguments were not provided"),
         (
             "--ignore mode,tiems image root",
-            "invalid attribute 'tiems': expected type, mode, uid, gid, atime, mtime, ctime, flags, links, \
+            "invalid value 'tiems': must be one of type, mode, uid, gid, atime, mtime, ctime, flags, links, \
              device, target, xattrs, data, owner, times",
         ),
         ("image ext4:image#3", "partition"),

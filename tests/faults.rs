@@ -592,7 +592,7 @@ const OUTPUTS: [(&str, Make, &str); 8] = [
             fs::write(at, "theirs")?;
             std::os::unix::fs::chown(at, Some(1234), None)
         },
-        "is another user's, in a directory where anybody may put it; name another file",
+        "belongs to another user, in a directory that anybody can write to; name another file",
     ),
     (
         "another's link in a shared directory",
@@ -601,7 +601,7 @@ const OUTPUTS: [(&str, Make, &str); 8] = [
             symlink("../secret", at)?;
             std::os::unix::fs::lchown(at, Some(1234), None)
         },
-        "is another user's, in a directory where anybody may put it; name another file",
+        "belongs to another user, in a directory that anybody can write to; name another file",
     ),
     (
         "a file that another run writes",

@@ -309,7 +309,10 @@ fn what_fs_verity_cannot_hold_is_told() {
     };
     let refused = image_of(&bytes, other, "verity").to_vec();
     let said = format!("{:#}", refused.expect_err("it is other data"));
-    assert!(said.contains("its data has not the root hash"), "{said}");
+    assert!(
+        said.contains("its data does not match the root hash"),
+        "{said}"
+    );
 }
 
 /// Where the blocks of `f` are in `image`, in bytes.

@@ -581,7 +581,7 @@ fn judge_cut(cut: &Memory, growth: &Growth, about: &str) -> Result<usize> {
     let told: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     for mark in [
         "it was not cleanly unmounted",
-        "the kernel noted errors in it",
+        "the kernel recorded errors in it",
     ] {
         assert!(
             told.iter().any(|line| line.contains(mark)),
@@ -703,7 +703,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "8M",
         "debugfs -w -R 'ssv state 3' image",
         "image 16M",
-        "image: the filesystem is not clean: the kernel noted errors in it; \
+        "image: the filesystem is not clean: the kernel recorded errors in it; \
          use mke4fs -d image --size 16M NEW",
     ),
     (
@@ -745,8 +745,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "8M",
         "",
         "image 1.5G",
-        "invalid size '1.5G': expected a number, with k, M, G, T or s behind it and + before it where \
-         that much more is meant",
+        "invalid size '1.5G': must be a number, optionally with the unit k, M, G, T or s, and + before it to add that much",
     ),
 ];
 
@@ -798,7 +797,7 @@ const COMMANDS: &[(&str, &str, &str, u64)] = &[
     (
         "mke4fs -q image 8M",
         "image 8192",
-        "image: it has 8 MiB already",
+        "image: already has 8 MiB",
         0,
     ),
     (

@@ -240,11 +240,11 @@ fn what_cannot_be_a_source_is_refused() {
     for (line, expected) in [
         (
             "mke4fs -d base.img base.img",
-            "base.img is a source and the output as well",
+            "base.img is both a source and the output",
         ),
         (
             "mke4fs -d ext4:base.img@0 base.img",
-            "base.img is a source and the output as well",
+            "base.img is both a source and the output",
         ),
         (
             "mke4fs -d ext4:base.img@4k image",

@@ -11,7 +11,7 @@ use std::os::unix::fs::{chown, symlink};
 use common::place::Place;
 use common::tools::{Need, ready};
 
-const BOTH: &str = "and the output as well; name another output\n";
+const BOTH: &str = "and the output; name another output\n";
 
 /// A place with an archive, a manifest, a device table, a configuration and an image layout; as mkfs.ext4,
 /// the command is there by that name.
@@ -40,17 +40,25 @@ fn place() -> Place {
 fn an_output_that_is_read_is_refused() {
     let place = place();
     for (line, what, output) in [
-        ("-d tree.tar tree.tar", "tree.tar is a source", "tree.tar"),
-        ("-d ./below/../tree.tar tree.tar", "is a source", "tree.tar"),
-        ("-d hard tree.tar 8M", "is a source", "tree.tar"),
-        ("-d soft tree.tar", "is a source", "tree.tar"),
-        ("-d tree.tar soft", "is a source", "tree.tar"),
-        ("-d root -d tree.tar hard", "is a source", "tree.tar"),
-        ("-d - tree.tar < tree.tar", "is a source", "tree.tar"),
-        ("-d - tree.tar 8M < hard", "is a source", "tree.tar"),
+        (
+            "-d tree.tar tree.tar",
+            "tree.tar is both a source",
+            "tree.tar",
+        ),
+        (
+            "-d ./below/../tree.tar tree.tar",
+            "is both a source",
+            "tree.tar",
+        ),
+        ("-d hard tree.tar 8M", "is both a source", "tree.tar"),
+        ("-d soft tree.tar", "is both a source", "tree.tar"),
+        ("-d tree.tar soft", "is both a source", "tree.tar"),
+        ("-d root -d tree.tar hard", "is both a source", "tree.tar"),
+        ("-d - tree.tar < tree.tar", "is both a source", "tree.tar"),
+        ("-d - tree.tar 8M < hard", "is both a source", "tree.tar"),
         (
             "-d /dev/stdin tree.tar < tree.tar",
-            "is a source",
+            "is both a source",
             "tree.tar",
         ),
         (
@@ -75,25 +83,25 @@ fn an_output_that_is_read_is_refused() {
         ),
         (
             "-d root --manifest manifest manifest 8M",
-            "manifest is a manifest",
+            "manifest is both a manifest",
             "manifest",
         ),
         (
             "-d root --manifest naming some/file 8M",
-            "some/file is named by a manifest",
+            "some/file is both named by a manifest",
             "some/file",
         ),
         (
             "-d root --device-table table table 8M",
-            "table is a device table",
+            "table is both a device table",
             "table",
         ),
         (
             "-d root --copy some/file:/in/ some/file 8M",
-            "is to be copied",
+            "is both a file to copy",
             "some/file",
         ),
-        ("-z conf conf 8M", "conf is the undo file", "conf"),
+        ("-z conf conf 8M", "conf is both the undo file", "conf"),
     ] {
         for program in ["mke4fs -F", "./mkfs.ext4 -F"] {
             let line = format!("{program} -q {line}");
@@ -115,7 +123,7 @@ fn an_output_that_is_read_is_refused() {
         let before = fs::read(place.path("conf")).expect("it is there");
         let said = place.shell(&line);
         let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.contains("conf is the configuration"), "{said}");
+        assert!(said.contains("conf is both the configuration"), "{said}");
         assert!(said.ends_with(BOTH), "{said}");
         assert_eq!(fs::read(place.path("conf")).expect("it is there"), before);
     }
@@ -156,7 +164,7 @@ fn a_device_by_another_name_is_the_same() {
     let said = place.shell(line);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert_eq!(
-        said.matches("is a source and the output").count(),
+        said.matches("is both a source and the output").count(),
         2,
         "{said}"
     );
@@ -176,7 +184,7 @@ fn the_device_of_the_journal_is_not_the_output() {
     let output = place.shell(line);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        said.contains("is the device of the journal and the output"),
+        said.contains("is both the journal device and the output"),
         "{said}"
     );
     assert!(output.status.success(), "it was written to");
@@ -205,8 +213,7 @@ fn an_undo_file_of_another_in_a_shared_directory_is_refused() {
             let refused = place.shell(&line);
             let said = String::from_utf8_lossy(&refused.stderr).into_owned();
             assert_eq!(refused.status.code(), Some(0), "{line}: {said}");
-            let needed =
-                "is another user's, in a directory where anybody may put it; name another file";
+            let needed = "belongs to another user, in a directory that anybody can write to; name another file";
             assert!(said.trim_end().ends_with(needed), "{line}: {said}");
         }
     }

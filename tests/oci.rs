@@ -360,7 +360,7 @@ const SPOILT: &[Spoilt] = &[
     },
     Spoilt {
         how: |layout| layer_lie(layout, |blob| blob["mediaType"] = json!("text/plain")),
-        sentence: "is of type \"text/plain\", no kind of tar known here",
+        sentence: "is of type \"text/plain\", which is not a known kind of tar archive",
     },
     Spoilt {
         how: |layout| {
@@ -368,7 +368,7 @@ const SPOILT: &[Spoilt] = &[
                 blob["mediaType"] = json!(format!("{LAYER}+encrypted"))
             })
         },
-        sentence: "no kind of tar known here",
+        sentence: "which is not a known kind of tar archive",
     },
     Spoilt {
         how: |layout| {
@@ -378,7 +378,7 @@ const SPOILT: &[Spoilt] = &[
                 blob["mediaType"] = json!(said);
             })
         },
-        sentence: "is not distributable, and the image is without it",
+        sentence: "is not distributable and is missing from the image",
     },
     Spoilt {
         how: |layout| {
@@ -421,7 +421,7 @@ const SPOILT: &[Spoilt] = &[
             let image = layout.blob(MANIFEST, both.to_string().as_bytes())?;
             layout.index(&[image])
         },
-        sentence: "is not a manifest, as it is said to be",
+        sentence: "is not a manifest, as its reference says",
     },
     Spoilt {
         how: |layout| {
@@ -429,7 +429,7 @@ const SPOILT: &[Spoilt] = &[
             image["mediaType"] = json!(INDEX);
             layout.index(&[image])
         },
-        sentence: "says that it is application/vnd.oci.image.manifest.v1+json, and another",
+        sentence: "has the media type application/vnd.oci.image.manifest.v1+json, but was referenced as another",
     },
     // No document can hold its own digest; one that claims to lead to itself lies.
     Spoilt {
@@ -503,19 +503,19 @@ const SPOILT: &[Spoilt] = &[
     // Whiteouts that would take away what they must not.
     Spoilt {
         how: |layout| of_layer(layout, &Tar::new().file(".wh.", b"")),
-        sentence: ".wh.: a whiteout needs the name of what it takes away",
+        sentence: ".wh.: a whiteout must name what it removes",
     },
     Spoilt {
         how: |layout| of_layer(layout, &Tar::new().file("d/.wh..", b"")),
-        sentence: "d/.wh..: a whiteout needs the name of what it takes away",
+        sentence: "d/.wh..: a whiteout must name what it removes",
     },
     Spoilt {
         how: |layout| of_layer(layout, &Tar::new().file("d/.wh...", b"")),
-        sentence: "d/.wh...: a whiteout needs the name of what it takes away",
+        sentence: "d/.wh...: a whiteout must name what it removes",
     },
     Spoilt {
         how: |layout| of_layer(layout, &Tar::new().file("d/.wh.x/y", b"")),
-        sentence: "d/.wh.x/y: a whiteout takes away, and can hold nothing",
+        sentence: "d/.wh.x/y: a whiteout removes a file and cannot have data",
     },
 ];
 

@@ -43,6 +43,13 @@ const NOT_BUT: &[(&str, &str)] = &[
     ("awkward", "torture tree"),
     ("floor", "lower bound"),
     ("spool", "temporary file"),
+    ("told otherwise", "by default"),
+    ("dies", "fails"),
+    ("warned of", "causes a warning"),
+    ("who takes it", "what supports it"),
+    ("stranger", "untrusted source"),
+    ("finds fault", "reports errors"),
+    ("speaks the words", "accepts its options"),
 ];
 
 /// Whether the words `term` stand in `line`, whole, and not as a key as in `contents=`.
@@ -88,6 +95,7 @@ fn help_and_the_man_page_keep_to_the_glossary() {
         .map(String::from)
         .into();
     lines.extend(["--help=features", "--help=usage-types"].map(String::from));
+    lines.push("--help=compat".to_owned());
     for verb in ["ls", "cat", "tar", "check", "diff", "map", "grow"] {
         lines.push(format!("{verb} --help"));
     }
@@ -103,6 +111,45 @@ fn help_and_the_man_page_keep_to_the_glossary() {
     };
     let faults: Vec<String> = lines.into_iter().flat_map(of_line).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The documentation of what is public, from what stands right before it.
+fn documentation(directory: &Path, faulty: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("src can be listed") {
+        let path = entry.expect("src can be listed").path();
+        if path.is_dir() {
+            documentation(&path, faulty);
+            continue;
+        }
+        let code = fs::read_to_string(&path).expect("a source is text");
+        let mut said: Vec<&str> = Vec::new();
+        for line in code.lines().map(str::trim) {
+            let comment = line.strip_prefix("///").or(line.strip_prefix("//!"));
+            if let Some(comment) = comment {
+                said.push(comment);
+                continue;
+            }
+            // Between it and its item attributes may stand.
+            if line.starts_with("#[") {
+                continue;
+            }
+            if line.starts_with("pub ") {
+                let text = said.join(" ").to_lowercase();
+                let found = NOT_BUT.iter().filter(|(not, _)| finds(&text, not));
+                let found =
+                    found.map(|(not, but)| format!("{}: {line}: {not}: say {but}", path.display()));
+                faulty.extend(found);
+            }
+            said.clear();
+        }
+    }
+}
+
+#[test]
+fn the_documentation_of_public_items_keeps_to_the_glossary() {
+    let mut faulty = Vec::new();
+    documentation(&top().join("src"), &mut faulty);
+    assert!(faulty.is_empty(), "{}", faulty.join("\n"));
 }
 
 #[test]

@@ -358,7 +358,7 @@ const REFUSED: &[(&[(u64, u8)], &str)] = &[
     ),
     (
         &[(0x60, 0x4a)],
-        "it is a journal's device, which holds no files",
+        "it is an external journal, which holds no files",
     ),
     (
         &[(0x60, 0x46), (0xe0, 0)],
@@ -366,7 +366,7 @@ const REFUSED: &[(&[(u64, u8)], &str)] = &[
     ),
     (
         &[(0x60, 0x46), (0x5c, 0x38)],
-        "a journal waits to be replayed, and there is none",
+        "the journal waits to be replayed, but there is none",
     ),
     (&[(0x18, 7)], "s_log_block_size is 7, expected 0 to 6"),
     (
@@ -542,8 +542,9 @@ fn damaged_commit(image: &Path, block: usize) -> Result<()> {
     file.write_all_at(&[0xff], u64::try_from(at * block)? + 16)?;
     let error = Filesystem::open(ImageFile::open(image)?).err();
     let error = error.ok_or("the reader goes over a damaged commit")?;
-    let said =
-        format!("inode 8, block {at}: a transaction in the journal is not what was committed");
+    let said = format!(
+        "inode 8, block {at}: a transaction in the journal differs from what was committed"
+    );
     assert_eq!(error.to_string(), said);
     assert!(Mount::writable(image).is_err(), "the kernel replays it");
     Ok(())

@@ -1054,7 +1054,7 @@ fn files_beside_a_file_contexts_that_cannot_be_read_are_errors() {
     let output = place.shell("rmdir contexts.subs; echo > contexts.local; ! mke4fs -q -F -d root --file-contexts contexts contexts.local");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
-        text.contains("contexts.local is a file_contexts and the output as well"),
+        text.contains("contexts.local is both a file_contexts and the output"),
         "{text}"
     );
 }

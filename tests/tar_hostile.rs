@@ -1980,7 +1980,7 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-and-more",
             [&zstd[..], b"more"].concat(),
-            Refused("unknown data follow a frame"),
+            Refused("unknown data follows a frame"),
         ),
         (
             "zstd-window",
@@ -1996,7 +1996,7 @@ fn compressed() -> Vec<Case> {
         (
             "zstd-and-zeros",
             [&zstd[..], &[0; 4]].concat(),
-            Refused("unknown data follow a frame"),
+            Refused("unknown data follows a frame"),
         ),
         (
             "xz-and-four-zeros",

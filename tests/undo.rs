@@ -309,7 +309,7 @@ fn an_undo_file_of_something_else_is_refused() -> Result<()> {
     let (status, _, errors) = said(&mke2fs(Whose::Ours, dir.path(), words)?.output()?);
     assert_eq!(status, Some(1));
     assert!(
-        errors.contains("is the undo file and the output as well"),
+        errors.contains("is both the undo file and the output"),
         "{errors}"
     );
     assert_same(&image, &before, "onto itself")

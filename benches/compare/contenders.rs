@@ -78,7 +78,11 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
     let found: [(&'static str, Result<PathBuf>, &'static [&'static str]); 16] = [
         // As people type it.
         (MKE4FS, mke4fs(), &["-q", "-d", "TREE", "OUTPUT"]),
-        (MKE4FS_SIZED, mke4fs(), &["-q", "-d", "TREE", "OUTPUT"]),
+        (
+            MKE4FS_SIZED,
+            mke4fs(),
+            &["-q", "-d", "TREE", "OUTPUT", "MEBIBYTES"],
+        ),
         (
             MKE4FS_ALONE,
             mke4fs(),

@@ -9,7 +9,7 @@
 //! `cargo bench --bench compare -- chart FILE` prints an SVG picture of what `--keep FILE` kept. The README's
 //! is `benches/chart.svg`, of `benches/chart.tsv`.
 //!
-//! The trees are made once below DIR, `target/compare` unless told otherwise, the contenders are
+//! The trees are made once below DIR, `target/compare` by default, the contenders are
 //! installed below `target/contenders`: mkext4 and arcbox-ext4 from crates.io, mke2fs, genext2fs, zstd
 //! and tar from the system. What is missing is named and left out. Each round runs every contender
 //! once, so that a machine that changes its pace does so for all, and finds GIB of memory that was touched

@@ -230,7 +230,7 @@ fn check_clean(filesystem: &Filesystem<'_>) -> Result<()> {
         return Err(Error::unclean("it was not cleanly unmounted"));
     }
     if stored.s_state.get() & STATE_ERROR != 0 {
-        return Err(Error::unclean("the kernel noted errors in it"));
+        return Err(Error::unclean("the kernel recorded errors in it"));
     }
     Ok(())
 }

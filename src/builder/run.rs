@@ -25,7 +25,7 @@ pub struct Progress {
 type OnProgress = dyn Fn(Progress) + Send + Sync;
 
 /// How a run goes: by as many threads as there are processors, quietly, to the end, and without waiting for
-/// stable storage, unless told otherwise.
+/// stable storage, by default.
 #[derive(Clone, Default)]
 pub(crate) struct Run {
     pub(super) threads: Option<NonZero<usize>>,

@@ -27,7 +27,7 @@ pub(super) fn check_blocks(volume: &Volume<'_>, descs: &[Desc], used: &Used) {
         if desc.has_block_bitmap() || !volume.features.has_group_desc_csum() {
             check_block_bitmap(volume, desc, &inside);
         } else if inside != own_tables(volume, desc) {
-            let rule = "blocks are in use, and the bitmap is not initialised";
+            let rule = "blocks are in use, but the bitmap is not initialized";
             volume.rule(Area::BlockBitmap, Location::group(group), rule);
         }
     }
@@ -198,7 +198,7 @@ impl Compared<'_> {
         let mut between = count..count.next_multiple_of(8);
         let has_clear = between.any(|bit| !self.bits(bit).0);
         if has_clear || padding.iter().any(|byte| *byte != 0xff) {
-            volume.rule(at.0, at.1, "the bits behind its end are not set");
+            volume.rule(at.0, at.1, "the bits past its end are not set");
         }
     }
 }

@@ -79,17 +79,17 @@ fn check_kind(volume: &Volume<'_>, node: &Node) {
     let ino = node.ino;
     if ino == Ino::ROOT.get() {
         if !node.is_directory() {
-            say("the root is no directory");
+            say("the root inode is not a directory");
         }
     } else if is_own(volume, ino) {
         if node.it.i_mode.get() != 0 && !node.is_regular() {
-            say("an inode of the filesystem's own is no regular file");
+            say("a system inode is not a regular file");
         }
     } else if node.file_type() == 0 {
-        say("i_mode says no type of file");
+        say("i_mode has no valid file type");
     }
     if node.has_flag(FLAG_EA_INODE) && !node.is_regular() {
-        say("an inode for an attribute's value is no regular file");
+        say("an inode for an xattr value is not a regular file");
     }
     let is_special =
         node.file_type() != 0 && !(node.is_regular() || node.is_directory() || node.is_symlink());
@@ -100,12 +100,12 @@ fn check_kind(volume: &Volume<'_>, node: &Node) {
         say("a device, pipe or socket has a size");
     }
     if node.has_flag(FLAG_EXTENTS | FLAG_INDEX | FLAG_INLINE_DATA) {
-        say("a device, pipe or socket has a flag for content");
+        say("a device, pipe or socket has a flag for file data");
     }
     let rest = node.it.i_block.get(16..).unwrap_or_default();
     let has_more = rest.iter().any(|byte| *byte != 0);
     if node.has_flag(FLAG_IMMUTABLE | FLAG_APPEND) && has_more {
-        say("a device, pipe or socket has more than a number");
+        say("a device, pipe or socket has more in i_block than a device number");
     }
 }
 
@@ -131,7 +131,7 @@ fn check_flags(volume: &Volume<'_>, node: &Node) {
         (
             FLAG_CASEFOLD,
             Feature::Casefold,
-            "it folds case, in a filesystem without casefold",
+            "it is casefolded, in a filesystem without casefold",
         ),
         (
             FLAG_ENCRYPT,
@@ -141,7 +141,7 @@ fn check_flags(volume: &Volume<'_>, node: &Node) {
         (
             FLAG_EA_INODE,
             Feature::EaInode,
-            "it holds an attribute's value, in a filesystem without ea_inode",
+            "it holds an xattr value, in a filesystem without ea_inode",
         ),
     ] {
         if node.has_flag(flag) && !volume.has(feature) {
@@ -149,10 +149,10 @@ fn check_flags(volume: &Volume<'_>, node: &Node) {
         }
     }
     if node.has_flag(FLAG_INDEX) && !node.is_directory() {
-        say("it has a hash tree and is no directory");
+        say("it has a hash tree but is not a directory");
     }
     if node.has_flag(FLAG_CASEFOLD) && !node.is_directory() {
-        say("it folds case and is no directory");
+        say("it is casefolded but is not a directory");
     }
     if node.has_flag(FLAG_INLINE_DATA) && node.has_flag(FLAG_EXTENTS) {
         say("it has both inline data and extents");
@@ -165,7 +165,7 @@ fn check_flags(volume: &Volume<'_>, node: &Node) {
         let looks_like_extents = half(&node.it.i_block, 0) == crate::ondisk::extent::MAGIC
             && half(&node.it.i_block, 4) == crate::ondisk::extent::ROOT_MAX;
         if volume.has(Feature::Extent) && looks_like_extents {
-            say("it has an extent tree and lacks the flag for it");
+            say("it has an extent tree but not the flag for it");
         }
         let is_file = !is_own(volume, node.ino) && node.it.i_block != [0; 60];
         if volume.has(Feature::Bigalloc) && is_file {
@@ -232,11 +232,7 @@ fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXat
             volume.rule(Area::Directory, at.1, "a directory has a hole");
         }
         if mapped.pieces.iter().any(|piece| piece.is_unwritten) {
-            volume.rule(
-                Area::Directory,
-                at.1,
-                "a directory has blocks that count as zeros",
-            );
+            volume.rule(Area::Directory, at.1, "a directory has unwritten blocks");
         }
         return;
     }
@@ -251,14 +247,14 @@ fn check_size(volume: &Volume<'_>, node: &Node, mapped: &Mapped, held: &InodeXat
         (12 + per_block + per_block * per_block + per_block.pow(3)) * bytes
     };
     if node.is_regular() && size > most {
-        volume.rule(at.0, at.1, "it is longer than its map can be");
+        volume.rule(at.0, at.1, "it is longer than its block map allows");
     }
 }
 
 fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &InodeXattrs) {
     let place = Location::inode(node.ino);
     let Some(value) = &held.inline_data else {
-        let rule = "the attribute that holds its second part is missing";
+        let rule = "the xattr with its second part is missing";
         volume.rule(Area::InlineData, place, rule);
         return;
     };
@@ -266,7 +262,7 @@ fn check_inline_size(volume: &Volume<'_>, node: &Node, held: &InodeXattrs) {
     let at = (Area::InlineData, place);
     match node.is_regular() {
         true if node.size() > room => {
-            volume.rule(at.0, at.1, "it is longer than the room in the inode");
+            volume.rule(at.0, at.1, "it is longer than the space in the inode");
         }
         true => {}
         false => volume.equal(at, "i_size", (node.size(), room)),

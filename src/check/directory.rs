@@ -96,7 +96,10 @@ impl Reading<'_> {
         for (logical, block) in maps::blocks(pieces) {
             let index = tree.as_ref().filter(|tree| tree.is_index(logical));
             if self.broken > MOST_BROKEN {
-                self.rule(place, "too many blocks are broken; the rest is not checked");
+                self.rule(
+                    place,
+                    "too many blocks are damaged; the rest is not checked",
+                );
                 return;
             }
             if index.is_some() && logical > 0 {
@@ -195,7 +198,7 @@ impl Reading<'_> {
             }
         }
         if room.has_dots && number < 2 {
-            self.rule(room.place, "it begins with other entries than '.' and '..'");
+            self.rule(room.place, "its first entries are not '.' and '..'");
         }
     }
 
@@ -211,7 +214,7 @@ impl Reading<'_> {
             return;
         }
         if entry.ino != self.dir.ino {
-            self.rule(place, "'.' leads elsewhere");
+            self.rule(place, "'.' points to another directory");
         }
         self.check_type(place, entry, DIRECTORY);
         inventory.count_name(entry.ino);
@@ -243,13 +246,17 @@ impl Reading<'_> {
         self.check_name(place, entry.name);
         let root = Ino::ROOT.get();
         if entry.ino == root {
-            self.named(place, entry.name, "leads to the root");
+            self.named(place, entry.name, "points to the root directory");
         } else if entry.ino > self.volume.inodes_count || is_own(self.volume, entry.ino) {
-            self.named(place, entry.name, "leads to no inode of a file");
+            self.named(
+                place,
+                entry.name,
+                "points to an inode number that no file can have",
+            );
         }
         let dir = self.dir.ino;
         let Some(known) = inventory.known(entry.ino) else {
-            self.named(place, entry.name, "leads to an inode that is not in use");
+            self.named(place, entry.name, "points to an inode that is not in use");
             return;
         };
         known.counted = known.counted.saturating_add(1);
@@ -268,7 +275,7 @@ impl Reading<'_> {
             self.named(
                 place,
                 entry.name,
-                "leads to an inode for an attribute's value",
+                "points to an inode that holds an xattr value",
             );
         }
     }
@@ -278,9 +285,9 @@ impl Reading<'_> {
         if name.is_empty() {
             self.named(place, name, "is an empty name");
         } else if name == b"." || name == b".." {
-            self.named(place, name, "stands a second time");
+            self.named(place, name, "is there a second time");
         } else if !is_encrypted && name.iter().any(|byte| matches!(byte, 0 | b'/')) {
-            self.named(place, name, "has a byte that no name may have");
+            self.named(place, name, "has a byte that is not allowed in a name");
         } else if is_encrypted && name.len() < 16 {
             self.named(place, name, "is too short for an encrypted name");
         }
@@ -288,10 +295,10 @@ impl Reading<'_> {
         let folded = if folds { fold(name) } else { None };
         let is_strict = self.volume.sb.s_encoding_flags.get() & STRICT != 0;
         if folds && is_strict && folded.is_none() {
-            self.named(place, name, "is no UTF-8, which this filesystem wants");
+            self.named(place, name, "is not UTF-8, as this filesystem requires");
         }
         if !self.names.insert(folded.unwrap_or_else(|| name.to_vec())) {
-            self.named(place, name, "stands twice");
+            self.named(place, name, "is there twice");
         }
     }
 }

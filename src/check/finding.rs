@@ -211,9 +211,9 @@ impl fmt::Display for Owner {
             Self::InodeBitmap(group) => write!(f, "the inode bitmap of group {group}"),
             Self::InodeTable(group) => write!(f, "the inode table of group {group}"),
             Self::Mmp => f.write_str("multiple mount protection"),
-            Self::Content(ino) => write!(f, "the content of inode {ino}"),
+            Self::Content(ino) => write!(f, "the data of inode {ino}"),
             Self::Map(ino) => write!(f, "the block map of inode {ino}"),
-            Self::Xattrs(ino) => write!(f, "the attributes of inode {ino}"),
+            Self::Xattrs(ino) => write!(f, "the xattrs of inode {ino}"),
         }
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn read_all(volume: &Volume<'_>) -> Option<Vec<Desc>> {
             let is_sound = check(volume, stored, &desc);
             broken += u32::from(!is_sound);
             if broken > MOST_BROKEN {
-                let rule = "too many descriptors lead nowhere; nothing else is checked";
+                let rule =
+                    "too many descriptors point outside the filesystem; nothing else is checked";
                 volume.rule(Area::Descriptor, Location::group(group), rule);
                 return None;
             }
@@ -68,7 +69,7 @@ fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
     let is_lazy = !desc.has_block_bitmap() || !desc.has_inodes() || desc.itable_unused != 0;
     if !volume.features.has_group_desc_csum() {
         if is_lazy {
-            let rule = "something is not initialised, in a filesystem without descriptor checksums";
+            let rule = "something is not initialized, in a filesystem without descriptor checksums";
             volume.rule(at.0, at.1, rule);
         }
         return;
@@ -77,7 +78,7 @@ fn check_lazy(volume: &Volume<'_>, group: u32, desc: &Desc) {
         volume.rule(
             at.0,
             at.1,
-            "the last group's block bitmap is not initialised",
+            "the last group's block bitmap is not initialized",
         );
     }
     let most = desc.free_inodes.min(volume.inodes_per_group);
@@ -157,6 +158,6 @@ fn compare_block(volume: &Volume<'_>, group: u32, block: u64, known: &[Desc]) {
         places(&Desc::decode(group, copy)) != places(known)
     });
     let found = length(differ.count());
-    let what = "the number of descriptors that lead elsewhere";
+    let what = "the number of descriptors with other locations";
     volume.equal((at.0, at.1.at(block)), what, (found, 0));
 }

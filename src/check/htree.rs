@@ -113,7 +113,7 @@ pub(super) fn read_tree(
     let most_levels = if volume.has(Feature::LargeDir) { 2 } else { 1 };
     let info = &root.info;
     if info.info_length != 8 || info.reserved_zero.get() != 0 || info.unused_flags & 1 != 0 {
-        say("its root is none");
+        say("its root block is invalid");
         return None;
     }
     if levels > most_levels {
@@ -122,7 +122,7 @@ pub(super) fn read_tree(
     }
     let hashing = hashing(volume, dir, info);
     if hashing.is_none() {
-        say("its names are hashed in an unknown way");
+        say("its hash version is unknown");
     }
     let mut reading = Reading {
         volume,
@@ -237,12 +237,12 @@ impl Reading<'_> {
         let Some(block) = maps::find(self.pieces, logical) else {
             self.rule(
                 place,
-                "it leads to a block that the directory does not have",
+                "it points to a block that the directory does not have",
             );
             return;
         };
         if self.blocks.contains_key(&logical) {
-            self.rule(place, "it leads to one block twice");
+            self.rule(place, "it points to one block twice");
             return;
         }
         if levels == 0 {
@@ -261,7 +261,7 @@ impl Reading<'_> {
         let place = at.1.at(block.get());
         let fake: DirEntry = read(&bytes, 0).unwrap_or_default();
         if fake.inode.get() != 0 || fake.name_len != 0 {
-            self.rule(place, "an index block begins with an entry");
+            self.rule(place, "an index block does not begin with an empty entry");
         }
         let block = IndexBlock {
             bytes: &bytes,

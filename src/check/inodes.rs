@@ -25,7 +25,7 @@ pub(super) fn scan(volume: &Volume<'_>, descs: &[Desc], inventory: &mut Inventor
     let overlapping = overlapping_tables(volume, descs);
     for (group, desc) in (0..).zip(descs) {
         if overlapping.contains(&group) {
-            let rule = "its inode table lies over another's; its inodes are not checked";
+            let rule = "its inode table overlaps another's; its inodes are not checked";
             volume.rule(Area::Descriptor, Location::group(group), rule);
             continue;
         }
@@ -156,10 +156,10 @@ fn check_fields(volume: &Volume<'_>, node: &Node) {
     let say = |rule| volume.rule(Area::Inode, place, rule);
     let is_hurd = volume.sb.s_creator_os.get() == 1;
     if !node.inode.is_extra_sound() {
-        say("i_extra_isize is no multiple of four within the inode");
+        say("i_extra_isize is not a multiple of 4 within the inode");
     }
     if it.i_dtime.get() != 0 && it.i_links_count.get() != 0 {
-        say("it is in use and has a time of deletion");
+        say("it is in use but has a deletion time");
     }
     if it.i_faddr.get() != 0 {
         say("i_faddr is not zero");

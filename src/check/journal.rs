@@ -78,10 +78,10 @@ fn check_file(volume: &Volume<'_>, file: &OwnFile) {
     let size = size_of_file(it);
     let bytes = volume.block_size.bytes_u64();
     if it.i_links_count.get() == 0 {
-        say("it has no link");
+        say("it has no links");
     }
     if it.i_mode.get() >> 12 != 8 {
-        say("it is no regular file");
+        say("it is not a regular file");
     }
     let pieces = &file.mapped.pieces;
     let end = file.mapped.end();
@@ -108,7 +108,7 @@ fn check_superblock(volume: &Volume<'_>, place: Location, journal: &JournalSuper
     let kind = journal.h_blocktype.get();
     let kinds = [BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2];
     if journal.h_magic.get() != MAGIC || !kinds.contains(&kind) {
-        say("it does not begin with a journal's superblock");
+        say("it does not begin with a journal superblock");
         return;
     }
     let bytes = u64::from(volume.block_size.bytes());
@@ -132,7 +132,7 @@ fn check_superblock(volume: &Volume<'_>, place: Location, journal: &JournalSuper
         say("it holds changes, and the superblock does not say so");
     }
     if journal.s_errno.get() != 0 {
-        say("the kernel noted an error in it");
+        say("the kernel recorded an error in it");
     }
     if kind == BLOCK_TYPE_SUPERBLOCK_V1 {
         return;
@@ -143,7 +143,7 @@ fn check_superblock(volume: &Volume<'_>, place: Location, journal: &JournalSuper
         && journal.s_feature_compat.get() & !COMPAT_CHECKSUM == 0
         && journal.s_feature_ro_compat.get() == 0;
     if !is_known {
-        say("it has features that nobody knows");
+        say("it has unknown features");
     }
     if incompat & CHECKSUMS == CHECKSUMS {
         say("it has checksums of two kinds");

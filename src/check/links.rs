@@ -50,9 +50,9 @@ fn check_counts(volume: &Volume<'_>, inventory: &Inventory) {
         let links = u32::from(known.links);
         let is_directory = known.file_type == DIRECTORY;
         if known.parent == 0 && is_directory && known.ino != Ino::ROOT.get() {
-            volume.rule(at.0, at.1, "no directory has it");
+            volume.rule(at.0, at.1, "no directory contains it");
         } else if known.counted == 0 {
-            volume.rule(at.0, at.1, "no name leads to it");
+            volume.rule(at.0, at.1, "no directory entry points to it");
             continue;
         }
         let needed = match known.counted {
@@ -87,7 +87,7 @@ fn check_ways(volume: &Volume<'_>, directories: &[(u32, u32)]) {
         while ino != root && ino != 0 {
             if let Some(by) = met.insert(ino, *start) {
                 if by == *start {
-                    let rule = "it is in a circle of directories";
+                    let rule = "it is part of a loop of directories";
                     volume.rule(Area::Links, Location::inode(ino), rule);
                 } else {
                     met.insert(ino, by);

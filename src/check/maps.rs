@@ -48,7 +48,7 @@ impl Mapped {
         let ratio = volume.cluster_ratio;
         let (start, end) = (piece.run.start.get(), piece.run.end().get());
         if piece.logical % ratio != start % ratio {
-            let rule = "a block lies elsewhere in its cluster than in the file";
+            let rule = "the offset of a block in its cluster differs from that in the file";
             volume.rule(Area::Extents, Location::inode(ino), rule);
         }
         let before = self.pieces.last().map(|last| last.run.end().get() - 1);

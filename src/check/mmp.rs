@@ -31,7 +31,7 @@ pub(super) fn check(volume: &Volume<'_>, claims: &mut Claims) {
     let magic = (block.mmp_magic.get().into(), MAGIC.into());
     volume.equal(at, "mmp_magic", magic);
     if block.mmp_seq.get() != SEQUENCE_CLEAN {
-        volume.rule(at.0, at.1, "somebody has it mounted, or did not unmount it");
+        volume.rule(at.0, at.1, "it is mounted, or was not unmounted");
     }
     if volume.has_checksums() {
         let covered = bytes.get(..size_of::<MmpBlock>() - 4).unwrap_or_default();

@@ -58,7 +58,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &Inventory) {
             volume.rule(
                 at.0,
                 at.1,
-                "too many blocks are broken; the rest is not checked",
+                "too many blocks are damaged; the rest is not checked",
             );
             return;
         }

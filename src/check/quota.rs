@@ -105,11 +105,11 @@ impl QuotaFile<'_> {
     /// Follows a block of the tree; `prefix` is what the levels above say of the ids below.
     fn branch(&mut self, number: u32, level: usize, prefix: u32) {
         let Some(place) = self.place_of(number) else {
-            self.rule("its tree leads past its end");
+            self.rule("its tree points past its end");
             return;
         };
         if !self.visited.insert(place) {
-            self.rule("its tree leads to one block twice");
+            self.rule("its tree points to one block twice");
             return;
         }
         let Some(bytes) = self.block(place) else {
@@ -132,11 +132,11 @@ impl QuotaFile<'_> {
     /// Reads a block of entries, and notes that the tree leads to `id` there.
     fn leaf(&mut self, number: u32, id: u32) {
         if number <= ROOT {
-            self.rule("its tree leads to its header");
+            self.rule("its tree points to its header");
             return;
         }
         let Some(place) = self.place_of(number) else {
-            self.rule("its tree leads past its end");
+            self.rule("its tree points past its end");
             return;
         };
         if self.visited.insert(place) {
@@ -156,13 +156,13 @@ impl QuotaFile<'_> {
                 };
                 let used = (entry.dqb_curspace.get(), entry.dqb_curinodes.get(), false);
                 if self.entries.insert(entry.dqb_id.get(), used).is_some() {
-                    self.rule("an id has two entries");
+                    self.rule("an ID has two entries");
                 }
             }
         }
         match self.entries.get_mut(&id) {
             Some((.., is_found)) => *is_found = true,
-            None => self.rule("its tree leads to an id that is not there"),
+            None => self.rule("its tree points to an ID that is not there"),
         }
     }
 
@@ -171,7 +171,7 @@ impl QuotaFile<'_> {
         let mut tell = |id: u32, what: &str, found: u64, needed: u64| {
             if found != needed && told < MOST_TOLD {
                 told += 1;
-                let text = format!("id {id} uses {found} {what}, expected {needed}");
+                let text = format!("ID {id} uses {found} {what}, expected {needed}");
                 self.volume
                     .note(Area::Quota, self.place, FindingKind::Told(text));
             }
@@ -189,7 +189,7 @@ impl QuotaFile<'_> {
             tell(*id, "inodes", 0, *count);
         }
         if self.entries.values().any(|(.., is_found)| !is_found) {
-            self.rule("its tree does not lead to an id that is there");
+            self.rule("its tree does not point to an ID that is there");
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn check(volume: &Volume<'_>, inventory: &mut Inventory) {
         let pair = (known.stored.into(), known.counted.into());
         volume.equal(at, "h_refcount", pair);
         if known.counted > REFCOUNT_MAX {
-            volume.rule(at.0, at.1, "more inodes share it than may");
+            volume.rule(at.0, at.1, "more inodes share it than are allowed to");
         }
     }
     let mut counted: HashMap<u32, u64> = HashMap::new();
@@ -61,7 +61,7 @@ fn check_reference(volume: &Volume<'_>, inventory: &Inventory, reference: &Refer
     }
     let file = inventory.own.get(&reference.value_ino);
     let Some(file) = file.filter(|file| file.node.i_flags.get() & FLAG_EA_INODE != 0) else {
-        say("a value is in an inode that holds none");
+        say("a value is in an inode that holds no xattr value");
         return;
     };
     let size = join(file.node.i_size_lo.get(), file.node.i_size_hi.get());

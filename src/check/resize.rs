@@ -80,7 +80,7 @@ fn check_kept(volume: &Volume<'_>, place: Location, bytes: &[u8], backups: &[u32
             .map(|group| block + u64::from(*group) * volume.blocks_per_group)
             .chain(std::iter::repeat(0));
         if !leads_to(&kept, wanted) {
-            let rule = "a kept block does not lead to those of other groups";
+            let rule = "a reserved GDT block does not point to its backups";
             volume.rule(Area::Resize, at.1.at(block), rule);
             told += 1;
         }
@@ -89,7 +89,7 @@ fn check_kept(volume: &Volume<'_>, place: Location, bytes: &[u8], backups: &[u32
         }
     }
     if !leads_to(bytes, needed.into_iter()) {
-        let fault = FindingKind::Rule("it does not lead to the kept blocks");
+        let fault = FindingKind::Rule("it does not point to the reserved GDT blocks");
         volume.note(Area::Resize, place, fault);
     }
 }

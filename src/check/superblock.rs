@@ -125,13 +125,13 @@ fn check_state(volume: &Volume<'_>) {
         say("it was not cleanly unmounted");
     }
     if sb.s_state.get() & STATE_ERROR != 0 {
-        say("the kernel noted errors in it");
+        say("the kernel recorded errors in it");
     }
     match sb.s_feature_incompat.get() & RECOVER != 0 {
         true if volume.has(Feature::HasJournal) => {
             say("its journal holds changes that wait to be replayed");
         }
-        true => say("a journal waits to be replayed and there is none"),
+        true => say("the journal waits to be replayed, but there is none"),
         false => {}
     }
     let both = FLAG_SIGNED_HASH | FLAG_UNSIGNED_HASH;
@@ -165,7 +165,7 @@ fn check_sizes(volume: &Volume<'_>) {
                 bounds(what, found.into(), 4, most);
             }
             if found & 3 != 0 {
-                let rule = "s_min_extra_isize or s_want_extra_isize is no multiple of four";
+                let rule = "s_min_extra_isize or s_want_extra_isize is not a multiple of 4";
                 volume.rule(Area::Superblock, Location::WHOLE, rule);
             }
         }

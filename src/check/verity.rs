@@ -39,7 +39,7 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, mapped: &Mapped, hashed: &
         say("it has fs-verity, in a filesystem without verity");
     }
     if !node.is_regular() || !node.has_flag(FLAG_EXTENTS) {
-        say("it has fs-verity and is no regular file with extents");
+        say("it has fs-verity but is not a regular file with extents");
         return;
     }
     let Some((descriptor, place)) = descriptor(volume, node, mapped) else {
@@ -52,7 +52,7 @@ pub(super) fn check(volume: &Volume<'_>, node: &Node, mapped: &Mapped, hashed: &
     if length(size_of::<Descriptor>()) + u64::from(descriptor.sig_size.get())
         > place.end - place.start
     {
-        say("its fs-verity signature is cut short");
+        say("its fs-verity signature is truncated");
     }
     let (shape, place) = match tree_place(&descriptor, place) {
         Ok(found) => found,
@@ -135,7 +135,7 @@ impl Protected<'_> {
             return (!is_zero).then_some("it is empty, and its fs-verity root hash is not zero");
         }
         let zero = self.hasher.hash(&vec![0; index(self.shape.block_bytes)]);
-        let data_is_wrong = "its data are not what its fs-verity tree says";
+        let data_is_wrong = "its data does not match its fs-verity tree";
         if levels == 0 {
             let block = self.data(0)?;
             let hash = block.map_or(zero, |block| self.hasher.hash(&block));
@@ -152,7 +152,7 @@ impl Protected<'_> {
                     self.hash_at(level + 1, number)?
                 };
                 if self.hasher.hash(&block).as_bytes() != expected {
-                    return Some("its fs-verity tree is not what its root hash says");
+                    return Some("its fs-verity tree does not match its root hash");
                 }
                 if level == 0 && !self.data_match(number, &block, zero.as_bytes())? {
                     return Some(data_is_wrong);

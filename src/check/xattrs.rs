@@ -88,10 +88,10 @@ impl Xattrs {
         }
         is_policy_there |= self.block(volume, node, claims, &mut held);
         if node.has_flag(FLAG_ENCRYPT) && !is_policy_there {
-            volume.rule(Area::Xattrs, place, "it is encrypted and has no policy");
+            volume.rule(Area::Xattrs, place, "it is encrypted but has no policy");
         }
         if held.inline_data.is_some() && !node.has_flag(FLAG_INLINE_DATA) {
-            let rule = "it has the attribute of inline data and not the flag";
+            let rule = "it has the xattr for inline data but not the flag";
             volume.rule(Area::InlineData, place, rule);
         }
         held
@@ -117,7 +117,7 @@ impl Xattrs {
             return false;
         }
         if !volume.has(Feature::ExtAttr) {
-            let rule = "it has an attribute block, in a filesystem without ext_attr";
+            let rule = "it has an xattr block, in a filesystem without ext_attr";
             volume.rule(at.0, at.1, rule);
         }
         held.has_block = true;

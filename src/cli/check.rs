@@ -48,8 +48,7 @@ pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, 
         match offset {
             Some(bytes) => options.offset_bytes = bytes,
             None => {
-                let text =
-                    format!("with --check, -E takes offset=BYTES; '{word}' is something else");
+                let text = format!("invalid -E '{word}' with --check: must be offset=BYTES");
                 return fail(request, &text);
             }
         }
@@ -65,7 +64,7 @@ pub(super) fn run(request: &Request, operands: &[OsString]) -> Result<ExitCode, 
     let report = check_with(&file, &options);
     let form = Form::asked(request.json, request.quiet);
     if let Err(error) = tell_surely(&told(image, &report, form)) {
-        let text = format!("cannot say what was found: {}", sys::reason(&error));
+        let text = format!("cannot write the findings: {}", sys::reason(&error));
         return fail(request, &text);
     }
     Ok(status(&report))
@@ -114,7 +113,7 @@ fn text(path: &str, report: &Report) -> String {
         more => lines.push_str(&format!("{path}: {more} more findings\n")),
     }
     if report.is_clean() {
-        lines.push_str(&format!("{path}: nothing is wrong\n"));
+        lines.push_str(&format!("{path}: no errors found\n"));
     }
     lines
 }

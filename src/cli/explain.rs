@@ -74,7 +74,7 @@ impl Reasons<'_> {
         } else if self.plain.has(feature) {
             "by default"
         } else if feature == Feature::GdtCsum && self.plain.has(Feature::MetadataCsum) {
-            "in the place of metadata_csum"
+            "instead of metadata_csum"
         } else {
             "needed by another option"
         }
@@ -91,7 +91,7 @@ impl Reasons<'_> {
             return format!("{} {}", target.name(), verdict.words());
         }
         if self.plain.has(feature) {
-            "what it needs, or replaces, is not as by default".to_owned()
+            "a feature that it needs or replaces is not the default".to_owned()
         } else {
             "not by default".to_owned()
         }
@@ -131,7 +131,7 @@ fn cost(feature: Feature) -> &'static str {
         Feature::FastCommit => "takes a 64th of the journal, and makes fsync faster",
         Feature::StableInodes => "the filesystem cannot shrink",
         Feature::OrphanFile => {
-            "takes 32 blocks to 2 MiB, and spares contention when files are deleted"
+            "takes 32 blocks to 2 MiB, and avoids contention when files are deleted"
         }
         Feature::JournalDev => "the filesystem holds no files",
         Feature::MetaBg => "spreads descriptors, and allows growing without reserved blocks",
@@ -145,7 +145,7 @@ fn cost(feature: Feature) -> &'static str {
         Feature::InlineData => "saves a block for each file below about 160 bytes",
         Feature::Encrypt | Feature::Verity => "costs nothing until a file uses it",
         Feature::Casefold => {
-            "names in such directories are compared by Unicode's rules, which is slower"
+            "names in such directories are compared by Unicode rules, which is slower"
         }
         Feature::SparseSuper => "saves most copies of superblock and descriptors",
         Feature::GdtCsum => "costs nothing, and keeps unused inode tables unwritten",

@@ -117,7 +117,7 @@ fn refuse_other_flags(request: &Request, host: &Environment, output: &Path) -> R
         return with("--size keep");
     }
     if is_stdout && format != Format::Raw {
-        return with("--format: a container's tables come last; name a file");
+        return with("--format: a virtual disk's tables are written last; name a file");
     }
     if is_stdout && form.bmap.is_some() {
         return with("--bmap");
@@ -169,8 +169,7 @@ pub(super) fn warning_of_settings(request: &Request, settings: &Settings) -> Opt
     let is_small = block_bytes < VERITY_BLOCK_BYTES;
     (request.form.verity.is_some() && is_small).then(|| {
         format!(
-            "the kernel mounts no blocks of {block_bytes} bytes over those of dm-verity, \
-             {VERITY_BLOCK_BYTES} bytes; use -b {VERITY_BLOCK_BYTES}"
+            "the kernel cannot mount blocks of {block_bytes} bytes over dm-verity's of {VERITY_BLOCK_BYTES} bytes; use -b {VERITY_BLOCK_BYTES}"
         )
     })
 }
@@ -180,9 +179,8 @@ pub(super) fn warning(request: &Request, output: &Path) -> Option<String> {
     let extension = output.extension()?.to_str()?.to_ascii_lowercase();
     let is_named = matches!(extension.as_str(), "qcow2" | "vhdx" | "vhd");
     let path = Readable(output.as_os_str().as_encoded_bytes());
-    (is_named && request.form.format.is_none()).then(|| {
-        format!("{path} will be a raw image in spite of its name; use --format {extension}")
-    })
+    (is_named && request.form.format.is_none())
+        .then(|| format!("{path} will be a raw image despite its name; use --format {extension}"))
 }
 
 /// Opens the file of the verity tree, if there is to be one; a signal removes it if it is new.

@@ -77,7 +77,7 @@ impl FormArgs {
     /// `--verity-uuid`.
     pub(super) fn read_uuid(&mut self, value: &OsStr) -> Result<(), String> {
         let text = value.to_string_lossy();
-        let uuid = parse_uuid(&text).ok_or_else(|| format!("invalid verity UUID '{text}'"))?;
+        let uuid = parse_uuid(&text).ok_or_else(|| format!("invalid verity UUID '{text}': must be five groups of hexadecimal digits such as 01234567-89ab-4def-8123-456789abcdef"))?;
         self.uuid = Some(uuid);
         Ok(())
     }

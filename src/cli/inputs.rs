@@ -24,7 +24,7 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
         refuse(Path::new(&conf.name), "the configuration")?;
     }
     if let Some(path) = &request.journal_device {
-        refuse(path, "the device of the journal")?;
+        refuse(path, "the journal device")?;
     }
     if let Some(path) = request.undo_file.as_ref().filter(|path| !path.is_empty()) {
         refuse(Path::new(path), "the undo file")?;
@@ -42,7 +42,7 @@ pub(super) fn refuse_output(request: &Request, host: &Environment) -> Result<(),
         // A link is copied as one, whatever it leads to.
         let from = Path::new(from);
         if !from.is_symlink() {
-            refuse(from, "to be copied")?;
+            refuse(from, "a file to copy")?;
         }
     }
     for source in &request.sources {

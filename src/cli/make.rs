@@ -51,10 +51,9 @@ impl fmt::Display for MakeError {
             Self::Error(error) => write!(f, "{error:#}"),
             Self::Held(text) => f.write_str(text),
             Self::Io(error) => error.fmt(f),
-            Self::TooShortToRescue { needed } => write!(
-                f,
-                "the output ends before what is to be rescued; -S needs {needed} bytes of it"
-            ),
+            Self::TooShortToRescue { needed } => {
+                write!(f, "OUTPUT is too short for -S, which needs {needed} bytes")
+            }
             Self::Open(error) => error.fmt(f),
             Self::Undo(error) => error.fmt(f),
             Self::Untold(error) => {

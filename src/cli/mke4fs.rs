@@ -443,7 +443,7 @@ impl Run {
             Some(plan) => plan,
             None => {
                 warn(
-                    "mke4fs: the source is a stream: this is of the filesystem before it is read\n",
+                    "mke4fs: the source is a stream, which was not read: this describes the filesystem without its files\n",
                 );
                 empty = make::without_content(&self.request, options, host)?;
                 &empty

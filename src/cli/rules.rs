@@ -106,7 +106,7 @@ fn file_contexts(path: &OsStr) -> Result<FileContexts, SourceError> {
 /// Refuses the output as `path`, which is also `what`.
 pub(super) fn refusal(path: &Path, what: &str) -> String {
     let path = Readable(path.as_os_str().as_encoded_bytes());
-    format!("{path} is {what} and the output as well; name another output")
+    format!("{path} is both {what} and the output; name another output")
 }
 
 /// Lets `manifest` name files of the host, but not the output.

@@ -65,8 +65,8 @@ impl Suited {
                 lines.push(format!("{path}: {name}: {target} {}\n", verdict.words()));
             }
             let end = match one.faults()[..] {
-                [] => format!("{path}: suits {target}\n"),
-                ref faults => format!("{path}: does not suit {target}: {}\n", faults.join(", ")),
+                [] => format!("{path}: suitable for {target}\n"),
+                ref faults => format!("{path}: not suitable for {target}: {}\n", faults.join(", ")),
             };
             lines.push(end);
         }

@@ -138,7 +138,7 @@ impl fmt::Display for UnknownAttribute {
         let name = self.0.escape_debug();
         write!(
             f,
-            "invalid attribute '{name}': expected {}",
+            "invalid value '{name}': must be one of {}",
             names.join(", ")
         )
     }

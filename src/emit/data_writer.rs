@@ -16,8 +16,8 @@ use crate::units::Run;
 /// How much is read before the next look whether the caller wants to stop.
 const STEP_BYTES: usize = 1 << 18;
 
-/// Writes contents to their places. Neighbours gather, and are written at once; by a thread of its own
-/// where there may be two, so that more may arrive meanwhile.
+/// Writes file data to its places. Neighbours gather, and are written at once; by a thread of its own
+/// where there may be two, so that more can be read meanwhile.
 pub struct DataWriter<'a> {
     out: &'a Out<'a>,
     writing: &'a Writing<'a>,
@@ -119,7 +119,7 @@ impl fmt::Debug for DataWriter<'_> {
     }
 }
 
-/// Why a content did not get to its place.
+/// Why the data of a file did not get to its place.
 #[derive(Debug)]
 pub enum DataWriteError {
     /// It cannot be read.

@@ -44,7 +44,7 @@ impl<'a> Listing<'a> {
             && superblock.s_uuid == journal.uuid;
         if !is_same {
             return Err(EmitError::Journal(
-                "the device holds another journal than the one looked at",
+                "the journal on the device was replaced since it was inspected",
             ));
         }
         let count = superblock.s_nr_users.get();
@@ -55,7 +55,7 @@ impl<'a> Listing<'a> {
         if !listed.contains(&settings.uuid) {
             let slot = superblock.s_users.get_mut(users);
             *slot.ok_or(EmitError::Journal(
-                "the journal is for as many filesystems already as it can list",
+                "the journal already serves as many filesystems as it can list",
             ))? = settings.uuid;
             superblock.s_nr_users = Be32::new(count + 1);
         }

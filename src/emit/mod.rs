@@ -245,7 +245,7 @@ pub fn emit_to(
 
 /// An image that is being written: the old superblock is gone, and the storage discarded.
 ///
-/// Contents whose places are known may be written now, each once, with [`WriteSession::data_writer`]. The
+/// File data whose places are known may be written now, each once, with [`WriteSession::data_writer`]. The
 /// rest comes with [`WriteSession::finish`], and the new superblock last of all.
 pub struct WriteSession<'a> {
     settings: &'a Settings,
@@ -311,7 +311,7 @@ impl<'a> WriteSession<'a> {
         })
     }
 
-    /// What writes contents as they arrive, with a thread of `scope` where there may be more than one.
+    /// What writes file data as it streams in, with a thread of `scope` where there may be more than one.
     pub fn data_writer<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -319,7 +319,7 @@ impl<'a> WriteSession<'a> {
         DataWriter::new(scope, &self.out, self.writing)
     }
 
-    /// Writes all but the contents that are in their places, and ends with the superblock. Of the blocks
+    /// Writes all but the file data that is in its place, and ends with the superblock. Of the blocks
     /// that ever held one, `used` in ascending order, those that hold none now are cleared.
     ///
     /// # Errors

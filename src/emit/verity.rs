@@ -179,7 +179,7 @@ impl<'a> Protected<'a> {
         let plan = self.plan;
         let expected = plan.root_hash.as_deref();
         if expected.is_some_and(|expected| expected != root.as_bytes()) {
-            let text = "its data has not the root hash that its fs-verity descriptor has";
+            let text = "its data does not match the root hash in its fs-verity descriptor";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let descriptor = plan.descriptor(root.padded());

@@ -271,7 +271,10 @@ impl LastGroup {
         let kept = places::copies(old, number).filter(|_| number > 0);
         let is_kept = places::copies(new, number).is_some();
         if kept.is_some_and(|run| run.end() > before.end()) {
-            return Err(ErrorKind::Unsupported("its last group is shorter than its copies").into());
+            return Err(ErrorKind::Unsupported(
+                "its last group has no space for its superblock and descriptor copies",
+            )
+            .into());
         }
         let mut freed_copies = 0;
         if let Some(run) = kept {

@@ -161,7 +161,7 @@ fn with_blocks(old: &Superblock, blocks: u64) -> Result<Superblock, GrowError> {
     if old.has(Feature::SparseSuper2) && is_moved {
         sb.s_backup_bgs = backups(old, groups).map(Into::into);
     }
-    Superblock::decode(sb).map_err(|_| ErrorKind::Damaged("its superblock makes no sense").into())
+    Superblock::decode(sb).map_err(|_| ErrorKind::Damaged("its superblock is invalid").into())
 }
 
 /// Where the copies of sparse_super2 go: those in the last group move to the new last one, and a

@@ -56,7 +56,7 @@ impl ResizeInode {
         let mut table = filesystem.block(block)?;
         let at = index(place % block_bytes);
         let damaged =
-            || ErrorKind::Damaged("its resize inode does not lead to its reserved GDT blocks");
+            || ErrorKind::Damaged("its resize inode does not point to its reserved GDT blocks");
         let stored = table.get_mut(at..at.saturating_add(old.inode_size()));
         let stored = stored.ok_or_else(damaged)?;
         let double = Block::new(word(stored, DOUBLE).into());
@@ -127,7 +127,7 @@ fn pointers(sb: &Superblock, backups: &[u32]) -> Result<Vec<u8>, GrowError> {
 }
 
 fn pointer(block: u64) -> Result<u32, GrowError> {
-    let what = "its resize inode cannot lead to blocks behind 2^32";
+    let what = "its resize inode cannot point to blocks past 2^32";
     u32::try_from(block).map_err(|_| ErrorKind::Unsupported(what).into())
 }
 

@@ -80,7 +80,7 @@ pub(super) fn check(filesystem: &Filesystem<'_>) -> Result<Start, GrowError> {
         return Err(ErrorKind::NotClean("it was not cleanly unmounted").into());
     }
     if stored.s_state.get() & STATE_ERROR != 0 {
-        return Err(ErrorKind::NotClean("the kernel noted errors in it").into());
+        return Err(ErrorKind::NotClean("the kernel recorded errors in it").into());
     }
     Ok(Start::Clean)
 }
@@ -115,7 +115,7 @@ fn check_mmp(filesystem: &Filesystem<'_>) -> Result<(), GrowError> {
     let block = filesystem.block(Block::new(sb.stored().s_mmp_block.get()))?;
     let mmp: MmpBlock = crate::read::bytes::pod_or_zeros(&block);
     if mmp.mmp_magic.get() != MAGIC {
-        return Err(ErrorKind::Damaged("its MMP block is none").into());
+        return Err(ErrorKind::Damaged("its MMP block is invalid").into());
     }
     if mmp.mmp_seq.get() != SEQUENCE_CLEAN {
         return Err(ErrorKind::NotClean("its MMP block says that it is in use").into());

@@ -29,13 +29,13 @@ impl fmt::Display for CasefoldFault {
         match self {
             Self::Same { first, second } => write!(
                 f,
-                "\"{}\" and \"{}\" are one name to a directory that folds case",
+                "\"{}\" and \"{}\" are the same name in a casefolded directory",
                 first.escape_ascii(),
                 second.escape_ascii()
             ),
             Self::NotUtf8(name) => write!(
                 f,
-                "the name \"{}\" is not UTF-8; a strict encoding needs it to be",
+                "the name \"{}\" is not UTF-8, which a strict encoding requires",
                 name.escape_ascii()
             ),
         }

@@ -31,7 +31,7 @@ const RESERVE_SHARE: u64 = 32;
 /// whose files no gap holds whole.
 const SLACK_SHARE: u64 = 64;
 
-/// Places for contents whose tree is not known yet.
+/// Places for file data whose tree is not known yet.
 #[derive(Debug)]
 pub struct DataAllocator {
     space: Space,
@@ -117,10 +117,10 @@ impl DataAllocator {
         }
     }
 
-    /// Decides where the data of `content` goes. A content that some gap holds comes in one piece.
+    /// Decides where the data of `content` goes. Data that fits in a gap is in one piece.
     ///
     /// # Errors
-    /// Where there are fewer blocks or inodes than the contents need by now.
+    /// Where there are fewer blocks or inodes than the file data needs by now.
     pub fn place(&mut self, content: &Content) -> Result<DataPlace, LayoutError> {
         self.place_file(&content.into())
     }
@@ -266,7 +266,7 @@ impl DataAllocator {
         self.longest_gap = u64::MAX;
     }
 
-    /// The blocks that ever held a content, in ascending order; they may overlap.
+    /// The blocks that ever held file data, in ascending order; they may overlap.
     pub fn ever_used(mut self) -> Vec<Run> {
         for aside in std::mem::take(&mut self.reserve) {
             self.space.release(aside);
@@ -313,7 +313,7 @@ impl DataPlace {
     }
 }
 
-/// The pieces of a content that lies in `runs`: each is blocks that are neighbours in the file and on
+/// The pieces of file data that lies in `runs`: each is blocks that are neighbours in the file and on
 /// disk, with the first one's place in the file.
 pub fn placed_pieces<'a>(
     content: impl Into<FileData<'a>>,

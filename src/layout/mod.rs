@@ -508,7 +508,7 @@ impl fmt::Display for LayoutError {
             ),
             Self::TooManyOwners { owners } => write!(
                 f,
-                "the content belongs to {owners} owners; a quota file of them would be past 2 GiB"
+                "the content belongs to {owners} owners; a quota file for them would exceed 2 GiB"
             ),
             Self::Device { path, major, minor } => write!(
                 f,
@@ -547,10 +547,10 @@ impl fmt::Display for LayoutWarning {
             ),
             Self::BaseMoved(Moved { what, base, now }) => write!(
                 f,
-                "nothing stays where the base has it: the {what} is {now}, that of the base {base}"
+                "nothing can stay where the base has it: the {what} is {now}, the base's is {base}"
             ),
             Self::BaseFull => f.write_str(
-                "nothing stays where the base has it: what is new does not fit around it",
+                "nothing can stay where the base has it: the new files do not fit around it",
             ),
             Self::CasefoldDropped { nodes, first } => write!(
                 f,

@@ -137,7 +137,11 @@ impl fmt::Display for XattrFault {
                 Readable(name)
             ),
             Self::Acl { name, error } => {
-                write!(f, "\"{}\" is no ACL: {error}", Readable(name))
+                write!(
+                    f,
+                    "extended attribute \"{}\" is not a valid ACL: {error}",
+                    Readable(name)
+                )
             }
             Self::Space { needed, block } => write!(
                 f,

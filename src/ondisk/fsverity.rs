@@ -90,7 +90,7 @@ impl Descriptor {
     /// What is wrong with it in a file of `size_bytes`, whatever the tree is.
     pub fn fault(&self, size_bytes: u64) -> Option<&'static str> {
         let Some(algorithm) = self.algorithm() else {
-            return Some("its fs-verity descriptor names no known hash");
+            return Some("its fs-verity descriptor has an unknown hash algorithm");
         };
         let salt = self.salt();
         let unused_root = &self.root_hash[algorithm.bytes()..];
@@ -99,11 +99,11 @@ impl Descriptor {
         if self.version != 1 {
             Some("its fs-verity descriptor is not of version 1")
         } else if self.block_bytes().is_none() {
-            Some("its fs-verity descriptor names no size of block")
+            Some("its fs-verity descriptor has an invalid block size")
         } else if salt.is_none() {
             Some("its fs-verity descriptor has too long a salt")
         } else if self.data_size.get() != size_bytes {
-            Some("its fs-verity descriptor is of a file of another size")
+            Some("its fs-verity descriptor is for a file of another size")
         } else if !is_zero(unused_root) || !is_zero(unused_salt) || !is_zero(&self.reserved) {
             Some("its fs-verity descriptor has bytes set that are reserved")
         } else {

@@ -33,7 +33,7 @@ pub const FLAG_VERITY: u32 = 0x10_0000;
 pub const FLAG_EA_INODE: u32 = 0x20_0000;
 /// `EXT4_INLINE_DATA_FL`: the inode holds its content itself.
 pub const FLAG_INLINE_DATA: u32 = 0x1000_0000;
-/// `EXT4_CASEFOLD_FL`: a directory finds names whatever their case.
+/// `EXT4_CASEFOLD_FL`: a case-insensitive (casefolded) directory.
 pub const FLAG_CASEFOLD: u32 = 0x4000_0000;
 
 /// The type bits of `i_mode`.

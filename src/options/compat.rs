@@ -31,9 +31,9 @@ impl Verdict {
     /// What the target does with the feature, in words that follow its name.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Takes => "takes it",
+            Self::Takes => "supports it",
             Self::Ignores => "ignores it",
-            Self::Avoids => "takes it, but is better off without",
+            Self::Avoids => "supports it, but works better without it",
             Self::ReadsOnly => "mounts it read-only",
             Self::Refuses => "refuses it",
         }
@@ -182,7 +182,7 @@ const ROWS: &[Row] = &[
     // same, perhaps wrongly, and said to be.
     row(
         "u-boot",
-        "U-Boot 2025.01 and later, for what it reads",
+        "U-Boot 2025.01 and later, for the filesystem that it reads",
         READER,
         "filetype extent 64bit flex_bg mmp metadata_csum_seed encrypt",
     ),
@@ -245,7 +245,7 @@ const ROWS: &[Row] = &[
     // The mke2fs.conf of Android's system/extras/ext4_utils, and what its tools turn on for userdata.
     row(
         "android",
-        "Android: what its own mke2fs.conf makes, and what userdata may have",
+        "Android: the features of its own mke2fs.conf, and those that userdata may have",
         [Avoids; 3],
         "has_journal ext_attr dir_index filetype extent sparse_super large_file huge_file dir_nlink \
          extra_isize uninit_bg encrypt verity casefold quota project stable_inodes",
@@ -270,7 +270,7 @@ const ROWS: &[Row] = &[
     // Nobody's list: what only a filesystem that is written needs.
     row(
         READ_ONLY,
-        "An image that nobody writes: no journal, no reserved blocks, and the fewest inodes",
+        "An image that is never written to: no journal, no reserved blocks, and as few inodes as possible",
         [Takes; 3],
         "",
     ),

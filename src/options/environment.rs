@@ -48,7 +48,7 @@ pub struct Environment {
     /// The output's physical sector size in bytes, whatever [`Target`] says.
     pub physical_sector_size: Option<u32>,
     /// How many blocks of descriptors lie together at the front although meta_bg spreads them:
-    /// 0 unless told otherwise.
+    /// 0 by default.
     pub first_meta_bg: Option<u32>,
     /// Where undo files are kept that are made without being asked for; "none" and "" are nowhere.
     pub undo_directory: Option<PathBuf>,

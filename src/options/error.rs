@@ -558,7 +558,7 @@ impl SettingsWarning {
         &self.0
     }
 
-    /// Whether it warns of something, rather than tell a choice that was made.
+    /// Whether it warns of something, rather than reports a choice that was made.
     pub fn is_warning(&self) -> bool {
         !matches!(self.0, SettingsWarningKind::Types(_))
     }
@@ -646,7 +646,7 @@ impl fmt::Display for SettingsWarningKind {
             ),
             Self::OffsetWithoutSize { blocks } => write!(
                 f,
-                "offset without a size: the filesystem gets the {blocks} blocks behind it"
+                "offset without a size: the filesystem gets the {blocks} blocks after it"
             ),
             Self::TimesEndIn2038 => f.write_str("inodes of 128 bytes cannot store times past 2038"),
             Self::LargeClusters => f.write_str("clusters of more than 16 blocks are experimental"),

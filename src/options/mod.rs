@@ -369,7 +369,7 @@ impl Options {
         self
     }
 
-    /// The type, by the name it has in mke2fs.conf: ext4 unless told otherwise.
+    /// The type, by the name it has in mke2fs.conf: ext4 by default.
     pub fn fs_type(&mut self, name: impl Into<String>) -> &mut Self {
         self.fs_type = Some(TypeOption::Named(name.into()));
         self
@@ -448,7 +448,7 @@ impl Options {
         self
     }
 
-    /// The UUID: a random one unless told otherwise.
+    /// The UUID: a random one by default.
     pub fn uuid(&mut self, uuid: [u8; 16]) -> &mut Self {
         self.uuid = Some(UuidOption::Exactly(uuid));
         self
@@ -503,7 +503,7 @@ impl Options {
     }
 
     /// What the journal keeps for fast commits, in KiB, with the fast_commit feature: a 64th of its
-    /// usual length unless told otherwise.
+    /// usual length by default.
     pub fn fast_commit_kibibytes(&mut self, kibibytes: u32) -> &mut Self {
         self.fast_commit_kibibytes = Some(kibibytes);
         self
@@ -561,7 +561,7 @@ impl Options {
         self
     }
 
-    /// The seed of directory hashes: a random one unless told otherwise.
+    /// The seed of directory hashes: a random one by default.
     pub fn hash_seed(&mut self, seed: [u8; 16]) -> &mut Self {
         self.one(Extended::HashSeed(seed))
     }
@@ -571,7 +571,7 @@ impl Options {
         self.one(Extended::RootOwner(Some((uid, gid))))
     }
 
-    /// The root directory's permissions, the low twelve bits of a mode: 0o755 unless told otherwise.
+    /// The root directory's permissions, the low twelve bits of a mode: 0o755 by default.
     pub fn root_perms(&mut self, perms: u16) -> &mut Self {
         self.one(Extended::RootPerms(perms & 0o7777))
     }
@@ -631,13 +631,13 @@ impl Options {
         self.one(Extended::OrphanFileSize(size))
     }
 
-    /// Seconds between updates of the block of multiple mount protection, while mounted: 5 unless
-    /// told otherwise, and at most 300.
+    /// Seconds between updates of the MMP block, while mounted: 5 by
+    /// default, and at most 300.
     pub fn mmp_update_interval(&mut self, seconds: u16) -> &mut Self {
         self.one(Extended::MmpUpdateInterval(seconds))
     }
 
-    /// Whose quota files the quota feature makes: users' and groups' unless told otherwise. Projects
+    /// Whose quota files the quota feature makes: users' and groups' by default. Projects
     /// bring the project feature.
     pub fn quota_types(&mut self, types: QuotaTypes) -> &mut Self {
         self.one(Extended::QuotaTypes(types))

@@ -157,22 +157,22 @@ pub(crate) static TYPES: [BuiltIn; 10] = [
     },
     usage(
         "small",
-        "From 3 MiB to 512 MiB, by itself",
+        "The default from 3 MiB to 512 MiB",
         ratio_and_block(4096, Some(1024)),
     ),
     usage(
         "floppy",
-        "Below 3 MiB, by itself",
+        "The default below 3 MiB",
         ratio_and_block(8192, Some(1024)),
     ),
     usage(
         "big",
-        "From 4 TiB to 16 TiB, by itself",
+        "The default from 4 TiB to 16 TiB",
         ratio_and_block(32768, None),
     ),
     usage(
         "huge",
-        "From 16 TiB, by itself",
+        "The default from 16 TiB",
         ratio_and_block(65536, None),
     ),
     usage("news", "Many small files", ratio_and_block(4096, None)),

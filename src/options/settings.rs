@@ -38,7 +38,7 @@ pub struct JournalDevice {
     pub block_size: BlockSize,
 }
 
-/// Who makes a filesystem, where and when: what its block of multiple mount protection says.
+/// Who makes a filesystem, where and when: what its MMP block says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MmpInfo {
     /// The host's name, padded with zeros.
@@ -81,7 +81,7 @@ pub struct QuotaTypes([bool; 3]);
 impl QuotaTypes {
     /// No type.
     pub const NONE: Self = Self([false; 3]);
-    /// What the quota feature stands for unless told otherwise.
+    /// What the quota feature stands for by default.
     pub const USER_AND_GROUP: Self = Self([true, true, false]);
 
     /// Whether `quota_type` is in the set.
@@ -167,8 +167,8 @@ pub struct Settings {
     pub packed_meta_blocks: bool,
     /// The journal's length.
     pub journal_length: JournalLength,
-    /// What the journal keeps for fast commits, in KiB: a 64th more than its usual length unless
-    /// told otherwise.
+    /// What the journal keeps for fast commits, in KiB: a 64th more than its usual length by
+    /// default.
     pub fast_commit_kibibytes: Option<u32>,
     /// The journal's superblock has the old form.
     pub journal_v1: bool,

@@ -27,7 +27,7 @@ impl fmt::Display for SizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "invalid size '{}': must be a number, with k, M, G, T or s behind it for a unit",
+            "invalid size '{}': must be a number, optionally with the unit k, M, G, T or s",
             self.0.escape_default()
         )
     }

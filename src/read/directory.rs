@@ -321,13 +321,13 @@ impl<'a> ReadDir<'a> {
             Error::new(ErrorDetail::Named { rule, name })
         };
         if name.is_empty() || matches!(name, b"." | b"..") {
-            return Err(named("is no name for an entry"));
+            return Err(named("is not a valid name for an entry"));
         }
         if !is_encrypted && name.iter().any(|byte| matches!(byte, 0 | b'/')) {
-            return Err(named("has a byte that no name may have"));
+            return Err(named("has a byte that is not allowed in a name"));
         }
         if stored.ino > self.volume.sb.inodes_count || stored.ino == Ino::ROOT.get() {
-            return Err(named("leads to no inode of a file"));
+            return Err(named("points to an inode number that no file can have"));
         }
         let has_types = self.volume.sb.has(Feature::Filetype);
         let file_type = FileType::of_number(stored.file_type);
@@ -377,7 +377,7 @@ impl Blocks {
             return Err(Error::rule("a directory has a hole"));
         };
         if extent.is_unwritten {
-            let rule = "a directory has blocks that count as zeros";
+            let rule = "a directory has unwritten blocks";
             return Err(Error::rule(rule).in_block(extent.run.start));
         }
         let block = extent.run.start;

@@ -194,7 +194,7 @@ impl Volume<'_> {
         }
         // Of files that hold nothing mke2fs makes such ones of any size, and the kernel reads zeros.
         if inode.size() > length(bytes.len()) && !inode.is_file() {
-            let rule = "it is longer than the room in the inode";
+            let rule = "it is longer than the space in the inode";
             return Err(Error::rule(rule).in_inode(inode.ino()));
         }
         bytes.truncate(index(inode.size()));

@@ -217,7 +217,7 @@ impl Inode {
         self.has_flag(FLAG_ENCRYPT)
     }
 
-    /// Whether names are found whatever their case.
+    /// Whether the directory is case-insensitive (casefolded).
     pub fn is_casefolded(&self) -> bool {
         self.has_flag(FLAG_CASEFOLD)
     }
@@ -321,7 +321,7 @@ impl Inode {
             .in_inode(ino));
         }
         if !self.is_extra_sound() {
-            let rule = "i_extra_isize is no multiple of four within the inode";
+            let rule = "i_extra_isize is not a multiple of 4 within the inode";
             return Err(Error::rule(rule).in_inode(ino));
         }
         Ok(self)
@@ -358,7 +358,7 @@ impl Volume<'_> {
             return Err(Error::new(ErrorDetail::NotInUse).in_inode(ino));
         }
         if inode.file_type().is_none() {
-            return Err(Error::rule("i_mode says no type of file").in_inode(ino));
+            return Err(Error::rule("i_mode has no valid file type").in_inode(ino));
         }
         Ok(inode)
     }

@@ -42,7 +42,7 @@ const FAST_COMMIT_TID_OFFSET: usize = 8;
 pub(super) fn replay(volume: &Volume<'_>) -> Result<Replay> {
     let refuse = |what| Err(Error::new(ErrorDetail::Unsupported(what)));
     if !volume.sb.has(Feature::HasJournal) {
-        return refuse("a journal waits to be replayed, and there is none");
+        return refuse("the journal waits to be replayed, but there is none");
     }
     let ino = Ino::new(volume.sb.sb.s_journal_inum.get());
     if ino.get() == 0 {
@@ -128,7 +128,7 @@ impl<'v> Log<'v> {
         let sb = &volume.sb;
         let inode = volume.inode(ino)?;
         if !inode.is_file() {
-            return Err(Error::rule("the journal is no regular file"));
+            return Err(Error::rule("the journal is not a regular file"));
         }
         let blocks = inode.size() / sb.block_size.bytes_u64();
         let extents = volume.extents(&inode, 0..blocks)?;
@@ -224,7 +224,7 @@ impl<'v> Log<'v> {
         let around = self.end - self.first;
         cursor.passed = cursor.passed.saturating_add(blocks);
         if cursor.passed > around {
-            return Err(Error::rule("the journal's log bites its own tail"));
+            return Err(Error::rule("the journal's log overlaps itself"));
         }
         let ahead = u64::from(cursor.at - self.first) + u64::from(blocks);
         let ahead = u32::try_from(ahead % u64::from(around)).unwrap_or(0);
@@ -291,7 +291,7 @@ impl<'v> Log<'v> {
                         if time < last_time || self.is_async {
                             break;
                         }
-                        let rule = "a transaction in the journal is not what was committed";
+                        let rule = "a transaction in the journal differs from what was committed";
                         return Err(Error::rule(rule).in_block(record.block));
                     }
                     (last_time, sum) = (time, INITIAL);
@@ -542,7 +542,7 @@ fn checksums_of(stored: &JournalSuperblock) -> Result<Checksums> {
     let kind = stored.h_blocktype.get();
     let kinds = [BLOCK_TYPE_SUPERBLOCK_V1, BLOCK_TYPE_SUPERBLOCK_V2];
     if stored.h_magic.get() != MAGIC || !kinds.contains(&kind) {
-        let rule = "the journal does not begin with a journal's superblock";
+        let rule = "the journal does not begin with a journal superblock";
         return Err(Error::rule(rule));
     }
     if kind == BLOCK_TYPE_SUPERBLOCK_V1 {

@@ -36,7 +36,7 @@ impl Visit for Gather<'_> {
 
     fn node(&mut self, at: Option<Block>, node: Block) -> Result<Option<Vec<u8>>> {
         if !self.nodes.insert(node) {
-            let rule = "a node of its map is reached a second time";
+            let rule = "a node of its block map is referenced twice";
             return Err(self.at(Some(node), Error::rule(rule)));
         }
         let bytes = self.volume.block(node);
@@ -80,7 +80,7 @@ impl Visit for GatherOnce<'_, '_> {
 
     fn node(&mut self, at: Option<Block>, node: Block) -> Result<Option<Vec<u8>>> {
         if !self.seen.insert(node) {
-            return Err(Error::rule("a node of its map is reached a second time").in_block(node));
+            return Err(Error::rule("a node of its block map is referenced twice").in_block(node));
         }
         let above = at.and_then(|at| self.depths.get(&at).copied());
         self.depths.insert(node, above.unwrap_or(0) + 1);

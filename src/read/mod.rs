@@ -410,7 +410,7 @@ fn decode_superblock(bytes: &[u8]) -> Result<Superblock> {
     }
     let sb = Superblock::decode(stored).map_err(|faults| {
         let first = faults.into_iter().next();
-        Error::new(first.unwrap_or(ErrorDetail::Rule("the superblock makes no sense")))
+        Error::new(first.unwrap_or(ErrorDetail::Rule("the superblock is invalid")))
     })?;
     if sb.has_checksums() {
         let (kind, expected) = (sb.sb.s_checksum_type, CHECKSUM_CRC32C);
@@ -446,7 +446,7 @@ fn refuse_features(stored: &Stored) -> Result<()> {
         return Err(Error::new(ErrorDetail::UnknownFeatures { word, bits }));
     }
     if superblock::features_of(stored).has(Feature::JournalDev) {
-        let what = "it is a journal's device, which holds no files";
+        let what = "it is an external journal, which holds no files";
         return Err(Error::new(ErrorDetail::Unsupported(what)));
     }
     Ok(())

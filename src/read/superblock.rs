@@ -73,7 +73,11 @@ impl Superblock {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Self::derive(sb).ok_or_else(|| vec![ErrorDetail::Rule("its numbers make no filesystem")])
+        Self::derive(sb).ok_or_else(|| {
+            vec![ErrorDetail::Rule(
+                "its sizes and counts contradict each other",
+            )]
+        })
     }
 
     fn derive(sb: Stored) -> Option<Self> {
@@ -435,7 +439,7 @@ fn group_faults(sb: &Stored, ratio: u64, faults: &mut Faults) {
     if features.has(Feature::SixtyFourBit) {
         let size = u64::from(sb.s_desc_size.get());
         faults.bounds("s_desc_size", size, 64..=1024);
-        faults.power_of_two(size, "s_desc_size is no power of two");
+        faults.power_of_two(size, "s_desc_size is not a power of two");
     }
     let reserved = u64::from(sb.s_reserved_gdt_blocks.get());
     faults.bounds("s_reserved_gdt_blocks", reserved, 0..=block_bytes / 4);
@@ -444,7 +448,7 @@ fn group_faults(sb: &Stored, ratio: u64, faults: &mut Faults) {
 fn inode_faults(sb: &Stored, faults: &mut Faults) {
     let size = u64::from(inode_size(sb));
     faults.bounds("s_inode_size", size, 128..=block_bytes(sb));
-    faults.power_of_two(size, "s_inode_size is no power of two");
+    faults.power_of_two(size, "s_inode_size is not a power of two");
     let per_group = u64::from(sb.s_inodes_per_group.get());
     let per_block = block_bytes(sb) / size.max(1);
     let most = (8 * block_bytes(sb)).min(65_536 - per_block.min(65_535));

@@ -32,14 +32,14 @@ impl Verity {
         size_bytes: u64,
     ) -> std::result::Result<Self, &'static str> {
         let descriptor: Option<Descriptor> = pod(descriptor, 0);
-        let descriptor = descriptor.ok_or("its fs-verity descriptor is cut short")?;
+        let descriptor = descriptor.ok_or("its fs-verity descriptor is truncated")?;
         if let Some(rule) = descriptor.fault(size_bytes) {
             return Err(rule);
         }
         let (hash, block_bytes) = descriptor
             .algorithm()
             .zip(descriptor.block_bytes())
-            .ok_or("its fs-verity descriptor names no known hash")?;
+            .ok_or("its fs-verity descriptor has an unknown hash algorithm")?;
         Ok(Self {
             descriptor,
             hash,
@@ -98,7 +98,7 @@ pub(crate) fn descriptor_place(
     let most = least + MOST_SIGNATURE_BYTES;
     let stored = usize::try_from(stored_length).unwrap_or(usize::MAX);
     if !(least..=most).contains(&stored) {
-        return Err("the length of its fs-verity descriptor is none");
+        return Err("the length of its fs-verity descriptor is invalid");
     }
     let start = allocated
         .checked_sub(length(size_of::<u32>() + stored))
@@ -106,7 +106,7 @@ pub(crate) fn descriptor_place(
     let first = size.checked_next_multiple_of(METADATA_ALIGN);
     match (start, first) {
         (Some(start), Some(first)) if start >= first => Ok(start..start + u64::from(stored_length)),
-        _ => Err("its fs-verity descriptor is not behind its end"),
+        _ => Err("its fs-verity descriptor is not past the end of its data"),
     }
 }
 
@@ -176,7 +176,7 @@ impl File<'_> {
         let (descriptor, rest) = bytes.split_at(size_of::<Descriptor>().min(bytes.len()));
         let verity = Verity::of(descriptor, Vec::new(), inode.size()).map_err(broken)?;
         let signature = rest.get(..index(verity.descriptor.sig_size.get().into()));
-        let signature = signature.ok_or_else(|| broken("its fs-verity signature is cut short"))?;
+        let signature = signature.ok_or_else(|| broken("its fs-verity signature is truncated"))?;
         let (_, place) = tree_place(&verity.descriptor, place).map_err(broken)?;
         // Whoever makes a tree again for it then spends no more than this image holds.
         if !holds(

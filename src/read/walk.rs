@@ -77,7 +77,7 @@ impl<'a> Inodes<'a> {
             (self.next, self.end) = (0, 0);
             let group = self.volume.group(number)?;
             if self.is_read(group.inode_table().get()) {
-                let rule = "its inode table lies over another's";
+                let rule = "its inode table overlaps another's";
                 return Err(Error::rule(rule).in_group(group.number()));
             }
             self.table_offset = self.volume.offset_of(group.inode_table())?;

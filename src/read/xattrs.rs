@@ -114,10 +114,10 @@ impl Volume<'_> {
         }
         let inode = self.inode(ino)?;
         if !inode.is_file() || !inode.has_flag(FLAG_EA_INODE) {
-            return Err(named("has its value in an inode that holds none"));
+            return Err(named("has its value in an inode that holds no xattr value"));
         }
         if inode.size() != u64::from(size) {
-            return Err(named("has another size than the inode of its value"));
+            return Err(named("differs in size from the inode of its value"));
         }
         let mut value = vec![0; index(size.into())];
         self.read_written(&inode, &mut value)?;
@@ -154,7 +154,7 @@ impl Volume<'_> {
         let is_data = |it: &&StoredXattr<'_>| (it.entry.e_name_index, it.name) == INLINE_DATA;
         let held = entries.iter().find(is_data);
         let Some(held) = held.and_then(|held| held.value) else {
-            let rule = "the attribute that holds the second part of its inline data is missing";
+            let rule = "the xattr with the second part of its inline data is missing";
             return Err(Error::rule(rule).in_inode(inode.ino()));
         };
         Ok(held.to_vec())

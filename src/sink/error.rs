@@ -139,7 +139,7 @@ impl OpenError {
             Cause::ReadOnly => write!(f, "{path} is a read-only device"),
             Cause::Anothers => write!(
                 f,
-                "{path} is another user's, in a directory where anybody may put it; name another file"
+                "{path} belongs to another user, in a directory that anybody can write to; name another file"
             ),
             Cause::Io(_) => write!(f, "cannot open {path} for writing"),
         }

@@ -76,7 +76,7 @@ impl fmt::Display for UndoError {
             Self::Wrong => f.write_str("the undo file is for another state of the filesystem"),
             Self::IsOutput => f.write_str("the undo file must be another file than the output"),
             Self::Anothers => f.write_str(
-                "the undo file is another user's, in a directory where anybody may put it; name another file",
+                "the undo file belongs to another user, in a directory that anybody can write to; name another file",
             ),
         }
     }

@@ -64,7 +64,7 @@ impl Copy {
         }
     }
 
-    /// The time of directories that are made on the way; 1970 unless told otherwise.
+    /// The time of directories that are made on the way; 1970 by default.
     #[must_use]
     pub fn now(mut self, now: Timestamp) -> Self {
         self.now = now;
@@ -78,7 +78,7 @@ impl Copy {
         self
     }
 
-    /// Whether extended attributes are kept; they are unless told otherwise.
+    /// Whether extended attributes are kept; they are by default.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
         self.xattrs = XattrFilter::all_if(keep);

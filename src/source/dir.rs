@@ -79,7 +79,7 @@ impl Directory {
         }
     }
 
-    /// Whether extended attributes are kept; they are unless told otherwise.
+    /// Whether extended attributes are kept; they are by default.
     #[must_use]
     pub fn keep_xattrs(mut self, keep: bool) -> Self {
         self.selection.xattrs = XattrFilter::all_if(keep);
@@ -102,7 +102,7 @@ impl Directory {
     }
 
     /// Whether directories on which something is mounted are kept empty, as `tar --one-file-system`
-    /// and `rsync -x` keep them; their contents are kept unless told otherwise.
+    /// and `rsync -x` keep them; what is in them is kept by default.
     #[must_use]
     pub fn one_file_system(mut self, one: bool) -> Self {
         self.selection.one_file_system = one;
@@ -116,7 +116,7 @@ impl Directory {
         self
     }
 
-    /// Inspects the files with `threads` threads: as many as the program may use unless told otherwise.
+    /// Inspects the files with `threads` threads: as many as the program may use by default.
     /// What is declared does not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {

@@ -317,7 +317,7 @@ impl Inspector<'_> {
                 return path.map(XattrsOf::Path).ok_or_else(changed);
             }
         }
-        Err(io::Error::other("so long a path needs /proc"))
+        Err(io::Error::other("a path this long needs /proc"))
     }
 
     fn xattrs(&self, from: &XattrsOf<'_>) -> Result<Xattrs, InspectCause> {

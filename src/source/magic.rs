@@ -34,7 +34,7 @@ const fn file(at: usize, bytes: &'static [u8], what: &'static str) -> Magic {
     storage(at, bytes, what, "")
 }
 
-/// Filesystems and the like: the kernel's headers unless told otherwise. The first that fits counts.
+/// Filesystems and the like: the kernel's headers by default. The first that fits counts.
 const STORAGE: &[Magic] = &[
     storage(0, b"XFSB", "an XFS image", "xfs"), // XFS_SB_MAGIC
     storage(0, b"hsqs", "a squashfs image", "squashfs"), // SQUASHFS_MAGIC, little-endian

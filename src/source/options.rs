@@ -105,7 +105,7 @@ pub(super) fn clamped(metadata: Metadata, latest: Option<i64>) -> Metadata {
 macro_rules! option_setters {
     ($($name:ident)*) => { $($crate::source::options::option_setters!(@ $name);)* };
     (@ keep_xattrs) => {
-        /// Whether extended attributes and ACLs are kept; they are unless told otherwise.
+        /// Whether extended attributes and ACLs are kept; they are by default.
         #[must_use]
         pub fn keep_xattrs(mut self, keep: bool) -> Self {
             self.options.xattrs = $crate::source::rules::XattrFilter::all_if(keep);
@@ -138,7 +138,7 @@ macro_rules! option_setters {
     };
     (@ acl_names) => {
         /// What becomes of the name of a user or group in an ACL that neither `/etc/passwd` nor `/etc/group` of
-        /// the image has: refused unless told otherwise.
+        /// the image has: refused by default.
         #[must_use]
         pub fn acl_names(mut self, names: $crate::source::AclNames) -> Self {
             self.options.acl_names = names;
@@ -147,7 +147,7 @@ macro_rules! option_setters {
     };
     (@ spool_in) => {
         /// Keeps what can be read only once, or was compressed, as long as the tree lives: in files without
-        /// a name in `directory`, which is the output's unless told otherwise, or `/var/tmp`.
+        /// a name in `directory`, which is the output's by default, or `/var/tmp`.
         #[must_use]
         pub fn spool_in(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
             self.options.spool = Some(directory.into());
@@ -179,7 +179,7 @@ macro_rules! heed_options {
 
 pub(super) use {heed_options, option_setters};
 
-/// Where temporary files lie unless told otherwise. Those in `/tmp` may be in memory, and the current directory
+/// Where temporary files lie by default. Those in `/tmp` may be in memory, and the current directory
 /// is none of a library's business.
 pub(crate) fn spool_directory() -> PathBuf {
     if cfg!(unix) {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use crate::tree::{Content, DataMap};
 
-/// Keeps contents that can be read only once, as those of an archive in a pipe.
+/// Keeps file data that can be read only once, as those of an archive in a pipe.
 ///
 /// One such store writes each content straight to its place in the image; it is there where the
 /// image's size is known before its content is.

@@ -45,7 +45,7 @@ pub trait ContentSource: Send + Sync {
     /// Where it cannot be read, or is not what was declared.
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>>;
 
-    /// How the content `key` can be read: in order, unless told otherwise.
+    /// How the content `key` can be read: in order, by default.
     fn access(&self, _key: ContentKey) -> Access {
         Access::InOrder
     }

@@ -76,7 +76,7 @@ impl fmt::Display for TreeError {
             Self::Missing(path) => write!(f, "\"{}\" is not in the tree", Readable(path)),
             Self::DuplicateXattr(name) => write!(
                 f,
-                "a file cannot have two extended attributes {}",
+                "a file cannot have two extended attributes called {}",
                 Readable(name)
             ),
             Self::Foreign => f.write_str("a node of another tree is not in this one"),

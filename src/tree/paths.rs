@@ -8,7 +8,7 @@
 use super::{Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, Xattr};
 use crate::units::Timestamp;
 
-/// What a directory, a file and anything else may do unless told otherwise.
+/// What a directory, a file and anything else may do by default.
 const DIRECTORY: u16 = 0o755;
 const FILE: u16 = 0o644;
 const SPECIAL: u16 = 0o600;
@@ -236,7 +236,7 @@ impl Tree {
         Ok(parent)
     }
 
-    /// What a node in `parent` says of itself unless told otherwise.
+    /// What a node in `parent` says of itself by default.
     fn inherited(&self, parent: NodeId, permissions: u16) -> Metadata {
         Metadata {
             permissions,

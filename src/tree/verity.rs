@@ -21,7 +21,7 @@ pub struct Verity {
     /// What its blocks are hashed with.
     pub hash: VerityHash,
     /// The bytes of a block of the Merkle tree: 1024 to the filesystem's block size. 4096, or a block of
-    /// the filesystem where that is smaller, unless told otherwise.
+    /// the filesystem where that is smaller, by default.
     pub block_bytes: Option<u32>,
     /// Up to 32 bytes that each block is hashed with.
     pub salt: Vec<u8>,

@@ -275,11 +275,7 @@ fn the_command_says_what_it_found_and_writes_nothing() -> Result<()> {
         Ok((status, text(output.stdout)?, text(output.stderr)?))
     };
     let path = image.display().to_string();
-    let expected = (
-        Some(0),
-        format!("{path}: nothing is wrong\n"),
-        String::new(),
-    );
+    let expected = (Some(0), format!("{path}: no errors found\n"), String::new());
     assert_eq!(run(&[])?, expected);
     assert_eq!(run(&["-q"])?, (Some(0), String::new(), String::new()));
 
@@ -305,7 +301,7 @@ fn the_command_says_what_it_found_and_writes_nothing() -> Result<()> {
 
     let (status, _, errors) = run(&["-E", "stride=4"])?;
     assert_eq!(status, Some(1));
-    assert!(errors.contains("-E takes offset=BYTES"), "{errors}");
+    assert!(errors.contains("must be offset=BYTES"), "{errors}");
     fs::remove_file(&image)?;
     assert_eq!(run(&[])?.0, Some(1));
     assert!(!image.exists());

@@ -76,7 +76,7 @@ pub(in crate::cli) fn compat_target(name: &str) -> Result<CompatTarget, String> 
     CompatTarget::from_name(name).ok_or_else(|| {
         let known: Vec<String> = CompatTarget::all().map(|it| it.name().to_owned()).collect();
         let meant = nearest(name, &known);
-        format!("unknown compatibility target '{name}'{meant}; --help=compat lists them")
+        format!("unknown compatibility target '{name}'; --help=compat lists them{meant}")
     })
 }
 

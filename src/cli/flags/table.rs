@@ -39,17 +39,17 @@ const CONTENT: &[Flag] = &[
     Flag::new(
         'd',
         "source",
-        "Add the files of SOURCE: a directory, tar archive, container image or ext4 image; repeat to overlay more [default: none]",
+        "Add the files of SOURCE: a directory, tar archive, container image or ext4 image; can be repeated [default: none]",
         readers::source,
     )
     .path("SOURCE")
     .more(
-        "SOURCE is a directory, a tar archive (compressed with gzip, bzip2, xz or zstd, or not), - for an archive on standard input, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF] for a container image, or an ext2, ext3 or ext4 image: FILE, FILE@OFFSET, FILE#PARTITION, or any of them after ext4:. The format is detected from the content, never from the file name; a path that exists is that path, whatever its name begins with. The files of a later SOURCE replace those of earlier ones, and directories are merged.",
+        "SOURCE is a directory, a tar archive (compressed with gzip, bzip2, xz or zstd, or not), - for an archive on standard input, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF] for a container image, or an ext2, ext3 or ext4 image: FILE, FILE@OFFSET, FILE#PARTITION, or any of them after ext4:. The format is detected from the content, never from the file name; an existing path is used as it is, even if its name begins with such a prefix. The files of a later SOURCE replace those of earlier ones, and directories are merged.",
     )
     .example("-d rootfs.tar.zst -d overlay"),
     Flag::long(
         "copy",
-        "Copy the host's file or directory SRC to /DEST, or into it where that ends in / [default: none]",
+        "Copy the file or directory SRC of the host to /DEST, or into /DEST if that ends in / [default: none]",
         rules::copy,
     )
     .path("SRC:/DEST")
@@ -61,7 +61,7 @@ const CONTENT: &[Flag] = &[
     )
     .value("GLOB")
     .more(
-        "A GLOB with a slash that is not at its end matches whole paths, any other one names in all directories; a slash at the end matches directories only. * and ? do not match slashes, ** does.",
+        "A GLOB with a slash before its end matches whole paths; any other GLOB matches names in all directories. A slash at the end matches directories only. * and ? do not match slashes; ** does.",
     )
     .example("--exclude '*.pyc' --exclude '/var/cache/**'"),
     #[cfg(feature = "oci")]
@@ -71,23 +71,23 @@ const CONTENT: &[Flag] = &[
         rules::oci_config,
     )
     .path("FILE")
-    .more("Of several images it is the last one's. The JSON output has it as well, with the digests of manifest and layers.")
+    .more("With several images it is that of the last one. --json prints it too, with the digests of manifest and layers.")
     .example("-d oci:images:debian:12 --oci-config config.json")
     .shown(Shown::Long),
     Flag::long(
         "fs-verity",
-        "Protect the regular files that GLOB matches by fs-verity [default: those that their source protects, with -O verity]",
+        "Protect the regular files that GLOB matches with fs-verity [default: those that their source protects, with -O verity]",
         readers::fs_verity,
     )
     .value("GLOB")
     .more(
-        "GLOB is as for --exclude. The feature verity is enabled. The Merkle trees have blocks of 4096 bytes, or of the filesystem's block size where that is smaller; --json gives the digests. A file that its source protects already keeps hash, salt and signature.",
+        "GLOB is as for --exclude. The verity feature is enabled. Merkle tree blocks have 4096 bytes, or the filesystem's block size if that is smaller; --json prints the digests. A file that its source already protects keeps its hash, salt and signature.",
     )
     .example("--fs-verity '/usr/**'")
     .shown(Shown::Long),
     Flag::long(
         "fs-verity-hash",
-        "Set the hash of --fs-verity [default: sha256]",
+        "Set the hash algorithm of --fs-verity [default: sha256]",
         readers::fs_verity_hash,
     )
     .value("HASH")
@@ -95,7 +95,7 @@ const CONTENT: &[Flag] = &[
     .shown(Shown::Long),
     Flag::long(
         "one-file-system",
-        "Keep directories empty on which another filesystem is mounted [default: include it]",
+        "Do not enter other mounted filesystems: their mount points become empty directories [default: include them]",
         |request, _| {
             request.one_file_system = true;
             Ok(())
@@ -114,7 +114,7 @@ const CONTENT: &[Flag] = &[
     #[cfg(feature = "oci")]
     Flag::long(
         "layer",
-        "Take one layer of a container image: N from 1 for the lowest, or DIGEST [default: all]",
+        "Add only one layer of a container image: N, which is 1 for the lowest, or DIGEST [default: all]",
         readers::layer,
     )
     .value("LAYER")
@@ -122,36 +122,36 @@ const CONTENT: &[Flag] = &[
     .shown(Shown::Long),
     Flag::long(
         "whiteouts",
-        "Let the whiteouts of overlayfs in directories hide files of earlier sources, or make those of --layer in its form [default: directories keep them as devices, --layer drops them]",
+        "apply: overlayfs whiteouts in directories hide files of earlier sources; overlay: keep the whiteouts of --layer in overlayfs form [default: directories keep them as devices, --layer drops them]",
         readers::whiteouts,
     )
     .value("FORM")
     .among(&["apply", "overlay"])
     .more(
-        "overlayfs's form is a character device 0:0 for each hidden name, and trusted.overlay.opaque=y on a directory that hides all that is below; apply honours user.overlay.opaque too. An overlay mount of the images of all layers shows what the whole image holds.",
+        "An overlayfs whiteout is a character device 0:0 for each hidden name, or trusted.overlay.opaque=y on a directory that hides everything below it; apply also follows user.overlay.opaque. An overlay mount of the images of all layers shows the files of the whole image.",
     )
     .example("-d lower -d upper --whiteouts apply")
     .shown(Shown::Long),
     Flag::long(
         "sparse",
-        "Store blocks of zeros as holes; auto does so where SIZE is too small otherwise [default: auto]",
+        "Store blocks of zeros as holes; auto does so only if SIZE is too small otherwise [default: auto]",
         readers::sparse,
     )
     .value("WHEN")
     .among(&["auto", "always", "never"])
-    .more("Holes that the sources report stay holes with auto and always; with never all data is allocated.")
+    .more("Holes in the sources stay holes with auto and always; never allocates all blocks.")
     .shown(Shown::Long),
 ];
 
 const SIZE: &[Flag] = &[
     Flag::long(
         "size",
-        "Set the filesystem size: SIZE, or by the content (min, auto, +512M, +20%), or keep that of OUTPUT [default: auto with content, else the size of OUTPUT]",
+        "Set the filesystem size: SIZE, from the content (min, auto, +512M, +20%), or keep for the size of OUTPUT [default: auto with content, else keep]",
         readers::size,
     )
     .value("SIZE")
     .more(
-        "min is the smallest size that holds the content; auto leaves a tenth of the content and at least 16 MiB free; +512M leaves 512 MiB free for ordinary users, +20% a fifth of the content; keep fills the existing OUTPUT. A number counts KiB, or blocks with -b; k, M, G, T and s (sectors of 512 bytes) may follow it.",
+        "min is the smallest size that holds the content; auto leaves a tenth of the content free, and at least 16 MiB; +512M leaves 512 MiB free for ordinary users, and +20% a fifth of the content; keep fills the existing OUTPUT. A number is in KiB, or in blocks with -b; the units k, M, G, T and s (sectors of 512 bytes) may follow it.",
     )
     .example("--size +512M"),
 ];
@@ -190,15 +190,15 @@ const FORMAT: &[Flag] = &[
         readers::features,
     )
     .value("FEATURES")
-    .more("They are separated by commas; none clears all that are set so far. --help=features lists them.")
+    .more("They are separated by commas; none disables all that are enabled so far. --help=features lists them.")
     .example("-O casefold,^has_journal"),
     Flag::long(
         "compat",
-        "Leave out the features that one of these kernels, boot loaders or tools does not take [default: none]",
+        "Leave out the features that one of these kernels, boot loaders or tools does not support [default: none]",
         readers::compat,
     )
     .value("NAME[,NAME]")
-    .more("The help topic compat lists the names. An explicit -O that contradicts is refused. read-only is for an image that nobody writes: no journal, no reserved blocks, and the fewest inodes.")
+    .more("--help=compat lists the names. A feature that -O enables and a target does not support is an error. read-only is for an image that is never written to: no journal, no reserved blocks, and as few inodes as possible.")
     .example("--compat linux-4.14,grub-2.06,e2fsck-1.43"),
     Flag::new(
         'E',
@@ -212,7 +212,7 @@ const FORMAT: &[Flag] = &[
     Flag::new(
         'b',
         "block-size",
-        "Set the block size: a power of two from 1024 to 65536, or -BYTES for at least that [default: 4096; below 512 MiB, 1024 if empty or if the content needs it]",
+        "Set the block size: a power of two from 1024 to 65536, or -BYTES for at least that [default: 4096; below 512 MiB, 1024 if there is no content or it needs that]",
         readers::block_size,
     )
     .value("BYTES")
@@ -317,7 +317,7 @@ const FORMAT: &[Flag] = &[
     Flag::new(
         'r',
         "revision",
-        "Set the filesystem revision, which is 1; -E revision=0 sets the old one [default: 1]",
+        "Set the filesystem revision, which must be 1; -E revision=0 sets the old one [default: 1]",
         readers::revision,
     )
     .value("1")
@@ -327,7 +327,7 @@ const FORMAT: &[Flag] = &[
 const METADATA: &[Flag] = &[
     Flag::long(
         "keep-root",
-        "Give the root directory the owner, mode and times of the source's [default: 0:0, 0755]",
+        "Take owner, mode and times of the root directory from the source [default: 0:0, 0755]",
         |request, _| {
             request.keep_root = true;
             Ok(())
@@ -336,10 +336,10 @@ const METADATA: &[Flag] = &[
     .more("-E root_owner= and root_perms= take precedence."),
     Flag::long(
         "all-root",
-        "Set the owner of all files to root [default: kept]",
+        "Set the owner and group of all files to root [default: kept]",
         rules::all_root,
     )
-    .more("This flag and those below, up to --xattr-exclude, apply in the order given."),
+    .more("This option and those below, up to --xattr-exclude, apply in the order given."),
     Flag::long(
         "owner",
         "Set the owner and group of all files [default: kept]",
@@ -353,7 +353,7 @@ const METADATA: &[Flag] = &[
         rules::uid_map,
     )
     .value("IN:OUT:COUNT")
-    .more("Maps given in a row are one map: no ID is mapped twice.")
+    .more("Consecutive --uid-map options are one map: no ID is mapped twice.")
     .example("--uid-map 0:100000:65536"),
     Flag::long(
         "gid-map",
@@ -364,33 +364,33 @@ const METADATA: &[Flag] = &[
     .shown(Shown::Long),
     Flag::long(
         "override-stat",
-        "Take owner, mode and type of files from an xattr of theirs, which is left out [default: no]",
+        "Take owner, mode and type of each file from its xattr XATTR, and drop that xattr [default: off]",
         rules::override_stat,
     )
     .optional("XATTR")
     .more(
-        "Without XATTR it is user.containers.override_stat, or user.fuseoverlayfs.override_stat where a file has only that. The value is UID:GID:MODE[:TYPE], as rootless podman, buildah and libkrun store it.",
+        "Without =XATTR it is user.containers.override_stat, or user.fuseoverlayfs.override_stat if a file has only that. The value is UID:GID:MODE[:TYPE], as rootless podman, buildah and libkrun store it.",
     )
     .example("--override-stat")
     .shown(Shown::Long),
     Flag::long(
         "manifest",
-        "Change and add files as an mtree(5) manifest lists them [default: none]",
+        "Change and add files as listed in an mtree(5) manifest [default: none]",
         rules::manifest,
     )
     .path("FILE")
-    .more("contents= names files of the host.")
+    .more("contents= names a file of the host.")
     .example("--manifest files.mtree"),
     Flag::long(
         "device-table",
-        "Change and add files as a device table of genext2fs or makedevs lists them [default: none]",
+        "Change and add files as listed in a device table of genext2fs or makedevs [default: none]",
         rules::device_table,
     )
     .path("FILE")
     .shown(Shown::Long),
     Flag::long(
         "fs-config",
-        "Set owners, modes and capabilities of the files that this fs_config of Android lists [default: none]",
+        "Set owners, modes and capabilities of files as listed in an fs_config file of Android [default: none]",
         rules::fs_config,
     )
     .path("FILE")
@@ -399,7 +399,7 @@ const METADATA: &[Flag] = &[
     #[cfg(feature = "selinux")]
     Flag::long(
         "file-contexts",
-        "Set SELinux labels as this file_contexts(5) tells them by path [default: none]",
+        "Set SELinux labels by path, as listed in a file_contexts(5) file [default: none]",
         rules::file_contexts,
     )
     .path("FILE")
@@ -409,7 +409,7 @@ const METADATA: &[Flag] = &[
     .example("--file-contexts /etc/selinux/targeted/contexts/files/file_contexts"),
     Flag::long(
         "mount-point",
-        "Take paths of file_contexts and fs_config below PREFIX, where the filesystem will be mounted [default: /]",
+        "Look up paths in file_contexts and fs_config below PREFIX, where the filesystem will be mounted [default: /]",
         rules::mount_point,
     )
     .value("PREFIX")
@@ -417,12 +417,12 @@ const METADATA: &[Flag] = &[
     .shown(Shown::Long),
     Flag::long(
         "acl-names",
-        "Look up user and group names in ACLs of archives that the image does not know on the host, or skip such entries [default: refuse]",
+        "Choose what to do with ACL entries of archives for a name that the image does not know: refuse, look it up on the host, or skip the entry [default: refuse]",
         rules::acl_names,
     )
     .value("WHERE")
     .among(&["refuse", "host", "skip"])
-    .more("The image's own etc/passwd and etc/group are always asked first.")
+    .more("The image's own etc/passwd and etc/group are always searched first.")
     .shown(Shown::Long),
     Flag::long(
         "xattr-include",
@@ -446,22 +446,22 @@ const REPRODUCIBILITY: &[Flag] = &[
     Flag::new(
         'U',
         "uuid",
-        "Set the UUID, or clear, random or time [default: random]",
+        "Set the UUID: a value, or clear, random or time [default: random]",
         readers::uuid,
     )
     .value("UUID")
-    .more("With a UUID the hash seed follows from it, unless -E hash_seed= gives one.")
+    .more("The hash seed is derived from a given UUID, unless -E hash_seed= sets it.")
     .example("-U 01234567-89ab-4def-8123-456789abcdef"),
     Flag::long(
         "reproducible",
-        "Make the image a function of the options and the content alone [default: off]",
+        "Make the image depend on the options and the content only [default: off]",
         readers::reproducible,
     )
-    .more("The UUID follows from the label and the content unless it is given, the hash seed from the UUID, and the clock is SOURCE_DATE_EPOCH, or else the newest mtime. Atime and ctime are set to mtime, and blocks of zeros become holes. All data is read twice, and a stream is kept in a temporary file.")
+    .more("The UUID is derived from the label and the content unless -U sets it, and the hash seed from the UUID. The clock is SOURCE_DATE_EPOCH, or else the newest mtime. atime and ctime are set to mtime, and blocks of zeros become holes. All data is read twice, and a stream is kept in a temporary file.")
     .example("--reproducible --all-root -d rootfs disk.img"),
     Flag::long(
         "clamp-times",
-        "Limit times of the sources to SECONDS since 1970 [default: SOURCE_DATE_EPOCH, where that is set]",
+        "Limit times of the sources to SECONDS since 1970 [default: SOURCE_DATE_EPOCH, if that is set]",
         rules::clamp_times,
     )
     .value("SECONDS")
@@ -484,7 +484,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .path("OLD")
     .more(
-        "OLD is FILE, FILE@OFFSET or FILE#PARTITION and must be clean. What is at the same path keeps its inode and its blocks as far as they still fit. UUID, hash seed, label, size, features, inodes and creation times are OLD's unless an option says otherwise. Where an option moves everything, such as another block size, the image is an ordinary one, and a warning tells.",
+        "OLD is FILE, FILE@OFFSET or FILE#PARTITION and must be clean. A file at the same path keeps its inode and its blocks as far as they still fit. UUID, hash seed, label, size, features, number of inodes and creation times are OLD's unless an option sets them. With an option that moves everything, such as another block size, an ordinary image is made, with a warning.",
     )
     .example("--base v1.img -d rootfs v2.img"),
     Flag::long(
@@ -509,7 +509,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .value("FORMAT")
     .among(&["raw", "qcow2", "vhdx", "vhd", "vhd,dynamic", "simg"])
-    .more("The output holds the bytes of the raw image, and what was never written takes no room. Formats other than raw need a regular file, which is replaced.")
+    .more("The virtual disk holds the bytes of the raw image; parts that were never written take no space. Formats other than raw need a regular file, which is replaced.")
     .example("--format vhdx -d rootfs ext4.vhdx 64G"),
     Flag::long(
         "compress",
@@ -526,7 +526,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .path("FILE")
     .optional("FILE")
-    .more("The tree has SHA-256 hashes over blocks of 4096 bytes. The summary and --json give the root hash and how to open the device.")
+    .more("The tree has SHA-256 hashes over blocks of 4096 bytes. The summary and --json show the root hash and how to open the device.")
     .example("--verity -O ^has_journal -d rootfs --size min root.img"),
     Flag::long(
         "verity-salt",
@@ -555,7 +555,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
         readers::bmap,
     )
     .path("FILE")
-    .more("Blocks in use are mapped, also those of zeros; free blocks are not.")
+    .more("Blocks in use are mapped, even if they hold zeros; free blocks are not.")
     .shown(Shown::Long),
 ];
 
@@ -606,7 +606,7 @@ const OUTPUT: &[Flag] = &[
     Flag::new(
         'v',
         "verbose",
-        "Print more about what was created [default: off]",
+        "Print more details about what was created [default: off]",
         |request, _| {
             request.verbose = true;
             Ok(())
@@ -622,13 +622,13 @@ const OUTPUT: &[Flag] = &[
     ),
     Flag::long(
         "explain",
-        "Write nothing; say of each feature whether these options turn it on, why, who takes it and what it costs [default: off]",
+        "Write nothing; print for each feature whether it is on and why, what supports it and what it costs [default: off]",
         |request, _| {
             request.explain = true;
             Ok(())
         },
     )
-    .more("OUTPUT and SIZE may be missing.")
+    .more("OUTPUT and SIZE can be omitted.")
     .example("--explain --compat rhel7,grub-2.06")
     .shown(Shown::Long),
     Flag::long(
@@ -651,7 +651,7 @@ const OUTPUT: &[Flag] = &[
     Flag::new(
         'D',
         "direct-io",
-        "Leave none of the written data in the page cache [default: off]",
+        "Keep the written data out of the page cache [default: off]",
         |request, _| {
             request.uncached = true;
             Ok(())

@@ -31,7 +31,7 @@ pub(in crate::cli) fn command() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args_override_self(true)
-        .arg(operand(OUTPUT).help("File or block device to write; a file is created"))
+        .arg(operand(OUTPUT).help("File or block device to write; a missing file is created"))
         .arg(
             operand(SIZE)
                 .help("Size of the filesystem, such as 64M, 8G or 2048s [default: by --size]"),
@@ -83,7 +83,7 @@ fn about_itself() -> [Arg; 3] {
                 ["", "extended", "features", "compat", "usage-types"]
                     .map(|topic| clap::builder::PossibleValue::new(topic).hide(topic.is_empty())),
             )
-            .help("Print this help, or what -E, -O, --compat or -T can be given")
+            .help("Print this help, or the values of -E, -O, --compat or -T")
             .help_heading(heading),
         Arg::new(GENERATE)
             .long(GENERATE)

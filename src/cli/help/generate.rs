@@ -54,6 +54,7 @@ fn page() -> io::Result<Vec<u8>> {
     let topics = [
         topics::extended(),
         topics::features(),
+        topics::compat(),
         topics::usage_types(),
         topics::examples(),
         topics::statuses(),
@@ -89,7 +90,7 @@ fn description() -> Roff {
         "The same options, sources, UUID, hash seed and clock give the same bytes, whatever the machine and the \
          number of threads.",
         "Called mke2fs, mkfs.ext2, mkfs.ext3 or mkfs.ext4, it accepts mke2fs's options and prints its messages.",
-        "Sizes are in KiB, or in blocks with -b; k, M, G, T or s (sectors of 512 bytes) may follow.",
+        "Sizes are in KiB, or in blocks with -b; the units k, M, G, T and s (sectors of 512 bytes) may follow the number.",
     ];
     let mut roff = Roff::new();
     roff.control("SH", ["DESCRIPTION"]);

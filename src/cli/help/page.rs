@@ -22,9 +22,11 @@ fn long() -> StyledStr {
         topics::statuses(),
         topics::environment(),
     ];
-    let after = topics.iter().map(laid_out).collect::<Vec<_>>().join("\n");
+    let before = std::iter::once("").chain(std::iter::repeat("\n\n"));
+    let after = topics.iter().zip(before);
+    let after = after.map(|(topic, before)| laid_out(topic, before));
     let names = "Called mke2fs, mkfs.ext2, mkfs.ext3 or mkfs.ext4, it accepts mke2fs's options and prints its messages.\n";
-    let after = format!("{after}\n{}", wrapped(names, ""));
+    let after = format!("{}\n\n{}", after.collect::<String>(), wrapped(names, ""));
     described()
         .after_long_help(StyledStr::from(after))
         .render_long_help()
@@ -39,21 +41,26 @@ pub(in crate::cli) fn topic(name: &str) -> StyledStr {
         "usage-types" => topics::usage_types(),
         _ => return long(),
     };
-    laid_out(&topic).into()
+    format!("{}\n", laid_out(&topic, "")).into()
 }
 
-fn laid_out(topic: &Topic) -> String {
+/// A topic as it is shown, with line breaks `before` it. clap counts the columns of a line from a line break on that
+/// lies in one piece with what follows it, so each break goes with the piece behind it.
+fn laid_out(topic: &Topic, before: &str) -> String {
     let styles = Styles::styled();
     let (header, literal) = (styles.get_header(), styles.get_literal());
-    let mut text = format!("{header}{}:{header:#}\n", topic.title);
+    let mut text = format!("{header}{before}{}:{header:#}", topic.title);
     if !topic.intro.is_empty() {
-        text += &wrapped(topic.intro, "  ");
-        text += "\n";
+        text += &format!("\n{}", wrapped(topic.intro, "  "));
     }
     for entry in &topic.entries {
         let term = wrapped(&entry.term, "  ");
-        text += &format!("{literal}{}{literal:#}\n", term.trim_end());
-        text += &wrapped(&entry.about, "      ");
+        let about = wrapped(&entry.about, "      ");
+        text += &format!(
+            "{literal}\n{}{literal:#}\n{}",
+            term.trim_end(),
+            about.trim_end()
+        );
     }
     text
 }

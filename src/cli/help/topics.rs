@@ -54,7 +54,7 @@ pub(super) fn compat() -> Topic {
     };
     Topic {
         title: "Compatibility targets",
-        intro: "--compat takes these, separated by commas: a feature that one of them does not take is left out.",
+        intro: "--compat takes these, separated by commas. A feature that one of them does not support is left out.",
         entries: CompatTarget::all().map(entry).collect(),
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn examples() -> Topic {
             ),
             (
                 "mke4fs -d rootfs --size min disk.img",
-                "Create the smallest one",
+                "Create the smallest filesystem that holds them",
             ),
             (
                 "mke4fs -d rootfs --size +512M --keep-root disk.img",
@@ -106,16 +106,16 @@ pub(super) fn examples() -> Topic {
                 "Copy an image into a smaller one, defragmented and without a journal",
             ),
             (
-                "SOURCE_DATE_EPOCH=1700000000 mke4fs -d rootfs -U 01234567-89ab-4def-8123-456789abcdef -E hash_seed=fedcba98-7654-4210-bedc-ba9876543210 disk.img",
+                "mke4fs --reproducible --all-root -d rootfs disk.img",
                 "Create the same bytes on every machine",
             ),
             (
                 "mke4fs -O ^has_journal,^orphan_file -m 0 -E root_owner=1000:1000 disk.img 64M",
-                "Create no journal, reserve nothing for root, give the root directory to user 1000",
+                "Create it without a journal and reserved blocks; user 1000 owns the root directory",
             ),
             (
                 "mke4fs check disk.img",
-                "Check an image; the exit status is 4 if anything is wrong",
+                "Check an image; the exit status is 4 if it has errors",
             ),
             (
                 "mke4fs tar disk.img etc | tar x",
@@ -151,7 +151,7 @@ pub(super) fn environment() -> Topic {
             ),
             (
                 "E2FSPROGS_FAKE_TIME",
-                "The clock, where SOURCE_DATE_EPOCH is not set; times of the sources are kept",
+                "The clock, if SOURCE_DATE_EPOCH is not set; times of the sources are kept",
             ),
             (
                 "MKE2FS_CONFIG",
@@ -165,10 +165,10 @@ pub(super) fn environment() -> Topic {
                 "MKE2FS_FIRST_META_BG",
                 "With -O meta_bg, the number of meta groups whose descriptors stay at the front",
             ),
-            ("NO_COLOR", "Use no colors where it is set and not empty"),
+            ("NO_COLOR", "Use no colors if set and not empty"),
             (
                 "E2FSPROGS_UNDO_DIR, E2FSPROGS_SKIP_PROGRESS, MKE2FS_SKIP_CHECK_MSG",
-                "As mke2fs uses them, where the command is called by mke2fs's names",
+                "As in mke2fs, if the command is called mke2fs or mkfs.*",
             ),
         ],
     )

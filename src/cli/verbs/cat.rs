@@ -25,7 +25,7 @@ fn arguments(command: Command) -> Command {
     let path = Arg::new(PATH)
         .required(true)
         .value_parser(value_parser!(OsString))
-        .help("The file; symbolic links are followed within the image");
+        .help("File to write; symbolic links are followed within the image");
     image::arguments(command).arg(path)
 }
 

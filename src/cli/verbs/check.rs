@@ -27,16 +27,16 @@ fn arguments(command: Command) -> Command {
     let json = Arg::new(JSON)
         .long(JSON)
         .action(ArgAction::SetTrue)
-        .help("One JSON object with all findings");
+        .help("Print one JSON object with all findings");
     let quiet = Arg::new(QUIET)
         .short('q')
         .action(ArgAction::SetTrue)
-        .help("Say nothing; the status tells");
+        .help("Print nothing; only the exit status tells the result");
     let compat = Arg::new(COMPAT)
         .long(COMPAT)
         .value_name("NAME[,NAME]")
         .action(ArgAction::Append)
-        .help("Say of each feature what these kernels, boot loaders and tools make of it, and check nothing else");
+        .help("Print for each feature whether these kernels, boot loaders and tools support it, instead of checking");
     image::arguments(command).arg(json).arg(quiet).arg(compat)
 }
 

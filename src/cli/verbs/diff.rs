@@ -49,42 +49,46 @@ fn arguments(command: Command) -> Command {
     let json = Arg::new(JSON)
         .long(JSON)
         .action(ArgAction::SetTrue)
-        .help("One JSON object in a line for each difference, with whole values");
+        .help("Print one JSON object per line for each difference, with whole values");
     let ignore = Arg::new(IGNORE)
         .long(IGNORE)
         .value_name("LIST")
         .action(ArgAction::Append)
         .value_parser(|text: &str| Attributes::parse(text))
         .help(
-            "Do not compare these: type, mode, uid, gid, owner, atime, mtime, ctime, times, flags, \
+            "Do not compare the listed properties: type, mode, uid, gid, owner, atime, mtime, ctime, times, flags, \
              links, device, target, xattrs, data",
         );
     let all = Arg::new(ALL)
         .long(ALL)
         .action(ArgAction::SetTrue)
-        .help("Also compare atime and ctime where A or B is no ext4 image");
+        .help("Also compare atime and ctime if A or B is not an ext4 image");
     let keep_root = Arg::new(KEEP_ROOT)
         .long(KEEP_ROOT)
         .action(ArgAction::SetTrue)
-        .help("Also compare mode, owner, times and flags of the roots, if both have them");
+        .help(
+            "Also compare mode, owner, times and flags of the root directories, if both have them",
+        );
     let exclude = Arg::new(EXCLUDE)
         .long(EXCLUDE)
-        .value_name("PATTERN")
+        .value_name("GLOB")
         .action(ArgAction::Append)
         .value_parser(value_parser!(OsString))
-        .help("Leave out what matches, of both, as mke4fs --exclude does; may be repeated");
+        .help(
+            "Leave out files that GLOB matches in both, as mke4fs --exclude does; can be repeated",
+        );
     let side = |name: &'static str, help: &'static str| {
         let side = Arg::new(name).required(true);
         side.value_parser(value_parser!(PathBuf)).help(help)
     };
-    let first = "A directory, archive, container image or ext4 image: whatever -d takes";
+    let first = "Directory, archive, container image or ext4 image, as for -d";
     #[cfg(feature = "oci")]
     let command = command.arg(
         Arg::new(PLATFORM)
             .long(PLATFORM)
             .value_name("OS/ARCH[/VARIANT]")
             .value_parser(|text: &str| text.parse::<Platform>())
-            .help("Of container images for several platforms, take the one for this"),
+            .help("Select OS/ARCH or OS/ARCH/VARIANT of multi-platform container images"),
     );
     command
         .arg(exclude)

@@ -69,8 +69,7 @@ impl Wish {
             Some(Size::Blocks(count)) => Ok(kind(Size::Kibibytes(count).bytes())),
             Some(size) => Ok(kind(size.bytes())),
             None => Err(VerbError::Line(format!(
-                "invalid size '{text}': expected a number, with k, M, G, T or s behind it and + before it \
-                 where that much more is meant"
+                "invalid size '{text}': must be a number, optionally with the unit k, M, G, T or s, and + before it to add that much"
             ))),
         }
     }
@@ -114,7 +113,7 @@ impl Image<'_> {
         drop(filesystem);
         if growth.is_nothing() {
             let size = Bytes(growth.size_bytes());
-            return Ok(format!("{}: it has {size} already\n", self.name));
+            return Ok(format!("{}: already has {size}\n", self.name));
         }
         output
             .make_room(&growth.range(start))

@@ -34,12 +34,12 @@ fn arguments(command: Command) -> Command {
             None => flag.long(name),
         }
     };
-    let long = "With mode, links, owner, group, size or device, and mtime in UTC";
-    let recursive = "With all that is below, each by its path";
-    let json = "One JSON object in a line for each file, with all that is known of it";
+    let long = "Print mode, links, owner, group, size or device, and mtime in UTC";
+    let recursive = "List subdirectories too, each file by its path";
+    let json = "Print one JSON object per line for each file, with all its metadata";
     let path = Arg::new(PATH)
         .value_parser(value_parser!(OsString))
-        .help("The directory, or file [default: /]");
+        .help("Directory or file to list [default: /]");
     image::arguments(command)
         .arg(path)
         .arg(flag(Some('l'), LONG, long))

@@ -32,7 +32,7 @@ fn arguments(command: Command) -> Command {
     let path = Arg::new(PATH)
         .action(ArgAction::Append)
         .value_parser(value_parser!(OsString))
-        .help("What to write, with all that is below it [default: everything]");
+        .help("File or directory to write, with everything below it [default: /]");
     image::arguments(command).arg(path)
 }
 

@@ -172,7 +172,7 @@ pub(super) fn check_page(
     Ok(())
 }
 
-/// The blocks of a cluster: sixteen unless told otherwise.
+/// The blocks of a cluster: sixteen by default.
 pub(super) fn size_clusters(
     settings: &mut Settings,
     options: &Options,

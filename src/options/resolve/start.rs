@@ -19,7 +19,7 @@ const CHECK_INTERVAL: u32 = 180 * 86400;
 
 const MAX_MNT_COUNT: u16 = 20;
 
-/// Where mke2fs keeps undo files unless told otherwise.
+/// Where mke2fs keeps undo files by default.
 const UNDO_DIRECTORY: &str = "/var/lib/e2fsprogs";
 
 /// `EXT2_HASH_HALF_MD4`.

@@ -239,7 +239,7 @@ impl<R: BufRead> Zstd<R> {
                 return Ok(true);
             }
             if !is_zstd(magic) {
-                return Err(io::Error::other("unknown data follow a frame"));
+                return Err(io::Error::other("unknown data follows a frame"));
             }
             let mut length = [0; 4];
             self.reader.read_exact(&mut length)?;

@@ -308,10 +308,13 @@ mod tests {
             parse_index("b", both.as_bytes()).unwrap_err(),
             parse_manifest("b", both.as_bytes()).unwrap_err(),
         );
-        assert_eq!(index.to_string(), "b is not an index, as it is said to be");
+        assert_eq!(
+            index.to_string(),
+            "b is not an index, as its reference says"
+        );
         assert_eq!(
             manifest.to_string(),
-            "b is not a manifest, as it is said to be"
+            "b is not a manifest, as its reference says"
         );
     }
 
@@ -326,7 +329,7 @@ mod tests {
             ("{\"schemaVersion\":1}", "b has schema version 1: must be 2"),
             (
                 "{\"schemaVersion\":2,\"mediaType\":\"text/plain\"}",
-                "b says that it is text/plain, and another type was said of it",
+                "b has the media type text/plain, but was referenced as another",
             ),
         ] {
             let found = parse_index("b", text.as_bytes()).unwrap_err();

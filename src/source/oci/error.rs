@@ -144,9 +144,12 @@ impl fmt::Display for FileErrorKind {
             Self::OtherSize { found, needed } => write!(f, "has {found} bytes, not {needed}"),
             Self::OtherType(said) => {
                 let said = Readable(said.as_bytes());
-                write!(f, "says that it is {said}, and another type was said of it")
+                write!(
+                    f,
+                    "has the media type {said}, but was referenced as another"
+                )
             }
-            Self::NotWhatItSays(needed) => write!(f, "is not {needed}, as it is said to be"),
+            Self::NotWhatItSays(needed) => write!(f, "is not {needed}, as its reference says"),
             Self::SchemaVersion(version) => {
                 write!(f, "has schema version {version}: must be 2")
             }
@@ -213,13 +216,13 @@ impl fmt::Display for ImageErrorKind {
                 let said = Readable(media_type.as_bytes());
                 write!(
                     f,
-                    "layer {digest} is of type \"{said}\", no kind of tar known here"
+                    "layer {digest} is of type \"{said}\", which is not a known kind of tar archive"
                 )
             }
             Self::ForeignLayer(digest) => {
                 write!(
                     f,
-                    "layer {digest} is not distributable, and the image is without it"
+                    "layer {digest} is not distributable and is missing from the image"
                 )
             }
             Self::LayerCount { layers, diff_ids } => write!(

@@ -119,7 +119,7 @@ impl Image {
         self
     }
 
-    /// For which platform, of an image that is for several. Unless told otherwise that is
+    /// For which platform, of an image that is for several. By default that is
     /// [`Platform::host`], or the only one there is.
     #[must_use]
     pub fn platform(mut self, platform: Option<Platform>) -> Self {
@@ -127,7 +127,7 @@ impl Image {
         self
     }
 
-    /// How many layers are uncompressed at a time: one, unless told otherwise.
+    /// How many layers are uncompressed at a time: one, by default.
     #[must_use]
     pub fn threads(mut self, threads: NonZero<usize>) -> Self {
         self.threads = threads;
@@ -142,7 +142,7 @@ impl Image {
     }
 
     /// Whether what a [`layer`](Self::layer) takes away is declared in the form of overlayfs: character
-    /// devices 0:0, and directories with `trusted.overlay.opaque`. It is not unless told otherwise.
+    /// devices 0:0, and directories with `trusted.overlay.opaque`. Not by default.
     ///
     /// Filesystems of all layers, each made so, show as an overlay what the image holds.
     #[must_use]

@@ -51,14 +51,14 @@ pub(super) fn meaning(path: &[u8]) -> Result<Meaning, &'static str> {
         return if parents.all(|name| name.starts_with(META)) {
             Ok(Meaning::Ignored)
         } else {
-            Err("a whiteout takes away, and can hold nothing")
+            Err("a whiteout removes a file and cannot have data")
         };
     }
     let what = match last.strip_prefix(PREFIX) {
         None => return Ok(Meaning::Entry),
         Some(_) if last == OPAQUE => What::Everything,
         Some(_) if last.starts_with(META) => return Ok(Meaning::Ignored),
-        Some(b"" | b"." | b"..") => return Err("a whiteout needs the name of what it takes away"),
+        Some(b"" | b"." | b"..") => return Err("a whiteout must name what it removes"),
         Some(name) => What::Name(name.into()),
     };
     let end = path.len() - path.iter().rev().take_while(|byte| **byte == b'/').count();

@@ -28,7 +28,7 @@ pub(super) struct Refused(pub(super) &'static str);
 
 type Read<T> = Result<T, Refused>;
 
-const UNFINISHED: Refused = Refused("it ends in the middle of something");
+const UNFINISHED: Refused = Refused("it ends too early");
 /// What stands for the end of a path: as in PCRE2, also before a newline that ends it.
 const END: &str = r"(?:\n?\z)";
 
@@ -75,7 +75,7 @@ fn compile(text: &str) -> Read<NFA> {
         .build(text);
     nfa.map_err(|error| match error.size_limit() {
         Some(_) => Refused("compiled, it takes more than 64 KiB"),
-        None => Refused("the engine for patterns cannot match it"),
+        None => Refused("the regular expression engine cannot match it"),
     })
 }
 
@@ -143,12 +143,12 @@ impl<'a> Translation<'a> {
         };
         while let Some(byte) = it.next() {
             if it.group().here && !matches!(byte, b')' | b'|' | b'?' | b'$') {
-                return Err(Refused("something follows the end of the path ($)"));
+                return Err(Refused("something follows $, the end of the path"));
             }
             it.take(byte)?;
         }
         if it.groups.len() > 1 {
-            return Err(Refused("a ( needs its )"));
+            return Err(Refused("missing ) for a ("));
         }
         Ok(it)
     }
@@ -213,7 +213,7 @@ impl<'a> Translation<'a> {
 
     fn close(&mut self) -> Read<()> {
         if self.groups.len() == 1 {
-            return Err(Refused("a ) needs its ("));
+            return Err(Refused("missing ( for a )"));
         }
         let closed = self.groups.pop().unwrap_or_default();
         let group = self.group();
@@ -248,9 +248,7 @@ impl<'a> Translation<'a> {
 
     fn quantifier(&mut self, syntax: &str) -> Read<()> {
         if !self.repeats {
-            return Err(Refused(
-                "a quantifier stands behind nothing that it could repeat",
-            ));
+            return Err(Refused("a quantifier has nothing to repeat"));
         }
         if self.is_literal {
             // It is of the last byte, which need not be there then.
@@ -258,7 +256,7 @@ impl<'a> Translation<'a> {
         }
         self.special(syntax);
         match self.peek() {
-            Some(b'+') => Err(Refused("possessive quantifiers cannot be matched here")),
+            Some(b'+') => Err(Refused("possessive quantifiers are not supported")),
             Some(b'?') => {
                 self.at += 1;
                 self.syntax.push('?');
@@ -306,7 +304,7 @@ impl<'a> Translation<'a> {
             b't' => Ok(b'\t'),
             b'x' => self.hexadecimal(),
             b'0'..=b'9' => Err(Refused(
-                "references to groups and octal numbers cannot be matched here",
+                "references to groups and octal numbers are not supported",
             )),
             byte if byte.is_ascii_alphabetic() => Err(Refused(
                 "unknown escape: a backslash before this letter has no meaning",
@@ -330,7 +328,7 @@ impl<'a> Translation<'a> {
     fn open(&mut self) -> Read<()> {
         let rest = self.rest();
         if rest.starts_with(b"*") {
-            return Err(Refused("verbs cannot be matched here"));
+            return Err(Refused("verbs such as (*ACCEPT) are not supported"));
         }
         let syntax = match rest.strip_prefix(b"?") {
             None => "(?:".to_owned(),
@@ -343,12 +341,10 @@ impl<'a> Translation<'a> {
                     .iter()
                     .any(|it| rest.starts_with(it)) =>
             {
-                return Err(Refused("look-around cannot be matched here"));
+                return Err(Refused("look-around is not supported"));
             }
             Some(_) => {
-                return Err(Refused(
-                    "of groups with a ? only (?:...) can be matched here",
-                ));
+                return Err(Refused("of the groups with ?, only (?:...) is supported"));
             }
         };
         self.groups.push(Group::default());
@@ -358,7 +354,7 @@ impl<'a> Translation<'a> {
 
     /// What stands behind a `[`.
     fn class(&mut self) -> Read<()> {
-        let unfinished = Refused("a [ needs its ]");
+        let unfinished = Refused("missing ] for a [");
         self.atom("[");
         if self.peek() == Some(b'^') {
             self.at += 1;
@@ -384,8 +380,8 @@ impl<'a> Translation<'a> {
             self.syntax.push('-');
             match self.class_item(byte)? {
                 Some(high) if high >= low => push_byte(&mut self.syntax, high),
-                Some(_) => return Err(Refused("a range in [...] ends before it begins")),
-                None => return Err(Refused("a range in [...] ends in a set")),
+                Some(_) => return Err(Refused("a range in [...] is in the wrong order")),
+                None => return Err(Refused("a range in [...] ends in a character class")),
             }
         }
         self.syntax.push(']');
@@ -419,7 +415,7 @@ impl<'a> Translation<'a> {
         ];
         let rest = self.rest();
         match rest.first() {
-            Some(b'.' | b'=') => return Err(Refused("collating elements cannot be matched here")),
+            Some(b'.' | b'=') => return Err(Refused("collating elements are not supported")),
             Some(b':') => {}
             _ => return Ok(Some(b'[')),
         }
@@ -446,9 +442,7 @@ fn braces(rest: &[u8]) -> Read<Option<usize>> {
     let (low, high) = (numbers.next().unwrap_or_default(), numbers.next());
     if low.is_empty() && high.is_some_and(is_number) {
         // PCRE2 takes it for literal up to 10.42, and for a quantifier since.
-        return Err(Refused(
-            "{,N} means one thing or another: write {0,N} or \\{,N}",
-        ));
+        return Err(Refused("{,N} is ambiguous: write {0,N} or \\{,N}"));
     }
     let is_quantifier =
         is_number(low) && high.is_none_or(|high| high.is_empty() || is_number(high));
