@@ -166,6 +166,7 @@ fn measure_emission(tree: &Tree, nodes: u64) {
             progress: &|_| {},
             cancel: &AtomicBool::new(false),
             sync: false,
+            ..Writing::default()
         };
         let sink = Counting {
             size,

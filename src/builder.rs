@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::base::Base;
 use crate::cancel::Cancel;
+pub use crate::emit::Reflink;
 use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::Error;
 use crate::geometry::Geometry;
@@ -375,6 +376,25 @@ impl Builder {
         self
     }
 
+    /// Whether data of files is shared with the image where the storage can; [`Reflink::Auto`] unless told
+    /// otherwise. The bytes of the image are the same.
+    ///
+    /// ```
+    /// use mke4fs::{Builder, Reflink, Tree};
+    ///
+    /// let mut tree = Tree::default();
+    /// tree.file("/data", vec![1; 1 << 20])?;
+    /// let builder = Builder::new().source(tree).reflink(Reflink::Always);
+    /// // What lies in memory cannot be shared.
+    /// assert!(builder.to_vec().is_err());
+    /// # Ok::<(), mke4fs::TreeError>(())
+    /// ```
+    #[must_use]
+    pub fn reflink(mut self, reflink: Reflink) -> Self {
+        self.run.reflink = reflink;
+        self
+    }
+
     /// Hears of a wish to stop: once it is there, planning and writing soon end with an error that
     /// [`is_cancelled`](Error::is_cancelled), wherever they are but in a system call that waits for
     /// somebody else.
@@ -515,6 +535,7 @@ impl Builder {
         self.fit = self.wanted_fit(&environment);
         let is_open = self.base.is_some()
             || self.fit.is_some()
+            || self.run.reflink == Reflink::Always
             || self.options.with_large_blocks(&environment).is_some();
         self.environment = Some(environment);
         let streams = self.wanted.sources.iter().any(|source| source.is_stream());

@@ -228,7 +228,9 @@ fn of_emit(error: &EmitError) -> ErrorKind {
         EmitError::Content { name, .. } => ErrorKind::SourceUnreadable { path: name.clone() },
         EmitError::Sink { .. } => ErrorKind::OutputFailed,
         EmitError::Cancelled => ErrorKind::Cancelled,
-        EmitError::QuotaInUse | EmitError::Journal(_) => ErrorKind::Other,
+        EmitError::QuotaInUse | EmitError::Journal(_) | EmitError::Unshared { .. } => {
+            ErrorKind::Other
+        }
     }
 }
 

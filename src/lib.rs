@@ -73,7 +73,7 @@ mod warning;
 mod work;
 
 pub use base::Base;
-pub use builder::{Builder, Plan, Progress, Sparse};
+pub use builder::{Builder, Plan, Progress, Reflink, Sparse};
 pub use cancel::{Cancel, Cancelled};
 #[cfg(all(unix, feature = "cli"))]
 #[doc(hidden)]

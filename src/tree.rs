@@ -29,7 +29,9 @@ use id::TreeId;
 pub(crate) use name_list::{NameAt, NameList};
 use names::Names;
 
-pub use content::{Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges};
+pub use content::{
+    Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Stored,
+};
 pub use entries::{Entries, Entry, Iter};
 pub use error::TreeError;
 pub use flags::{DIRECTORY_FLAGS, FILE_FLAGS, Flags, OTHER_FLAGS};

@@ -492,6 +492,7 @@ fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
         progress: &|_| {},
         cancel: cancel.flag(),
         sync: false,
+        ..Writing::default()
     };
     let written = ready.write(&Memory::new(64 << 20), &writing);
     assert!(written.is_err_and(|error| error.is_cancelled()), "a stream");

@@ -27,6 +27,7 @@ fn writing(threads: usize, cancel: &AtomicBool) -> Writing<'_> {
         progress: &|_| {},
         cancel,
         sync: false,
+        ..Writing::default()
     }
 }
 

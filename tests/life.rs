@@ -205,6 +205,7 @@ fn a_run_that_is_cancelled_leaves_nothing() {
         progress: &count,
         cancel: &never,
         sync: false,
+        ..Writing::default()
     };
     plan.write(&memory, &writing).expect("it is written");
     let all = all.into_inner();
@@ -225,6 +226,7 @@ fn a_run_that_is_cancelled_leaves_nothing() {
                 progress: &progress,
                 cancel: &cancel,
                 sync: false,
+                ..Writing::default()
             };
             let error = plan
                 .write(draft.file(), &writing)

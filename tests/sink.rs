@@ -483,6 +483,7 @@ fn write_by_library(root: &Path, output: &Path, keep: bool) {
         progress: &|_| {},
         cancel: &AtomicBool::new(!keep),
         sync: false,
+        ..Writing::default()
     };
     let written = plan.write(draft.file(), &writing);
     assert_eq!(written.is_ok(), keep);

@@ -168,6 +168,7 @@ fn writing(cancel: &AtomicBool) -> Writing<'_> {
         progress: &|_| {},
         cancel,
         sync: false,
+        ..Writing::default()
     }
 }
 

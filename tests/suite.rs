@@ -53,6 +53,7 @@ mod papers;
 mod plan;
 mod races;
 mod read;
+mod reflink;
 mod reproducible;
 mod rules;
 mod sink;

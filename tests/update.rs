@@ -189,6 +189,10 @@ fn what_makes_no_sense_or_is_in_use_is_refused() {
             "--update cannot be combined with --verity",
         ),
         (
+            "update --reflink always -d root a.img",
+            "--update cannot be combined with --reflink always",
+        ),
+        (
             "update -z undo -d root a.img",
             "--update cannot be combined with -z",
         ),

@@ -221,6 +221,7 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
         progress: &|_| {},
         cancel: &AtomicBool::new(false),
         sync: false,
+        ..Writing::default()
     };
     plan.write(&memory, &writing).expect("memory does not fail");
     Ok(memory.into_bytes().expect("it is small"))

@@ -40,6 +40,7 @@ pub fn render(settings: &Settings, layout: &Layout, tree: &Tree, storage: Storag
         progress: &|_| {},
         cancel: &AtomicBool::new(false),
         sync: false,
+        ..Writing::default()
     };
     emit(settings, layout, tree, &memory, &writing).expect("memory does not fail");
     memory

@@ -83,6 +83,7 @@ fn made(filesystem: &Arc<Filesystem<'static>>) -> Option<Memory> {
         progress: &|_| {},
         cancel: &AtomicBool::new(false),
         sync: false,
+        ..Writing::default()
     };
     plan.write(&memory, &writing).ok()?;
     Some(memory)

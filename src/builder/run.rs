@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::cancel::Cancel;
-use crate::emit::Writing;
+use crate::emit::{Reflink, Writing};
 use crate::error::{Error, Kind};
 use crate::sink::{File, IfBusy, ImageRange, Output};
 
@@ -32,6 +32,7 @@ pub(crate) struct Run {
     pub(super) progress: Option<Arc<OnProgress>>,
     pub(super) cancel: Cancel,
     pub(super) sync: bool,
+    pub(super) reflink: Reflink,
 }
 
 impl fmt::Debug for Run {
@@ -111,6 +112,7 @@ impl Run {
             progress: &progress,
             cancel: self.cancel.flag(),
             sync: self.sync || sync,
+            reflink: self.reflink,
         };
         let written = write(&writing)?;
         if let Some(told) = &told {

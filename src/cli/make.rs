@@ -174,7 +174,8 @@ pub(super) fn prepare(
     let mut builder = Builder::from_options(options)
         .environment(host.clone())
         .keep_root(request.keep_root)
-        .sparse(request.sparse);
+        .sparse(request.sparse)
+        .reflink(request.reflink);
     let patterns =
         Patterns::new(&request.exclude).map_err(|error| Error::from(SourceError::other(error)))?;
     let asked = Asked {
@@ -540,6 +541,7 @@ fn write_update(
         progress: watched.progress,
         cancel: watched.cancel.flag(),
         sync: request.sync || request.uncached || output.file().is_block_device(),
+        reflink: request.reflink,
     };
     let least_bytes = match request.size {
         Some(SizeArg::Keep) => output.size_bytes(),
@@ -600,6 +602,7 @@ fn form_it(
         progress: watched.progress,
         cancel: watched.cancel.flag(),
         sync: request.sync || request.uncached,
+        reflink: request.reflink,
     };
     let formed = write(ready, &form, &writing)?;
     form::write_beside(request, &formed.beside)?;
@@ -653,6 +656,7 @@ fn write_until(
         cancel: cancel.flag(),
         // mke2fs leaves a device synced, and so do we; a file only on demand.
         sync: request.sync || request.uncached || output.file().is_block_device(),
+        reflink: request.reflink,
     };
     let superblock = ready.range().superblock();
     if let Some(undo) = &mut undo

@@ -3,6 +3,7 @@
 use super::request::{Request, SizeArg};
 use super::sizes::{as_flag, for_people, to_compare};
 use crate::Error;
+use crate::emit::EmitError;
 use crate::error::Kind;
 use crate::geometry::GeometryError;
 use crate::layout::{LayoutError, XattrFault};
@@ -59,6 +60,9 @@ impl Wanted<'_> {
         let said = match error.room() {
             Kind::Layout(fault) => self.of_layout(fault, error.size_that_fits()),
             Kind::Geometry(fault) => self.of_geometry(fault, error.size_that_fits()),
+            Kind::Emit(EmitError::Unshared { .. }) => {
+                Some(format!("{error:#}; use --reflink auto to copy it"))
+            }
             _ => of_own_file(error),
         };
         said.unwrap_or_else(|| format!("{error:#}"))

@@ -11,7 +11,7 @@ use crate::source::AclNames;
 #[cfg(feature = "oci")]
 use crate::source::oci::{LayerChoice, Platform};
 use crate::units::VerityHash;
-use crate::{Fit, Sparse};
+use crate::{Fit, Reflink, Sparse};
 
 /// Whose way of talking is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub(super) struct Request {
     pub(super) checksum: bool,
     pub(super) one_file_system: bool,
     pub(super) sparse: Sparse,
+    /// Whether data is shared with the files that it comes from.
+    pub(super) reflink: Reflink,
     /// Nothing that was written stays in the page cache.
     pub(super) uncached: bool,
     /// What the output is beside the bytes of the filesystem.
@@ -180,6 +182,7 @@ impl Request {
             checksum: false,
             one_file_system: false,
             sparse: Sparse::default(),
+            reflink: Reflink::default(),
             uncached: false,
             form: FormArgs::default(),
             undo_file: None,

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::request::Request;
-use crate::Base;
 use crate::builder::{NO_FILE, base_in};
 use crate::options::{Environment, TargetKind};
 use crate::sink::{Format, ImageFile, Output};
 use crate::sys;
+use crate::{Base, Reflink};
 
 /// Refuses what makes no sense together with an update, by the flags' names.
 pub(super) fn refuse(request: &Request, output: &Path) -> Result<(), String> {
@@ -27,6 +27,7 @@ pub(super) fn refuse(request: &Request, output: &Path) -> Result<(), String> {
         (request.format() != Format::Raw, "--format"),
         (request.form.verity.is_some(), "--verity"),
         (request.form.bmap.is_some(), "--bmap"),
+        (request.reflink == Reflink::Always, "--reflink always"),
         (request.is_stdout(output), "standard output as OUTPUT"),
     ];
     let other = others.into_iter().find(|(is_there, _)| *is_there);

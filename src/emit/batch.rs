@@ -331,12 +331,14 @@ struct Renderer<'r, 'a> {
 }
 
 impl Image<'_> {
-    /// Whether what `claim` is for was written as it arrived.
+    /// Whether what `claim` is for is where it belongs already: it was written as it arrived, or is shared.
     pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
         let Owner::File(node, _) = claim.owner else {
             return false;
         };
-        matches!(&self.node(node).kind, Kind::File(content) if content.placed().is_some())
+        let is_placed = |content: &Content| content.placed().is_some();
+        self.shared.contains(&node)
+            || matches!(&self.node(node).kind, Kind::File(content) if is_placed(content))
     }
 
     /// Renders `batch` and writes it, and gives the bytes written.

@@ -11,10 +11,12 @@ mod inodes;
 mod journal_device;
 mod metadata;
 mod readers;
+mod share;
 mod stale;
 mod turns;
 mod verity;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
@@ -32,13 +34,14 @@ use crate::ondisk::checksum::{filesystem_seed, inode_seed};
 use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
-use crate::tree::Tree;
+use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
 use batch::{Batch, Batches, Worker};
 pub use data_writer::{DataWriteError, DataWriter};
 use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
+pub use share::Reflink;
 use turns::Turns;
 pub use verity::Digests;
 use verity::MerkleTrees;
@@ -61,6 +64,8 @@ pub struct Writing<'a> {
     /// written, and all but the new one is there before that is, so that not even a power cut leaves
     /// one that leads to nothing.
     pub sync: bool,
+    /// Whether data of files is shared with the image where the storage can, instead of copied.
+    pub reflink: Reflink,
 }
 
 /// Nobody asks to stop.
@@ -74,6 +79,7 @@ impl Default for Writing<'_> {
             progress: &|_| {},
             cancel: &NEVER,
             sync: false,
+            reflink: Reflink::Auto,
         }
     }
 }
@@ -112,6 +118,15 @@ pub enum EmitError {
         /// Why.
         error: io::Error,
     },
+    /// The storage was to share a file's data and cannot, for the reason stated.
+    Unshared {
+        /// Its name for people.
+        name: Vec<u8>,
+        /// Why, and what would mend it.
+        reason: &'static str,
+        /// What the storage said, if it was asked.
+        error: Option<io::Error>,
+    },
     /// Quota files for an old filesystem that has some, or something else in their place.
     QuotaInUse,
     /// The journal's device cannot be used, for the reason stated.
@@ -131,6 +146,13 @@ impl EmitError {
                 write!(f, "{doing} at byte {offset} of the output failed")
             }
             Self::Content { name, .. } => write!(f, "cannot read {}", Readable(name)),
+            Self::Unshared { name, reason, .. } => {
+                write!(
+                    f,
+                    "cannot share {} with the output: {reason}",
+                    Readable(name)
+                )
+            }
             Self::QuotaInUse => f.write_str(
                 "the old filesystem's quota inodes are in use; its superblocks can be made without \
                  the quota feature, and tune2fs can add it once e2fsck is done",
@@ -145,7 +167,11 @@ impl fmt::Display for EmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.say(f)?;
         match self {
-            Self::Sink { error, .. } | Self::Content { error, .. } => write!(f, ": {error}"),
+            Self::Sink { error, .. }
+            | Self::Content { error, .. }
+            | Self::Unshared {
+                error: Some(error), ..
+            } => write!(f, ": {error}"),
             _ => Ok(()),
         }
     }
@@ -155,6 +181,10 @@ impl std::error::Error for EmitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sink { error, .. } | Self::Content { error, .. } => Some(error),
+            Self::Unshared { error, .. } => {
+                let error = error.as_ref()?;
+                Some(error)
+            }
             Self::SinkTooSmall { .. } | Self::QuotaInUse | Self::Journal(_) | Self::Cancelled => {
                 None
             }
@@ -238,6 +268,7 @@ pub fn emit_to(
     if settings.super_only && !settings.discard {
         out.check_quota_inodes(layout)?;
     }
+    share::check(layout, tree, &out, writing)?;
     let mut session = WriteSession::in_place(out, settings, writing)?;
     session.listing = listing;
     session.finish(layout, tree, &[])
@@ -327,13 +358,14 @@ impl<'a> WriteSession<'a> {
     /// superblock.
     pub fn finish(self, layout: &Layout, tree: &Tree, used: &[Run]) -> Result<Digests, EmitError> {
         let (out, writing) = (&self.out, self.writing);
-        let image = Image::new(self.settings, self.storage, layout, tree);
+        let mut image = Image::new(self.settings, self.storage, layout, tree);
         image.clear_left(used, self.storage, out)?;
         if self.settings.super_only {
             image.write_own_inodes(out)?
         } else {
             image.zero_stale(self.storage, out)?
         }
+        image.shared = image.share_files(out, writing)?;
         let digests = image.write_batches(out, writing)?;
         // In its order the superblock was among them.
         if out.sink.is_in_order() {
@@ -543,6 +575,8 @@ struct Image<'a> {
     /// The groups but the first that keep descriptors. Each block that is kept for growing names them
     /// all: to ask every group a thousand times is most of the time that an empty filesystem takes.
     backup_groups: Vec<Group>,
+    /// The files whose data is in its place, since it is shared with a source.
+    shared: HashSet<NodeIndex>,
 }
 
 impl<'a> Image<'a> {
@@ -558,6 +592,7 @@ impl<'a> Image<'a> {
             superblock_template: Superblock::zeroed(),
             descriptors: Vec::new(),
             backup_groups: backup_groups(&layout.geometry),
+            shared: HashSet::new(),
         };
         image.superblock_template = metadata::superblock_template(&image);
         image.descriptors = image.descriptors();

@@ -74,7 +74,7 @@ impl<'a> Readers<'a> {
         }
         if wanted.is_all() {
             let mut reader = content.source.open(content.key).map_err(failed)?;
-            fill(&mut *reader, wanted, buffer)?;
+            fill(&mut *reader, content, wanted.range.clone(), buffer)?;
             return reader.finish().map_err(failed);
         }
         // Where this ends early, the turn is never given on.
@@ -86,7 +86,7 @@ impl<'a> Readers<'a> {
             Some(reader) => reader,
             None => content.source.open(content.key).map_err(failed)?,
         };
-        fill(&mut *reader, wanted, buffer)?;
+        fill(&mut *reader, content, wanted.range.clone(), buffer)?;
         for mut reader in self.give_back(wanted.node, reader, bytes) {
             reader.finish().map_err(failed)?;
         }
@@ -165,22 +165,23 @@ impl Drop for Turn<'_, '_> {
     }
 }
 
-/// Reads the data of `wanted`. The rest of a block that data begins or ends in is a hole: it is zero,
-/// whatever the source has there.
-fn fill(
+/// Reads the data of `content` in `range`. The rest of a block that data begins or ends in is a hole: it is
+/// zero, whatever the source has there.
+pub(super) fn fill(
     reader: &mut dyn ContentReader,
-    wanted: &Wanted<'_>,
+    content: &Content,
+    range: Range<u64>,
     buffer: &mut [u8],
 ) -> Result<(), EmitError> {
-    let start = wanted.range.start;
+    let start = range.start;
     let within = |place: u64| usize::try_from(place - start).expect("within a slice");
     let mut done = 0;
-    for data in wanted.content.data_in(wanted.range.clone()) {
+    for data in content.data_in(range) {
         let (from, to) = (within(data.start), within(data.end));
         buffer[done..from].fill(0);
         reader
             .read_exact_at(data.start, &mut buffer[from..to])
-            .map_err(|error| unreadable(wanted.content, error))?;
+            .map_err(|error| unreadable(content, error))?;
         done = to;
     }
     buffer[done..].fill(0);

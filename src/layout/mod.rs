@@ -65,6 +65,7 @@
 //!         progress: &|_bytes| {},
 //!         cancel: &AtomicBool::new(false),
 //!         sync: false,
+//!         ..Writing::default()
 //!     };
 //!     emit(&settings, &layout, &tree, &memory, &writing)?;
 //!     Ok(memory.into_bytes()?)

@@ -22,6 +22,15 @@ pub struct File<'a> {
     inline: Option<Vec<u8>>,
 }
 
+/// Data of a file that lies side by side in the image.
+#[derive(Debug)]
+pub(crate) struct StoredData {
+    /// The bytes of the file, whole blocks.
+    pub(crate) bytes: Range<u64>,
+    /// Where they begin in the image.
+    pub(crate) place: u64,
+}
+
 impl std::fmt::Debug for File<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("File").field("inode", &self.inode).finish()
@@ -125,6 +134,37 @@ impl<'a> File<'a> {
             }
         }
         Ok(ranges)
+    }
+
+    /// The data that lies in the image as it is, in order: the bytes of the file, and where they begin in the
+    /// image. Data in the inode does not, nor does any where a journal has newer blocks.
+    ///
+    /// # Errors
+    /// Where the map of the file's blocks is damaged or cannot be read.
+    pub(crate) fn stored(&self) -> Result<Vec<StoredData>> {
+        let block = self.block_bytes();
+        let mut stored: Vec<StoredData> = Vec::new();
+        if self.inline.is_some() {
+            return Ok(stored);
+        }
+        for extent in self.extents()? {
+            let bytes = extent.logical.saturating_mul(block)..extent.end().saturating_mul(block);
+            let Some(place) = self.volume.place_of(extent.run.start)? else {
+                return Ok(Vec::new());
+            };
+            let behind = |last: &&mut StoredData| {
+                let length = last.bytes.end - last.bytes.start;
+                last.bytes.end == bytes.start && last.place + length == place
+            };
+            if extent.is_unwritten {
+                continue;
+            }
+            match stored.last_mut().filter(behind) {
+                Some(last) => last.bytes.end = bytes.end,
+                None => stored.push(StoredData { bytes, place }),
+            }
+        }
+        Ok(stored)
     }
 
     /// Where all its blocks are, those that count as zeros and those behind its end included; none where

@@ -45,6 +45,7 @@ pub use crate::sink::{ImageFile, ReadAt};
 pub use directory::{DirEntry, ReadDir};
 pub use error::{Error, ErrorKind, Result};
 pub use file::File;
+pub(crate) use file::StoredData;
 pub use groups::Group;
 pub use inode::{Device, Inode};
 pub use mapped::Extent;

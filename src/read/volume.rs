@@ -144,6 +144,18 @@ impl<'a> Volume<'a> {
         Ok(bytes)
     }
 
+    /// Where a block is in the image, in bytes from the image's first; `None` where the journal has a newer one
+    /// of any block.
+    ///
+    /// # Errors
+    /// Where it is outside the filesystem.
+    pub(super) fn place_of(&self, block: Block) -> Result<Option<u64>> {
+        if !self.replay.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.base.checked_add(self.offset_of(block)?))
+    }
+
     /// Where a block begins, in bytes from the filesystem's first.
     pub(crate) fn offset_of(&self, block: Block) -> Result<u64> {
         let outside = || Error::new(ErrorDetail::Outside(Run::one(block)));

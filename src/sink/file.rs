@@ -388,6 +388,26 @@ impl Sink for File {
         self.medium == Medium::Regular
     }
 
+    fn share_unit(&self) -> Option<u64> {
+        (self.medium == Medium::Regular)
+            .then(|| sys::share_unit(&self.file))
+            .flatten()
+    }
+
+    fn share(&self, offset: u64, file: &fs::File, range: Range<u64>) -> io::Result<()> {
+        let place = range_within(self.size_bytes, offset, range.end - range.start)?;
+        let shared = sys::share_range(file, range, &self.file, offset);
+        // Any other error may have come after a part was shared.
+        let is_untouched = shared.as_ref().is_err_and(|error| {
+            use io::ErrorKind::{CrossesDevices, InvalidInput, Unsupported};
+            matches!(error.kind(), CrossesDevices | InvalidInput | Unsupported)
+        });
+        if !is_untouched {
+            self.known_zero().remove(place);
+        }
+        shared
+    }
+
     fn unknown(&self, range: Range<u64>) -> Vec<Range<u64>> {
         self.known_zero().missing_from(range)
     }

@@ -124,6 +124,11 @@ impl ImageFile {
         Ok(Self { file, size_bytes })
     }
 
+    /// The open file or device.
+    pub(crate) fn handle(&self) -> &fs::File {
+        &self.file
+    }
+
     /// What the system says of the open file.
     ///
     /// # Errors

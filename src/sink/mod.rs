@@ -58,6 +58,7 @@ mod verity;
 mod vhd;
 mod vhdx;
 
+use std::fs;
 use std::io;
 use std::ops::Range;
 
@@ -90,7 +91,7 @@ use error::StorageError;
 /// - First the bytes 1024 to 4095 of the image are zeroed, by [`zero`](Self::zero), so that nothing mounts
 ///   that is not finished. Then, where old content is to be discarded, all of it is
 ///   [discarded](Self::discard), in steps of [`DISCARD_STEP_BYTES`].
-/// - Every other byte is written at most once, or zeroed at most once. What is neither reads as zeros in
+/// - Every other byte is written or [shared](Self::share) at most once, or zeroed at most once. What is neither reads as zeros in
 ///   an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
 ///   superblocks are written.
 /// - Several threads write and zero at a time, to places that do not overlap, in ascending order but for
@@ -154,6 +155,20 @@ pub trait Sink: Sync {
             extents.try_for_each(|extent| self.write_at(extent.offset, extent.bytes))
         };
         Ok(Box::new(InTurn(Some(write))))
+    }
+
+    /// The unit of bytes that files can share with this sink, a power of two; `None` where they cannot.
+    fn share_unit(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes what is at `offset` the bytes `range` of `file`, without copying them. Places and lengths are
+    /// multiples of [`share_unit`](Self::share_unit).
+    ///
+    /// # Errors
+    /// Where `file` cannot share them. What the sink has there is not defined then.
+    fn share(&self, _offset: u64, _file: &fs::File, _range: Range<u64>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The parts of `range` that may read as something else than zeros.
@@ -245,6 +260,14 @@ impl<S: Sink + ?Sized> Sink for &S {
 
     fn prepare<'b>(&'b self, extents: &'b [Extent<'b>]) -> io::Result<Box<dyn Prepared + 'b>> {
         (**self).prepare(extents)
+    }
+
+    fn share_unit(&self) -> Option<u64> {
+        (**self).share_unit()
+    }
+
+    fn share(&self, offset: u64, file: &fs::File, range: Range<u64>) -> io::Result<()> {
+        (**self).share(offset, file, range)
     }
 
     fn unknown(&self, range: Range<u64>) -> Vec<Range<u64>> {

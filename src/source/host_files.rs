@@ -7,11 +7,14 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::sys::{self, FileType, HostHandle, Stat};
-use crate::tree::{Access, ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList};
+use crate::tree::{
+    Access, ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList, Stored,
+};
 
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
@@ -371,6 +374,11 @@ impl ContentReader for HostReader<'_> {
             Err(error) => self.finish().and(Err(error)),
             Ok(()) => Ok(()),
         }
+    }
+
+    fn stored(&mut self, range: Range<u64>) -> io::Result<Option<Stored<'_>>> {
+        let file = &self.file;
+        Ok(Some(Stored { file, range }))
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -19,10 +19,12 @@ use super::options::{SourceOptions, heed_options, option_setters};
 use super::patterns::{MatchState, PathType};
 use super::verity::carried_over;
 use super::{Declared, Readable, Source, SourceError, SourceWarning, ext4_names, is_unchanged};
-use crate::read::{self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, WalkEntry};
+use crate::read::{
+    self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, StoredData, WalkEntry,
+};
 use crate::tree::{
     Access, Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata,
-    NodeId, Special, Tree, TreeError, Xattr,
+    NodeId, Special, Stored, Tree, TreeError, Xattr,
 };
 use crate::units::Ino;
 
@@ -461,6 +463,7 @@ impl ContentSource for Contents {
         Ok(Box::new(Reader {
             contents: self,
             file,
+            stored: None,
         }))
     }
 
@@ -473,6 +476,8 @@ impl ContentSource for Contents {
 struct Reader<'a> {
     contents: &'a Contents,
     file: File<'a>,
+    /// Where its data is in the image, once that was asked.
+    stored: Option<Vec<StoredData>>,
 }
 
 impl ContentReader for Reader<'_> {
@@ -487,6 +492,27 @@ impl ContentReader for Reader<'_> {
             rest = rest.get_mut(count..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn stored(&mut self, range: Range<u64>) -> io::Result<Option<Stored<'_>>> {
+        let Some((image, _)) = &self.contents.watched else {
+            return Ok(None);
+        };
+        let stored = match &mut self.stored {
+            Some(stored) => stored,
+            None => self.stored.insert(self.file.stored()?),
+        };
+        let at = stored.partition_point(|data| data.bytes.end <= range.start);
+        let data = stored.get(at);
+        let Some(data) = data.filter(|data| data.bytes.start <= range.start) else {
+            return Ok(None);
+        };
+        let start = data.place + (range.start - data.bytes.start);
+        let length = data.bytes.end.min(range.end) - range.start;
+        Ok(Some(Stored {
+            file: image.handle(),
+            range: start..start + length,
+        }))
     }
 
     fn finish(&mut self) -> io::Result<()> {

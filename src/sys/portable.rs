@@ -79,6 +79,21 @@ pub(crate) fn zero_range(_file: &File, _offset: u64, _length: u64) -> io::Result
     unsupported()
 }
 
+/// Lets two files share blocks.
+pub(crate) fn share_range(
+    _from: &File,
+    _range: std::ops::Range<u64>,
+    _to: &File,
+    _offset: u64,
+) -> io::Result<()> {
+    unsupported()
+}
+
+/// The block size of a filesystem whose files can share blocks.
+pub(crate) fn share_unit(_file: &File) -> Option<u64> {
+    None
+}
+
 #[cfg(not(unix))]
 mod no_unix {
     use std::fs::File;

@@ -319,12 +319,14 @@ pub(crate) fn reason(error: &io::Error) -> String {
 mod linux {
     use std::fs::File;
     use std::io;
+    use std::ops::Range;
     use std::os::fd::{AsFd, AsRawFd};
     use std::path::Path;
 
     use nix::errno::Errno;
     use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
     use nix::sys::stat::Mode;
+    use nix::sys::statvfs::fstatvfs;
     use nix::unistd::{Whence, lseek};
 
     use super::number;
@@ -553,6 +555,44 @@ mod linux {
     pub(crate) fn zero_range(file: &File, offset: u64, length: u64) -> io::Result<()> {
         let mode = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         change_space(file, mode, offset, length)
+    }
+
+    // What is shared begins and ends at blocks of the filesystem, in both files.
+    nix::ioctl_write_ptr!(ficlonerange, 0x94, 13, nix::libc::file_clone_range);
+
+    /// Makes the bytes of `to` from `offset` on the same as `range` of `from`, by sharing the blocks that these
+    /// lie in: whoever writes to one of the files later changes nothing in the other.
+    pub(crate) fn share_range(
+        from: &File,
+        range: Range<u64>,
+        to: &File,
+        offset: u64,
+    ) -> io::Result<()> {
+        let shared = nix::libc::file_clone_range {
+            src_fd: i64::from(from.as_raw_fd()),
+            src_offset: range.start,
+            src_length: range.end - range.start,
+            dest_offset: offset,
+        };
+        loop {
+            // SAFETY: both descriptors are open and the kernel reads one structure.
+            match unsafe { ficlonerange(to.as_raw_fd(), &raw const shared) } {
+                Err(Errno::EINTR) => {}
+                answer => return Ok(answer.map(drop)?),
+            }
+        }
+    }
+
+    /// The block size of the filesystem that `file` is on, if its files can share blocks.
+    pub(crate) fn share_unit(file: &File) -> Option<u64> {
+        // No filesystem shares half a block: one that can share calls this invalid, and changes nothing.
+        let refused = share_range(file, 1..2, file, 3);
+        let can_share = refused
+            .is_err_and(|error| error.raw_os_error().map(Errno::from_raw) == Some(Errno::EINVAL));
+        let told = can_share.then(|| fstatvfs(file).ok()).flatten()?;
+        number(told.block_size())
+            .ok()
+            .filter(|unit: &u64| unit.is_power_of_two())
     }
 
     fn change_space(file: &File, mode: FallocateFlags, at: u64, length: u64) -> io::Result<()> {

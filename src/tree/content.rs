@@ -2,6 +2,7 @@
 //! them; never reads one itself.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -75,11 +76,30 @@ pub trait ContentReader: Send {
     /// Where the content cannot be read or ends early (`UnexpectedEof`).
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
+    /// Where the first of the bytes `range` lie in an open file as they are, and how many of them lie there
+    /// side by side: a filesystem that can lets the image share them. `None` where they do not, unless told
+    /// otherwise. It is asked only of content that can be read [`Anywhere`](Access::Anywhere).
+    ///
+    /// # Errors
+    /// Where the content cannot be read.
+    fn stored(&mut self, _range: Range<u64>) -> io::Result<Option<Stored<'_>>> {
+        Ok(None)
+    }
+
     /// Says, once all was read, whether the content is still what was declared.
     ///
     /// # Errors
     /// Where it changed meanwhile.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+/// Bytes of a content that lie in a file as they are.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    /// The file, open for reading.
+    pub file: &'a File,
+    /// Where they are in it, in bytes.
+    pub range: Range<u64>,
 }
 
 /// A regular file's bytes: how many, which of them are data, and who reads them.

@@ -106,6 +106,7 @@ impl Image {
             progress: &|_| {},
             cancel: &AtomicBool::new(false),
             sync: false,
+            ..Writing::default()
         };
         emit(&settings, &layout, &tree, &memory, &writing)?;
         Ok(Self {

@@ -188,6 +188,7 @@ pub(crate) fn write_to(plan: &Plan, sink: &dyn Sink, threads: usize) -> Result<(
         progress: &|_| {},
         cancel: &cancel,
         sync: false,
+        ..Writing::default()
     };
     Ok(plan.write(sink, &writing)?)
 }

@@ -30,10 +30,15 @@ impl Mount {
 
     /// Mounts `image` with the options of mount(8).
     pub(crate) fn with(image: &Path, options: &str) -> Result<Self> {
+        Self::of_type("ext4", image, options)
+    }
+
+    /// Mounts `image`, which holds another filesystem.
+    pub(crate) fn of_type(name: &str, image: &Path, options: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("mke4fs-mount-").tempdir()?;
         let attempt = || {
             let mut mount = Command::new("mount");
-            mount.args(["-t", "ext4", "-o", options]);
+            mount.args(["-t", name, "-o", options]);
             tools::run(mount.arg(image).arg(directory.path()))
         };
         // Another test may take the loop device between its being found and its being set up.
@@ -42,7 +47,7 @@ impl Mount {
             attempt()?;
         }
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        tools::report(&format!("oracle: the ext4 of Linux {}", release.trim()));
+        tools::report(&format!("oracle: the {name} of Linux {}", release.trim()));
         Ok(Self { directory })
     }
 

@@ -11,7 +11,7 @@ use crate::options::{
 };
 use crate::source::patterns::Patterns;
 use crate::units::{BlockSize, VerityHash};
-use crate::{Fit, Sparse};
+use crate::{Fit, Reflink, Sparse};
 
 /// What is wrong with the value of a flag of our own.
 fn own<T>(text: String) -> Result<T, FlagError> {
@@ -95,6 +95,22 @@ pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagErr
             let value = text(value);
             return own(format!(
                 "invalid value '{value}' for --sparse: must be auto, always or never"
+            ));
+        }
+    };
+    Ok(())
+}
+
+/// In cp's words as well.
+pub(super) fn reflink(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    request.reflink = match value.to_str() {
+        Some("auto") => Reflink::Auto,
+        Some("always") => Reflink::Always,
+        Some("never") => Reflink::Never,
+        _ => {
+            let value = text(value);
+            return own(format!(
+                "invalid value '{value}' for --reflink: must be auto, always or never"
             ));
         }
     };

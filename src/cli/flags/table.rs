@@ -503,6 +503,18 @@ const OUTPUT_FORMAT: &[Flag] = &[
     )
     .shown(Shown::Long),
     Flag::long(
+        "reflink",
+        "Share data of source files with OUTPUT where its filesystem can, such as btrfs and XFS, instead of copying it; auto does so where it is faster, always fails where data cannot be shared [default: auto]",
+        readers::reflink,
+    )
+    .value("WHEN")
+    .among(&["auto", "always", "never"])
+    .more(
+        "The sources are files of directories and ext2, ext3 or ext4 images, on the same filesystem as OUTPUT, a raw image in a file. The bytes of OUTPUT are the same either way. always shares all whole blocks of the filesystem; what is less than one is copied.",
+    )
+    .example("--reflink always -d rootfs disk.img")
+    .shown(Shown::Long),
+    Flag::long(
         "format",
         "Write the image in this format; simg is an Android sparse image [default: raw]",
         readers::format,
