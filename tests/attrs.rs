@@ -290,6 +290,8 @@ fn the_command_exits_by_what_it_finds() {
             "run",
             "--quiet",
             "--offline",
+            "--profile",
+            "test",
             "--example",
             "attrs",
             "--",

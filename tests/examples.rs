@@ -14,7 +14,14 @@ fn example(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--examples"])
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--profile",
+                "test",
+                "--examples",
+            ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.expect("cargo runs").success());
