@@ -409,7 +409,13 @@ fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
     match sys::seek_hole(file, 0) {
         // The first hole is the one after the end.
         Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(DataMap::Whole),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            return if sys::has_untold_holes(file) {
+                data_map_by_zeros(file, size)
+            } else {
+                Ok(DataMap::Whole)
+            };
+        }
         answer => answer?,
     };
     let mut ranges: Vec<Range<u64>> = Vec::new();
@@ -432,9 +438,80 @@ fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
     Ok(DataMap::Ranges(ranges.into()))
 }
 
+/// Which of the file's `size` bytes are data, where the system says only that there are holes: all but
+/// pieces of zeros.
+fn data_map_by_zeros(file: &File, size: u64) -> io::Result<DataMap> {
+    const PIECE: u64 = 4096;
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut bytes = vec![0; 64 * ZEROS.len()];
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let left = usize::try_from(size - at).unwrap_or(usize::MAX);
+        let read = left.min(bytes.len());
+        let read = &mut bytes[..read];
+        sys::read_exact_at(file, at, read).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => error,
+        })?;
+        for piece in read.chunks(ZEROS.len()) {
+            let end = size.min(at + PIECE);
+            match ranges.last_mut() {
+                _ if *piece == ZEROS[..piece.len()] => {}
+                Some(last) if last.end == at => last.end = end,
+                _ => ranges.push(at..end),
+            }
+            at = end;
+        }
+    }
+    Ok(match &ranges[..] {
+        [all] if *all == (0..size) => DataMap::Whole,
+        _ => DataMap::Ranges(ranges.into()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a system says that knows where holes are, of a file whose holes are whole pieces.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn zeros_are_found_where_the_kernel_finds_holes() {
+        use std::os::unix::fs::FileExt;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        for (number, (size, data)) in [
+            (1, &[][..]),
+            (4096, &[0..4096]),
+            (4097, &[4096..4097]),
+            (5000, &[0..5000]),
+            (400_001, &[8192..12_288, 16_384..270_336, 397_312..400_001]),
+            (1 << 20, &[0..4096, 262_144..266_240]),
+            (1 << 20, &[]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = directory.path().join(number.to_string());
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            let file = options.open(path).expect("a file");
+            file.set_len(size).expect("a size");
+            for range in data.iter().cloned() {
+                let bytes: Vec<u8> = range.clone().map(|_| b'x').collect();
+                file.write_all_at(&bytes, range.start).expect("bytes");
+            }
+            let found = data_map_by_zeros(&file, size).expect("it is read");
+            assert_eq!(
+                found,
+                data_map(&file, size).expect("it is told"),
+                "{number}"
+            );
+            let cut = data_map_by_zeros(&file, size + 1).expect_err("it is shorter");
+            assert_eq!(cut.to_string(), changed().to_string());
+        }
+    }
 
     #[test]
     fn attributes_of_other_filesystems_are_none_of_ext4() {

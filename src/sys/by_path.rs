@@ -627,6 +627,90 @@ mod tests {
         }
     }
 
+    /// The same from recorded reparse buffers.
+    #[test]
+    fn links_of_windows_lead_to_the_same_place_from_what_a_disk_holds() {
+        // A junction, as Windows makes one to C:\Users: the substitute name comes first.
+        let junction = [
+            [3, 0, 0, 0xa0, 0x34, 0, 0, 0].as_slice(),
+            &[0, 0, 0x18, 0, 0x1a, 0, 0x10, 0],
+            &wide("\\??\\C:\\Users\0C:\\Users\0"),
+        ]
+        .concat();
+        // A symbolic link made by mklink with an absolute target: the print name comes first.
+        let absolute = [
+            [0xc, 0, 0, 0xa0, 0x68, 0, 0, 0].as_slice(),
+            &[0x2a, 0, 0x32, 0, 0, 0, 0x2a, 0, 0, 0, 0, 0],
+            &wide("x:\\testdir1\\testfile1\\??\\x:\\testdir1\\testfile1"),
+        ]
+        .concat();
+        // One with a relative target.
+        let relative = [
+            [0xc, 0, 0, 0xa0, 0x2c, 0, 0, 0].as_slice(),
+            &[0x10, 0, 0x10, 0, 0, 0, 0x10, 0, 1, 0, 0, 0],
+            &wide("..\\lib\\x..\\lib\\x"),
+        ]
+        .concat();
+        for (buffer, root, directory, expected) in [
+            (&junction, r"\\?\D:\tree", r"\\?\D:\tree\a", "C:/Users"),
+            (&junction, r"\\?\C:\", r"\\?\C:\a", "../Users"),
+            (
+                &absolute,
+                r"\\?\X:\testdir1",
+                r"\\?\X:\testdir1\sub",
+                "../testfile1",
+            ),
+            (
+                &absolute,
+                r"\\?\C:\tree",
+                r"\\?\C:\tree",
+                "x:/testdir1/testfile1",
+            ),
+            (&relative, r"\\?\C:\tree", r"\\?\C:\tree\a", "../lib/x"),
+        ] {
+            let target = as_read_link_says(buffer).expect("it is a link");
+            assert_eq!(
+                windows_target(&target, root, directory),
+                expected,
+                "{target}"
+            );
+        }
+        // What deduplication leaves is no link.
+        assert_eq!(as_read_link_says(&[0x13, 0, 0, 0x80, 0, 0, 0, 0]), None);
+    }
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    /// What the standard library's `read_link` makes of a reparse buffer (Microsoft's MS-FSCC, 2.1.2): the
+    /// substitute name, and of an absolute one the path that users write.
+    fn as_read_link_says(buffer: &[u8]) -> Option<String> {
+        let short = |at: usize| {
+            Some(usize::from(u16::from_le_bytes([
+                *buffer.get(at)?,
+                *buffer.get(at + 1)?,
+            ])))
+        };
+        assert_eq!(short(4)? + 8, buffer.len(), "the length of the data");
+        let names = match buffer.first_chunk()? {
+            [3, 0, 0, 0xa0] => 16,
+            [0xc, 0, 0, 0xa0] => 20,
+            _ => return None,
+        };
+        let is_relative = names == 20 && buffer[16] & 1 != 0;
+        let start = names + short(8)?;
+        let name = buffer.get(start..start + short(10)?)?;
+        let units: Vec<u16> = (0..name.len() / 2)
+            .map(|at| u16::from_le_bytes([name[2 * at], name[2 * at + 1]]))
+            .collect();
+        let name = String::from_utf16(&units).ok()?;
+        Some(match name.strip_prefix(r"\??\") {
+            Some(path) if !is_relative => path.to_owned(),
+            _ => name,
+        })
+    }
+
     #[test]
     fn times_of_windows_become_those_of_unix() {
         let at = |seconds, nanoseconds| Timestamp {
