@@ -158,10 +158,13 @@ impl Reading<'_> {
         };
         let threads = self.threads.get().min(files.len());
         let done: Vec<Result<_, (usize, EmitError)>> = thread::scope(|scope| {
-            let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            // Where the system has no more threads, this one reads more of them.
+            let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let started: Vec<_> = (1..threads).map_while(start).collect();
+            let here = work();
             let ended = started.into_iter().map(|thread| thread.join());
             let own = ended.map(|own| own.unwrap_or_else(|panic| resume_unwind(panic)));
-            own.collect()
+            std::iter::once(here).chain(own).collect()
         });
         let mut failed = None;
         for own in done {
