@@ -201,6 +201,20 @@ fn the_torture_tree_is_kept() {
     verdict.end();
 }
 
+/// Makes the tree in `MKE4FS_TORTURE_TREE`, a path on ext4, for comparisons between systems.
+#[test]
+#[ignore = "packaging/platforms/run asks for it"]
+fn the_torture_tree_is_made() {
+    let Some(place) = std::env::var_os("MKE4FS_TORTURE_TREE") else {
+        return;
+    };
+    let options = torture::Options {
+        beyond_path_max: true,
+        ..torture::Options::default()
+    };
+    torture::build(Path::new(&place), &options).expect("the torture tree is built");
+}
+
 /// A file of the image, as debugfs writes it out.
 fn read_by_debugfs(image: &Path, file: &str, dir: &TempDir) -> Result<Vec<u8>> {
     let out = dir.path().join("out");

@@ -483,11 +483,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         for (number, (size, data)) in [
             (1, &[][..]),
-            (4096, &[0..4096]),
-            (4097, &[4096..4097]),
-            (5000, &[0..5000]),
-            (400_001, &[8192..12_288, 16_384..270_336, 397_312..400_001]),
-            (1 << 20, &[0..4096, 262_144..266_240]),
+            (4096, &[(0, 4096)]),
+            (4097, &[(4096, 4097)]),
+            (5000, &[(0, 5000)]),
+            (
+                400_001,
+                &[(8192, 12_288), (16_384, 270_336), (397_312, 400_001)],
+            ),
+            (1 << 20, &[(0, 4096), (262_144, 266_240)]),
             (1 << 20, &[]),
         ]
         .into_iter()
@@ -498,9 +501,9 @@ mod tests {
             options.read(true).write(true).create_new(true);
             let file = options.open(path).expect("a file");
             file.set_len(size).expect("a size");
-            for range in data.iter().cloned() {
-                let bytes: Vec<u8> = range.clone().map(|_| b'x').collect();
-                file.write_all_at(&bytes, range.start).expect("bytes");
+            for (start, end) in data {
+                let bytes: Vec<u8> = (*start..*end).map(|_| b'x').collect();
+                file.write_all_at(&bytes, *start).expect("bytes");
             }
             let found = data_map_by_zeros(&file, size).expect("it is read");
             assert_eq!(
