@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
-use crate::layout::{Demand, Layout, LayoutError};
+use crate::layout::{Demand, Layout, LayoutError, TreePlan};
 use crate::options::{Environment, Options, Resolved, Settings, Size};
 use crate::tree::{Flags, Metadata, Tree};
 use crate::units::{BlockSize, Timestamp};
@@ -154,6 +154,8 @@ struct Search<'a> {
     /// How many inodes the content needs, if their number is not asked for.
     inodes: u32,
     demand: Demand,
+    /// The tree as it was planned to know the demand, until a layout is made of it.
+    plan: Option<TreePlan<'a>>,
     fit: Fit,
     /// Whether only a size will do that holds a journal.
     needs_journal: bool,
@@ -167,14 +169,16 @@ impl<'a> Search<'a> {
         fit: Fit,
     ) -> Result<Self, Error> {
         // What the content needs depends on block size, inode size and hash seed.
-        let settings = probe(&options, host, tree)?;
+        let mut settings = options.of_any_size().resolve(host)?.settings;
         let inodes = if options.asks_for_inodes() || tree.is_empty() {
             0
         } else {
             needed_inodes(&settings, tree)?
         };
+        raise_inodes(&mut settings, inodes);
         let geometry = Geometry::new(&settings)?;
-        let demand = Demand::of(&settings, &geometry, tree)?;
+        let plan = TreePlan::new(&settings, &geometry, tree)?;
+        let demand = plan.demand()?;
         let bytes = available_bytes(fit, demand.blocks * settings.block_size.bytes_u64());
         if bytes > MOST_AVAILABLE {
             let most = MOST_AVAILABLE;
@@ -190,12 +194,13 @@ impl<'a> Search<'a> {
             block_size: settings.block_size,
             inodes,
             demand,
+            plan: Some(plan),
             fit,
         })
     }
 
     /// The smallest size that will do, if any does.
-    fn run(&self) -> Result<Option<Planned>, Error> {
+    fn run(&mut self) -> Result<Option<Planned>, Error> {
         let least = self.demand.blocks.max(1);
         for stretch in self.stretches(least) {
             let Some(smallest) = self.smallest(&stretch) else {
@@ -272,7 +277,7 @@ impl<'a> Search<'a> {
 
     /// The layout at `size` or the first size above it that has one: only a layout knows how many
     /// extent trees there are.
-    fn confirm(&self, size: u64, stretch: &Range<u64>) -> Result<Option<Planned>, Error> {
+    fn confirm(&mut self, size: u64, stretch: &Range<u64>) -> Result<Option<Planned>, Error> {
         let mut size = size;
         while size < stretch.end.max(self.rounded(stretch.start + 1)) {
             let resolved = self.resolve(size)?;
@@ -281,7 +286,11 @@ impl<'a> Search<'a> {
                 size = self.rounded(size + 1);
                 continue;
             }
-            match Layout::new(&resolved.settings, geometry, self.tree) {
+            let layout = match self.plan.take() {
+                Some(plan) => Layout::planned(&resolved.settings, geometry, plan),
+                None => Layout::new(&resolved.settings, geometry, self.tree),
+            };
+            match layout {
                 Ok(layout) => return Ok(Some(Planned { resolved, layout })),
                 Err(LayoutError::ContentTooBig { needed, free, .. }) => {
                     size = self.rounded(size + needed.saturating_sub(free).max(1));

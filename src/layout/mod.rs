@@ -114,6 +114,7 @@ use std::ops::Range;
 
 pub use appended::AppendedFile;
 pub use casefold::CasefoldFault;
+pub(crate) use content::TreePlan;
 pub use content::{
     Content, Demand, Directory, EntriesIn, FileData, MapOf, NoEntries, NodePlan, inodes_needed,
     inodes_needed_at_most,
@@ -138,6 +139,7 @@ use crate::geometry::Geometry;
 use crate::options::{HugeFilesOptions, QuotaType, QuotaTypes, Settings};
 use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, Group, Ino, LogicalBlock, Readable, Run};
+use content::ContentPlanner;
 use tables::Placement;
 
 /// The size in bytes from which a file needs large_file.
@@ -610,13 +612,61 @@ impl Front {
     }
 }
 
+/// What is laid out.
+struct Subject<'a> {
+    tree: &'a Tree,
+    /// What it was in a base.
+    matched: &'a Matched<'a>,
+    /// How it was planned before; never with a base.
+    plan: Option<TreePlan<'a>>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(tree: &'a Tree, matched: &'a Matched<'a>) -> Self {
+        let plan = None;
+        Self {
+            tree,
+            matched,
+            plan,
+        }
+    }
+
+    fn planner(
+        self,
+        settings: &Settings,
+        geometry: &Geometry,
+    ) -> Result<ContentPlanner<'a>, LayoutError> {
+        match self.plan {
+            Some(plan) => plan.sized(settings, geometry),
+            None => ContentPlanner::based(settings, geometry, self.tree, self.matched),
+        }
+    }
+}
+
 impl Layout {
     /// The layout of `tree` in a filesystem of `geometry`.
     ///
     /// # Errors
     /// Where something does not fit or cannot be stored.
     pub fn new(settings: &Settings, geometry: Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        Self::based(settings, geometry, tree, &Matched::default())
+        Self::of(settings, geometry, Subject::new(tree, &Matched::default()))
+    }
+
+    /// The layout of the tree that `plan` plans in a filesystem of `geometry`.
+    ///
+    /// # Errors
+    /// Where something does not fit or cannot be stored.
+    pub(crate) fn planned(
+        settings: &Settings,
+        geometry: Geometry,
+        plan: TreePlan<'_>,
+    ) -> Result<Self, LayoutError> {
+        let subject = Subject {
+            tree: plan.tree(),
+            matched: &Matched::default(),
+            plan: Some(plan),
+        };
+        Self::of(settings, geometry, subject)
     }
 
     /// The same, with what `matched` says of a base where it is there, if anything can stay.
@@ -638,7 +688,7 @@ impl Layout {
         }
         let warning = match moved(base, &geometry) {
             Some(moved) => LayoutWarning::BaseMoved(moved),
-            None => match Self::based(settings, geometry.clone(), tree, matched) {
+            None => match Self::of(settings, geometry.clone(), Subject::new(tree, matched)) {
                 // Files in several pieces may need more for their maps than whole ones.
                 Err(
                     LayoutError::NoRoom { .. }
@@ -653,12 +703,12 @@ impl Layout {
         Ok(layout)
     }
 
-    fn based(
+    fn of(
         settings: &Settings,
         geometry: Geometry,
-        tree: &Tree,
-        matched: &Matched<'_>,
+        subject: Subject<'_>,
     ) -> Result<Self, LayoutError> {
+        let (tree, matched) = (subject.tree, subject.matched);
         let has_inodes = !settings.super_only && !geometry.is_journal_device();
         if !has_inodes && tree.len() > 1 {
             return Err(LayoutError::ContentWithoutInodes);
@@ -672,7 +722,7 @@ impl Layout {
             tables,
             overhead_clusters,
         } = Front::new(settings, &geometry)?;
-        let mut planner = content::ContentPlanner::based(settings, &geometry, tree, matched)?;
+        let mut planner = subject.planner(settings, &geometry)?;
         let warnings = planner.take_warnings();
         if !planner.keep(matched, &mut ledger) {
             placement::claim(settings, &geometry, &mut planner, &mut ledger)?;

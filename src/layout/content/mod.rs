@@ -10,6 +10,7 @@ mod names;
 mod numbering;
 mod placer;
 mod planner;
+mod tree_plan;
 
 use std::ops::Range;
 
@@ -18,7 +19,8 @@ pub use names::{EntriesIn, NoEntries};
 pub use placer::FileData;
 pub(super) use placer::{block_ranges, content_blocks};
 pub(super) use planner::ContentPlanner;
-pub use planner::Demand;
+pub use tree_plan::Demand;
+pub(crate) use tree_plan::TreePlan;
 
 use super::LayoutError;
 use super::block_map::{BlockMap, MapNode};

@@ -16,7 +16,7 @@ use crate::layout::extents::{ExtentTree, cut};
 use crate::layout::kept::{numbered, within};
 use crate::layout::lost_found::{lost_found_blocks, lost_found_of, made_lost_found_blocks};
 use crate::layout::matched::Matched;
-use crate::layout::quota::{LEAST_QUOTA_FILE, OwnerIds, QuotaShape};
+use crate::layout::quota::{OwnerIds, QuotaShape};
 use crate::layout::verity::VerityPlans;
 use crate::layout::xattrs::{self, XattrPlans};
 use crate::layout::{LARGE_FILE, LayoutError, LayoutWarning, Ledger, Owner, casefold};
@@ -130,7 +130,7 @@ fn crtimes(matched: &Matched<'_>, tree: &Tree) -> Vec<Option<Timestamp>> {
 
 /// The tree with its inodes numbered and its directories planned, before any block is claimed.
 pub(in crate::layout) struct ContentPlanner<'a> {
-    geometry: &'a Geometry,
+    geometry: Geometry,
     tree: &'a Tree,
     content: Content,
     xattrs: XattrPlans,
@@ -144,7 +144,7 @@ pub(in crate::layout) struct ContentPlanner<'a> {
 impl<'a> ContentPlanner<'a> {
     pub(in crate::layout) fn new(
         settings: &Settings,
-        geometry: &'a Geometry,
+        geometry: &Geometry,
         tree: &'a Tree,
     ) -> Result<Self, LayoutError> {
         Self::based(settings, geometry, tree, &Matched::default())
@@ -153,7 +153,7 @@ impl<'a> ContentPlanner<'a> {
     /// The same, with the inode numbers and blocks of names that `matched` says.
     pub(in crate::layout) fn based(
         settings: &Settings,
-        geometry: &'a Geometry,
+        geometry: &Geometry,
         tree: &'a Tree,
         matched: &Matched<'_>,
     ) -> Result<Self, LayoutError> {
@@ -174,7 +174,7 @@ impl<'a> ContentPlanner<'a> {
         }
         let mut warnings = Vec::new();
         let mut planner = Self {
-            geometry,
+            geometry: geometry.clone(),
             tree,
             content: Content {
                 rules: directory_rules(settings, geometry),
@@ -207,6 +207,26 @@ impl<'a> ContentPlanner<'a> {
         planner.plan_directories(&found, settings.encoding_flags, matched)?;
         planner.check_nodes()?;
         Ok(planner)
+    }
+
+    /// The same in a filesystem of another size, if that has as many inodes.
+    pub(super) fn sized(self, geometry: &Geometry) -> Option<Self> {
+        let in_tree = inodes_needed(self.tree, geometry.last_own_ino());
+        let needed = in_tree.saturating_add(count(self.xattrs.values()));
+        (needed <= u64::from(geometry.inodes_count)).then(|| Self {
+            geometry: geometry.clone(),
+            ..self
+        })
+    }
+
+    /// The filesystem's counts and sizes.
+    pub(super) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The tree.
+    pub(super) fn tree(&self) -> &'a Tree {
+        self.tree
     }
 
     /// What could not be kept as it was.
@@ -481,7 +501,7 @@ impl<'a> ContentPlanner<'a> {
     /// lost.
     fn check_nodes(&mut self) -> Result<(), LayoutError> {
         let ratio = self.geometry.cluster_ratio();
-        let mut times = LostTimes::new(self.geometry);
+        let mut times = LostTimes::new(&self.geometry);
         for (id, node) in self.tree.nodes() {
             if id != NodeId::ROOT {
                 times.note(id, &node.metadata);
@@ -617,13 +637,13 @@ impl<'a> ContentPlanner<'a> {
             ledger.keep(Owner::Value(number, LogicalBlock::new(0)), pieces);
             ledger.keep(Owner::ValueMapNode(number, 0), numbered(&inode.nodes));
         }
-        self.xattrs.keep(base, self.geometry, ledger);
+        self.xattrs.keep(base, &self.geometry, ledger);
         true
     }
 
     /// The same for the filesystem's own files.
     fn keep_system(&self, matched: &Matched<'_>, base: &Base, ledger: &mut Ledger) {
-        let geometry = self.geometry;
+        let geometry = &self.geometry;
         let start = LogicalBlock::new(0);
         let stored = base.stored();
         let keep = |ledger: &mut Ledger, inode: &BaseInode, blocks: u64, owners: [Owner; 2]| {
@@ -725,8 +745,8 @@ impl<'a> ContentPlanner<'a> {
     }
 
     /// The blocks of the quota files, but for their maps.
-    fn quota_blocks(&self) -> Result<u64, LayoutError> {
-        let geometry = self.geometry;
+    pub(super) fn quota_blocks(&self) -> Result<u64, LayoutError> {
+        let geometry = &self.geometry;
         let mut blocks = 0;
         for quota_type in geometry.quota_types.iter() {
             let own = self.quota_shape(quota_type)?.blocks_in(geometry.block_size);
@@ -737,7 +757,7 @@ impl<'a> ContentPlanner<'a> {
 
     /// The blocks that the content still needs, but for the nodes of extent trees, whose number depends
     /// on how files are split.
-    fn blocks_needed(&self) -> u64 {
+    pub(super) fn blocks_needed(&self) -> u64 {
         let block_size = self.geometry.block_size;
         let ratio = self.geometry.cluster_ratio();
         let with_map = |blocks: u64, ranges: &mut dyn Iterator<Item = Range<u64>>| {
@@ -802,40 +822,4 @@ fn files(tree: &Tree) -> impl Iterator<Item = (NodeId, &tree::Content)> {
         Kind::File(file) => Some((id, file)),
         _ => None,
     })
-}
-
-/// What a tree needs of a filesystem, before it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// The blocks of directories, files, long symbolic links and attributes; those of extent trees
-    /// depend on how files are split.
-    pub blocks: u64,
-    /// Those among them that a filesystem without content has as well.
-    pub made_blocks: u64,
-}
-
-impl Demand {
-    /// The demand of `tree` in a filesystem of `geometry`, whose size does not matter.
-    ///
-    /// # Errors
-    /// Where a filesystem of this kind cannot hold it at any size.
-    pub fn of(settings: &Settings, geometry: &Geometry, tree: &Tree) -> Result<Self, LayoutError> {
-        let planner = ContentPlanner::new(settings, geometry, tree)?;
-        let ratio = geometry.cluster_ratio();
-        let made_lost_found = if planner.has_lost_found() {
-            made_lost_found_blocks(geometry)
-        } else {
-            0
-        };
-        // An empty filesystem is all root's, in the least file there can be.
-        let made_quota = geometry.quota_types.iter().count();
-        let least = geometry.block_size.blocks_for(LEAST_QUOTA_FILE);
-        let made_quota = u64::try_from(made_quota).unwrap_or(0) * least.next_multiple_of(ratio);
-        Ok(Self {
-            blocks: planner.root_blocks().next_multiple_of(ratio)
-                + planner.blocks_needed()
-                + planner.quota_blocks()?,
-            made_blocks: ratio + made_lost_found.next_multiple_of(ratio) + made_quota,
-        })
-    }
 }
