@@ -44,7 +44,7 @@ use sparse::Reading;
 pub use sparse::Sparse;
 pub use stream::{Built, PreparedImage};
 #[cfg(feature = "cli")]
-pub(crate) use update::{NO_FILE, base_in};
+pub(crate) use update::{NO_FILE, base_of};
 
 /// Collects options and sources for an image.
 ///
@@ -68,6 +68,8 @@ pub struct Builder {
     base: Option<Arc<Base>>,
     /// Whether the base is what the output holds.
     is_update: bool,
+    /// Whether an update reads all files.
+    compares_all: bool,
     run: Run,
 }
 
@@ -77,6 +79,8 @@ struct Wanted {
     sources: Vec<Box<dyn Source>>,
     rules: Vec<Rule>,
     keep_root: bool,
+    /// By what sources may tell that a file is unchanged.
+    base: Option<Arc<Base>>,
     /// Whether only what the sources' owners say of times counts.
     is_reproducible: bool,
     /// What is wrong with a map of owners.
@@ -424,6 +428,7 @@ impl Builder {
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(mut self) -> Result<Plan, Error> {
         self.wanted.is_reproducible = self.options.is_reproducible();
+        self.wanted.base = self.base_for_sources();
         let mut environment = self.world();
         let fit = self.wanted_fit(&environment);
         let settings = self.settings_before_content(fit, &environment)?;
@@ -616,6 +621,9 @@ impl Wanted {
             source.filter_xattrs(&kept_xattrs);
             source.replace_owners(&owners);
             source.set_cancel(cancel);
+            if let Some(base) = &self.base {
+                source.set_base(base);
+            }
             let declared = match &mut contents {
                 Contents::Stream(store) if source.is_stream() => {
                     source.declare_stream(&mut tree, NodeId::ROOT, *store)?

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::place::Place;
 use common::tools::{self, Need, Which, ready};
@@ -366,9 +366,11 @@ fn a_killed_update_is_mended_by_the_next() {
     }
     let rounds = if common::is_wide() { 500 } else { 12 };
     let place = place();
-    said(&place, "make -d root a.img; cp -a root old");
+    said(&place, "make -d root a.img 96M; cp -a root old");
     let mut state = 5_u64;
     let (mut unfinished, mut done, mut before) = (0, 0, 0);
+    // How long a run takes that is not killed, about.
+    let mut whole = Duration::from_millis(50);
     for round in 0..rounds {
         said(
             &place,
@@ -381,11 +383,11 @@ fn a_killed_update_is_mended_by_the_next() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         let mut child = Command::new(env!("CARGO_BIN_EXE_mke4fs"))
-            .args(["-q", "--update", "-d", "root", "a.img"])
+            .args(["-q", "--update", "--size", "96M", "-d", "root", "a.img"])
             .current_dir(place.path(""))
             .spawn()
             .expect("it starts");
-        thread::sleep(Duration::from_micros((state >> 33) % 120_000));
+        thread::sleep(whole * u32::try_from(state >> 33 & 127).expect("it fits") / 100);
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
         let is_there = fs::read(place.path("a.img")).expect("it is there")[1024 + 56..1024 + 58]
@@ -405,14 +407,111 @@ fn a_killed_update_is_mended_by_the_next() {
         if is_there {
             tools::e2fsck(&place.path("a.img"), Which::Reference).expect("a sound image");
         }
-        said(&place, "mke4fs -q --update -d root a.img");
+        let begun = Instant::now();
+        said(&place, "mke4fs -q --update --size 96M -d root a.img");
+        whole = (whole * 3 + begun.elapsed()) / 4;
         check(&place, "a.img", "root");
         said(
             &place,
-            "rm -rf old; cp -a root old; mke4fs -q --update -d old a.img",
+            "rm -rf old; cp -a root old; mke4fs -q --update --size 96M -d old a.img",
         );
     }
     tools::report(&format!(
         "{rounds} killed: {unfinished} did not mount, {done} were done, {before} had not begun"
     ));
+}
+
+#[test]
+fn what_the_host_says_is_unchanged_is_not_read() {
+    if !is_ready() {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "setfattr -n user.one -v 1 root/many/name-5; chattr +d root/many/name-6; make -d root a.img
+         : what was changed shortly before is read until the image is older
+         update -d root a.img > told; is '.bytes_read > 1000000' true; is .blocks_written 0; sleep 2.1; touch a.img
+         update -d root a.img > told; is .bytes_read 0; is .blocks_written 0
+         : whatever clamps no time, and rules that change none
+         SOURCE_DATE_EPOCH=4000000000 update -d root a.img > told; is .bytes_read 0; is .blocks_written 0
+         update -d root --all-root --threads 1 a.img > told; is .bytes_read 0
+         : one that is longer, one that is as long, one with other attributes
+         cp a.img old.img; echo longer > root/etc/motd; echo 8 > root/many/name-7; setfattr -n user.two -v 2 root/many/name-5
+         update -d root a.img > told; is .bytes_read 11; is .files_changed 3
+         mke4fs -q -d root --base old.img b.img; cmp a.img b.img
+         : with all that is told to look
+         for flags in --checksum '--times mtime' '--clamp-times 1' '--sparse always'; do
+           update -d root $flags a.img > told; update -d root $flags a.img > told; is '.bytes_read > 1000000' true
+         done
+         update -d root a.img > told; sleep 2.1; touch a.img; update -d root a.img > told; is .bytes_read 0
+         : a directory that changed is read, and what lies below it
+         rm root/many/name-9; update -d root a.img > told; is .bytes_read 1088; is .files_removed 1",
+    );
+    check(&place, "a.img", "root");
+    // What nobody told of shows only to whoever reads.
+    said(
+        &place,
+        "at=$(($(debugfs -R 'blocks /many/name-300' a.img 2> /dev/null) * 4096)); printf 301 | dd of=a.img bs=1 seek=$at conv=notrunc status=none
+         test $(mke4fs cat a.img many/name-300) = 301; update -d root a.img > told; is .blocks_written 0
+         update --checksum -d root a.img > told; is .blocks_written 2; is .files_changed 1
+         : and after somebody mounted it, all is read
+         mkdir mnt; mount -o loop a.img mnt; echo 302 > mnt/many/name-300; touch -r root/many/name-300 mnt/many/name-300
+         umount mnt; update -d root a.img > told; is '.bytes_read > 1000000' true; is .files_changed 1",
+    );
+    check(&place, "a.img", "root");
+}
+
+/// A file that is changed right after it was read has another ctime, however coarse the clock.
+#[test]
+fn a_file_changed_in_the_same_moment_is_seen() {
+    if !is_ready() {
+        return;
+    }
+    let rounds = if common::is_wide() { 2000 } else { 60 };
+    let place = Place::new();
+    let file = place.path("root/file");
+    let update = || {
+        let status = Command::new(env!("CARGO_BIN_EXE_mke4fs"))
+            .args(["-q", "--update", "-d", "root", "a.img"])
+            .current_dir(place.path(""))
+            .status();
+        assert!(status.expect("it runs").success());
+    };
+    let mut mtime = None;
+    for round in 0..rounds {
+        let text = format!("{round:09}");
+        fs::write(&file, &text).expect("it can be written");
+        let opened = fs::File::options()
+            .write(true)
+            .open(&file)
+            .expect("it can be opened");
+        let written = opened
+            .metadata()
+            .and_then(|it| it.modified())
+            .expect("it has a time");
+        opened
+            .set_modified(*mtime.get_or_insert(written))
+            .expect("it can be set");
+        update();
+        let held = said(&place, "mke4fs cat a.img file");
+        assert_eq!(held, text);
+    }
+}
+
+/// Of a directory that took another's place, nothing is taken for what was there.
+#[test]
+fn what_was_moved_is_read() {
+    if !is_ready() {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "for d in one two; do mkdir root/$d; for n in 1 2 3; do echo $d > root/$d/$n; done; done
+         make -d root a.img; sleep 2.1; touch a.img; cp -p a.img old.img; mv root/one root/old; mv root/two root/one; mv root/old root/two
+         mv root/one/1 root/one/4; ln root/two/2 root/two/5; rm root/two/1; mv root/two/3 root/two/1
+         update -d root a.img > told; mke4fs -q -d root --base old.img b.img; cmp a.img b.img",
+    );
+    check(&place, "a.img", "root");
 }

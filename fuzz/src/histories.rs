@@ -1,7 +1,9 @@
 //! Given a tree and what becomes of it step by step, checks that an image made with the one before as its
-//! base is sound, holds what one without a base holds, and made once more is the same byte for byte.
+//! base is sound, holds what one without a base holds, and made once more is the same byte for byte; and that the
+//! one before becomes the same in place, whether or not its sources say which files are unchanged.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -10,8 +12,9 @@ use mke4fs::diff::{Attribute, diff};
 use mke4fs::feature::Feature;
 use mke4fs::options::{Environment, Options, Size};
 use mke4fs::raw::units::{Ino, Timestamp};
-use mke4fs::read::Filesystem;
-use mke4fs::tree::{NodeId, Tree};
+use mke4fs::read::{Filesystem, Inode};
+use mke4fs::sink::{Memory, Sink};
+use mke4fs::tree::{Access, ContentKey, ContentReader, ContentSource, DataMap, NodeId, Tree};
 use mke4fs::{Base, Builder, Image, Metadata, Source};
 
 /// How many files there are at most.
@@ -143,8 +146,10 @@ pub fn run(bytes: &[u8]) -> Option<Made> {
         entries: BTreeMap::new(),
         data: 0,
         counter: 0,
+        before: BTreeMap::new(),
     };
     history.apply(&input.first.0);
+    history.before = history.files();
     let mut old = history.build(None).ok()?;
     check_image(&old);
     same(&old, history.build(Some(&old)));
@@ -160,12 +165,83 @@ pub fn run(bytes: &[u8]) -> Option<Made> {
         let new = new.expect("it fits without a base");
         check_image(&new);
         compare(&plain, &new);
+        for knows in [false, true] {
+            update(&history, &old, &new, knows);
+            images += 1;
+        }
+        history.before = history.files();
         let again = history.build(Some(&new));
         images += 1;
         same(&new, again);
         old = new;
     }
     Some(Made { image: old, images })
+}
+
+/// The old image becomes the new one in place, and no more is written than that takes; where the sources say which
+/// files are unchanged if they know.
+fn update(history: &History, old: &[u8], new: &[u8], knows: bool) {
+    let memory = Memory::new(old.len() as u64);
+    memory.write_at(0, old).expect("there is room");
+    let filesystem = Filesystem::open(old).expect("it is sound");
+    let known = knows.then_some(&filesystem);
+    let builder = history.builder(history.tree_of(known));
+    let summary = builder.update(&memory).expect("it fits as a base does");
+    let updated = memory.into_bytes().expect("there is room");
+    assert!(
+        updated == new,
+        "an update makes what a base does; sources know: {knows}"
+    );
+    let block = summary.block_size as usize;
+    let differing = old
+        .chunks(block)
+        .zip(new.chunks(block))
+        .filter(|(old, new)| old != new);
+    let differing = differing.count() as u64;
+    let written = summary.update.expect("it was updated").blocks_written;
+    // The superblock is written again if anything is.
+    assert!(
+        (differing..=differing + u64::from(differing > 0)).contains(&written),
+        "{written} blocks written, {differing} differ"
+    );
+}
+
+/// File data of which the source may know where the image before has it.
+struct Held {
+    bytes: Vec<u8>,
+    ino: Option<Ino>,
+}
+
+impl ContentSource for Held {
+    fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
+        Ok(Box::new(HeldReader(&self.bytes)))
+    }
+
+    fn access(&self, _key: ContentKey) -> Access {
+        Access::Anywhere
+    }
+
+    fn describe(&self, _key: ContentKey) -> Vec<u8> {
+        b"data of a history".to_vec()
+    }
+
+    fn unchanged(&self, _key: ContentKey) -> Option<Ino> {
+        self.ino
+    }
+}
+
+struct HeldReader<'a>(&'a [u8]);
+
+impl ContentReader for HeldReader<'_> {
+    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = offset as usize;
+        buffer.copy_from_slice(&self.0[start..start + buffer.len()]);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An image made once more, with itself as its base, is the same.
@@ -256,6 +332,8 @@ struct History {
     entries: BTreeMap<Vec<u8>, Entry>,
     data: usize,
     counter: u64,
+    /// What the files of the image before hold.
+    before: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Path {
@@ -398,7 +476,38 @@ impl History {
         });
     }
 
+    /// What the files hold now.
+    fn files(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let files = self.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(data, _) => Some((path.clone(), data.clone())),
+            _ => None,
+        });
+        files.collect()
+    }
+
+    /// The data of a file, and where `known` has it if that is the image before and it is unchanged.
+    fn content(&self, path: &[u8], data: &[u8], known: Option<&Filesystem<'_>>) -> mke4fs::Content {
+        let is_same = self.before.get(path).is_some_and(|before| before == data);
+        let known = known.filter(|_| is_same);
+        let inode = known.and_then(|known| known.symlink_metadata(path).ok());
+        let ino = inode.filter(Inode::is_file).map(|inode| inode.ino());
+        mke4fs::Content {
+            size_bytes: data.len() as u64,
+            data: DataMap::Whole,
+            source: Arc::new(Held {
+                bytes: data.to_vec(),
+                ino,
+            }),
+            key: 0,
+        }
+    }
+
     fn tree(&self) -> Tree {
+        self.tree_of(None)
+    }
+
+    /// The tree, whose files say which inodes of `known` hold what they hold.
+    fn tree_of(&self, known: Option<&Filesystem<'_>>) -> Tree {
         let mut tree = Tree::default();
         let mut links = Vec::new();
         for (path, entry) in &self.entries {
@@ -409,7 +518,8 @@ impl History {
                     attributes
                 }
                 Entry::File(data, attributes) => {
-                    let made = tree.file(path, data.clone()).expect("it can be there");
+                    let content = self.content(path, data, known);
+                    let made = tree.file(path, content).expect("it can be there");
                     made.metadata(attributes.metadata());
                     attributes
                 }
@@ -445,11 +555,15 @@ impl History {
         tree
     }
 
+    fn builder(&self, tree: Tree) -> Builder {
+        Builder::from_options(self.options.clone())
+            .environment(Environment::fixed(1_700_000_000))
+            .source(tree)
+    }
+
     /// The image with `base` as its base, or why it is refused.
     fn build(&self, base: Option<&Vec<u8>>) -> Result<Vec<u8>, mke4fs::Error> {
-        let builder = Builder::from_options(self.options.clone())
-            .environment(Environment::fixed(1_700_000_000))
-            .source(self.tree());
+        let builder = self.builder(self.tree());
         let builder = match base {
             Some(base) => builder.base(Base::read(&base[..]).expect("we made it")),
             None => builder,
@@ -460,7 +574,6 @@ impl History {
 
 /// A file of pieces with holes between them.
 fn holes(many: u8) -> mke4fs::Content {
-    use mke4fs::tree::DataMap;
     let pieces = (0..u64::from(many)).map(|number| number * 9000..number * 9000 + 700);
     let pieces: Vec<_> = pieces.collect();
     let size = usize::from(many) * 9000;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::feature::{Feature, Word};
 use crate::ondisk::checksum::crc32c;
-use crate::ondisk::inode::FLAG_EA_INODE;
+use crate::ondisk::inode::{FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_INLINE_DATA, FLAG_VERITY};
 use crate::ondisk::mmp::{MAGIC, MmpBlock, SEQUENCE_CLEAN};
 use crate::ondisk::superblock::{
     FLAG_TEST_FILESYSTEM, STATE_ERROR, STATE_VALID, Superblock as Stored,
@@ -63,6 +63,8 @@ pub struct Base {
     xattr_blocks: HashMap<u32, Vec<Block>>,
     resize: Option<Block>,
     mmp: Option<Box<MmpBlock>>,
+    /// Files whose ctimes are before this were not changed while they were read, if that is known of any.
+    settled: Option<Timestamp>,
 }
 
 /// An inode that is in use.
@@ -76,12 +78,34 @@ pub(crate) struct BaseInode {
     pub(crate) mtime: Timestamp,
     pub(crate) ctime: Timestamp,
     pub(crate) crtime: Option<Timestamp>,
-    /// Whether it holds an extended attribute's value.
-    pub(crate) is_value: bool,
+    flags: u32,
     /// Where its blocks are, in their order.
     pub(crate) pieces: Box<[Piece]>,
     /// The blocks of the map that says so.
     pub(crate) nodes: Box<[Block]>,
+}
+
+/// A regular file of which the host may say the same.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownFile {
+    pub(crate) ino: Ino,
+    pub(crate) size: u64,
+    pub(crate) mtime: Timestamp,
+    pub(crate) ctime: Timestamp,
+    pub(crate) flags: u32,
+    /// Its bytes that are data.
+    pub(crate) data: Vec<Range<u64>>,
+}
+
+impl KnownFile {
+    /// Whether all of it is data.
+    pub(crate) fn is_dense(&self) -> bool {
+        match &self.data[..] {
+            [] => self.size == 0,
+            [data] => *data == (0..self.size),
+            _ => false,
+        }
+    }
 }
 
 /// Blocks of a file that are neighbours in it and on disk.
@@ -140,6 +164,7 @@ impl Base {
                 xattr_blocks: HashMap::new(),
                 resize: None,
                 mmp: mmp(filesystem)?.map(Box::new),
+                settled: None,
             },
         };
         reading.inodes()?;
@@ -149,6 +174,25 @@ impl Base {
             blocks.sort_unstable();
         }
         Ok(base)
+    }
+
+    /// The same, of an image that was being written no later than `written`: what was changed shortly before may
+    /// have been changed once more since, in the same moment for the clock of its filesystem. Without that, the
+    /// time counts at which the image was made first, if that is not after `now`.
+    #[must_use]
+    pub(crate) fn written(mut self, written: Option<Timestamp>, now: Timestamp) -> Self {
+        const MARGIN: i64 = 2;
+        let written = written.unwrap_or_else(|| Timestamp::from_seconds(self.made()));
+        let seconds = written.seconds.saturating_sub(MARGIN);
+        self.settled = (written.seconds <= now.seconds).then_some(Timestamp { seconds, ..written });
+        self
+    }
+
+    /// Whether the directory `ino` is the one of which the host says that it was changed last at `ctime`. One that
+    /// was moved was changed.
+    pub(crate) fn is_directory_of(&self, ino: Ino, ctime: Timestamp) -> bool {
+        let inode = self.inode(ino);
+        inode.is_some_and(|inode| inode.is_directory() && inode.ctime == ctime)
     }
 
     /// The superblock.
@@ -188,8 +232,38 @@ impl Base {
 
     /// The first inode that holds an extended attribute's value.
     pub(crate) fn first_value(&self) -> Option<Ino> {
-        let values = self.inodes.iter().filter(|(_, inode)| inode.is_value);
+        let values = self.inodes.iter().filter(|(_, inode)| inode.is_value());
         values.map(|(ino, _)| *ino).min()
+    }
+
+    /// What it says of the file `name` in the directory `parent`, if a host that says the same of it has the same
+    /// file: one that was never written since.
+    pub(crate) fn file(&self, parent: Ino, name: &[u8]) -> Option<KnownFile> {
+        let ino = self.child(parent, name)?;
+        let inode = self.inode(ino).filter(|inode| inode.is_plain_file())?;
+        let time = |time: Timestamp| (time.seconds, time.nanoseconds);
+        if time(inode.ctime) >= time(self.settled?) {
+            return None;
+        }
+        let block_bytes = self.superblock.block_size().bytes_u64();
+        let mut data: Vec<Range<u64>> = Vec::new();
+        for piece in &inode.pieces {
+            let start = piece.logical.saturating_mul(block_bytes);
+            let end = piece.end().saturating_mul(block_bytes).min(inode.size);
+            match data.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ if start < end => data.push(start..end),
+                _ => {}
+            }
+        }
+        Some(KnownFile {
+            ino,
+            size: inode.size,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+            flags: inode.flags,
+            data,
+        })
     }
 
     /// The blocks of extended attributes that hold `block`, whoever shares them, in ascending order.
@@ -307,7 +381,7 @@ impl Reading<'_> {
             mtime: inode.mtime(),
             ctime: inode.ctime(),
             crtime: inode.crtime(),
-            is_value: inode.flags() & FLAG_EA_INODE != 0,
+            flags: inode.flags(),
             pieces: map.extents.iter().map(piece).collect(),
             nodes: map.nodes.into(),
         })
@@ -377,6 +451,36 @@ impl BaseInode {
     fn is_directory(&self) -> bool {
         self.file_type() == 0x4000
     }
+
+    /// Whether it holds an extended attribute's value.
+    pub(crate) fn is_value(&self) -> bool {
+        self.flags & FLAG_EA_INODE != 0
+    }
+
+    /// Whether blocks hold all that it holds, as they do of an ordinary file.
+    fn is_plain_file(&self) -> bool {
+        const ODD: u32 = FLAG_EA_INODE | FLAG_INLINE_DATA | FLAG_VERITY | FLAG_ENCRYPT;
+        self.file_type() == 0x8000 && self.flags & ODD == 0
+    }
+
+    /// Whether its `length` blocks from `logical` on are `run`.
+    pub(crate) fn has(&self, mut logical: u64, run: Run) -> bool {
+        let mut at = run.start.get();
+        let first = self.pieces.partition_point(|piece| piece.end() <= logical);
+        for piece in &self.pieces[first..] {
+            if at >= run.end().get() {
+                break;
+            }
+            let is_there =
+                piece.logical <= logical && piece.run.start.get() + (logical - piece.logical) == at;
+            if !is_there {
+                return false;
+            }
+            at += piece.end() - logical;
+            logical = piece.end();
+        }
+        at >= run.end().get()
+    }
 }
 
 impl Base {
@@ -425,7 +529,12 @@ impl Base {
             && (stored.s_lastcheck.get(), stored.s_lastcheck_hi) == made
     }
 
-    /// The blocks that its inodes have, in ascending order.
+    /// The inodes in use, in no order.
+    pub(crate) fn used_inodes(&self) -> impl Iterator<Item = Ino> {
+        self.inodes.keys().copied()
+    }
+
+    /// The blocks that its inodes have, in no order.
     pub(crate) fn used(&self) -> Vec<Run> {
         let of_inode = |inode: &BaseInode| {
             let pieces = inode.pieces.iter().map(|piece| piece.run);
@@ -435,7 +544,6 @@ impl Base {
         let xattrs = self.xattr_blocks.values().flatten().copied().map(Run::one);
         let mut used: Vec<Run> = self.inodes.values().flat_map(of_inode).collect();
         used.extend(xattrs);
-        used.sort_unstable_by_key(|run| run.start);
         used
     }
 

@@ -6,19 +6,21 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::run;
 use super::stream::Built;
-use super::{Builder, Plan, based};
+use super::{Builder, Plan, Sparse, based};
 use crate::base::Base;
 use crate::emit::{self, EmitError, Sinks, Writing};
 use crate::error::{Error, Kind};
 use crate::layout::Owner;
 use crate::options::TargetKind;
-use crate::sink::{Output, ReadAt, Sink, Tables, Update};
+use crate::sink::{File, Output, ReadAt, Sink, Tables, Update};
+use crate::source::rules::Rule;
 use crate::summary::{Summary, UpdateCounts};
 use crate::tree::{Kind as NodeKind, NodeIndex};
-use crate::units::{Ino, Run};
+use crate::units::{Ino, Run, Timestamp};
 
 /// How much is cleared before a wish to stop is heard, in bytes.
 const STEP_BYTES: u64 = 64 << 20;
@@ -66,7 +68,7 @@ impl Builder {
         let output = run::open(path)?;
         let offset_bytes = self.options.of_any_size().resolve(&environment)?;
         let offset_bytes = offset_bytes.settings.offset_bytes;
-        let base = match base_in(output.file(), offset_bytes) {
+        let base = match base_of(output.file(), offset_bytes, environment.real_clock) {
             Ok(base) => base,
             Err(reason) => {
                 drop(output);
@@ -106,6 +108,29 @@ impl Builder {
         Ok(built.into_summary())
     }
 
+    /// Whether an update reads and compares all files. Unless told so, it does not open a file of a
+    /// [directory](crate::Directory) whose size, mtime and ctime are those in the image, and whose directories have
+    /// their ctimes there, if the file was older when the image was written, mke4fs wrote it and nobody mounted
+    /// it since, no rule sets times, and blocks of zeros are treated as [`Sparse::Auto`](crate::Sparse) does.
+    #[must_use]
+    pub fn checksum(mut self, checksum: bool) -> Self {
+        self.compares_all = checksum;
+        self
+    }
+
+    /// The base by which sources may tell what is unchanged.
+    pub(super) fn base_for_sources(&self) -> Option<Arc<Base>> {
+        let base = self
+            .base
+            .as_ref()
+            .filter(|_| self.is_update && !self.compares_all)?;
+        let is_told = base.is_untouched()
+            && base.superblock().inode_size() > 128
+            && self.sparse_in_effect() == Sparse::Auto
+            && self.wanted.rules.iter().all(Rule::keeps_files);
+        is_told.then(|| base.clone())
+    }
+
     /// Lets `base` be what the output holds.
     #[must_use]
     pub(crate) fn updating(mut self, base: Arc<Base>) -> Self {
@@ -128,12 +153,20 @@ impl Builder {
 pub(crate) const NO_FILE: &str = "there is no such file";
 
 /// The filesystem that begins at a byte of an output as a base, or why it cannot be one.
-pub(crate) fn base_in(image: &impl ReadAt, offset_bytes: u64) -> Result<Base, String> {
+pub(crate) fn base_of(file: &File, offset_bytes: u64, now: Duration) -> Result<Base, String> {
+    let base = base_in(file, offset_bytes)?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    Ok(base.written(file.written(), Timestamp::from_seconds(now)))
+}
+
+/// The filesystem that begins at a byte of an image as a base, or why it cannot be one.
+fn base_in(image: &impl ReadAt, offset_bytes: u64) -> Result<Base, String> {
     Base::read_at(image, offset_bytes).map_err(|error| error.to_string())
 }
 
 impl Plan {
     /// Whether its base is what the output holds.
+    #[cfg(feature = "cli")]
     pub(crate) fn is_update(&self) -> bool {
         self.base.is_some()
     }
@@ -205,7 +238,7 @@ impl Plan {
         sink: &Update<'_, S>,
         writing: &Writing<'_>,
     ) -> Result<(), Error> {
-        let used = self.known_clear().map(Base::used);
+        let used = self.known_clear().map(|base| self.used_by(base));
         let left = emit::bytes_left(&self.settings, &self.layout, &self.tree, used.as_deref());
         for range in left {
             let mut at = range.start;
@@ -220,6 +253,15 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The bytes that `base` uses for inodes and what they have, in ascending order.
+    fn used_by(&self, base: &Base) -> Vec<Range<u64>> {
+        let blocks = base.used().into_iter().map(|run| self.bytes_of(run));
+        let inodes = base.used_inodes().map(|ino| self.inode_bytes(ino));
+        let mut used: Vec<Range<u64>> = blocks.chain(inodes).collect();
+        used.sort_unstable_by_key(|range| range.start);
+        used
     }
 
     /// The base, if what it does not use reads as zeros and what it uses is where this image has it.
@@ -306,8 +348,11 @@ impl Plan {
 
     /// How much data of the sources was read.
     fn bytes_read(&self) -> u64 {
-        let files = self.tree.nodes().filter_map(|(_, node)| match &node.kind {
-            NodeKind::File(content) => Some(content),
+        let files = self.tree.nodes().filter_map(|(id, node)| match &node.kind {
+            NodeKind::File(content) => {
+                let is_in_place = self.layout.stays.is_in_place(id.in_tree());
+                (!is_in_place).then_some(content)
+            }
             _ => None,
         });
         files

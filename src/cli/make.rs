@@ -174,6 +174,7 @@ pub(super) fn prepare(
     let mut builder = Builder::from_options(options)
         .environment(host.clone())
         .keep_root(request.keep_root)
+        .checksum(request.checksum)
         .sparse(request.sparse)
         .reflink(request.reflink);
     let patterns =

@@ -1,12 +1,13 @@
 //! Given an output that is to be updated, reads what it holds as the base, or says why it is made anew; never
 //! writes to it.
 
+use std::fs;
 use std::path::Path;
 
 use super::request::Request;
-use crate::builder::{NO_FILE, base_in};
+use crate::builder::{NO_FILE, base_of};
 use crate::options::{Environment, TargetKind};
-use crate::sink::{Format, ImageFile, Output};
+use crate::sink::{File, Format, Output};
 use crate::sys;
 use crate::{Base, Reflink};
 
@@ -48,10 +49,14 @@ pub(super) fn base(held: &Held<'_>, host: &Environment, offset_bytes: u64) -> Re
         return Err(NO_FILE.to_owned());
     }
     match held {
-        Held::Open(output) => base_in(output.file(), offset_bytes),
+        Held::Open(output) => base_of(output.file(), offset_bytes, host.real_clock),
         Held::Named(path) => {
-            let image = ImageFile::open(path).map_err(|error| sys::reason(&error))?;
-            base_in(&image, offset_bytes)
+            let file = fs::File::open(path).and_then(File::from_open);
+            base_of(
+                &file.map_err(|error| sys::reason(&error))?,
+                offset_bytes,
+                host.real_clock,
+            )
         }
     }
 }

@@ -331,13 +331,15 @@ struct Renderer<'r, 'a> {
 }
 
 impl Image<'_> {
-    /// Whether what `claim` is for is where it belongs already: it was written as it arrived, or is shared.
+    /// Whether what `claim` is for is where it belongs already: it was written as it arrived, is shared, or is what
+    /// an update finds there.
     pub(super) fn is_in_place(&self, claim: &Claim) -> bool {
         let Owner::File(node, _) = claim.owner else {
             return false;
         };
         let is_placed = |content: &Content| content.placed().is_some();
-        self.shared.contains(&node)
+        self.layout.stays.is_in_place(node)
+            || self.shared.contains(&node)
             || matches!(&self.node(node).kind, Kind::File(content) if is_placed(content))
     }
 

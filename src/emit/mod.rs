@@ -221,19 +221,17 @@ pub(crate) fn bytes_to_write(settings: &Settings, layout: &Layout, tree: &Tree) 
 }
 
 /// The bytes of the image that nobody writes, in ascending order: in one made anew they read as zeros. With
-/// `used`, only those among these blocks, which ascend.
+/// `used`, only those among these, which ascend.
 pub(crate) fn bytes_left(
     settings: &Settings,
     layout: &Layout,
     tree: &Tree,
-    used: Option<&[Run]>,
+    used: Option<&[Range<u64>]>,
 ) -> Vec<Range<u64>> {
     let image = Image::new(settings, Storage::OldData, layout, tree);
     let left = image.not_written();
     let Some(used) = used else { return left };
-    let block_bytes = layout.geometry.block_size.bytes_u64();
-    let bytes = |run: &Run| run.start.get() * block_bytes..run.end().get() * block_bytes;
-    stale::within(&left, used.iter().map(bytes))
+    stale::within(&left, used.iter().cloned())
 }
 
 /// Where an image goes.

@@ -139,7 +139,17 @@ impl Image<'_> {
             superblock::OFFSET + superblock_bytes..end,
         ];
         let claims = self.layout.ledger.claims().iter();
-        without(&all, claims.filter_map(|claim| self.bytes_written(claim)))
+        without(&all, claims.filter_map(|claim| self.bytes_touched(claim)))
+    }
+
+    /// The bytes of a claim that are written, without inodes in the last block of a table that may not be.
+    fn bytes_touched(&self, claim: &Claim) -> Option<Range<u64>> {
+        let written = self.bytes_written(claim)?;
+        let end = match claim.owner {
+            Owner::InodeTable(group) => written.start + self.table_bytes(group),
+            _ => written.end,
+        };
+        Some(written.start..written.end.min(end))
     }
 
     /// The bytes of a claim that are written, if any.

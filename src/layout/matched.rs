@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::inode_type::inode_type;
 use super::lost_found::{LOST_FOUND, lost_found_of};
-use super::{KeptCounts, Ledger};
+use super::{KeptCounts, Ledger, Owner};
 use crate::base::{Base, BaseInode, Leaf};
 use crate::geometry::Geometry;
 use crate::tree::{Kind, NodeId, NodeIndex, Tree};
@@ -80,9 +80,31 @@ impl<'a> Matched<'a> {
         self.inos.iter().copied().max().unwrap_or_default()
     }
 
-    /// Which of the nodes the base has.
-    pub(super) fn stays(&self) -> Stays {
-        Stays(self.inos.iter().map(|ino| ino.get() > 0).collect())
+    /// Which of the nodes the base has, once all blocks are claimed.
+    pub(super) fn stays(&self, tree: &Tree, ledger: &Ledger) -> Stays {
+        let unchanged = |id: NodeId| match &tree.node(id).kind {
+            Kind::File(content) => content.unchanged().filter(|ino| self.ino(id) == Some(*ino)),
+            _ => None,
+        };
+        let stay = |id: NodeId| match (self.ino(id), unchanged(id)) {
+            (None, _) => Stay::Added,
+            (Some(_), None) => Stay::There,
+            (Some(_), Some(_)) => Stay::InPlace,
+        };
+        let mut stays: Vec<Stay> = tree.nodes().map(|(id, _)| stay(id)).collect();
+        for claim in ledger.claims() {
+            let Owner::File(node, logical) = claim.owner else {
+                continue;
+            };
+            if let Some(stay) = stays.get_mut(node.get()).filter(|it| **it == Stay::InPlace) {
+                let inode = self.inode(tree.id(node));
+                let logical = u64::from(logical.get());
+                if !inode.is_some_and(|inode| inode.has(logical, claim.run())) {
+                    *stay = Stay::There;
+                }
+            }
+        }
+        Stays(stays)
     }
 
     /// How many inodes both have, and how many one of them alone, if there is a base.
@@ -112,12 +134,30 @@ impl<'a> Matched<'a> {
 
 /// Which nodes of a tree a base has, by node; none of them where there is none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stays(Vec<bool>);
+pub(crate) struct Stays(Vec<Stay>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    Added,
+    /// The base has an inode at its path.
+    There,
+    /// The base has its data, all of it in the same blocks.
+    InPlace,
+}
 
 impl Stays {
+    fn of(&self, node: NodeIndex) -> Stay {
+        self.0.get(node.get()).copied().unwrap_or(Stay::Added)
+    }
+
     /// Whether the base has an inode at the path of `node`.
     pub(crate) fn has(&self, node: NodeIndex) -> bool {
-        self.0.get(node.get()).copied().unwrap_or(false)
+        self.of(node) != Stay::Added
+    }
+
+    /// Whether what the file `node` holds is in its blocks already.
+    pub(crate) fn is_in_place(&self, node: NodeIndex) -> bool {
+        self.of(node) == Stay::InPlace
     }
 }
 

@@ -768,6 +768,7 @@ impl Layout {
         Ok(Self {
             tables_in_own_groups: placement.is_in_own_groups(&geometry),
             tables_counted_twice: placement.counts_twice(&geometry),
+            stays: matched.stays(tree, &ledger),
             geometry,
             ledger,
             tables,
@@ -777,7 +778,6 @@ impl Layout {
             content,
             xattrs,
             kept,
-            stays: matched.stays(),
             warnings,
         })
     }

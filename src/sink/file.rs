@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::ranges::RangeSet;
 use super::{DISCARD_STEP_BYTES, Sink, StorageError, index, length_of, range_within};
 use crate::sys;
+use crate::units::Timestamp;
 
 /// What a file keeps no room for where all of it is zero.
 const PAGE_BYTES: u64 = 4096;
@@ -170,6 +171,14 @@ impl File {
         let doing = || format!("make it {length} bytes long");
         let made = self.file.set_len(length);
         made.map_err(|error| StorageError::wrap(&self.path, doing(), error))
+    }
+
+    /// When a regular file was written last, as its filesystem has it.
+    pub(crate) fn written(&self) -> Option<Timestamp> {
+        if self.is_block_device() {
+            return None;
+        }
+        sys::written(&self.file)
     }
 
     /// Cuts a regular file off.

@@ -26,6 +26,7 @@ use super::patterns::Patterns;
 use super::prefetch::{Inspected, Listing, Next, Prefetch};
 use super::rules::XattrFilter;
 use super::{Declared, Source, SourceError, SourceWarning, clamped};
+use crate::base::Base;
 use crate::cancel::Cancel;
 use crate::sys::{self, FileType, Stat};
 use crate::tree::{
@@ -64,6 +65,7 @@ pub struct Directory {
     threads: Option<NonZero<usize>>,
     is_upper: bool,
     cancel: Cancel,
+    base: Option<Arc<Base>>,
 }
 
 impl Directory {
@@ -76,6 +78,7 @@ impl Directory {
             threads: None,
             is_upper: false,
             cancel: Cancel::new(),
+            base: None,
         }
     }
 
@@ -179,6 +182,8 @@ impl Directory {
             root_path: self.path.as_os_str().as_encoded_bytes(),
             device: stat.dev,
             has_proc: sys::has_proc(&root),
+            has_ctimes: sys::has_own_ctimes(&root),
+            base: self.base.as_deref().filter(|_| at == NodeId::ROOT),
         };
         let helpers = self.helpers();
         let prefetch = Prefetch::new(helpers);
@@ -230,6 +235,10 @@ impl Source for Directory {
         if let Some(output) = sys::identity_at(output) {
             self.selection.excluded.push((output.device, output.inode));
         }
+    }
+
+    fn set_base(&mut self, base: &Arc<Base>) {
+        self.base = Some(base.clone());
     }
 
     fn set_cancel(&mut self, cancel: &Cancel) {
@@ -372,7 +381,8 @@ impl Walk<'_> {
     fn open(&self, number: FileNumber) -> io::Result<Arc<OpenDirectory>> {
         let file = self.files.directory(number)?;
         let below = self.files.path_below(number, self.inspector.longest_path());
-        Ok(Arc::new(OpenDirectory { file, below }))
+        let base = self.files.base_of(number);
+        Ok(Arc::new(OpenDirectory { file, below, base }))
     }
 
     /// What was declared, once everything is.
@@ -489,9 +499,12 @@ impl Walk<'_> {
             .directory_at(at, name, metadata)
             .map_err(|error| self.unstorable(parent, name, error))?;
         self.set_xattrs(node, place, xattrs);
+        let base = self
+            .inspector
+            .base_below(self.files.base_of(parent), name, stat);
         let number = self
             .files
-            .add(parent, name, stat)
+            .add(parent, name, stat, base)
             .map_err(|error| self.unreadable(parent, name, error))?;
         Ok((number, node))
     }
@@ -516,10 +529,11 @@ impl Walk<'_> {
                 flags,
                 xattrs,
                 verity,
+                unchanged,
             } => {
                 let number = self
                     .files
-                    .add(parent, name, stat)
+                    .add(parent, name, stat, unchanged)
                     .map_err(|error| self.unreadable(parent, name, error))?;
                 let content = Content {
                     size_bytes: stat.size_bytes,

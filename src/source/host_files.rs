@@ -15,6 +15,7 @@ use crate::sys::{self, FileType, HostHandle, Stat};
 use crate::tree::{
     Access, ContentKey, ContentReader, ContentSource, DataMap, NameAt, NameList, Stored,
 };
+use crate::units::Ino;
 
 /// How many directories stay open.
 const OPEN_DIRECTORIES: usize = 32;
@@ -77,6 +78,8 @@ impl Fingerprint {
 #[derive(Debug)]
 struct Record {
     fingerprint: Fingerprint,
+    /// The inode of a base that it is: of a file, one that holds what it holds. 0 for none.
+    base: Ino,
     name: NameAt,
     parent: FileNumber,
 }
@@ -104,25 +107,33 @@ impl HostFiles {
             records: Vec::new(),
             open: Mutex::default(),
         };
-        files.add(FileNumber::ROOT, b"", &stat)?;
+        files.add(FileNumber::ROOT, b"", &stat, Some(Ino::ROOT))?;
         Ok((files, stat))
     }
 
-    /// Remembers the directory or file `name` in `parent` as `stat` shows it.
+    /// Remembers the directory or file `name` in `parent` as `stat` shows it, and which inode of a base it is.
     pub(super) fn add(
         &mut self,
         parent: FileNumber,
         name: &[u8],
         stat: &Stat,
+        base: Option<Ino>,
     ) -> io::Result<FileNumber> {
         let too_many = || io::Error::other("a source has too many files, or too long names");
         let number = u32::try_from(self.records.len()).map_err(|_| too_many())?;
         self.records.push(Record {
             fingerprint: Fingerprint::of(stat),
+            base: base.unwrap_or_default(),
             name: self.names.push(name).ok_or_else(too_many)?,
             parent,
         });
         Ok(FileNumber(number))
+    }
+
+    /// Which inode of a base the directory or file is.
+    pub(super) fn base_of(&self, number: FileNumber) -> Option<Ino> {
+        let base = self.records.get(number.index())?.base;
+        (base.get() > 0).then_some(base)
     }
 
     /// The path of `name` in `parent`, as the walk's root was called.
@@ -329,6 +340,10 @@ impl HostContents {
 impl ContentSource for HostContents {
     fn access(&self, _key: ContentKey) -> Access {
         Access::Anywhere
+    }
+
+    fn unchanged(&self, key: ContentKey) -> Option<Ino> {
+        self.0.get()?.base_of(FileNumber::of_key(key)?)
     }
 
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {

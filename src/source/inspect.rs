@@ -11,6 +11,8 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::ext4_names;
 use super::host_files::{changed, push_name, same_file};
@@ -18,8 +20,10 @@ use super::listed::{ListedName, ListedNames};
 use super::patterns::{PathType, Patterns};
 use super::rules::XattrFilter;
 use super::verity;
+use crate::base::Base;
 use crate::sys::{self, FileType, HostHandle, Stat};
 use crate::tree::{DataMap, Verity, Xattr};
+use crate::units::Ino;
 
 /// The longest path that the kernel takes, its NUL included.
 pub(super) const PATH_MAX: usize = 4096;
@@ -43,6 +47,8 @@ pub(super) struct OpenDirectory {
     pub(super) file: Arc<HostHandle>,
     /// Its path below the walk's root, unless nobody will ask for it.
     pub(super) below: Option<Vec<u8>>,
+    /// Which inode of a base it is.
+    pub(super) base: Option<Ino>,
 }
 
 /// What the host says of a file.
@@ -71,6 +77,8 @@ pub(super) enum FileKind {
         xattrs: Xattrs,
         /// How fs-verity protects it, or why that is not told.
         verity: Option<Box<io::Result<Verity>>>,
+        /// The inode of a base that holds what it holds.
+        unchanged: Option<Ino>,
     },
     /// A symbolic link. The target is not read of one with several names: reading may leave a time
     /// behind, which then only the first of them shall do.
@@ -148,6 +156,10 @@ pub(super) struct Inspector<'a> {
     pub(super) device: u64,
     /// Whether open directories have names in /proc.
     pub(super) has_proc: bool,
+    /// Whether ctimes are this kernel's.
+    pub(super) has_ctimes: bool,
+    /// By what unchanged files are known.
+    pub(super) base: Option<&'a Base>,
 }
 
 impl Inspector<'_> {
@@ -164,13 +176,14 @@ impl Inspector<'_> {
         self.selection.one_file_system && stat.dev != self.device
     }
 
-    /// The open directory `file`, called `name` in the one at `above`.
+    /// The open directory `file`, of which `info` is said in the one at `above`.
     pub(super) fn directory_below(
         &self,
         above: &OpenDirectory,
-        name: &[u8],
+        info: &FileInfo,
         file: HostHandle,
     ) -> OpenDirectory {
+        let name = &info.name;
         let below = above.below.as_ref().map(|above| {
             let mut below = above.clone();
             push_name(&mut below, name);
@@ -178,8 +191,17 @@ impl Inspector<'_> {
         });
         OpenDirectory {
             file: Arc::new(file),
+            base: self.base_below(above.base, name, &info.stat),
             below: below.filter(|below| below.len() <= self.longest_path()),
         }
+    }
+
+    /// Which inode of the base the directory `name` is that `stat` shows, in the one that is the inode `above`:
+    /// none if it was changed, since it may be another that came here.
+    pub(super) fn base_below(&self, above: Option<Ino>, name: &[u8], stat: &Stat) -> Option<Ino> {
+        let base = self.base?;
+        let ino = base.child(above?, name)?;
+        base.is_directory_of(ino, stat.ctime).then_some(ino)
     }
 
     /// How long a path may be that somebody asks for.
@@ -215,6 +237,11 @@ impl Inspector<'_> {
         name: &[u8],
         file_type: Option<FileType>,
     ) -> Result<Inspected, InspectCause> {
+        if file_type == Some(FileType::Regular)
+            && let Some(unchanged) = self.unchanged(parent, name)?
+        {
+            return Ok(unchanged);
+        }
         let expected = match file_type {
             Some(FileType::Directory) if self.is_excluded(parent, name, PathType::Directory) => {
                 None
@@ -229,6 +256,60 @@ impl Inspector<'_> {
             Some((stat, file)) => self.opened(file, stat),
             None => self.unopened(parent, name),
         }
+    }
+
+    /// A file of which the host says what the base does, and which is not opened.
+    ///
+    /// Its attributes are asked for first: if the ctime is the base's after that, they are those of this file.
+    fn unchanged(
+        &self,
+        parent: &OpenDirectory,
+        name: &[u8],
+    ) -> Result<Option<Inspected>, InspectCause> {
+        let known = self.base.filter(|_| self.has_ctimes && self.has_proc);
+        let known = known.and_then(|base| base.file(parent.base?, name));
+        let Some(known) = known else { return Ok(None) };
+        let Ok(xattrs) = self.xattrs(&self.xattrs_at(parent, name)?) else {
+            return Ok(None);
+        };
+        let stat = sys::stat_at(&*parent.file, name)?;
+        let is_known = stat.file_type == FileType::Regular
+            && stat.dev == self.device
+            && (stat.size_bytes, stat.mtime, stat.ctime) == (known.size, known.mtime, known.ctime)
+            // A host that has holes elsewhere is asked where.
+            && (stat.allocated_bytes < stat.size_bytes) != known.is_dense();
+        if !is_known || self.is_left_out(&stat) {
+            return Ok(None);
+        }
+        let kind = FileKind::File {
+            data: if known.is_dense() {
+                DataMap::Whole
+            } else {
+                DataMap::Ranges(known.data.into())
+            },
+            flags: known.flags,
+            xattrs,
+            verity: None,
+            unchanged: Some(known.ino),
+        };
+        Ok(Some((stat, kind, None)))
+    }
+
+    /// What an open file is, once its ctime is clearly past: whoever changes it from then on gives it another.
+    fn settled(&self, file: &HostHandle, stat: Stat) -> io::Result<Stat> {
+        let mut stat = stat;
+        for _ in 0..MOST_WAITS {
+            let Some(left) = self
+                .has_ctimes
+                .then(|| time_left(&stat, sys::since_1970()))
+                .flatten()
+            else {
+                break;
+            };
+            thread::sleep(left);
+            stat = sys::stat_of(file)?;
+        }
+        Ok(stat)
     }
 
     /// The extended attributes of an open file.
@@ -274,6 +355,7 @@ impl Inspector<'_> {
         if self.is_left_out(&stat) {
             return Ok((stat, FileKind::LeftOut, None));
         }
+        let stat = self.settled(&file, stat)?;
         let flags = sys::attribute_flags(&file)?;
         if stat.file_type == FileType::Directory {
             let xattrs = self.xattrs_of(&file)?;
@@ -286,6 +368,7 @@ impl Inspector<'_> {
             flags,
             xattrs,
             verity: verity::of_host(&file, flags, stat.size_bytes),
+            unchanged: None,
         };
         Ok((stat, kind, None))
     }
@@ -353,6 +436,27 @@ impl Inspector<'_> {
         }
         Ok(xattrs)
     }
+}
+
+/// How often a file is waited for that is changed meanwhile.
+const MOST_WAITS: usize = 3;
+/// How long a kernel may give files the same ctime, and where it counts whole seconds; FAT counts two.
+const TICK: Duration = Duration::from_millis(20);
+const TICK_OF_SECONDS: Duration = Duration::from_millis(2020);
+
+/// How long it takes until a regular file can no longer be changed without another ctime, if that is so. What
+/// lies in the future is not waited for.
+fn time_left(stat: &Stat, now: Duration) -> Option<Duration> {
+    let seconds = u64::try_from(stat.ctime.seconds).ok()?;
+    let ctime = Duration::new(seconds, stat.ctime.nanoseconds);
+    let tick = if stat.ctime.nanoseconds == 0 {
+        TICK_OF_SECONDS
+    } else {
+        TICK
+    };
+    let left = ctime.checked_add(tick)?.checked_sub(now)?;
+    let is_near = stat.file_type == FileType::Regular && left <= tick + TICK;
+    is_near.then_some(left).filter(|left| !left.is_zero())
 }
 
 impl XattrsOf<'_> {
@@ -473,6 +577,37 @@ fn data_map_by_zeros(file: &File, size: u64) -> io::Result<DataMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Timestamp;
+
+    #[test]
+    fn a_file_is_old_once_its_tick_is_over() {
+        let file = std::fs::File::open("/proc/self/exe").expect("it is there");
+        let stat = sys::stat_of(&file).expect("it is open");
+        let left = |seconds: i64, nanoseconds: u32, now: u64| {
+            let ctime = Timestamp {
+                seconds,
+                nanoseconds,
+            };
+            let left = time_left(&Stat { ctime, ..stat }, Duration::from_millis(now));
+            left.map(|left| left.as_millis())
+        };
+        for (seconds, nanoseconds, now, expected) in [
+            (100, 5_000_000, 100_005, Some(20)),
+            (100, 5_000_000, 100_024, Some(1)),
+            (100, 5_000_000, 100_025, None),
+            (100, 5_000_000, 99_990, Some(35)),
+            (100, 5_000_000, 99_000, None),
+            (100, 0, 100_500, Some(1520)),
+            (100, 0, 102_020, None),
+            (-5, 0, 0, None),
+        ] {
+            assert_eq!(
+                left(seconds, nanoseconds, now),
+                expected,
+                "{seconds}.{nanoseconds} {now}"
+            );
+        }
+    }
 
     /// What a system says that knows where holes are, of a file whose holes are whole pieces.
     #[cfg(target_os = "linux")]

@@ -7,7 +7,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::base::Base;
 use crate::cancel::Cancel;
 use crate::sys;
 use crate::tree::{Metadata, NodeId, Tree, TreeError};
@@ -95,6 +97,12 @@ pub trait Source: Send {
     /// for an owner that no filesystem can hold where a rule then replaces it.
     fn replace_owners(&mut self, owners: &OwnerRules) {
         let _ = owners;
+    }
+
+    /// Hands over what the image holds that is [updated](crate::Builder::update_file), before anything is
+    /// declared into the root: a source that can tell for sure that a file is unchanged does not read it.
+    fn set_base(&mut self, base: &Arc<Base>) {
+        let _ = base;
     }
 
     /// Hands over the wish to stop, before anything is declared: a source that heeds it ends with any error

@@ -192,7 +192,7 @@ impl Prefetch {
         if is_enough || inspector.stops_at(&info.stat) {
             return None;
         }
-        let directory = Arc::new(inspector.directory_below(above, &info.name, file));
+        let directory = Arc::new(inspector.directory_below(above, info, file));
         let names = inspector.names(&directory).ok()?;
         self.state().listed += names.len();
         let mut listing = Listing {

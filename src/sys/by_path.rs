@@ -276,6 +276,7 @@ fn without_owner(file_type: FileType, is_read_only: bool, written: Timestamp) ->
         gid: 0,
         device: (0, 0),
         size_bytes: 0,
+        allocated_bytes: 0,
         atime: written,
         mtime: written,
         ctime: written,

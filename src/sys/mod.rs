@@ -10,6 +10,7 @@
 
 #[cfg(any(not(unix), test))]
 mod by_path;
+mod clock;
 mod device;
 mod in_use;
 #[cfg(not(target_os = "linux"))]
@@ -22,6 +23,7 @@ mod unix;
 #[cfg(not(unix))]
 pub(crate) use by_path::*;
 
+pub(crate) use clock::{since_1970, written};
 pub use device::{Device, TargetKind};
 pub(crate) use device::{block_device_number, look_at, user};
 pub(crate) use in_use::*;

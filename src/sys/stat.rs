@@ -31,6 +31,8 @@ pub(crate) struct Stat {
     /// The major and minor number of the device it is, if it is one.
     pub(crate) device: (u32, u32),
     pub(crate) size_bytes: u64,
+    /// How much room it takes.
+    pub(crate) allocated_bytes: u64,
     pub(crate) atime: Timestamp,
     pub(crate) mtime: Timestamp,
     pub(crate) ctime: Timestamp,

@@ -174,6 +174,7 @@ fn stat(raw: &FileStat) -> io::Result<Stat> {
         gid: raw.st_gid,
         device: device_numbers(raw)?,
         size_bytes: number(raw.st_size)?,
+        allocated_bytes: number::<_, u64>(raw.st_blocks)?.saturating_mul(512),
         atime: timestamp(raw.st_atime, raw.st_atime_nsec)?,
         mtime: timestamp(raw.st_mtime, raw.st_mtime_nsec)?,
         ctime: timestamp(raw.st_ctime, raw.st_ctime_nsec)?,
@@ -225,6 +226,28 @@ pub(crate) fn xattr_names(file: &File) -> io::Result<Vec<Vec<u8>>> {
 /// Whether open directories have names in /proc.
 pub(crate) fn has_proc(directory: &File) -> bool {
     path_below(directory, b".").exists()
+}
+
+/// Whether the ctimes where a file lies are this kernel's: elsewhere a server or a program may set them, and none
+/// is trusted that is not known.
+#[cfg(target_os = "linux")]
+pub(crate) fn has_own_ctimes(file: &File) -> bool {
+    /// ext4, XFS, Btrfs, tmpfs, overlayfs, F2FS, bcachefs and ZFS, by the numbers in `linux/magic.h`.
+    const KNOWN: [i128; 8] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0x0102_1994,
+        0x794c_7630,
+        0xf2f5_2010,
+        0xca45_1a4e,
+        0x2fc1_2fc1,
+    ];
+    let found = nix::sys::statfs::fstatfs(file);
+    found.is_ok_and(|found| {
+        let number = i128::from(found.filesystem_type().0) & 0xffff_ffff;
+        KNOWN.contains(&number)
+    })
 }
 
 /// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.

@@ -8,7 +8,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::{TreeError, Verity};
-use crate::units::Run;
+use crate::units::{Ino, Run};
 
 /// Which content a [`ContentSource`] shall open; each source numbers its own.
 pub type ContentKey = u64;
@@ -57,6 +57,12 @@ pub trait ContentSource: Send + Sync {
     /// Where the content `key` lies in the image, if it was written there when it was declared: the
     /// blocks of its data in the order of the file. It is then never opened.
     fn placed(&self, _key: ContentKey) -> Option<&[Run]> {
+        None
+    }
+
+    /// The inode of the image that is [updated](crate::Builder::update_file) which surely holds the content `key`
+    /// already, if there is one. If it stays in its blocks, the content is never opened.
+    fn unchanged(&self, _key: ContentKey) -> Option<Ino> {
         None
     }
 
@@ -187,6 +193,11 @@ impl Content {
     /// already.
     pub fn placed(&self) -> Option<&[Run]> {
         self.source.placed(self.key)
+    }
+
+    /// The inode of the image that is updated which holds it already, if one surely does.
+    pub(crate) fn unchanged(&self) -> Option<Ino> {
+        self.source.unchanged(self.key)
     }
 
     /// From the first byte of data to the last, if there is any.

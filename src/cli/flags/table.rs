@@ -501,6 +501,9 @@ const OUTPUT_FORMAT: &[Flag] = &[
         "With --update, read and compare every file [default: off]",
         readers::checksum,
     )
+    .more(
+        "Without it, files of a directory whose size, mtime and ctime are those in the image are not opened.",
+    )
     .shown(Shown::Long),
     Flag::long(
         "reflink",

@@ -628,7 +628,7 @@ impl<'a> ContentPlanner<'a> {
         for number in 0..count(self.xattrs.values()) {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let inode = base.inode(self.content.ino_of_value(number));
-            let Some(inode) = inode.filter(|inode| inode.is_value) else {
+            let Some(inode) = inode.filter(|inode| inode.is_value()) else {
                 continue;
             };
             let bytes = count(&self.xattrs.values()[index(number)].bytes);

@@ -74,6 +74,26 @@ pub enum Rule {
     Xattrs(XattrPattern),
 }
 
+impl Rule {
+    /// Whether it leaves times and file data as they are, or says so by a time that no file has.
+    pub(crate) fn keeps_files(&self) -> bool {
+        match self {
+            Self::Owner { .. }
+            | Self::UidMap(_)
+            | Self::GidMap(_)
+            | Self::DeviceTable(_)
+            | Self::FsConfig(_)
+            | Self::LatestTime(_)
+            | Self::Xattrs(_) => true,
+            #[cfg(feature = "selinux")]
+            Self::FileContexts(_) => true,
+            Self::OverrideStat(_) | Self::Manifest(_) | Self::FsVerity(_) | Self::TimesByMtime => {
+                false
+            }
+        }
+    }
+}
+
 /// Follows `rules` in their order, in the tree of all sources before it is finished. What they add and
 /// give no time is of the time `now`. Gives what found nothing to do.
 ///

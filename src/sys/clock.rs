@@ -1,0 +1,23 @@
+//! Given nothing or a file, gives a time of the clock that its filesystem goes by; never a time that an image
+//! bears: those are the environment's.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use crate::units::Timestamp;
+
+/// The time since 1970.
+pub(crate) fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// When a file was written last.
+pub(crate) fn written(file: &File) -> Option<Timestamp> {
+    let written = file.metadata().and_then(|it| it.modified()).ok()?;
+    let since = written.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp {
+        seconds: i64::try_from(since.as_secs()).ok()?,
+        nanoseconds: since.subsec_nanos(),
+    })
+}
