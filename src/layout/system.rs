@@ -25,7 +25,7 @@ pub struct SystemFiles {
     pub resize: Option<Block>,
     /// The journal.
     pub journal: Option<AppendedFile>,
-    /// The block of multiple mount protection.
+    /// The MMP block.
     pub mmp: Option<Block>,
     /// The quota files of users, groups and projects.
     pub quota_files: Vec<QuotaFile>,

@@ -9,7 +9,7 @@ pub const DIRECTORY_FLAGS: u32 = 0x6203_c0ff;
 /// As [`DIRECTORY_FLAGS`], for regular files: D, T, P and F are of directories only.
 pub const FILE_FLAGS: u32 = DIRECTORY_FLAGS & !0x6003_0000;
 /// As [`DIRECTORY_FLAGS`], for all other nodes: the kernel leaves them d and A alone
-/// (`EXT4_OTHER_FLMASK`), and fsck finds fault with i and a.
+/// (`EXT4_OTHER_FLMASK`), and fsck reports errors for i and a.
 pub const OTHER_FLAGS: u32 = 0xc0;
 
 /// Flags among [`DIRECTORY_FLAGS`], close together: every node of a tree has some.
