@@ -570,6 +570,11 @@ fn a_virtual_disk_of_ours_is_replaced_by_one_of_its_format() {
             assert_eq!(said, expected, "{format}, {other}");
         }
     }
+    // Its length is no filesystem's, and there is none to keep.
+    let said = run(
+        "rm -f disk; mke4fs --format vhdx -d root disk; mke4fs --format vhdx -d root disk 128M",
+    );
+    assert!(!said.contains("replacing"), "{said}");
     for (format, spoil) in [
         ("qcow2", "qemu-img snapshot -c then disk"),
         ("qcow2", "qemu-img bitmap --add disk map"),

@@ -493,6 +493,8 @@ impl Run {
         let size_bytes = prepared.ready.size_bytes();
         if let Some(before) = existing.replaced.filter(|before| *before != size_bytes)
             && !self.request.quiet
+            // A virtual disk is as long as it is in any case, and can only be replaced.
+            && self.request.format() == Format::Raw
         {
             let path = Readable(self.output.as_os_str().as_encoded_bytes());
             let (before, now) = (for_people(before), for_people(size_bytes));
