@@ -16,16 +16,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::Base;
+use crate::base::{Base, BaseFile};
 use crate::cancel::Cancel;
 pub use crate::emit::Reflink;
 use crate::emit::{EmitError, Sinks, Writing, emit_to};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
 use crate::layout::{Layout, Matched};
 use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
-use crate::sink::{Format, ImageRange, Sink};
+use crate::sink::{Based, Format, ImageRange, OldImage, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
 use crate::source::{ContentStore, Source, SourceError};
 use crate::summary::{FileDigest, Summary};
@@ -99,6 +99,8 @@ pub struct Plan {
     format: Format,
     /// What the output holds, if that is updated.
     base: Option<Arc<Base>>,
+    /// What the image is based on, if it may share data with that.
+    old: Option<BaseFile>,
     run: Run,
 }
 
@@ -483,6 +485,10 @@ impl Builder {
             layout,
             warnings,
             format: self.format,
+            old: self
+                .base
+                .as_ref()
+                .and_then(|base| base.open_file().cloned()),
             base: self.base.filter(|_| self.is_update),
             run: self.run,
         })
@@ -738,6 +744,23 @@ impl Plan {
         sinks: Sinks<'_>,
         writing: &Writing<'_>,
     ) -> Result<Vec<FileDigest>, Error> {
+        let shared = self
+            .old
+            .as_ref()
+            .filter(|_| writing.reflink != Reflink::Never);
+        let based = shared.map(|old| {
+            let old = OldImage {
+                file: &old.file,
+                start: old.offset_bytes,
+            };
+            Based::new(sinks.image, self.settings.offset_bytes, old)
+        });
+        let based = based
+            .transpose()
+            .map_err(|error| Error::new(Kind::Output(error)))?
+            .flatten();
+        let image = based.as_ref().map_or(sinks.image, |based| based);
+        let sinks = Sinks { image, ..sinks };
         let digests = emit_to(&self.settings, &self.layout, &self.tree, sinks, writing)?;
         Ok(FileDigest::all(&digests, &self.layout, &self.tree))
     }

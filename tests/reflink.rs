@@ -7,12 +7,14 @@ use crate::common;
 
 use std::fs;
 use std::num::NonZero;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use common::mount::Mount;
 use common::place::Place;
 use common::tools::{self, Need, Which, ready};
-use mke4fs::{Builder, Directory, Reflink};
+use mke4fs::read::ImageFile;
+use mke4fs::{Base, Builder, Directory, Reflink};
 use tempfile::NamedTempFile;
 
 /// A filesystem whose files can share blocks, mounted for a test.
@@ -301,4 +303,85 @@ fn a_file_that_changes_before_it_is_shared_is_told() {
             "{change}"
         );
     }
+}
+
+#[test]
+fn what_an_old_image_has_is_shared_too() {
+    if !is_ready() {
+        return;
+    }
+    for name in FILESYSTEMS {
+        let sharing = Sharing::new(name);
+        // The sources are elsewhere: only the old image can be shared.
+        let (place, elsewhere) = (sharing.place(), Place::new());
+        fill(&elsewhere);
+        said(
+            &elsewhere,
+            "cp -a root next; head -c 5000 /dev/urandom > next/new; rm next/whole
+            printf x | dd of=next/more bs=1 seek=700000 conv=notrunc status=none",
+        );
+        let next = elsewhere.path("next");
+        let next = format!("-d {}", next.display());
+        said(
+            &place,
+            &format!(
+                "make auto -d {} old.img 64M; truncate -s 1M part.img; cat old.img >> part.img
+                truncate -s 512 odd.img; cat old.img >> odd.img
+                make never {next} --base old.img never.img; make auto {next} --base old.img auto.img
+                make auto {next} --base old.img one.img --threads 1; make auto {next} --base part.img@1M part
+                make auto {next} --base odd.img@512 odd
+                make auto {next} --base old.img odd2 -E offset=512 64M; dd if=odd2 of=even2 bs=512 skip=1 status=none
+                for image in auto.img one.img part odd even2; do cmp never.img $image; done",
+                elsewhere.path("root").display()
+            ),
+        );
+        tools::e2fsck(&place.path("auto.img"), Which::Reference).expect("a sound image");
+        assert_eq!(shared(&place, "never.img"), 0, "{name}");
+        for image in ["auto.img", "part"] {
+            let found = shared(&place, image);
+            assert!(found > 500, "{name}: {image} shares {found} blocks");
+        }
+        // What moves everything shares what happens to be the same, and no more.
+        said(
+            &place,
+            &format!(
+                "make never {next} --base old.img a -b 1024 64M; make auto {next} --base old.img b -b 1024 64M; cmp a b
+                make never {next} --base old.img a 80M; make auto {next} --base old.img b 80M; cmp a b"
+            ),
+        );
+    }
+}
+
+#[test]
+fn an_old_image_that_changes_while_it_is_shared_is_told() {
+    if !is_ready() {
+        return;
+    }
+    let sharing = Sharing::new("xfs");
+    let (place, elsewhere) = (sharing.place(), Place::new());
+    fill(&elsewhere);
+    said(
+        &place,
+        &format!(
+            "make auto -d {} old.img 64M",
+            elsewhere.path("root").display()
+        ),
+    );
+    let old = place.path("old.img");
+    let base = ImageFile::open(&old).expect("it is there");
+    let base = Base::in_file(base, 0).expect("a clean image");
+    let change = move |_| {
+        let file = fs::OpenOptions::new().write(true).open(&old);
+        let changed = file.and_then(|file| file.write_all_at(b"x", 4096));
+        changed.expect("it is written");
+    };
+    let builder = Builder::new().source(Directory::new(elsewhere.path("root")));
+    let builder = builder.base(base).progress(change);
+    let error = builder
+        .write_file(place.path("image"))
+        .expect_err("it changed");
+    let text = format!("{error:#}");
+    let told = "the image that this one is based on changed while it was read";
+    assert!(text.ends_with(told), "{text}");
+    assert!(!fs::exists(place.path("image")).expect("it is looked at"));
 }

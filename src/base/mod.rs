@@ -9,6 +9,7 @@ mod index;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::feature::{Feature, Word};
 use crate::ondisk::checksum::crc32c;
@@ -19,7 +20,9 @@ use crate::ondisk::superblock::{
 };
 use crate::read::bytes::{join, pod_or_zeros};
 use crate::read::superblock::{ORPHAN_PRESENT, RECOVER, word_of};
-use crate::read::{Error, Extent, Filesystem, Inode, PlacedMap, ReadAt, Result, Superblock};
+use crate::read::{
+    Error, Extent, Filesystem, ImageFile, Inode, PlacedMap, ReadAt, Result, Superblock,
+};
 use crate::units::{Block, Ino, Run, Timestamp};
 
 pub(crate) use index::Leaf;
@@ -65,6 +68,14 @@ pub struct Base {
     mmp: Option<Box<MmpBlock>>,
     /// Files whose ctimes are before this were not changed while they were read, if that is known of any.
     settled: Option<Timestamp>,
+    file: Option<BaseFile>,
+}
+
+/// The file that a filesystem is in, open, and where it begins there.
+#[derive(Clone, Debug)]
+pub(crate) struct BaseFile {
+    pub(crate) file: Arc<ImageFile>,
+    pub(crate) offset_bytes: u64,
 }
 
 /// An inode that is in use.
@@ -146,6 +157,25 @@ impl Base {
         Self::of(&Filesystem::open_at(image, offset_bytes)?)
     }
 
+    /// Reads the filesystem at the byte `offset_bytes` of `file`, which stays open: a new image shares what it
+    /// has in common with this one, where the storage of both can ([`Reflink`](crate::Reflink)).
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    pub fn in_file(file: ImageFile, offset_bytes: u64) -> Result<Self> {
+        let file = Arc::new(file);
+        let base = Self::of(&Filesystem::open_at(file.clone(), offset_bytes)?)?;
+        Ok(Self {
+            file: Some(BaseFile { file, offset_bytes }),
+            ..base
+        })
+    }
+
+    /// The file that it is in, if that stays open.
+    pub(crate) fn open_file(&self) -> Option<&BaseFile> {
+        self.file.as_ref()
+    }
+
     /// Reads a filesystem that is open.
     ///
     /// # Errors
@@ -165,6 +195,7 @@ impl Base {
                 resize: None,
                 mmp: mmp(filesystem)?.map(Box::new),
                 settled: None,
+                file: None,
             },
         };
         reading.inodes()?;

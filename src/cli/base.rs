@@ -10,7 +10,7 @@ use crate::source::Readable;
 pub(super) fn read(name: &OsStr) -> Result<Base, String> {
     let location = Location::of(name, &|path| path.exists());
     let (file, offset_bytes) = location.open().map_err(|error| error.to_string())?;
-    Base::read_at(file, offset_bytes).map_err(|error| {
+    Base::in_file(file, offset_bytes).map_err(|error| {
         let path = Readable(location.path.as_os_str().as_encoded_bytes());
         format!("cannot use {path} as the base: {error}")
     })

@@ -35,6 +35,7 @@ macro_rules! in_order_from_nothing {
 }
 
 mod android_sparse;
+mod based;
 mod bmap;
 mod checked;
 mod compress;
@@ -63,6 +64,7 @@ use std::io;
 use std::ops::Range;
 
 pub use crate::sys::Identity;
+pub(crate) use based::{Based, OldImage};
 pub use bmap::bmap;
 pub use checked::{Checked, InjectedFault};
 pub use contained::{Contained, Naming};

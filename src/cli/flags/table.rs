@@ -507,7 +507,7 @@ const OUTPUT_FORMAT: &[Flag] = &[
     .shown(Shown::Long),
     Flag::long(
         "reflink",
-        "Share data of source files with OUTPUT where its filesystem can, such as btrfs and XFS, instead of copying it; auto does so where it is faster, always fails where data cannot be shared [default: auto]",
+        "Share data of source files and of OLD with OUTPUT where its filesystem can, such as btrfs and XFS, instead of copying it; auto does so where it is faster, always fails where data cannot be shared [default: auto]",
         readers::reflink,
     )
     .value("WHEN")
