@@ -177,6 +177,46 @@ fn a_base_of_mke2fs_or_the_kernel_does_as_well() {
     }
 }
 
+/// Merkle trees lie behind the ends of files, and stay with them; where protection comes or goes, they come and go.
+#[test]
+fn a_base_with_files_that_fs_verity_protects_does_as_well() {
+    if !is_ready() {
+        return;
+    }
+    let place = place();
+    for flags in [
+        "-b 4096",
+        "-b 1024",
+        "-O bigalloc 96M",
+        "-O inline_data,quota",
+    ] {
+        said(
+            &place,
+            &format!(
+                "rm -rf next *.img; cp -a root next
+                printf x | dd of=next/big/mebibyte bs=1 seek=700000 conv=notrunc status=none
+                echo longer >> next/big/20; head -c 100000 /dev/urandom > next/big/new; rm next/big/30
+                make -d root old.img {flags} --fs-verity '/big/*'
+                again -d root --base old.img --fs-verity '/big/*' same.img; cmp old.img same.img
+                again -d old.img --base old.img same.img; cmp old.img same.img
+                told() {{ again --json -d next --fs-verity '/big/*' \"$@\" | jq -c .fs_verity; }}
+                told --base old.img new.img > one; told other.img {flags} > two; cmp one two
+                told --base old.img one.img --threads 1 > two; cmp one two; cmp new.img one.img
+                mke4fs diff --ignore times new.img other.img
+                again -d next --base new.img plain.img
+                told --base plain.img sealed.img > two; cmp one two
+                mke4fs diff --ignore atime new.img sealed.img
+                for image in old new plain sealed; do mke4fs check -q $image.img; done"
+            ),
+        );
+        for image in ["old.img", "new.img", "plain.img", "sealed.img"] {
+            tools::e2fsck(&place.path(image), Which::Reference).expect("a sound image");
+        }
+        let found = differing(&place, "old.img", "new.img", 4096);
+        assert!(found <= 120, "{flags}: {found} blocks");
+    }
+}
+
 #[test]
 fn what_cannot_be_kept_is_said() {
     if !is_ready() {

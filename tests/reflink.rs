@@ -240,14 +240,17 @@ fn what_cannot_be_shared_is_refused_and_leaves_nothing() {
     }
     let refused = elsewhere.refusal(&format!("mke4fs -q --reflink always -d {root} image"));
     assert!(refused.contains(output), "{refused}");
-    said(&elsewhere, "head -c 100000 /dev/urandom > root/file");
+    said(
+        &elsewhere,
+        "head -c 100000 /dev/urandom > root/file; for n in $(seq 12); do cp root/file root/f$n; done",
+    );
     let from = elsewhere.path("root");
     let refused = place.refusal(&format!(
         "rm -f image; mke4fs -q --reflink always -d {} image",
         from.display()
     ));
     let expected = format!(
-        "mke4fs: cannot share {}/file with the output: it is on another filesystem; use --reflink auto to copy it\n",
+        "mke4fs: cannot share {}/f1 with the output: it is on another filesystem; use --reflink auto to copy it\n",
         from.display()
     );
     assert_eq!(refused, expected);

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::BATCH_BYTES;
@@ -22,6 +23,10 @@ const LEAST_BYTES: u64 = 64 << 10;
 
 /// How much is shared at once, so that a wish to stop is heard.
 const STEP_BYTES: u64 = 1 << 30;
+
+/// After so many files of a source in a row that the storage refused to share, such as those of a directory that is
+/// elsewhere, no more of its files are opened for this.
+const MOST_REFUSALS: u32 = 8;
 
 /// Whether the data of files is shared with an image, instead of copied, in the words of cp. The bytes of the
 /// image are the same.
@@ -43,6 +48,16 @@ struct Sharing<'a> {
     writing: &'a Writing<'a>,
     /// The unit in which the storage shares.
     unit: u64,
+}
+
+/// What became of a file.
+enum Answer {
+    /// It is in its place.
+    Shared,
+    /// The storage refused, and nothing was done.
+    Refused,
+    /// It has nothing that could be shared, and nothing was done.
+    Nothing,
 }
 
 /// A file with data in blocks of its own.
@@ -92,9 +107,19 @@ impl Image<'_> {
             writing,
             unit,
         };
+        let mut refused: HashMap<*const (), u32> = HashMap::new();
         for file in files_from(sharing.least(), self.layout, self.tree, out) {
-            if sharing.file(&file)? {
-                shared.insert(file.node);
+            let refusals = refused.entry(file.source()).or_default();
+            if *refusals == MOST_REFUSALS {
+                continue;
+            }
+            match sharing.file(&file)? {
+                Answer::Shared => {
+                    *refusals = 0;
+                    shared.insert(file.node);
+                }
+                Answer::Refused => *refusals += 1,
+                Answer::Nothing => {}
             }
         }
         Ok(shared)
@@ -169,6 +194,11 @@ impl PlacedFile<'_> {
         }
     }
 
+    /// Which source it is of.
+    fn source(&self) -> *const () {
+        Arc::as_ptr(&self.content.source).cast()
+    }
+
     /// What the storage said when it was asked to share it.
     fn refused(&self, error: io::Error) -> EmitError {
         match error.kind() {
@@ -216,23 +246,28 @@ impl Sharing<'_> {
         }
     }
 
-    /// Shares what can be shared of a file, and copies the rest; false if nothing can, and nothing was done.
-    fn file(&self, file: &PlacedFile<'_>) -> Result<bool, EmitError> {
+    /// Shares what can be shared of a file, and copies the rest.
+    fn file(&self, file: &PlacedFile<'_>) -> Result<Answer, EmitError> {
         let content = file.content;
         if let Some(obstacle) = file.obstacle(self.image) {
-            return self.leave(file, obstacle).map(|()| false);
+            return self.leave(file, obstacle).map(|()| Answer::Nothing);
         }
         let failed = |error| unreadable(content, error);
         let mut reader = content.source.open(content.key).map_err(failed)?;
         let mut shared = Vec::new();
-        for placed in &file.placed {
-            let within = content.data_in(placed.range.clone());
-            for data in within {
-                self.data(file, placed.part(data), &mut *reader, &mut shared)?;
+        let data = file.placed.iter().flat_map(|placed| {
+            let data = content.data_in(placed.range.clone());
+            data.map(|data| placed.part(data))
+        });
+        let mut answer = Answer::Nothing;
+        for data in data {
+            if !self.data(file, data, &mut *reader, &mut shared)? {
+                answer = Answer::Refused;
+                break;
             }
         }
         if shared.is_empty() {
-            return Ok(false);
+            return Ok(answer);
         }
         for placed in &file.placed {
             let mut at = placed.range.start;
@@ -245,17 +280,18 @@ impl Sharing<'_> {
             self.copy(content, placed.part(at..placed.range.end), &mut *reader)?;
         }
         reader.finish().map_err(failed)?;
-        Ok(true)
+        Ok(Answer::Shared)
     }
 
-    /// Shares what can be shared of bytes that are data, and notes what was.
+    /// Shares what can be shared of bytes that are data, and notes what was; false once the storage
+    /// refuses.
     fn data(
         &self,
         file: &PlacedFile<'_>,
         data: Placed,
         reader: &mut dyn ContentReader,
         shared: &mut Vec<Range<u64>>,
-    ) -> Result<(), EmitError> {
+    ) -> Result<bool, EmitError> {
         let failed = |error| unreadable(file.content, error);
         let mut at = data.range.start;
         while at < data.range.end {
@@ -264,9 +300,9 @@ impl Sharing<'_> {
             let Some(stored) = stored.filter(|stored| !stored.range.is_empty()) else {
                 // Less than a block is nowhere to be shared.
                 return if wanted.length() < self.least() {
-                    Ok(())
+                    Ok(true)
                 } else {
-                    self.leave(file, NO_FILE)
+                    self.leave(file, NO_FILE).map(|()| true)
                 };
             };
             let length = stored.range.end - stored.range.start;
@@ -284,13 +320,13 @@ impl Sharing<'_> {
                     reader.finish().map_err(failed)?;
                     return Err(file.refused(error));
                 }
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(false),
             }
             if self.writing.cancel.load(Ordering::Relaxed) {
                 return Err(EmitError::Cancelled);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Shares the whole blocks of the storage in `wanted`, which lie where `stored` says, and gives those; none
