@@ -196,6 +196,7 @@ fn a_base_with_files_that_fs_verity_protects_does_as_well() {
                 "rm -rf next *.img; cp -a root next
                 printf x | dd of=next/big/mebibyte bs=1 seek=700000 conv=notrunc status=none
                 echo longer >> next/big/20; head -c 100000 /dev/urandom > next/big/new; rm next/big/30
+                find root next -type l -exec readlink {{}} + > /dev/null # which may change their atime, once
                 make -d root old.img {flags} --fs-verity '/big/*'
                 again -d root --base old.img --fs-verity '/big/*' same.img; cmp old.img same.img
                 again -d old.img --base old.img same.img; cmp old.img same.img
@@ -213,7 +214,8 @@ fn a_base_with_files_that_fs_verity_protects_does_as_well() {
             tools::e2fsck(&place.path(image), Which::Reference).expect("a sound image");
         }
         let found = differing(&place, "old.img", "new.img", 4096);
-        assert!(found <= 120, "{flags}: {found} blocks");
+        // 130 of them hold the inodes, whose ctimes are those of the copy.
+        assert!(found <= 250, "{flags}: {found} blocks");
     }
 }
 
