@@ -99,7 +99,7 @@ pub trait ContentReader: Send {
     fn finish(&mut self) -> io::Result<()>;
 }
 
-/// Bytes of a content that lie in a file as they are.
+/// Bytes of file data that lie in a file as they are.
 #[derive(Debug)]
 pub struct Stored<'a> {
     /// The file, open for reading.
