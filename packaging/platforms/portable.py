@@ -66,7 +66,9 @@ def finish(to, found):
         os.chown(to, found.st_uid, found.st_gid)
         os.chmod(to, found.st_mode & 0o7777)
     os.utime(to, ns=(seconds * 10**9,) * 2, follow_symlinks=False)
-    note(b'.' + to[len(copy):], found, seconds)
+    # The root's mtime is the clock's, whatever the directory has.
+    if to != copy:
+        note(b'.' + to[len(copy):], found, seconds)
 
 os.mkdir(copy)
 fill(source, copy)
