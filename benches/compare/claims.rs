@@ -1,10 +1,10 @@
 //! Given what was measured, says whether it is within what is claimed; never measures.
 
-use crate::contenders::{
+use super::contenders::{
     ARCBOX, FLOOR, GZIP, MKE4FS, MKE4FS_ALONE, MKE4FS_OCI, MKE4FS_TAR, MKE4FS_ZSTD, MKEXT4, TAR_XF,
     ZSTD,
 };
-use crate::table::Times;
+use super::table::Times;
 
 /// What one contender may take at most of the fastest of others.
 struct Claim {

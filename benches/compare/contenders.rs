@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
-use crate::workloads::Workload;
+use super::Result;
+use super::workloads::Workload;
 
 pub(crate) const MKE4FS: &str = "mke4fs";
 pub(crate) const MKE4FS_SIZED: &str = "mke4fs, size given";

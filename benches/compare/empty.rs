@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::claims::Verdict;
-use crate::contenders::in_path;
-use crate::table::Times;
+use super::Result;
+use super::claims::Verdict;
+use super::contenders::in_path;
+use super::table::Times;
 
 /// How often each is made: a few milliseconds are soon over.
 const RUNS: usize = 15;

@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, flistxattr, openat, statat};
 
-use crate::Result;
+use super::Result;
 
 const BLOCK: usize = 4096;
 const BATCH: usize = 1 << 20;

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::claims::Verdict;
-use crate::table::Times;
+use super::Result;
+use super::claims::Verdict;
+use super::table::Times;
 
 /// How often each tree is made an image of.
 const RUNS: usize = 3;

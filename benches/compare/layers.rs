@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use crate::Result;
+use super::Result;
 
 const LAYERS: usize = 6;
 

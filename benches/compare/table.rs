@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Result;
-use crate::chart;
-use crate::contenders::MKE4FS;
-use crate::workloads::Workload;
+use super::Result;
+use super::chart;
+use super::contenders::MKE4FS;
+use super::workloads::Workload;
 
 /// The times of one contender, in seconds, the least first.
 #[derive(Clone, Default)]

@@ -11,9 +11,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
-use crate::contenders::in_path;
-use crate::layers;
+use super::Result;
+use super::contenders::in_path;
+use super::layers;
 
 /// A tree to make images of.
 pub(crate) struct Workload {

@@ -23,7 +23,7 @@ use super::verity;
 use crate::base::Base;
 use crate::sys::{self, FileType, HostHandle, Stat};
 use crate::tree::{DataMap, Verity, Xattr};
-use crate::units::Ino;
+use crate::units::{Ino, Timestamp};
 
 /// The longest path that the kernel takes, its NUL included.
 pub(super) const PATH_MAX: usize = 4096;
@@ -299,11 +299,10 @@ impl Inspector<'_> {
     fn settled(&self, file: &HostHandle, stat: Stat) -> io::Result<Stat> {
         let mut stat = stat;
         for _ in 0..MOST_WAITS {
-            let Some(left) = self
-                .has_ctimes
-                .then(|| time_left(&stat, sys::since_1970()))
-                .flatten()
-            else {
+            if !self.has_ctimes || stat.file_type != FileType::Regular {
+                break;
+            }
+            let Some(left) = time_left(stat.ctime, sys::since_1970()) else {
                 break;
             };
             thread::sleep(left);
@@ -444,19 +443,18 @@ const MOST_WAITS: usize = 3;
 const TICK: Duration = Duration::from_millis(20);
 const TICK_OF_SECONDS: Duration = Duration::from_millis(2020);
 
-/// How long it takes until a regular file can no longer be changed without another ctime, if that is so. What
+/// How long it takes until a file of this ctime can no longer be changed without another, if that is so. What
 /// lies in the future is not waited for.
-fn time_left(stat: &Stat, now: Duration) -> Option<Duration> {
-    let seconds = u64::try_from(stat.ctime.seconds).ok()?;
-    let ctime = Duration::new(seconds, stat.ctime.nanoseconds);
-    let tick = if stat.ctime.nanoseconds == 0 {
+fn time_left(ctime: Timestamp, now: Duration) -> Option<Duration> {
+    let seconds = u64::try_from(ctime.seconds).ok()?;
+    let tick = if ctime.nanoseconds == 0 {
         TICK_OF_SECONDS
     } else {
         TICK
     };
+    let ctime = Duration::new(seconds, ctime.nanoseconds);
     let left = ctime.checked_add(tick)?.checked_sub(now)?;
-    let is_near = stat.file_type == FileType::Regular && left <= tick + TICK;
-    is_near.then_some(left).filter(|left| !left.is_zero())
+    (left <= tick + TICK && !left.is_zero()).then_some(left)
 }
 
 impl XattrsOf<'_> {
@@ -577,19 +575,15 @@ fn data_map_by_zeros(file: &File, size: u64) -> io::Result<DataMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Timestamp;
 
     #[test]
     fn a_file_is_old_once_its_tick_is_over() {
-        let file = std::fs::File::open("/proc/self/exe").expect("it is there");
-        let stat = sys::stat_of(&file).expect("it is open");
         let left = |seconds: i64, nanoseconds: u32, now: u64| {
             let ctime = Timestamp {
                 seconds,
                 nanoseconds,
             };
-            let left = time_left(&Stat { ctime, ..stat }, Duration::from_millis(now));
-            left.map(|left| left.as_millis())
+            time_left(ctime, Duration::from_millis(now)).map(|left| left.as_millis())
         };
         for (seconds, nanoseconds, now, expected) in [
             (100, 5_000_000, 100_005, Some(20)),
