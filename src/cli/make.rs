@@ -457,12 +457,12 @@ pub(super) fn write(
             cancel: &cancel,
         };
         write_formed(request, prepared, outputs.image, &watched)
-    } else if prepared.ready.plan().is_some_and(Plan::is_update) {
+    } else if let Some(plan) = prepared.ready.plan().filter(|plan| plan.is_update()) {
         let watched = Watched {
             progress,
             cancel: &cancel,
         };
-        write_update(request, &prepared, outputs.image, &watched)
+        write_update(request, plan, outputs.image, &watched)
     } else {
         write_until(
             request,
@@ -530,7 +530,7 @@ fn write_formed(
 /// Writes what differs from what the output holds.
 fn write_update(
     request: &Request,
-    prepared: &Prepared,
+    plan: &Plan,
     mut output: Output,
     watched: &Watched<'_>,
 ) -> Result<Written, MakeError> {
@@ -548,10 +548,6 @@ fn write_update(
         Some(SizeArg::Keep) => output.size_bytes(),
         _ => 0,
     };
-    let plan = prepared
-        .ready
-        .plan()
-        .ok_or_else(|| io::Error::other("it is no plan"))?;
     Ok(Written {
         built: plan.write_update(output, least_bytes, &writing)?,
         beside: Beside::default(),

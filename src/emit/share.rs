@@ -15,11 +15,8 @@ use super::batch::BATCH_BYTES;
 use super::readers::{fill, unreadable};
 use super::{EmitError, Image, Out, Writing};
 use crate::layout::{Layout, Owner};
+use crate::sink::SHARE_LEAST_BYTES;
 use crate::tree::{Access, Content, ContentReader, Kind, NodeIndex, Stored, Tree};
-
-/// From so many bytes on that lie side by side it is faster to share them than to copy them. A call takes 12 µs on
-/// btrfs and on XFS whatever the length, and to copy 32 KiB takes as long.
-const LEAST_BYTES: u64 = 64 << 10;
 
 /// How much is shared at once, so that a wish to stop is heard.
 const STEP_BYTES: u64 = 1 << 30;
@@ -142,7 +139,7 @@ pub(super) fn check(
     }
 }
 
-/// The files of at least so many bytes that have blocks, in the order of the first of these.
+/// The files of `least_bytes` or more that have blocks, in the order of the first of these.
 fn files_from<'a>(
     least_bytes: u64,
     layout: &Layout,
@@ -230,11 +227,11 @@ const NO_FILE: &str = "its data is in no file of the host as it is";
 const NO_BLOCKS: &str = "it does not begin at a block of the host's filesystem there";
 
 impl Sharing<'_> {
-    /// How many bytes side by side are worth it.
+    /// How many contiguous bytes are worth it.
     fn least(&self) -> u64 {
         match self.writing.reflink {
             Reflink::Always => self.unit,
-            Reflink::Auto | Reflink::Never => LEAST_BYTES.next_multiple_of(self.unit),
+            Reflink::Auto | Reflink::Never => SHARE_LEAST_BYTES.next_multiple_of(self.unit),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{env, fs, io};
 
 use super::journal_device::{self, JournalDeviceError};
@@ -86,8 +86,7 @@ impl Environment {
     /// `MKE2FS_FIRST_META_BG` is [`first_meta_bg`](Self::first_meta_bg), `E2FSPROGS_UNDO_DIR` is
     /// [`undo_directory`](Self::undo_directory).
     pub fn detect() -> Self {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let real_clock = since_1970.unwrap_or_default();
+        let real_clock = sys::since_1970();
         let latest_time = environment_number("SOURCE_DATE_EPOCH").map(wrap);
         let fake = environment_number("E2FSPROGS_FAKE_TIME").filter(|number| *number != 0);
         let clock = latest_time.or(fake.map(wrap));

@@ -9,10 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{ImageFile, ReadAt, Sink, index, length_of};
-
-/// From so many equal bytes on they are shared: from there on that is faster than to write them.
-const LEAST_BYTES: u64 = 64 << 10;
+use super::{ImageFile, ReadAt, SHARE_LEAST_BYTES, Sink, index, length_of};
 
 /// How much of the old image is read at once, unless the storage shares by more.
 const PIECE_BYTES: u64 = 64 << 10;
@@ -97,7 +94,7 @@ impl<'a> Based<'a> {
                 at += unit;
             }
         }
-        runs.retain(|run| run.end - run.start >= LEAST_BYTES);
+        runs.retain(|run| run.end - run.start >= SHARE_LEAST_BYTES);
         runs
     }
 
@@ -135,7 +132,7 @@ impl Sink for Based<'_> {
         if offset == self.start.saturating_add(SUPERBLOCK) {
             self.check_unchanged()?;
         }
-        if length_of(bytes) < LEAST_BYTES || !self.shares.load(Ordering::Relaxed) {
+        if length_of(bytes) < SHARE_LEAST_BYTES || !self.shares.load(Ordering::Relaxed) {
             return self.sink.write_at(offset, bytes);
         }
         let mut written = 0;

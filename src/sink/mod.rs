@@ -1,9 +1,10 @@
 //! Given bytes and their place, keeps them; never knows what they mean.
 //!
-//! [`ReadAt`] is what only reads. [`File`] keeps them in a regular file or on a block device, whose life [`Output`] guards;
-//! [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and [`Undo`] keeps
-//! what was there before, while an update writes only what differs from it. [`Contained`] is a disk in a [`Format`] with tables of its own, [`Stream`] hands
-//! bytes on in their order, and [`Verity`] hashes them on their way.
+//! [`ReadAt`] is what only reads. [`File`] keeps them in a regular file or on a block device, whose life
+//! [`Output`] guards; [`Memory`] keeps them in this process, [`Checked`] proves how a program writes, and
+//! [`Undo`] keeps what was there before, while an update writes only what differs from it. [`Contained`]
+//! is a disk in a [`Format`] with tables of its own, [`Stream`] hands bytes on in their order, and
+//! [`Verity`] hashes them on their way.
 
 /// What a sink answers that takes its bytes in order, and in which nothing was before. It has a field
 /// `size_bytes`.
@@ -93,8 +94,8 @@ use error::StorageError;
 /// - First the bytes 1024 to 4095 of the image are zeroed, by [`zero`](Self::zero), so that nothing mounts
 ///   that is not finished. Then, where old content is to be discarded, all of it is
 ///   [discarded](Self::discard), in steps of [`DISCARD_STEP_BYTES`].
-/// - Every other byte is written or [shared](Self::share) at most once, or zeroed at most once. What is neither reads as zeros in
-///   an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
+/// - Every other byte is written or [shared](Self::share) at most once, or zeroed at most once. What is
+///   neither reads as zeros in an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
 ///   superblocks are written.
 /// - Several threads write and zero at a time, to places that do not overlap, in ascending order but for
 ///   the pieces that are with another thread: about 512 KiB for each.
@@ -287,6 +288,10 @@ impl<S: Sink + ?Sized> Sink for &S {
 
 /// How much is discarded at once, 2 GiB (`DISCARD_STEP_MB` of mke2fs).
 pub const DISCARD_STEP_BYTES: u64 = 2 << 30;
+
+/// From this number of contiguous bytes on it is faster to share them than to copy them, 64 KiB: a call takes
+/// 12 µs on btrfs and on XFS whatever the length, and to copy 32 KiB takes as long.
+pub(crate) const SHARE_LEAST_BYTES: u64 = 64 << 10;
 
 /// No two calls of [`Sink::prepare`] have bytes of one such span: 64 KiB.
 pub const WINDOW_BYTES: u64 = 64 << 10;

@@ -1,5 +1,5 @@
-//! Given nothing or a file, gives a time of the clock that its filesystem goes by; never a time that an image
-//! bears: those are the environment's.
+//! Given nothing or a file, gives the time of the host's clock; never decides what time an image bears, which
+//! is the environment's.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};

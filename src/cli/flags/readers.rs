@@ -85,35 +85,30 @@ pub(super) fn reproducible(request: &mut Request, _: &OsStr) -> Result<(), FlagE
     Ok(())
 }
 
-/// In cp's words.
-pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
-    request.sparse = match value.to_str() {
-        Some("auto") => Sparse::Auto,
-        Some("always") => Sparse::Always,
-        Some("never") => Sparse::Never,
+/// The one of `auto`, `always` and `never`, in this order, that the value of `flag` names.
+fn when<T>(flag: &str, value: &OsStr, [auto, always, never]: [T; 3]) -> Result<T, FlagError> {
+    match value.to_str() {
+        Some("auto") => Ok(auto),
+        Some("always") => Ok(always),
+        Some("never") => Ok(never),
         _ => {
             let value = text(value);
-            return own(format!(
-                "invalid value '{value}' for --sparse: must be auto, always or never"
-            ));
+            own(format!(
+                "invalid value '{value}' for {flag}: must be auto, always or never"
+            ))
         }
-    };
+    }
+}
+
+pub(super) fn sparse(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
+    let all = [Sparse::Auto, Sparse::Always, Sparse::Never];
+    request.sparse = when("--sparse", value, all)?;
     Ok(())
 }
 
-/// In cp's words as well.
 pub(super) fn reflink(request: &mut Request, value: &OsStr) -> Result<(), FlagError> {
-    request.reflink = match value.to_str() {
-        Some("auto") => Reflink::Auto,
-        Some("always") => Reflink::Always,
-        Some("never") => Reflink::Never,
-        _ => {
-            let value = text(value);
-            return own(format!(
-                "invalid value '{value}' for --reflink: must be auto, always or never"
-            ));
-        }
-    };
+    let all = [Reflink::Auto, Reflink::Always, Reflink::Never];
+    request.reflink = when("--reflink", value, all)?;
     Ok(())
 }
 
