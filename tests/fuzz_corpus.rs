@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use common::mount::mount_ro;
 use common::mounted::Mounted;
@@ -158,7 +159,7 @@ fn histories() {
     let mut images = 0;
     for (path, bytes) in corpus("histories") {
         let named = Named(&path);
-        images += check_history(&bytes);
+        images += check_history(&bytes).map_or(0, |made| made.images);
         std::mem::forget(named);
     }
     assert!(images > 0, "no input of the corpus gives an image");
@@ -178,38 +179,44 @@ fn random_histories() {
     let wanted = asked.map_or(wide, |text| text.parse().expect("a number"));
     let first = std::env::var("MKE4FS_FIRST_HISTORY");
     let first: u64 = first.map_or(1, |text| text.parse().expect("a number"));
-    let (mut histories, mut images, mut seed) = (0, 0, first);
+    let begun = Instant::now();
+    let (mut histories, mut steps, mut images, mut seed) = (0, 0, 0, first);
+    let mut making = Duration::ZERO;
     while histories < wanted {
         let name = PathBuf::from(format!("random history {seed}"));
         let named = Named(&name);
         let bytes: Vec<u8> = (0..6)
             .flat_map(|part| random_bytes(seed << 3 | part))
             .collect();
-        let made = check_history(&bytes);
-        histories += u64::from(made > 0);
-        images += made;
+        if let Some(made) = check_history(&bytes) {
+            histories += 1;
+            steps += made.steps;
+            images += made.images;
+            making += made.making;
+        }
         std::mem::forget(named);
         seed += 1;
     }
+    let judging = begun.elapsed().saturating_sub(making).as_secs_f64();
     tools::report(&format!(
-        "random histories: {histories} of {} seeds, {images} images",
-        seed - first
+        "random histories: {histories} of {} seeds, {steps} steps, {images} images, made in {:.1} s and judged in {judging:.1} s",
+        seed - first,
+        making.as_secs_f64()
     ));
 }
 
-/// Checks one history, and its last image by e2fsck; says how many images were made.
-fn check_history(bytes: &[u8]) -> usize {
-    let Some(made) = targets::histories::run(bytes) else {
-        return 0;
-    };
-    if ready(&[Need::E2fsprogs(Which::Reference)]) {
-        let file = NamedTempFile::new_in("/dev/shm").expect("/dev/shm is needed, to build there");
-        fs::write(file.path(), &made.image).expect("the image can be written");
-        let ino = made.image[1024 + 0x280..].first_chunk();
+/// Checks one history, and its images by e2fsck; none where the first image is refused.
+fn check_history(bytes: &[u8]) -> Option<targets::histories::Made> {
+    let judges = ready(&[Need::E2fsprogs(Which::Reference)]);
+    let file = judges
+        .then(|| NamedTempFile::new_in("/dev/shm").expect("/dev/shm is needed, to build there"));
+    targets::histories::run(bytes, |image| {
+        let Some(file) = &file else { return };
+        fs::write(file.path(), image).expect("the image can be written");
+        let ino = image[1024 + 0x280..].first_chunk();
         let ino = u32::from_le_bytes(*ino.expect("it has a superblock"));
         e2fsck_says_nothing_new(file.path(), Which::Reference, ino);
-    }
-    made.images
+    })
 }
 
 /// e2fsck finds nothing but what it finds in mke2fs's image.

@@ -3,5 +3,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    mke4fs_fuzz::histories::run(bytes);
+    mke4fs_fuzz::histories::run(bytes, |_| ());
 });

@@ -1,19 +1,23 @@
 //! Given a tree and what becomes of it step by step, checks that an image made with the one before as its
 //! base is sound, holds what one without a base holds, and made once more is the same byte for byte; and that the
-//! one before becomes the same in place, whether or not its sources say which files are unchanged.
+//! one before becomes the same in place, whether or not its sources say which files are unchanged, unless the disk is
+//! full: then nothing is left that can be opened, and an image made there holds what it is to hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use mke4fs::check::{CheckOptions, Finding, FindingKind, check_with};
 use mke4fs::diff::{Attribute, diff};
 use mke4fs::feature::Feature;
 use mke4fs::options::{Environment, Options, Size};
+use mke4fs::raw::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
 use mke4fs::raw::units::{Ino, Timestamp};
 use mke4fs::read::{Filesystem, Inode};
-use mke4fs::sink::{Memory, Sink};
+use mke4fs::sink::{Memory, ReadAt, Sink};
 use mke4fs::tree::{Access, ContentKey, ContentReader, ContentSource, DataMap, NodeId, Tree};
 use mke4fs::{Base, Builder, Image, Metadata, Source};
 
@@ -23,6 +27,10 @@ const MOST_FILES: usize = 3000;
 const MOST_DATA: usize = 6 << 20;
 /// How many steps a history has at most.
 const MOST_STEPS: usize = 10;
+/// The hash seed of all images.
+const HASH_SEED: [u8; 16] = *b"histories' seed.";
+/// Among how many names those are looked for that hash alike.
+const HASHED_NAMES: u64 = 400_000;
 /// The features that are switched on or off.
 const FEATURES: [Feature; 16] = [
     Feature::HasJournal,
@@ -88,7 +96,7 @@ enum Change {
     Resize(u16, u32),
     Touch(u16, Attributes),
     Remove(u16),
-    /// Many small files in one directory.
+    /// Many small files in one directory; of every eighth crowd the names hash alike, two and two.
     Crowd(u8, u16, u8),
     Link(u16, Path),
 }
@@ -130,16 +138,19 @@ enum Entry {
     Link(Vec<u8>),
 }
 
-/// An image, and what was found in it.
+/// What was made of a history.
 pub struct Made {
-    /// The bytes of the last image.
-    pub image: Vec<u8>,
-    /// How many images were made on the way.
+    /// How many steps it had.
+    pub steps: usize,
+    /// How many images were made.
     pub images: usize,
+    /// How long making them took, without what was found out about them.
+    pub making: Duration,
 }
 
-/// Checks the history that `bytes` stand for; none where its first image is refused.
-pub fn run(bytes: &[u8]) -> Option<Made> {
+/// Checks the history that `bytes` stand for, and shows the image after each step to `judge`; none where the first
+/// image is refused.
+pub fn run(bytes: &[u8], mut judge: impl FnMut(&[u8])) -> Option<Made> {
     let input: Input = super::value(bytes)?;
     let mut history = History {
         options: input.options(),
@@ -147,63 +158,100 @@ pub fn run(bytes: &[u8]) -> Option<Made> {
         data: 0,
         counter: 0,
         before: BTreeMap::new(),
+        made: Made {
+            steps: 0,
+            images: 0,
+            making: Duration::ZERO,
+        },
     };
     history.apply(&input.first.0);
     history.before = history.files();
     let mut old = history.build(None).ok()?;
     check_image(&old);
+    judge(&old);
     same(&old, history.build(Some(&old)));
-    let mut images = 2;
     for step in &input.steps.0 {
         history.apply(&step.0);
-        let (plain, new) = (history.build(None), history.build(Some(&old)));
-        images += 2;
-        let Ok(plain) = plain else {
-            assert!(new.is_err(), "a base makes nothing fit");
-            continue;
-        };
-        let new = new.expect("it fits without a base");
-        check_image(&new);
-        compare(&plain, &new);
-        for knows in [false, true] {
-            update(&history, &old, &new, knows);
-            images += 1;
+        if let Some(new) = history.step(&old) {
+            judge(&new);
+            old = new;
         }
-        history.before = history.files();
-        let again = history.build(Some(&new));
-        images += 1;
-        same(&new, again);
-        old = new;
+        history.made.steps += 1;
     }
-    Some(Made { image: old, images })
+    Some(history.made)
 }
 
-/// The old image becomes the new one in place, and no more is written than that takes; where the sources say which
-/// files are unchanged if they know.
-fn update(history: &History, old: &[u8], new: &[u8], knows: bool) {
-    let memory = Memory::new(old.len() as u64);
-    memory.write_at(0, old).expect("there is room");
-    let filesystem = Filesystem::open(old).expect("it is sound");
-    let known = knows.then_some(&filesystem);
-    let builder = history.builder(history.tree_of(known));
-    let summary = builder.update(&memory).expect("it fits as a base does");
-    let updated = memory.into_bytes().expect("there is room");
-    assert!(
-        updated == new,
-        "an update makes what a base does; sources know: {knows}"
-    );
-    let block = summary.block_size as usize;
-    let differing = old
-        .chunks(block)
-        .zip(new.chunks(block))
-        .filter(|(old, new)| old != new);
-    let differing = differing.count() as u64;
-    let written = summary.update.expect("it was updated").blocks_written;
-    // The superblock is written again if anything is.
-    assert!(
-        (differing..=differing + u64::from(differing > 0)).contains(&written),
-        "{written} blocks written, {differing} differ"
-    );
+/// A disk that is full once it took so many bytes.
+struct Full<'a> {
+    disk: &'a Memory,
+    left: AtomicU64,
+}
+
+impl Sink for Full<'_> {
+    fn size_bytes(&self) -> u64 {
+        Sink::size_bytes(self.disk)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let wanted = bytes.len() as u64;
+        let took = |left: u64| left.checked_sub(wanted);
+        if self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, took)
+            .is_err()
+        {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.write_at(offset, bytes)
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.disk.zero(offset, length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<bool> {
+        self.disk.discard(offset, length)
+    }
+
+    fn discard_zeroes(&self) -> bool {
+        self.disk.discard_zeroes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        Sink::read_at(self.disk, offset, buffer)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+impl ReadAt for Full<'_> {
+    fn size_bytes(&self) -> u64 {
+        Sink::size_bytes(self.disk)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        Sink::read_at(self.disk, offset, buffer)
+    }
+}
+
+/// Names of 120 letters of which each two hash alike in half MD4.
+fn names_alike() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let hasher = DirHasher::new(HashVersion::HalfMd4, Signedness::Signed, HASH_SEED);
+        let name = |number: u64| format!("{number:0120}");
+        let mut seen = HashMap::new();
+        (0..HASHED_NAMES)
+            .filter_map(|number| {
+                let hash = hasher.hash(name(number).as_bytes()).major;
+                let first = seen.insert(hash, number)?;
+                Some([name(first), name(number)])
+            })
+            .flatten()
+            .collect()
+    })
 }
 
 /// File data of which the source may know where the image before has it.
@@ -306,7 +354,8 @@ impl Input {
     fn options(&self) -> Options {
         let mut options = Options::new();
         options
-            .size(Size::Bytes(u64::from(2 + self.mebibytes % 31) << 20))
+            .size(Size::Bytes(u64::from(2 + self.mebibytes % 63) << 20))
+            .hash_seed(HASH_SEED)
             .block_size(1024 << (self.log_block_size % 3))
             .inode_size(
                 128 << (self.log_inode_size % 2 + u8::from(!self.log_inode_size.is_multiple_of(5))),
@@ -334,6 +383,7 @@ struct History {
     counter: u64,
     /// What the files of the image before hold.
     before: BTreeMap<Vec<u8>, Vec<u8>>,
+    made: Made,
 }
 
 impl Path {
@@ -350,6 +400,95 @@ impl Path {
 }
 
 impl History {
+    /// The image that the one before becomes; none where it does not fit.
+    fn step(&mut self, old: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.build(None);
+        let new = self.build(Some(old));
+        let Ok(plain) = plain else {
+            assert!(new.is_err(), "a base makes nothing fit");
+            return None;
+        };
+        let new = new.expect("it fits without a base");
+        check_image(&new);
+        compare(&plain, &new);
+        for knows in [false, true] {
+            self.update(old, &new, knows);
+        }
+        self.fill(old, &new, &plain);
+        self.before = self.files();
+        let again = self.build(Some(&new));
+        same(&new, again);
+        Some(new)
+    }
+
+    /// The old image becomes the new one in place, and no more is written than that takes; where the sources say
+    /// which files are unchanged if they know.
+    fn update(&mut self, old: &[u8], new: &[u8], knows: bool) {
+        let memory = holding(old);
+        let filesystem = Filesystem::open(old).expect("it is sound");
+        let known = knows.then_some(&filesystem);
+        let builder = self.builder(self.tree_of(known));
+        let summary = self.timed(|| builder.update(&memory));
+        let summary = summary.expect("it fits as a base does");
+        let updated = memory.into_bytes().expect("there is room");
+        assert!(
+            updated == new,
+            "an update makes what a base does; sources know: {knows}"
+        );
+        let block = summary.block_size as usize;
+        let differing = old
+            .chunks(block)
+            .zip(new.chunks(block))
+            .filter(|(old, new)| old != new);
+        let differing = differing.count() as u64;
+        let written = summary.update.expect("it was updated").blocks_written;
+        // The superblock is written again if anything is.
+        assert!(
+            (differing..=differing + u64::from(differing > 0)).contains(&written),
+            "{written} blocks written, {differing} differ"
+        );
+    }
+
+    /// An update of the old image on a disk that gets full leaves nothing that can be opened if it wrote anything;
+    /// and an image made there anew is what it is elsewhere.
+    fn fill(&mut self, old: &[u8], new: &[u8], plain: &[u8]) {
+        let differing = old.iter().zip(new).filter(|(old, new)| old != new);
+        let differing = differing.count() as u64;
+        self.counter += 1;
+        let left = self.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (differing + 4096);
+        let memory = holding(old);
+        let disk = Full {
+            disk: &memory,
+            left: AtomicU64::new(left),
+        };
+        let builder = self.builder(self.tree());
+        let result = self.timed(|| builder.update(&disk));
+        let left = bytes_of(&memory);
+        if result.is_ok() {
+            assert!(left == new, "there was room");
+            return;
+        }
+        assert!(
+            left == old || Filesystem::open(&left[..]).is_err(),
+            "an update that failed left what can be opened"
+        );
+        let builder = self.builder(self.tree());
+        let summary = self.timed(|| builder.write_to(&memory));
+        summary.expect("it fits");
+        let bytes = memory.into_bytes().expect("there is room");
+        check_image(&bytes);
+        compare(plain, &bytes);
+    }
+
+    /// Does what makes an image, and counts it.
+    fn timed<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let made = work();
+        self.made.images += 1;
+        self.made.making += begun.elapsed();
+        made
+    }
+
     /// The path of one of the directories, without a slash behind; empty for the root.
     fn directory(&self, number: u8) -> Vec<u8> {
         let directories: Vec<&Vec<u8>> = self
@@ -427,8 +566,15 @@ impl History {
                 let directory = self.directory(*directory);
                 for number in 0..many % 700 {
                     let mut path = directory.clone();
-                    path.extend_from_slice(format!("/crowd{many}-{number}").as_bytes());
-                    path.resize(path.len() + usize::from(length % 60), b'c');
+                    path.push(b'/');
+                    if many % 8 == 7 {
+                        let names = names_alike();
+                        let name = usize::from(number) % names.len();
+                        path.extend_from_slice(names[name].as_bytes());
+                    } else {
+                        path.extend_from_slice(format!("crowd{many}-{number}").as_bytes());
+                        path.resize(path.len() + usize::from(length % 60), b'c');
+                    }
                     let attributes = Attributes::default();
                     self.entries
                         .entry(path)
@@ -562,14 +708,30 @@ impl History {
     }
 
     /// The image with `base` as its base, or why it is refused.
-    fn build(&self, base: Option<&Vec<u8>>) -> Result<Vec<u8>, mke4fs::Error> {
+    fn build(&mut self, base: Option<&[u8]>) -> Result<Vec<u8>, mke4fs::Error> {
         let builder = self.builder(self.tree());
-        let builder = match base {
-            Some(base) => builder.base(Base::read(&base[..]).expect("we made it")),
-            None => builder,
-        };
-        builder.to_vec()
+        self.timed(|| {
+            let builder = match base {
+                Some(base) => builder.base(Base::read(base).expect("we made it")),
+                None => builder,
+            };
+            builder.to_vec()
+        })
     }
+}
+
+/// Storage that holds an image.
+fn holding(image: &[u8]) -> Memory {
+    let memory = Memory::new(image.len() as u64);
+    memory.write_at(0, image).expect("there is room");
+    memory
+}
+
+/// All bytes that storage holds.
+fn bytes_of(memory: &Memory) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(Sink::size_bytes(memory)).unwrap_or(0)];
+    Sink::read_at(memory, 0, &mut bytes).expect("they are there");
+    bytes
 }
 
 /// A file of pieces with holes between them.
