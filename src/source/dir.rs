@@ -182,6 +182,7 @@ impl Directory {
             root_path: self.path.as_os_str().as_encoded_bytes(),
             device: stat.dev,
             has_proc: sys::has_proc(&root),
+            has_names_in: sys::has_xattr_names_in(&root),
             has_ctimes: sys::has_own_ctimes(&root),
             base: self.base.as_deref().filter(|_| at == NodeId::ROOT),
         };

@@ -141,6 +141,8 @@ enum XattrsOf<'a> {
     Path(PathBuf),
     /// By a name in an open directory, which no replaced directory leads elsewhere.
     Below(&'a HostHandle, &'a [u8]),
+    /// The same, where a call lists the names without a path through /proc.
+    In(&'a HostHandle, &'a [u8]),
 }
 
 /// A file's `stat`, what it is, and the open directory if it is one.
@@ -156,6 +158,8 @@ pub(super) struct Inspector<'a> {
     pub(super) device: u64,
     /// Whether open directories have names in /proc.
     pub(super) has_proc: bool,
+    /// Whether names of extended attributes are told by a directory and a name.
+    pub(super) has_names_in: bool,
     /// Whether ctimes are this kernel's.
     pub(super) has_ctimes: bool,
     /// By what unchanged files are known.
@@ -388,7 +392,11 @@ impl Inspector<'_> {
 
     fn xattrs_at<'a>(&self, parent: &'a OpenDirectory, name: &'a [u8]) -> io::Result<XattrsOf<'a>> {
         if self.has_proc {
-            return Ok(XattrsOf::Below(&parent.file, name));
+            return Ok(if self.has_names_in {
+                XattrsOf::In(&parent.file, name)
+            } else {
+                XattrsOf::Below(&parent.file, name)
+            });
         }
         if let Some(below) = &parent.below {
             let mut path = self.root_path.to_vec();
@@ -463,6 +471,7 @@ impl XattrsOf<'_> {
             Self::Open(file) => sys::xattr_names(file),
             Self::Path(path) => sys::xattr_names_at(path),
             Self::Below(directory, name) => sys::xattr_names_below(directory, name),
+            Self::In(directory, name) => sys::xattr_names_in(directory, name),
         }
     }
 
@@ -470,7 +479,9 @@ impl XattrsOf<'_> {
         match self {
             Self::Open(file) => sys::xattr(file, attribute),
             Self::Path(path) => sys::xattr_at(path, attribute),
-            Self::Below(directory, name) => sys::xattr_below(directory, name, attribute),
+            Self::Below(directory, name) | Self::In(directory, name) => {
+                sys::xattr_below(directory, name, attribute)
+            }
         }
     }
 }

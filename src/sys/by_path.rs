@@ -185,6 +185,17 @@ pub(crate) fn has_proc(_directory: &HostHandle) -> bool {
     true
 }
 
+/// Whether the system is asked for names below a directory: it is not.
+pub(crate) fn has_xattr_names_in(_directory: &HostHandle) -> bool {
+    false
+}
+
+/// As [`xattr_names`], by a directory and a name.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
+pub(crate) fn xattr_names_in(_parent: &HostHandle, _name: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    Ok(Vec::new())
+}
+
 /// The flags that `lsattr` shows: there are none.
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
 pub(crate) fn attribute_flags(_file: &HostHandle) -> io::Result<u32> {

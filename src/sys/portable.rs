@@ -18,6 +18,18 @@ pub(crate) fn has_own_ctimes<T>(_file: &T) -> bool {
     false
 }
 
+/// Whether [`xattr_names_in`] answers.
+#[cfg(unix)]
+pub(crate) fn has_xattr_names_in(_directory: &File) -> bool {
+    false
+}
+
+/// The names of the extended attributes of a name in an open directory.
+#[cfg(unix)]
+pub(crate) fn xattr_names_in(_directory: &File, _name: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    unsupported()
+}
+
 /// The descriptor and the signature of an open file that fs-verity protects.
 pub(crate) fn verity_metadata(_file: &File) -> io::Result<(Vec<u8>, Vec<u8>)> {
     unsupported()

@@ -250,7 +250,7 @@ pub(crate) fn has_own_ctimes(file: &File) -> bool {
     })
 }
 
-/// A short path to `name` in an open directory: no call before Linux 6.13 takes the two apart.
+/// A short path to `name` in an open directory: few calls take the two apart.
 fn path_below(directory: &File, name: &[u8]) -> PathBuf {
     let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
     PathBuf::from(directory).join(OsStr::from_bytes(name))
@@ -399,6 +399,80 @@ mod linux {
         match unsafe { fs_ioc_getflags(file.as_fd().as_raw_fd(), &raw mut flags) } {
             Ok(_) => Ok(flags[0]),
             Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The longest list of names that the kernel gives (`XATTR_LIST_MAX`).
+    const MOST_NAMES_BYTES: usize = 1 << 16;
+
+    /// The number of `listxattrat`, where it is known: Linux 6.13 has it.
+    const fn listxattrat_number() -> Option<nix::libc::c_long> {
+        // Those of calls this young are the same on all of these.
+        if cfg!(any(
+            all(target_arch = "x86_64", target_pointer_width = "64"),
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64",
+            target_arch = "s390x",
+            target_arch = "x86",
+            target_arch = "arm",
+        )) {
+            Some(465)
+        } else {
+            None
+        }
+    }
+
+    /// Fills `names` with those of the extended attributes of `name` in an open directory, each with a NUL
+    /// behind it, and says how many bytes they are.
+    fn listxattrat(directory: &File, name: &[u8], names: &mut [u8]) -> nix::Result<usize> {
+        use nix::NixPath;
+        let number = listxattrat_number().ok_or(Errno::ENOSYS)?;
+        let listed = name.with_nix_path(|name| {
+            // SAFETY: the descriptor is open, the name ends with a NUL, and the kernel writes no more than
+            // the bytes it is told of.
+            Errno::result(unsafe {
+                nix::libc::syscall(
+                    number,
+                    directory.as_raw_fd(),
+                    name.as_ptr(),
+                    nix::libc::AT_SYMLINK_NOFOLLOW,
+                    names.as_mut_ptr(),
+                    names.len(),
+                )
+            })
+        })??;
+        usize::try_from(listed).map_err(|_| Errno::EOVERFLOW)
+    }
+
+    /// Whether [`xattr_names_in`] answers. It asks the kernel past the C library, so it does not where
+    /// another may stand in the library's place, as fakeroot does.
+    pub(crate) fn has_xattr_names_in(directory: &File) -> bool {
+        let is_between = std::env::var_os("LD_PRELOAD").is_some_and(|value| !value.is_empty());
+        let listed = || listxattrat(directory, b".", &mut [0; MOST_NAMES_BYTES]);
+        !is_between && matches!(listed(), Ok(_) | Err(Errno::EOPNOTSUPP))
+    }
+
+    /// As [`xattr_names`](super::xattr_names), for `name` in an open directory, where
+    /// [`has_xattr_names_in`]: in a fifth of the time that a path through /proc takes.
+    pub(crate) fn xattr_names_in(directory: &File, name: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = [0; 512];
+        let split = |names: &[u8]| {
+            let names = names
+                .split(|byte| *byte == 0)
+                .filter(|name| !name.is_empty());
+            names.map(<[u8]>::to_vec).collect()
+        };
+        match listxattrat(directory, name, &mut names) {
+            Ok(bytes) => Ok(split(&names[..bytes])),
+            Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
+            Err(Errno::ERANGE) => {
+                let mut names = vec![0; MOST_NAMES_BYTES];
+                let bytes = listxattrat(directory, name, &mut names)?;
+                Ok(split(&names[..bytes]))
+            }
             Err(error) => Err(error.into()),
         }
     }
