@@ -6,35 +6,35 @@
 //! map, each block of a directory and each block of extended attributes is read once.
 
 mod index;
+mod inodes;
+mod names;
+mod reading;
+mod threads;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::feature::{Feature, Word};
 use crate::ondisk::checksum::crc32c;
-use crate::ondisk::inode::{FLAG_EA_INODE, FLAG_ENCRYPT, FLAG_INLINE_DATA, FLAG_VERITY};
 use crate::ondisk::mmp::{MAGIC, MmpBlock, SEQUENCE_CLEAN};
 use crate::ondisk::superblock::{
     FLAG_TEST_FILESYSTEM, STATE_ERROR, STATE_VALID, Superblock as Stored,
 };
 use crate::read::bytes::{join, pod_or_zeros};
 use crate::read::superblock::{ORPHAN_PRESENT, RECOVER, word_of};
-use crate::read::{
-    Error, Extent, Filesystem, ImageFile, Inode, PlacedMap, ReadAt, Result, Superblock,
-};
+use crate::read::{Error, Filesystem, ImageFile, ReadAt, Result, Superblock};
 use crate::units::{Block, Ino, Run, Timestamp};
 
 pub(crate) use index::Leaf;
+pub(crate) use inodes::BaseInode;
+use inodes::Inodes;
+use names::Names;
+use reading::Reading;
 
 /// The bytes of a block of extended attributes before its entries, which say nothing about them but how
 /// many inodes share it.
 const XATTR_HEADER_BYTES: usize = 32;
-/// Where in the resize inode's `i_block` its double indirect block is.
-const DOUBLE_INDIRECT: Range<usize> = 52..56;
-/// The bytes of a symbolic link's target that is in its inode are fewer than these.
-const INLINE_TARGET: u64 = 60;
-
 /// Where everything is in a filesystem, for a new one that is to differ from it in as few blocks as it can
 /// ([`Builder::base`](crate::Builder::base)).
 ///
@@ -60,7 +60,7 @@ const INLINE_TARGET: u64 = 60;
 pub struct Base {
     /// In boxes, as a base is moved with a builder at each of its methods.
     superblock: Box<Superblock>,
-    inodes: HashMap<Ino, BaseInode>,
+    inodes: Inodes,
     directories: HashMap<Ino, BaseDirectory>,
     /// By the checksum of what they hold.
     xattr_blocks: HashMap<u32, Vec<Block>>,
@@ -78,43 +78,26 @@ pub(crate) struct BaseFile {
     pub(crate) offset_bytes: u64,
 }
 
-/// An inode that is in use.
-#[derive(Debug)]
-pub(crate) struct BaseInode {
-    pub(crate) mode: u16,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) size: u64,
-    pub(crate) atime: Timestamp,
-    pub(crate) mtime: Timestamp,
-    pub(crate) ctime: Timestamp,
-    pub(crate) crtime: Option<Timestamp>,
-    flags: u32,
-    /// Where its blocks are, in their order.
-    pub(crate) pieces: Box<[Piece]>,
-    /// The blocks of the map that says so.
-    pub(crate) nodes: Box<[Block]>,
-}
-
 /// A regular file of which the host may say the same.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownFile {
-    pub(crate) ino: Ino,
-    pub(crate) size: u64,
-    pub(crate) mtime: Timestamp,
-    pub(crate) ctime: Timestamp,
-    pub(crate) flags: u32,
-    /// Its bytes that are data.
-    pub(crate) data: Vec<Range<u64>>,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownFile<'a> {
+    pub(crate) inode: BaseInode<'a>,
+    block_bytes: u64,
 }
 
-impl KnownFile {
+impl KnownFile<'_> {
+    /// Its bytes that are data.
+    pub(crate) fn data(&self) -> impl Iterator<Item = Range<u64>> {
+        self.inode.data(self.block_bytes)
+    }
+
     /// Whether all of it is data.
     pub(crate) fn is_dense(&self) -> bool {
-        match &self.data[..] {
-            [] => self.size == 0,
-            [data] => *data == (0..self.size),
-            _ => false,
+        let size = self.inode.size();
+        let mut data = self.data();
+        match data.next() {
+            None => size == 0,
+            Some(first) => first == (0..size) && data.next().is_none(),
         }
     }
 }
@@ -135,8 +118,7 @@ impl Piece {
 
 #[derive(Debug, Default)]
 struct BaseDirectory {
-    /// In the order of their bytes.
-    names: Vec<(Box<[u8]>, Ino)>,
+    names: Names,
     leaves: Vec<Leaf>,
 }
 
@@ -182,29 +164,23 @@ impl Base {
     /// Where it is damaged, or was not unmounted cleanly.
     pub fn of(filesystem: &Filesystem<'_>) -> Result<Self> {
         check_clean(filesystem)?;
-        let mut reading = Reading {
-            filesystem,
-            nodes: HashSet::new(),
-            xattr_blocks: HashSet::new(),
-            directory_blocks: BTreeMap::new(),
-            base: Self {
-                superblock: Box::new(filesystem.superblock().clone()),
-                inodes: HashMap::new(),
-                directories: HashMap::new(),
-                xattr_blocks: HashMap::new(),
-                resize: None,
-                mmp: mmp(filesystem)?.map(Box::new),
-                settled: None,
-                file: None,
-            },
-        };
-        reading.inodes()?;
-        reading.directories()?;
-        let mut base = reading.base;
-        for blocks in base.xattr_blocks.values_mut() {
-            blocks.sort_unstable();
-        }
-        Ok(base)
+        let mmp = mmp(filesystem)?.map(Box::new);
+        let Reading {
+            inodes,
+            directories,
+            xattr_blocks,
+            resize,
+        } = Reading::of(filesystem)?;
+        Ok(Self {
+            superblock: Box::new(filesystem.superblock().clone()),
+            inodes,
+            directories,
+            xattr_blocks,
+            resize,
+            mmp,
+            settled: None,
+            file: None,
+        })
     }
 
     /// The same, of an image that was being written no later than `written`: what was changed shortly before may
@@ -223,7 +199,7 @@ impl Base {
     /// was moved was changed.
     pub(crate) fn is_directory_of(&self, ino: Ino, ctime: Timestamp) -> bool {
         let inode = self.inode(ino);
-        inode.is_some_and(|inode| inode.is_directory() && inode.ctime == ctime)
+        inode.is_some_and(|inode| inode.is_directory() && inode.ctime() == ctime)
     }
 
     /// The superblock.
@@ -237,22 +213,22 @@ impl Base {
     }
 
     /// An inode that is in use.
-    pub(crate) fn inode(&self, ino: Ino) -> Option<&BaseInode> {
-        self.inodes.get(&ino)
+    pub(crate) fn inode(&self, ino: Ino) -> Option<BaseInode<'_>> {
+        self.inodes.get(ino)
     }
 
     /// How many inodes are in use that are no file of the filesystem's own.
     pub(crate) fn files(&self) -> u64 {
-        let names = self.directories.values().flat_map(|it| &it.names);
-        let inos: HashSet<Ino> = names.map(|(_, ino)| *ino).collect();
+        let names = self.directories.values().flat_map(|it| it.names.inos());
+        let mut inos: Vec<Ino> = names.collect();
+        inos.sort_unstable();
+        inos.dedup();
         u64::try_from(inos.len()).unwrap_or(u64::MAX)
     }
 
     /// The inode that `name` leads to in the directory `parent`.
     pub(crate) fn child(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
-        let names = &self.directories.get(&parent)?.names;
-        let at = names.binary_search_by(|(known, _)| (**known).cmp(name));
-        at.ok().map(|at| names[at].1)
+        self.directories.get(&parent)?.names.get(name)
     }
 
     /// The blocks of a directory that is a hash tree, in the order of their hashes; none of another.
@@ -263,37 +239,19 @@ impl Base {
 
     /// The first inode that holds an extended attribute's value.
     pub(crate) fn first_value(&self) -> Option<Ino> {
-        let values = self.inodes.iter().filter(|(_, inode)| inode.is_value());
-        values.map(|(ino, _)| *ino).min()
+        let mut values = self.inodes.all().filter(BaseInode::is_value);
+        values.next().map(|inode| inode.ino())
     }
 
     /// What it says of the file `name` in the directory `parent`, if a host that says the same of it has the same
     /// file: one that was never written since.
-    pub(crate) fn file(&self, parent: Ino, name: &[u8]) -> Option<KnownFile> {
+    pub(crate) fn file(&self, parent: Ino, name: &[u8]) -> Option<KnownFile<'_>> {
         let ino = self.child(parent, name)?;
-        let inode = self.inode(ino).filter(|inode| inode.is_plain_file())?;
+        let inode = self.inode(ino).filter(BaseInode::is_plain_file)?;
         let time = |time: Timestamp| (time.seconds, time.nanoseconds);
-        if time(inode.ctime) >= time(self.settled?) {
-            return None;
-        }
-        let block_bytes = self.superblock.block_size().bytes_u64();
-        let mut data: Vec<Range<u64>> = Vec::new();
-        for piece in &inode.pieces {
-            let start = piece.logical.saturating_mul(block_bytes);
-            let end = piece.end().saturating_mul(block_bytes).min(inode.size);
-            match data.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ if start < end => data.push(start..end),
-                _ => {}
-            }
-        }
-        Some(KnownFile {
-            ino,
-            size: inode.size,
-            mtime: inode.mtime,
-            ctime: inode.ctime,
-            flags: inode.flags,
-            data,
+        (time(inode.ctime()) < time(self.settled?)).then(|| KnownFile {
+            inode,
+            block_bytes: self.superblock.block_size().bytes_u64(),
         })
     }
 
@@ -316,7 +274,7 @@ impl Base {
     /// The length in blocks of an inode's data.
     pub(crate) fn blocks_of(&self, ino: Ino) -> Option<u64> {
         let inode = self.inode(ino)?;
-        Some(self.superblock.block_size().blocks_for(inode.size))
+        Some(self.superblock.block_size().blocks_for(inode.size()))
     }
 }
 
@@ -356,162 +314,6 @@ fn mmp(filesystem: &Filesystem<'_>) -> Result<Option<MmpBlock>> {
 
 fn xattr_key(block: &[u8]) -> u32 {
     crc32c(!0, block.get(XATTR_HEADER_BYTES..).unwrap_or_default())
-}
-
-/// A filesystem that is being read.
-struct Reading<'a> {
-    filesystem: &'a Filesystem<'a>,
-    /// Those of maps that were read.
-    nodes: HashSet<Block>,
-    xattr_blocks: HashSet<Block>,
-    /// Blocks of directories by their first block, to the first behind.
-    directory_blocks: BTreeMap<u64, u64>,
-    base: Base,
-}
-
-impl Reading<'_> {
-    fn inodes(&mut self) -> Result<()> {
-        for inode in self.filesystem.inodes() {
-            let inode = inode?;
-            let ino = inode.ino();
-            if ino == Ino::RESIZE {
-                let stored = inode.stored().i_block.get(DOUBLE_INDIRECT);
-                let stored = stored.and_then(|bytes| bytes.first_chunk());
-                self.base.resize =
-                    stored.map(|bytes| Block::new(u32::from_le_bytes(*bytes).into()));
-            } else if ino != Ino::BAD_BLOCKS {
-                let found = self.inode(&inode)?;
-                self.base.inodes.insert(ino, found);
-            }
-        }
-        Ok(())
-    }
-
-    fn inode(&mut self, inode: &Inode) -> Result<BaseInode> {
-        let has_blocks = inode.is_file()
-            || inode.is_dir()
-            || inode.is_symlink() && inode.size() >= INLINE_TARGET;
-        let map = if has_blocks {
-            self.filesystem.placed_map(inode, &mut self.nodes)?
-        } else {
-            PlacedMap::default()
-        };
-        if let Some(block) = inode.xattr_block() {
-            self.xattr_block(block)?;
-        }
-        let piece = |extent: &Extent| Piece {
-            logical: extent.logical,
-            run: extent.run,
-        };
-        Ok(BaseInode {
-            mode: inode.mode(),
-            uid: inode.uid(),
-            gid: inode.gid(),
-            size: inode.size(),
-            atime: inode.atime(),
-            mtime: inode.mtime(),
-            ctime: inode.ctime(),
-            crtime: inode.crtime(),
-            flags: inode.flags(),
-            pieces: map.extents.iter().map(piece).collect(),
-            nodes: map.nodes.into(),
-        })
-    }
-
-    fn xattr_block(&mut self, block: Block) -> Result<()> {
-        if self.xattr_blocks.insert(block) {
-            let key = xattr_key(&self.filesystem.block(block)?);
-            self.base.xattr_blocks.entry(key).or_default().push(block);
-        }
-        Ok(())
-    }
-
-    /// Reads the directories that the root leads to.
-    fn directories(&mut self) -> Result<()> {
-        let mut waiting = VecDeque::from([Ino::ROOT]);
-        while let Some(ino) = waiting.pop_front() {
-            let is_directory = self.base.inode(ino).is_some_and(BaseInode::is_directory);
-            if !is_directory || self.base.directories.contains_key(&ino) {
-                continue;
-            }
-            let directory = self.directory(ino)?;
-            waiting.extend(directory.names.iter().map(|(_, ino)| *ino));
-            self.base.directories.insert(ino, directory);
-        }
-        Ok(())
-    }
-
-    fn directory(&mut self, ino: Ino) -> Result<BaseDirectory> {
-        let inode = self.filesystem.inode(ino)?;
-        let pieces = self.base.inode(ino).map(|it| it.pieces.clone());
-        let pieces = pieces.unwrap_or_default();
-        for piece in &pieces {
-            self.read_once(piece.run)
-                .map_err(|error| error.in_inode(ino))?;
-        }
-        let mut names = Vec::new();
-        for entry in self.filesystem.entries(&inode)? {
-            let entry = entry?;
-            names.push((entry.name().into(), entry.ino()));
-        }
-        names.sort_unstable();
-        Ok(BaseDirectory {
-            names,
-            leaves: index::leaves(self.filesystem, &inode, &pieces)?,
-        })
-    }
-
-    /// Notes that `run` is a directory's: many that had the same blocks would be read many times.
-    fn read_once(&mut self, run: Run) -> Result<()> {
-        let (start, end) = (run.start.get(), run.end().get());
-        let before = self.directory_blocks.range(..end).next_back();
-        if before.is_some_and(|(_, before)| *before > start) {
-            return Err(Error::rule("a block belongs to two directories").in_block(run.start));
-        }
-        self.directory_blocks.insert(start, end);
-        Ok(())
-    }
-}
-
-impl BaseInode {
-    /// The bits of its mode that say what it is.
-    pub(crate) fn file_type(&self) -> u16 {
-        self.mode & 0xf000
-    }
-
-    fn is_directory(&self) -> bool {
-        self.file_type() == 0x4000
-    }
-
-    /// Whether it holds an extended attribute's value.
-    pub(crate) fn is_value(&self) -> bool {
-        self.flags & FLAG_EA_INODE != 0
-    }
-
-    /// Whether blocks hold all that it holds, as they do of an ordinary file.
-    fn is_plain_file(&self) -> bool {
-        const ODD: u32 = FLAG_EA_INODE | FLAG_INLINE_DATA | FLAG_VERITY | FLAG_ENCRYPT;
-        self.file_type() == 0x8000 && self.flags & ODD == 0
-    }
-
-    /// Whether its `length` blocks from `logical` on are `run`.
-    pub(crate) fn has(&self, mut logical: u64, run: Run) -> bool {
-        let mut at = run.start.get();
-        let first = self.pieces.partition_point(|piece| piece.end() <= logical);
-        for piece in &self.pieces[first..] {
-            if at >= run.end().get() {
-                break;
-            }
-            let is_there =
-                piece.logical <= logical && piece.run.start.get() + (logical - piece.logical) == at;
-            if !is_there {
-                return false;
-            }
-            at += piece.end() - logical;
-            logical = piece.end();
-        }
-        at >= run.end().get()
-    }
 }
 
 impl Base {
@@ -560,20 +362,19 @@ impl Base {
             && (stored.s_lastcheck.get(), stored.s_lastcheck_hi) == made
     }
 
-    /// The inodes in use, in no order.
+    /// The inodes in use, by number.
     pub(crate) fn used_inodes(&self) -> impl Iterator<Item = Ino> {
-        self.inodes.keys().copied()
+        self.inodes.all().map(|inode| inode.ino())
     }
 
     /// The blocks that its inodes have, in no order.
     pub(crate) fn used(&self) -> Vec<Run> {
-        let of_inode = |inode: &BaseInode| {
-            let pieces = inode.pieces.iter().map(|piece| piece.run);
-            let nodes = inode.nodes.iter().copied().map(Run::one);
-            pieces.chain(nodes).collect::<Vec<Run>>()
-        };
+        let mut used = Vec::new();
+        for inode in self.inodes.all() {
+            used.extend(inode.pieces.iter().map(|piece| piece.run));
+            used.extend(inode.nodes.iter().copied().map(Run::one));
+        }
         let xattrs = self.xattr_blocks.values().flatten().copied().map(Run::one);
-        let mut used: Vec<Run> = self.inodes.values().flat_map(of_inode).collect();
         used.extend(xattrs);
         used
     }

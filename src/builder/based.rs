@@ -114,16 +114,16 @@ pub(super) fn keep_atimes(tree: &mut Tree, matched: &Matched<'_>) {
         let inode = matched.inode_like(id, &node.kind)?;
         let metadata = &node.metadata;
         let is_size = match &node.kind {
-            Kind::File(content) => content.size_bytes == inode.size,
+            Kind::File(content) => content.size_bytes == inode.size(),
             _ => true,
         };
         let is_same = is_size
-            && metadata.permissions == inode.mode & 0xfff
-            && (metadata.uid, metadata.gid) == (inode.uid, inode.gid)
-            && same(metadata.mtime, inode.mtime)
-            && same(metadata.ctime, inode.ctime)
-            && !same(metadata.atime, inode.atime);
-        let atime = inode.atime;
+            && metadata.permissions == inode.mode() & 0xfff
+            && (metadata.uid, metadata.gid) == inode.owner()
+            && same(metadata.mtime, inode.mtime())
+            && same(metadata.ctime, inode.ctime())
+            && !same(metadata.atime, inode.atime());
+        let atime = inode.atime();
         is_same.then_some((id, Metadata { atime, ..*metadata }))
     });
     let changed: Vec<(NodeId, Metadata)> = nodes.collect();

@@ -7,13 +7,16 @@ use std::ops::Range;
 use super::Owner;
 use super::space::Space;
 use crate::base::Piece;
+use crate::tree::NodeIndex;
 use crate::units::{Block, LogicalBlock, Run};
 
 /// The places that owners had, as far as they are still to be claimed.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    /// By owner, as [`split`] has it, which of the pieces are its own.
-    ranges: HashMap<Owner, Range<usize>>,
+    /// Which of the pieces are the data of a node of the tree, by node.
+    of_nodes: Vec<Part>,
+    /// Which of them are all others', by owner as [`split`] has it.
+    others: HashMap<Owner, Part>,
     pieces: Vec<Piece>,
     /// What is kept and not claimed yet counts as used here.
     waiting: Space,
@@ -21,10 +24,39 @@ pub(super) struct Kept {
     taken: u64,
 }
 
+/// Some of the pieces, from one to before another; of most owners there are none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    /// The pieces from `start` to before `end`, if there are so few.
+    fn new(start: usize, end: usize) -> Option<Self> {
+        let (start, end) = (u32::try_from(start).ok()?, u32::try_from(end).ok()?);
+        Some(Self { start, end })
+    }
+
+    fn range(self) -> Range<usize> {
+        let place = |number| usize::try_from(number).expect("a place of a piece fits any usize");
+        place(self.start)..place(self.end)
+    }
+}
+
+/// The node whose data an owner is: it is of one kind.
+fn node_of(owner: Owner) -> Option<NodeIndex> {
+    match owner {
+        Owner::Directory(node, _) | Owner::File(node, _) | Owner::Symlink(node) => Some(node),
+        _ => None,
+    }
+}
+
 impl Default for Kept {
     fn default() -> Self {
         Self {
-            ranges: HashMap::new(),
+            of_nodes: Vec::new(),
+            others: HashMap::new(),
             pieces: Vec::new(),
             waiting: Space::new(0, u64::MAX),
             taken: 0,
@@ -91,17 +123,27 @@ impl Kept {
                 self.pieces.push(whole);
             }
         }
-        if self.pieces.len() > first {
-            self.ranges.insert(owner, first..self.pieces.len());
+        let Some(part) =
+            Part::new(first, self.pieces.len()).filter(|part| !part.range().is_empty())
+        else {
+            return;
+        };
+        let Some(node) = node_of(owner) else {
+            self.others.insert(owner, part);
+            return;
+        };
+        if self.of_nodes.len() <= node.get() {
+            self.of_nodes.resize(node.get() + 1, Part::default());
         }
+        self.of_nodes[node.get()] = part;
     }
 
     fn pieces_of(&self, owner: Owner) -> &[Piece] {
-        if self.ranges.is_empty() {
-            return &[];
-        }
-        let range = self.ranges.get(&owner).cloned();
-        range.map_or(&[], |range| &self.pieces[range])
+        let part = match node_of(owner) {
+            Some(node) => self.of_nodes.get(node.get()),
+            None => self.others.get(&owner),
+        };
+        part.map_or(&[], |part| &self.pieces[part.range()])
     }
 
     /// How many blocks of data are kept for `owner`, and where the last of them ends.

@@ -59,12 +59,12 @@ impl<'a> Matched<'a> {
     }
 
     /// What the base says of the inode at the path of `node`.
-    pub(crate) fn inode(&self, node: NodeId) -> Option<&'a BaseInode> {
+    pub(crate) fn inode(&self, node: NodeId) -> Option<BaseInode<'a>> {
         self.base?.inode(self.ino(node)?)
     }
 
     /// The same, if it is what `kind` is.
-    pub(crate) fn inode_like(&self, node: NodeId, kind: &Kind) -> Option<&'a BaseInode> {
+    pub(crate) fn inode_like(&self, node: NodeId, kind: &Kind) -> Option<BaseInode<'a>> {
         let inode = self.inode(node)?;
         (inode.file_type() == inode_type(kind).mode(0)).then_some(inode)
     }
@@ -124,7 +124,7 @@ impl<'a> Matched<'a> {
     }
 
     /// The base's lost+found, where it is the inode that mke2fs gives it.
-    pub(super) fn lost_found(&self) -> Option<&'a BaseInode> {
+    pub(super) fn lost_found(&self) -> Option<BaseInode<'a>> {
         let base = self.base?;
         let ino = base.child(Ino::ROOT, LOST_FOUND);
         ino.filter(|ino| *ino == Ino::FIRST)

@@ -289,15 +289,17 @@ impl Inode {
         if !sb.has_checksums() || self.stored.iter().all(|byte| *byte == 0) {
             return None;
         }
-        let mut unsealed = self.stored.to_vec();
-        let has_high = unsealed.len() > GOOD_OLD_SIZE && half(&unsealed, 0x80) >= 4;
-        if let Some(low) = unsealed.get_mut(0x7c..0x7e) {
-            low.fill(0);
+        let stored = &self.stored;
+        let has_high = stored.len() > GOOD_OLD_SIZE && half(stored, 0x80) >= 4;
+        // The checksum's own bytes count as zeros.
+        let own = [Some(0x7c..0x7e), has_high.then_some(0x82..0x84)];
+        let (mut needed, mut at) = (self.seed(sb), 0);
+        for own in own.into_iter().flatten() {
+            let before = stored.get(at..own.start).unwrap_or_default();
+            needed = crc32c(crc32c(needed, before), &[0; 2]);
+            at = own.end;
         }
-        if let Some(high) = unsealed.get_mut(0x82..0x84).filter(|_| has_high) {
-            high.fill(0);
-        }
-        let needed = crc32c(self.seed(sb), &unsealed);
+        let needed = crc32c(needed, stored.get(at..).unwrap_or_default());
         let low = u32::from(self.it.i_checksum_lo.get());
         if has_high {
             let high = u32::from(self.it.i_checksum_hi.get());

@@ -44,15 +44,48 @@ impl Visit for Gather<'_> {
     }
 
     fn extent(&mut self, extent: Extent) -> Result<()> {
-        match self.extents.last_mut() {
-            Some(last) if last.is_continued_by(&extent) => last.run.len += extent.run.len,
-            _ => self.extents.push(extent),
-        }
+        join(&mut self.extents, extent);
         Ok(())
     }
 
     fn fault(&mut self, at: Option<Block>, fault: ErrorDetail) -> Result<()> {
         Err(self.at(at, Error::new(fault)))
+    }
+}
+
+/// Gathers the extents of a map that has no nodes; one ends the walk without an error.
+struct GatherRoot(Vec<Extent>);
+
+impl Visit for GatherRoot {
+    type Stop = Option<Error>;
+
+    fn node(
+        &mut self,
+        _: Option<Block>,
+        _: Block,
+    ) -> std::result::Result<Option<Vec<u8>>, Self::Stop> {
+        Err(None)
+    }
+
+    fn extent(&mut self, extent: Extent) -> std::result::Result<(), Self::Stop> {
+        join(&mut self.0, extent);
+        Ok(())
+    }
+
+    fn fault(
+        &mut self,
+        _: Option<Block>,
+        fault: ErrorDetail,
+    ) -> std::result::Result<(), Self::Stop> {
+        Err(Some(Error::new(fault)))
+    }
+}
+
+/// Puts an extent behind those before it.
+fn join(extents: &mut Vec<Extent>, extent: Extent) {
+    match extents.last_mut() {
+        Some(last) if last.is_continued_by(&extent) => last.run.len += extent.run.len,
+        _ => extents.push(extent),
     }
 }
 
@@ -89,10 +122,7 @@ impl Visit for GatherOnce<'_, '_> {
     }
 
     fn extent(&mut self, extent: Extent) -> Result<()> {
-        match self.map.extents.last_mut() {
-            Some(last) if last.is_continued_by(&extent) => last.run.len += extent.run.len,
-            _ => self.map.extents.push(extent),
-        }
+        join(&mut self.map.extents, extent);
         Ok(())
     }
 
@@ -118,21 +148,12 @@ impl Volume<'_> {
             map: PlacedMap::default(),
             depths: HashMap::new(),
         };
-        let range = 0..u64::MAX;
-        let root = &inode.stored().i_block;
-        let is_tree = inode.has_flag(FLAG_EXTENTS);
-        let walked = if is_tree {
-            let seed = inode.seed(&self.sb);
-            let sb = &self.sb;
-            extents::Tree { sb, seed, range }.walk(root, &mut gather)
-        } else {
-            block_map::walk(&self.sb, root, &range, &mut gather)
-        };
+        let walked = self.walk_map(inode, &(0..u64::MAX), &mut gather);
         walked.map_err(|error| error.in_inode(inode.ino()))?;
         let GatherOnce {
             mut map, depths, ..
         } = gather;
-        if is_tree {
+        if inode.has_flag(FLAG_EXTENTS) {
             map.nodes
                 .sort_by_key(|node| depths.get(node).copied().unwrap_or(0));
         }
@@ -177,17 +198,39 @@ impl Volume<'_> {
         if inode.has_inline_data() || range.is_empty() {
             return Ok(gather);
         }
-        let root = &inode.stored().i_block;
-        if inode.has_flag(FLAG_EXTENTS) {
-            let tree = extents::Tree {
-                sb: &self.sb,
-                seed: inode.seed(&self.sb),
-                range: range.clone(),
-            };
-            tree.walk(root, &mut gather)?;
-        } else {
-            block_map::walk(&self.sb, root, range, &mut gather)?;
-        }
+        self.walk_map(inode, range, &mut gather)?;
         Ok(gather)
+    }
+
+    /// Where the blocks of `inode` are, if its map has no blocks of its own.
+    pub(crate) fn root_map(&self, inode: &Inode) -> Result<Option<Vec<Extent>>> {
+        let mut gather = GatherRoot(Vec::new());
+        if inode.has_inline_data() {
+            return Ok(Some(gather.0));
+        }
+        match self.walk_map(inode, &(0..u64::MAX), &mut gather) {
+            Ok(()) => Ok(Some(gather.0)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error.in_inode(inode.ino())),
+        }
+    }
+
+    /// Shows what the map of `inode` has in `range`, in whichever form it is.
+    fn walk_map<V: Visit>(
+        &self,
+        inode: &Inode,
+        range: &Range<u64>,
+        visit: &mut V,
+    ) -> std::result::Result<(), V::Stop> {
+        let root = &inode.stored().i_block;
+        if !inode.has_flag(FLAG_EXTENTS) {
+            return block_map::walk(&self.sb, root, range, visit);
+        }
+        let tree = extents::Tree {
+            sb: &self.sb,
+            seed: inode.seed(&self.sb),
+            range: range.clone(),
+        };
+        tree.walk(root, visit)
     }
 }

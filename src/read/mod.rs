@@ -287,6 +287,16 @@ impl<'a> Filesystem<'a> {
         self.volume.placed_map(inode, seen)
     }
 
+    /// All inodes in use of a group, by number.
+    pub(crate) fn inodes_of(&self, group: u32) -> Inodes<'_> {
+        Inodes::of_groups(&self.volume, group..group.saturating_add(1))
+    }
+
+    /// Where the blocks of an inode are, if the map of them has no blocks of its own.
+    pub(crate) fn root_map(&self, inode: &Inode) -> Result<Option<Vec<Extent>>> {
+        self.volume.root_map(inode)
+    }
+
     /// An inode, sound, whether in use or not.
     pub(crate) fn any_inode(&self, ino: Ino) -> Result<Inode> {
         self.volume.any_inode(ino)

@@ -2,6 +2,7 @@
 //! directories; never goes in circles.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::vec;
 
 use super::bytes::{index, length};
@@ -26,8 +27,9 @@ pub struct Inodes<'a> {
     /// The next inode of the group, and the first behind those that can be in use.
     next: u32,
     end: u32,
-    /// The bytes of the next inodes.
-    ready: std::vec::IntoIter<(Ino, Vec<u8>)>,
+    /// The first group behind those that are asked for.
+    groups: u32,
+    ready: Ready,
     table_offset: u64,
     /// Where the inode tables begin that were read.
     tables: BTreeSet<u64>,
@@ -42,14 +44,40 @@ impl std::fmt::Debug for Inodes<'_> {
     }
 }
 
+/// Inodes that were read and not given yet.
+#[derive(Default)]
+struct Ready {
+    bytes: Vec<u8>,
+    /// Where the next begins, and its number.
+    at: usize,
+    ino: u32,
+}
+
+impl Ready {
+    /// The next, of `size` bytes.
+    fn next(&mut self, size: usize) -> Option<(Ino, &[u8])> {
+        let stored = self.bytes.get(self.at..self.at + size)?;
+        let ino = Ino::new(self.ino);
+        self.at += size;
+        self.ino = self.ino.saturating_add(1);
+        Some((ino, stored))
+    }
+}
+
 impl<'a> Inodes<'a> {
     pub(crate) fn new(volume: &'a Volume<'a>) -> Self {
+        Self::of_groups(volume, 0..volume.sb.groups)
+    }
+
+    /// Those of `groups` alone.
+    pub(crate) fn of_groups(volume: &'a Volume<'a>, groups: Range<u32>) -> Self {
         Self {
             volume,
-            group: 0,
+            group: groups.start,
+            groups: groups.end.min(volume.sb.groups),
             next: 0,
             end: 0,
-            ready: Vec::new().into_iter(),
+            ready: Ready::default(),
             table_offset: 0,
             tables: BTreeSet::new(),
             broken: 0,
@@ -69,7 +97,7 @@ impl<'a> Inodes<'a> {
     fn fill(&mut self) -> Result<bool> {
         let sb = &self.volume.sb;
         if self.next >= self.end {
-            if self.group >= sb.groups {
+            if self.group >= self.groups {
                 return Ok(false);
             }
             let number = self.group;
@@ -94,12 +122,14 @@ impl<'a> Inodes<'a> {
         if self.volume.is_hole(offset, bytes) {
             return Ok(true);
         }
-        let mut chunk = vec![0; index(bytes)];
+        let mut chunk = std::mem::take(&mut self.ready).bytes;
+        chunk.resize(index(bytes), 0);
         self.volume.read(offset, &mut chunk)?;
-        let before = (self.group - 1) * sb.inodes_per_group + first;
-        let numbered = (before + 1..).zip(chunk.chunks_exact(sb.inode_size));
-        let numbered = numbered.map(|(ino, stored)| (Ino::new(ino), stored.to_vec()));
-        self.ready = numbered.collect::<Vec<_>>().into_iter();
+        self.ready = Ready {
+            bytes: chunk,
+            at: 0,
+            ino: (self.group - 1) * sb.inodes_per_group + first + 1,
+        };
         Ok(true)
     }
 }
@@ -110,8 +140,8 @@ impl Iterator for Inodes<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let sb = &self.volume.sb;
         loop {
-            for (ino, stored) in self.ready.by_ref() {
-                let inode = Inode::decode(sb, ino, &stored);
+            while let Some((ino, stored)) = self.ready.next(sb.inode_size) {
+                let inode = Inode::decode(sb, ino, stored);
                 if inode.is_in_use() {
                     return Some(inode.verified(sb));
                 }
@@ -122,7 +152,7 @@ impl Iterator for Inodes<'_> {
                 Err(error) => {
                     self.broken += 1;
                     if self.broken >= MOST_BROKEN {
-                        (self.group, self.next) = (sb.groups, self.end);
+                        (self.group, self.next) = (self.groups, self.end);
                     }
                     return Some(Err(error));
                 }

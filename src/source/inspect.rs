@@ -273,13 +273,14 @@ impl Inspector<'_> {
         let known = self.base.filter(|_| self.has_ctimes && self.has_proc);
         let known = known.and_then(|base| base.file(parent.base?, name));
         let Some(known) = known else { return Ok(None) };
+        let inode = known.inode;
         let Ok(xattrs) = self.xattrs(&self.xattrs_at(parent, name)?) else {
             return Ok(None);
         };
         let stat = sys::stat_at(&*parent.file, name)?;
         let is_known = stat.file_type == FileType::Regular
             && stat.dev == self.device
-            && (stat.size_bytes, stat.mtime, stat.ctime) == (known.size, known.mtime, known.ctime)
+            && (stat.size_bytes, stat.mtime, stat.ctime) == (inode.size(), inode.mtime(), inode.ctime())
             // A host that has holes elsewhere is asked where.
             && (stat.allocated_bytes < stat.size_bytes) != known.is_dense();
         if !is_known || self.is_left_out(&stat) {
@@ -289,12 +290,12 @@ impl Inspector<'_> {
             data: if known.is_dense() {
                 DataMap::Whole
             } else {
-                DataMap::Ranges(known.data.into())
+                DataMap::Ranges(known.data().collect())
             },
-            flags: known.flags,
+            flags: inode.flags(),
             xattrs,
             verity: None,
-            unchanged: Some(known.ino),
+            unchanged: Some(inode.ino()),
         };
         Ok(Some((stat, kind, None)))
     }

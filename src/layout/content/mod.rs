@@ -76,8 +76,8 @@ pub struct Content {
     first_value_ino: u32,
     /// The numbers that nobody has before the last that somebody has, in ascending order.
     gaps: Vec<Range<u32>>,
-    /// When the nodes were made that a base has, by node; none without one.
-    crtimes: Vec<Option<Timestamp>>,
+    /// When the nodes were made that a base has, by node, where that is not the time of the filesystem.
+    crtimes: Vec<(NodeId, Timestamp)>,
     /// By node.
     inos: Vec<Ino>,
     plans: Vec<NodePlan>,
@@ -160,9 +160,10 @@ impl Content {
         }
     }
 
-    /// When `node` was made, if a base has it.
+    /// When `node` was made, if a base says another time than that of the filesystem.
     pub fn crtime_of(&self, node: NodeId) -> Option<Timestamp> {
-        self.crtimes.get(node.index()).copied().flatten()
+        let at = self.crtimes.binary_search_by_key(&node, |(node, _)| *node);
+        at.ok().map(|at| self.crtimes[at].1)
     }
 
     /// The numbers in `inos` that no inode in use has, in ascending order.

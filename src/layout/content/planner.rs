@@ -117,15 +117,14 @@ fn first_value_ino(matched: &Matched<'_>, in_tree: u64, last_own: Ino) -> u32 {
     )
 }
 
-/// When the nodes that a base has were made, by node; none without one.
-fn crtimes(matched: &Matched<'_>, tree: &Tree) -> Vec<Option<Timestamp>> {
+/// When the nodes that a base has were made, by node, but for those of the time `made`.
+fn crtimes(matched: &Matched<'_>, tree: &Tree, made: Timestamp) -> Vec<(NodeId, Timestamp)> {
     if matched.base().is_none() {
         return Vec::new();
     }
+    let time = |id: NodeId| matched.inode(id)?.crtime().filter(|time| *time != made);
     let nodes = tree.nodes();
-    nodes
-        .map(|(id, _)| matched.inode(id).and_then(|inode| inode.crtime))
-        .collect()
+    nodes.filter_map(|(id, _)| Some((id, time(id)?))).collect()
 }
 
 /// The tree with its inodes numbered and its directories planned, before any block is claimed.
@@ -182,7 +181,7 @@ impl<'a> ContentPlanner<'a> {
                 first_ino: last_own.get() + 1,
                 first_value_ino,
                 gaps: Vec::new(),
-                crtimes: crtimes(matched, tree),
+                crtimes: crtimes(matched, tree, Timestamp::from_seconds(settings.clock)),
                 inos: vec![Ino::default(); tree.len()],
                 plans: vec![NodePlan::default(); tree.len()],
                 values: vec![NodePlan::default(); xattrs.values().len()],
@@ -608,34 +607,34 @@ impl<'a> ContentPlanner<'a> {
             match kind {
                 Kind::Directory(_) => {
                     let blocks = u64::from(self.content.directory(id).plan.blocks());
-                    let pieces = within(&inode.pieces, std::iter::once(0..blocks));
+                    let pieces = within(inode.pieces, std::iter::once(0..blocks));
                     ledger.keep(Owner::Directory(id.in_tree(), start), pieces);
                 }
                 Kind::File(file) => {
                     let file = FileData::new(file, self.content.verity.of(id));
                     let ranges = block_ranges(&file, self.geometry.block_size);
-                    let pieces = within(&inode.pieces, ranges);
+                    let pieces = within(inode.pieces, ranges);
                     ledger.keep(Owner::File(id.in_tree(), start), pieces);
                 }
                 Kind::Symlink(_) if self.has_data(id) => {
-                    let pieces = within(&inode.pieces, std::iter::once(0..1));
+                    let pieces = within(inode.pieces, std::iter::once(0..1));
                     ledger.keep(Owner::Symlink(id.in_tree()), pieces);
                 }
                 _ => continue,
             }
-            ledger.keep(Owner::MapNode(id.in_tree(), 0), numbered(&inode.nodes));
+            ledger.keep(Owner::MapNode(id.in_tree(), 0), numbered(inode.nodes));
         }
         for number in 0..count(self.xattrs.values()) {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let inode = base.inode(self.content.ino_of_value(number));
-            let Some(inode) = inode.filter(|inode| inode.is_value()) else {
+            let Some(inode) = inode.filter(BaseInode::is_value) else {
                 continue;
             };
             let bytes = count(&self.xattrs.values()[index(number)].bytes);
             let blocks = self.geometry.block_size.blocks_for(bytes);
-            let pieces = within(&inode.pieces, std::iter::once(0..blocks));
+            let pieces = within(inode.pieces, std::iter::once(0..blocks));
             ledger.keep(Owner::Value(number, LogicalBlock::new(0)), pieces);
-            ledger.keep(Owner::ValueMapNode(number, 0), numbered(&inode.nodes));
+            ledger.keep(Owner::ValueMapNode(number, 0), numbered(inode.nodes));
         }
         self.xattrs.keep(base, &self.geometry, ledger);
         true
@@ -646,10 +645,10 @@ impl<'a> ContentPlanner<'a> {
         let geometry = &self.geometry;
         let start = LogicalBlock::new(0);
         let stored = base.stored();
-        let keep = |ledger: &mut Ledger, inode: &BaseInode, blocks: u64, owners: [Owner; 2]| {
+        let keep = |ledger: &mut Ledger, inode: BaseInode<'_>, blocks: u64, owners: [Owner; 2]| {
             let [data, node] = owners;
-            ledger.keep(data, within(&inode.pieces, std::iter::once(0..blocks)));
-            ledger.keep(node, numbered(&inode.nodes));
+            ledger.keep(data, within(inode.pieces, std::iter::once(0..blocks)));
+            ledger.keep(node, numbered(inode.nodes));
         };
         if let Some(inode) = matched.lost_found().filter(|_| !self.has_lost_found()) {
             let blocks = made_lost_found_blocks(geometry);
