@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 const WORLD: [(&str, &[&str]); 4] = [
     ("SystemTime", &["options/environment.rs", "sys/clock.rs"]),
     ("RandomState", &["options/environment.rs", "tree/names.rs"]),
-    ("env::var", &["options/environment.rs", "cli/", "sys/unix.rs"]),
+    (
+        "env::var",
+        &["options/environment.rs", "cli/", "sys/unix.rs"],
+    ),
     ("Instant", &["cli/"]),
 ];
 
