@@ -66,7 +66,15 @@ pub struct Xattr {
 }
 
 /// What an inode says of itself, beside its type and content.
+///
+/// ```
+/// use mke4fs::Metadata;
+///
+/// let metadata = Metadata::default().with_permissions(0o644).with_owner(1000, 100);
+/// assert_eq!((metadata.permissions, metadata.uid, metadata.gid), (0o644, 1000, 100));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Metadata {
     /// Permission bits with setuid, setgid and sticky: 0 to 0o7777; a tree keeps 0o777 for a symbolic
     /// link.
@@ -84,6 +92,40 @@ pub struct Metadata {
     /// `i_flags` as `chattr` sets them; a tree keeps those that its kind of node can have, and a
     /// filesystem that of casefolding only where it has the feature.
     pub flags: Flags,
+}
+
+impl Metadata {
+    /// The same with other permission bits.
+    #[must_use]
+    pub fn with_permissions(self, permissions: u16) -> Self {
+        Self {
+            permissions,
+            ..self
+        }
+    }
+
+    /// The same of another user and group.
+    #[must_use]
+    pub fn with_owner(self, uid: u32, gid: u32) -> Self {
+        Self { uid, gid, ..self }
+    }
+
+    /// The same with `time` as atime, mtime and ctime.
+    #[must_use]
+    pub fn with_time(self, time: Timestamp) -> Self {
+        Self {
+            atime: time,
+            mtime: time,
+            ctime: time,
+            ..self
+        }
+    }
+
+    /// The same with other flags.
+    #[must_use]
+    pub fn with_flags(self, flags: Flags) -> Self {
+        Self { flags, ..self }
+    }
 }
 
 impl Default for XattrSetId {

@@ -301,13 +301,7 @@ fn a_base_that_is_not_clean_is_refused() {
 }
 
 fn metadata() -> Metadata {
-    let time = Timestamp::from_seconds(1);
-    Metadata {
-        atime: time,
-        mtime: time,
-        ctime: time,
-        ..Metadata::default()
-    }
+    Metadata::default().with_time(Timestamp::from_seconds(1))
 }
 
 fn small_tree(more: &str) -> Tree {
@@ -420,11 +414,8 @@ fn the_library_tells_what_stayed() {
     assert!(one != old);
     // To read a file changes nothing.
     let mut read = small_tree("1");
-    let atime = Timestamp::from_seconds(9);
-    let metadata = Metadata {
-        atime,
-        ..metadata()
-    };
+    let mut metadata = metadata();
+    metadata.atime = Timestamp::from_seconds(9);
     let id = read.find("/more").expect("a path").expect("it is there");
     read.set_metadata(id, metadata).expect("it is its own");
     let builder = Builder::new().source(read);

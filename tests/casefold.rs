@@ -53,11 +53,8 @@ struct Folders(Vec<Folder>);
 
 impl Folders {
     fn fill(&self, tree: &mut Tree, at: NodeId) -> std::result::Result<(), TreeError> {
-        let flags = |flags| Metadata {
-            flags: Flags::of(flags),
-            permissions: 0o755,
-            ..Metadata::default()
-        };
+        let metadata = Metadata::default().with_permissions(0o755);
+        let flags = |flags| metadata.with_flags(Flags::of(flags));
         for folder in &self.0 {
             let name = folder.name.as_bytes();
             let directory = tree.directory_at(at, name, flags(folder.flags))?;

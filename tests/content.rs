@@ -408,20 +408,11 @@ impl mke4fs::source::Source for MadeUp {
         tree: &mut Tree,
         at: NodeId,
     ) -> std::result::Result<Declared, SourceError> {
-        let metadata = Metadata {
-            permissions: 0o644,
-            ..Metadata::default()
-        };
+        let metadata = Metadata::default().with_permissions(0o644);
         match *self {
             Self::Names { count, length } => {
-                let directory = tree.directory_at(
-                    at,
-                    b"names",
-                    Metadata {
-                        permissions: 0o755,
-                        ..metadata
-                    },
-                )?;
+                let directory =
+                    tree.directory_at(at, b"names", metadata.with_permissions(0o755))?;
                 for number in 0..count {
                     let name = made_up_name(number, length);
                     tree.file_at(
@@ -434,24 +425,15 @@ impl mke4fs::source::Source for MadeUp {
             }
             Self::Files(sizes) => {
                 for (number, mebibytes) in sizes.iter().enumerate() {
-                    let content = Content {
-                        size_bytes: mebibytes << 20,
-                        data: DataMap::Whole,
-                        source: Arc::new(Pieces),
-                        key: 0,
-                    };
+                    let content = Content::new(mebibytes << 20, Arc::new(Pieces), 0);
                     tree.file_at(at, made_up_name(number, 6).as_bytes(), metadata, content)?;
                 }
             }
             Self::Pieces { count } => {
                 let ranges =
                     (0..count).map(|number| (2 * number + 1) * PIECE..(2 * number + 2) * PIECE);
-                let content = Content {
-                    size_bytes: 2 * count * PIECE,
-                    data: DataMap::Ranges(ranges.collect()),
-                    source: Arc::new(Pieces),
-                    key: 0,
-                };
+                let content = Content::new(2 * count * PIECE, Arc::new(Pieces), 0);
+                let content = content.with_data(DataMap::Ranges(ranges.collect()));
                 tree.file_at(at, b"pieces", metadata, content)?;
             }
         }

@@ -320,15 +320,9 @@ fn xattr(name: &[u8], value: &[u8]) -> Xattr {
 }
 
 fn sketch() -> Sketch {
-    let time = Timestamp::from_seconds(1);
+    let metadata = Metadata::default().with_permissions(0o644);
     Sketch {
-        metadata: Metadata {
-            permissions: 0o644,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            ..Metadata::default()
-        },
+        metadata: metadata.with_time(Timestamp::from_seconds(1)),
         xattrs: vec![xattr(b"user.b", b"1")],
         data: b"data",
         device: Device { major: 1, minor: 3 },
@@ -425,9 +419,11 @@ fn the_library_names_every_attribute() {
         let b = other.tree().expect("it can be declared");
         let found = mke4fs::diff(&a, &b).expect("it can be read");
         let path = path.as_bytes().to_vec();
-        let finding = finding.clone();
-        assert_eq!(found, [Difference { path, finding }]);
-        let attribute = found[0].finding.attribute().expect("it is no name");
+        let [found] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((&found.path, &found.finding), (&path, finding));
+        let attribute = found.finding.attribute().expect("it is no name");
         let mut options = DiffOptions::new();
         options.ignore(attribute.into());
         diff_each(&a, &b, &options, &mut |it| panic!("{it:?} is ignored")).expect("it can be read");
@@ -479,12 +475,9 @@ fn what_files_hold_is_read_once_and_holes_never() {
     let source = counted(u64::MAX);
     let tree = |data: &[std::ops::Range<u64>], key| {
         let mut tree = Tree::with_root(Metadata::default());
-        let content = Content {
-            size_bytes: 1 << 50,
-            data: DataMap::Ranges(data.iter().cloned().collect()),
-            source: source.clone(),
-            key,
-        };
+        let ranges = data.iter().cloned().collect();
+        let content = Content::new(1 << 50, source.clone(), key);
+        let content = content.with_data(DataMap::Ranges(ranges));
         tree.file_at(NodeId::ROOT, b"f", Metadata::default(), content)
             .expect("it fits");
         tree.finish().expect("names are distinct");
@@ -531,12 +524,7 @@ fn links_that_cross_ask_for_no_more_than_there_is() {
                     .expect("it is a file");
                 continue;
             }
-            let content = Content {
-                size_bytes: BYTES,
-                data: DataMap::Whole,
-                source: source.clone(),
-                key: 7,
-            };
+            let content = Content::new(BYTES, source.clone(), 7);
             let node = tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content);
             nodes.insert(key, node.expect("it fits"));
         }
@@ -563,12 +551,7 @@ fn what_cannot_be_read_is_named() {
     let tree = |source: Arc<Counted>| {
         let mut tree = Tree::with_root(Metadata::default());
         for key in 0..200 {
-            let content = Content {
-                size_bytes: 100 + key,
-                data: DataMap::Whole,
-                source: source.clone(),
-                key,
-            };
+            let content = Content::new(100 + key, source.clone(), key);
             let name = format!("{key:03}");
             tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
                 .expect("it fits");
@@ -592,12 +575,7 @@ fn progress_comes_to_its_total_and_a_wish_to_stop_is_heeded() {
     let tree = |key| {
         let mut tree = Tree::with_root(Metadata::default());
         for number in 0..50_u64 {
-            let content = Content {
-                size_bytes: number * 1_000_000,
-                data: DataMap::Whole,
-                source: source.clone(),
-                key,
-            };
+            let content = Content::new(number * 1_000_000, source.clone(), key);
             let name = format!("{number:03}");
             tree.file_at(NodeId::ROOT, name.as_bytes(), Metadata::default(), content)
                 .expect("it fits");

@@ -475,12 +475,7 @@ struct Files(Arc<Failing>);
 impl Source for Files {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
         for key in 0..FILES {
-            let content = Content {
-                size_bytes: 1 + key * 150,
-                data: mke4fs::tree::DataMap::Whole,
-                source: self.0.clone(),
-                key,
-            };
+            let content = Content::new(1 + key * 150, self.0.clone(), key);
             tree.file_at(
                 at,
                 format!("{key:03}").as_bytes(),

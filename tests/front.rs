@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mke4fs::tree::{
-    Access, ContentKey, ContentReader, ContentSource, DataMap, NodeId, Special, Xattr,
-};
+use mke4fs::tree::{Access, ContentKey, ContentReader, ContentSource, NodeId, Special, Xattr};
 use mke4fs::{
     Builder, Cancel, Content, Directory, Environment, Error, ErrorKind, Fit, Memory, Metadata,
     Piece, Plan, Progress, Sink, Summary, Timestamp, Tree, TreeError, check,
@@ -167,12 +165,7 @@ impl Watched {
     }
 
     fn content(this: &Arc<Self>) -> Content {
-        Content {
-            size_bytes: this.size_bytes,
-            data: DataMap::Whole,
-            source: Arc::<Self>::clone(this),
-            key: 0,
-        }
+        Content::new(this.size_bytes, Arc::<Self>::clone(this), 0)
     }
 }
 
@@ -632,6 +625,19 @@ fn a_summary_is_json_and_text() {
     assert_eq!(json["size_bytes"], 16 << 20);
     let features = json["features"].as_array().expect("a list").len();
     assert_eq!(features, summary.feature_names().count());
+}
+
+#[test]
+fn the_root_has_the_context_asked_for() {
+    let context = "system_u:object_r:root_t:s0";
+    let builder = builder().size_bytes(16 << 20);
+    let plan = builder.with(|options| options.root_selinux(context)).plan();
+    let plan = plan.expect("it can be planned");
+    let [found] = plan.tree().xattrs(NodeId::ROOT) else {
+        panic!("the root has not one attribute");
+    };
+    assert_eq!(found.name, b"security.selinux");
+    assert_eq!(found.value, b"system_u:object_r:root_t:s0\0");
 }
 
 #[test]

@@ -217,6 +217,12 @@ fn image_of(bytes: &[u8], verity: Verity, features: &str) -> mke4fs::Builder {
         .source(tree)
 }
 
+fn verity(change: impl FnOnce(&mut Verity)) -> Verity {
+    let mut verity = Verity::default();
+    change(&mut verity);
+    verity
+}
+
 #[test]
 fn what_a_source_protects_stays_as_it_is() {
     if !ready(NEEDS) {
@@ -224,13 +230,12 @@ fn what_a_source_protects_stays_as_it_is() {
     }
     let place = Place::new();
     let bytes = vec![b'x'; 300_000];
-    let verity = Verity {
-        hash: VerityHash::Sha512,
-        block_bytes: Some(2048),
-        salt: b"salt of 13 by".to_vec(),
-        signature: vec![b's'; 5000],
-        root_hash: None,
-    };
+    let verity = verity(|it| {
+        it.hash = VerityHash::Sha512;
+        it.block_bytes = Some(2048);
+        it.salt = b"salt of 13 by".to_vec();
+        it.signature = vec![b's'; 5000];
+    });
     let made = image_of(&bytes, verity, "verity").write_file(place.path("first"));
     let made = made.expect("it can be made");
     assert_sound(&place, "first", "salt and signature");
@@ -278,22 +283,10 @@ fn what_a_source_protects_stays_as_it_is() {
 fn what_fs_verity_cannot_hold_is_told() {
     let bytes = vec![1; 10_000];
     for verity in [
-        Verity {
-            salt: vec![1; 33],
-            ..Verity::default()
-        },
-        Verity {
-            signature: vec![1; 16_129],
-            ..Verity::default()
-        },
-        Verity {
-            block_bytes: Some(512),
-            ..Verity::default()
-        },
-        Verity {
-            block_bytes: Some(3000),
-            ..Verity::default()
-        },
+        verity(|it| it.salt = vec![1; 33]),
+        verity(|it| it.signature = vec![1; 16_129]),
+        verity(|it| it.block_bytes = Some(512)),
+        verity(|it| it.block_bytes = Some(3000)),
     ] {
         let plan = image_of(&bytes, verity.clone(), "verity").plan();
         let plan = plan.expect("it can be made without");
@@ -303,10 +296,7 @@ fn what_fs_verity_cannot_hold_is_told() {
             .any(|said| said.contains("1 file lost fs-verity (first: /f)"));
         assert!(lost, "{verity:?}: {warnings:?}");
     }
-    let other = Verity {
-        root_hash: Some(vec![1; 32]),
-        ..Verity::default()
-    };
+    let other = verity(|it| it.root_hash = Some(vec![1; 32]));
     let refused = image_of(&bytes, other, "verity").to_vec();
     let said = format!("{:#}", refused.expect_err("it is other data"));
     assert!(

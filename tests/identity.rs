@@ -269,7 +269,7 @@ fn check(dir: &Path, before: Before, words: &str) -> Result<()> {
     }
     reference(&expected, words)?;
     let plan = making::make(words, None, &found)?;
-    let pair = Pair::open(&expected, &found, plan.settings().offset_bytes)?;
+    let pair = Pair::open(&expected, &found, plan.settings().offset_bytes())?;
     let differences = pair.differences()?;
     match differences.as_slice() {
         [] => Ok(()),

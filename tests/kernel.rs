@@ -33,14 +33,8 @@ impl Source for Folder {
         tree: &mut Tree,
         at: NodeId,
     ) -> std::result::Result<Declared, SourceError> {
-        let metadata = Metadata {
-            permissions: 0o755,
-            ..Metadata::default()
-        };
-        let folding = Metadata {
-            flags: Flags::of(self.flags),
-            ..metadata
-        };
+        let metadata = Metadata::default().with_permissions(0o755);
+        let folding = metadata.with_flags(Flags::of(self.flags));
         let folder = tree.directory_at(at, b"folder", folding)?;
         for number in 0..NAMES {
             let name = format!("Grüße an {number:04}");
@@ -48,11 +42,7 @@ impl Source for Folder {
             tree.file_at(folder, name.as_bytes(), metadata, content)?;
         }
         for uid in 1000..1003 {
-            let owned = Metadata {
-                uid,
-                gid: uid + 1000,
-                ..metadata
-            };
+            let owned = metadata.with_owner(uid, uid + 1000);
             let name = format!("of-{uid}");
             tree.file_at(at, name.as_bytes(), owned, Content::from_bytes([7; 10_000]))?;
         }

@@ -68,10 +68,11 @@ fn listing(tree: &Tree) -> Vec<String> {
         match &tree.node(*node).kind {
             Kind::Directory(_) => format!("{path}/"),
             _ if known != path => format!("{path}+{known}"),
-            Kind::File(content) if content.size_bytes == 0 => path.clone(),
+            Kind::File(content) if content.size_bytes() == 0 => path.clone(),
             Kind::File(content) => {
-                let mut bytes = vec![0; usize::try_from(content.size_bytes).expect("it is small")];
-                let mut reader = content.source.open(content.key).expect("it can be opened");
+                let mut bytes =
+                    vec![0; usize::try_from(content.size_bytes()).expect("it is small")];
+                let mut reader = content.open().expect("it can be opened");
                 reader.read_exact_at(0, &mut bytes).expect("it can be read");
                 format!("{path}={}", bytes.escape_ascii())
             }

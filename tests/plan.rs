@@ -39,8 +39,8 @@ fn at_size(words: &str, tree: &Path, blocks: u64, planned: &Plan) -> Result<Plan
     let mut options = making::options(words)?;
     let settings = &planned.settings();
     options
-        .block_size(settings.block_size.bytes())
-        .inode_size(settings.inode_size.into())
+        .block_size(settings.block_size().bytes())
+        .inode_size(settings.inode_size().into())
         .size(Size::Blocks(blocks));
     let builder = Builder::from_options(options).environment(making::memory_host());
     Ok(builder.source(Directory::new(tree)).plan()?)

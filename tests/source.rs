@@ -20,8 +20,7 @@ use mke4fs::raw::units::Timestamp;
 use mke4fs::source::dir::Directory;
 use mke4fs::source::{Declared, Source, SourceError, SourceWarning};
 use mke4fs::tree::{
-    Content, DIRECTORY_FLAGS, DataMap, DataRanges, Device, FILE_FLAGS, Flags, Kind, Metadata,
-    NodeId, Tree,
+    Content, DIRECTORY_FLAGS, DataMap, DataRanges, Device, FILE_FLAGS, Kind, Metadata, NodeId, Tree,
 };
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, IFlags, Mode, OFlags, Timespec, Timestamps, fallocate,
@@ -84,8 +83,8 @@ fn xattrs(tree: &Tree, node: NodeId) -> Vec<(String, Vec<u8>)> {
 
 /// Reads a content as a writer of images would: data only, the holes staying zero.
 fn read(content: &Content) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(content.size_bytes).unwrap()];
-    let mut reader = content.source.open(content.key)?;
+    let mut bytes = vec![0; usize::try_from(content.size_bytes()).unwrap()];
+    let mut reader = content.open()?;
     for range in content.data_ranges() {
         let part = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         reader.read_exact_at(range.start, &mut bytes[part])?;
@@ -115,15 +114,13 @@ fn touch(path: &Path, atime: Timestamp, mtime: Timestamp) {
 
 fn metadata_of(host: &HostMetadata) -> Metadata {
     let time = |seconds, nanoseconds: i64| at(seconds, u32::try_from(nanoseconds).unwrap());
-    Metadata {
-        permissions: u16::try_from(host.mode() & 0o7777).unwrap(),
-        uid: host.uid(),
-        gid: host.gid(),
-        atime: time(host.atime(), host.atime_nsec()),
-        mtime: time(host.mtime(), host.mtime_nsec()),
-        ctime: time(host.ctime(), host.ctime_nsec()),
-        flags: Flags::default(),
-    }
+    let mut metadata = Metadata::default()
+        .with_permissions(u16::try_from(host.mode() & 0o7777).unwrap())
+        .with_owner(host.uid(), host.gid());
+    metadata.atime = time(host.atime(), host.atime_nsec());
+    metadata.mtime = time(host.mtime(), host.mtime_nsec());
+    metadata.ctime = time(host.ctime(), host.ctime_nsec());
+    metadata
 }
 
 /// What `lstat` says of everything below `path`.
@@ -175,7 +172,7 @@ fn what_lstat_shows_is_declared() {
         let file_type = host.file_type();
         match &node.kind {
             Kind::Directory(_) => assert!(file_type.is_dir()),
-            Kind::File(content) => assert_eq!(content.size_bytes, host.len()),
+            Kind::File(content) => assert_eq!(content.size_bytes(), host.len()),
             Kind::Symlink(_) => assert!(file_type.is_symlink()),
             Kind::Fifo => assert!(file_type.is_fifo()),
             Kind::Socket => assert!(file_type.is_socket()),
@@ -283,18 +280,18 @@ fn holes_are_mapped_and_data_read() {
 
     let tree = declare(dir.path());
     let sparse = content(&tree, b"sparse");
-    assert_eq!(sparse.size_bytes, 3 << 20);
+    assert_eq!(sparse.size_bytes(), 3 << 20);
     assert_eq!(
-        sparse.data,
-        DataMap::Ranges([65_536..69_632, 1 << 20..(1 << 20) + 4096].into())
+        sparse.data(),
+        &DataMap::Ranges([65_536..69_632, 1 << 20..(1 << 20) + 4096].into())
     );
     assert!(read(&sparse).unwrap() == fs::read(path("sparse")).unwrap());
     let hole = content(&tree, b"hole");
-    assert_eq!(hole.size_bytes, 1 << 40);
-    assert_eq!(hole.data, DataMap::Ranges(DataRanges::default()));
+    assert_eq!(hole.size_bytes(), 1 << 40);
+    assert_eq!(hole.data(), &DataMap::Ranges(DataRanges::default()));
     for (name, bytes) in [(&b"dense"[..], vec![3; 10_000]), (b"empty", Vec::new())] {
         let content = content(&tree, name);
-        assert_eq!(content.data, DataMap::Whole);
+        assert_eq!(content.data(), &DataMap::Whole);
         assert_eq!(read(&content).unwrap(), bytes);
     }
 }
@@ -310,7 +307,7 @@ fn a_hole_is_found_in_a_file_with_blocks_enough() {
     file.sync_all().unwrap();
     let host = file.metadata().unwrap();
     assert!(host.blocks() * 512 >= host.len());
-    let data = content(&declare(dir.path()), b"file").data;
+    let data = content(&declare(dir.path()), b"file").data().clone();
     let end_of_hole = 65_536;
     assert_eq!(
         data,
@@ -322,7 +319,9 @@ fn a_hole_is_found_in_a_file_with_blocks_enough() {
         file.sync_all().unwrap();
         let host = file.metadata().unwrap();
         assert!(host.blocks() * 512 >= host.len() && host.len() == length);
-        let data = content(&declare(dir.path()), b"preallocated").data;
+        let data = content(&declare(dir.path()), b"preallocated")
+            .data()
+            .clone();
         assert_eq!(data, DataMap::Ranges(DataRanges::default()), "{length}");
     }
 }
@@ -625,7 +624,7 @@ fn paths_longer_than_the_kernel_takes_are_walked_and_read() {
         assert_eq!(read(&content(&tree, b"z")).unwrap(), b"flat");
     }
     assert_eq!(
-        deep.source.describe(deep.key),
+        deep.describe(),
         dir.path().join(path).as_os_str().as_bytes()
     );
 }
@@ -839,10 +838,7 @@ fn a_file_that_changed_is_refused() {
         change(&file);
         let error = read(&content).expect_err(what);
         assert_eq!(error.to_string(), "changed while it was read", "{what}");
-        assert_eq!(
-            content.source.describe(content.key),
-            file.as_os_str().as_bytes()
-        );
+        assert_eq!(content.describe(), file.as_os_str().as_bytes());
     }
 }
 
@@ -870,7 +866,7 @@ fn a_file_that_changes_while_it_is_open_is_refused() {
     let file = dir.path().join("file");
     fs::write(&file, "content").unwrap();
     let content = content(&declare(dir.path()), b"file");
-    let mut reader = content.source.open(content.key).unwrap();
+    let mut reader = content.open().unwrap();
     let mut bytes = [0; 7];
     reader.read_exact_at(0, &mut bytes).unwrap();
     reader.finish().unwrap();

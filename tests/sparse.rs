@@ -20,9 +20,7 @@ use common::place::Place;
 use common::tools::{self, Need, Which, ready};
 use mke4fs::options::Size;
 use mke4fs::source::{Declared, Source, SourceError};
-use mke4fs::tree::{
-    Content, ContentKey, ContentReader, ContentSource, DataMap, Metadata, NodeId, Tree,
-};
+use mke4fs::tree::{Content, ContentKey, ContentReader, ContentSource, Metadata, NodeId, Tree};
 use mke4fs::{Builder, Fit, Plan, Sparse};
 
 const NEEDS: &[Need] = &[
@@ -321,12 +319,8 @@ impl Counted {
 
 impl Source for Counted {
     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-        let content = Content {
-            size_bytes: (self.ones + self.zeros) * BLOCK,
-            data: DataMap::Whole,
-            source: Arc::new(self.clone()),
-            key: 0,
-        };
+        let size_bytes = (self.ones + self.zeros) * BLOCK;
+        let content = Content::new(size_bytes, Arc::new(self.clone()), 0);
         tree.file_at(at, b"file", Metadata::default(), content)?;
         Ok(Declared::default())
     }

@@ -82,7 +82,8 @@ impl Source for Once {
                     }
                     Kind::File(content) => {
                         let mut bytes = Bytes::of(content).map_err(SourceError::other)?;
-                        let kept = store.keep(content.size_bytes, content.data.clone(), &mut bytes);
+                        let kept =
+                            store.keep(content.size_bytes(), content.data().clone(), &mut bytes);
                         let kept = kept.map_err(|error| SourceError::read(name.to_vec(), error))?;
                         tree.file_at(parent, name, metadata, kept)?
                     }
@@ -117,7 +118,7 @@ impl<'a> Bytes<'a> {
     fn of(content: &'a Content) -> io::Result<Self> {
         let mut ranges: Vec<_> = content.data_ranges().collect();
         ranges.reverse();
-        let reader = content.source.open(content.key)?;
+        let reader = content.open()?;
         Ok(Self { reader, ranges })
     }
 }
@@ -351,10 +352,7 @@ fn file(
     let size = u64::try_from(bytes.len()).expect("it fits");
     let kept = store.keep(size, DataMap::Whole, &mut rest);
     let kept = kept.map_err(|error| SourceError::read(name, error))?;
-    let metadata = Metadata {
-        permissions: 0o644,
-        ..Metadata::default()
-    };
+    let metadata = Metadata::default().with_permissions(0o644);
     tree.file_at(NodeId::ROOT, name.as_bytes(), metadata, kept)?;
     Ok(())
 }

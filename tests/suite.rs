@@ -46,7 +46,6 @@ mod map;
 mod mends;
 mod oci;
 mod oci_real;
-mod options;
 mod oracles;
 mod overwrite;
 mod papers;

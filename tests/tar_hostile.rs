@@ -2090,10 +2090,10 @@ fn below(tree: &Tree, directory: NodeId, path: &str, lines: &mut Vec<String>) {
             Kind::Directory(_) => ('d', String::new()),
             Kind::File(content) => (
                 'f',
-                match &content.data {
-                    mke4fs::tree::DataMap::Whole => format!(" {}", content.size_bytes),
+                match content.data() {
+                    mke4fs::tree::DataMap::Whole => format!(" {}", content.size_bytes()),
                     mke4fs::tree::DataMap::Ranges(ranges) => {
-                        format!(" {} {ranges:?}", content.size_bytes)
+                        format!(" {} {ranges:?}", content.size_bytes())
                     }
                 },
             ),

@@ -169,11 +169,9 @@ fn tree() -> Tree {
         };
         tree.set_xattrs(file, vec![xattr("user.a", 30), xattr("user.b", 600)])?;
         // Where the filesystem has no such feature it is a file like others.
-        let verity = Verity {
-            salt: vec![b's'; 9],
-            signature: vec![b'g'; 40],
-            ..Verity::default()
-        };
+        let mut verity = Verity::default();
+        verity.salt = vec![b's'; 9];
+        verity.signature = vec![b'g'; 40];
         let protected = Content::from_bytes(vec![2; 70_000]).with_verity(verity);
         tree.file_at(root, b"protected", plain, protected)?;
         tree.file_at(root, b"small", plain, Content::from_bytes(vec![1; 30]))?;

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use arbitrary::Arbitrary;
 use mke4fs::Builder;
 use mke4fs::feature::Feature;
-use mke4fs::options::{Environment, Options, Target, TargetKind};
+use mke4fs::options::{Environment, Options, TargetKind};
 use mke4fs::raw::emit::Writing;
 use mke4fs::sink::Memory;
 
@@ -209,10 +209,8 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
         };
     }
     let mut host = Environment::fixed(CLOCK);
-    host.target = Target {
-        path: "img".into(),
-        kind: TargetKind::File { size_bytes },
-    };
+    host.target.path = "img".into();
+    host.target.kind = TargetKind::File { size_bytes };
     let plan = Builder::from_options(options).environment(host).plan();
     let plan = plan.map_err(|error| error.to_string())?;
     let memory = Memory::filled(size_bytes, if junk { JUNK } else { 0 });

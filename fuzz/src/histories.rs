@@ -637,15 +637,11 @@ impl History {
         let known = known.filter(|_| is_same);
         let inode = known.and_then(|known| known.symlink_metadata(path).ok());
         let ino = inode.filter(Inode::is_file).map(|inode| inode.ino());
-        mke4fs::Content {
-            size_bytes: data.len() as u64,
-            data: DataMap::Whole,
-            source: Arc::new(Held {
-                bytes: data.to_vec(),
-                ino,
-            }),
-            key: 0,
-        }
+        let held = Held {
+            bytes: data.to_vec(),
+            ino,
+        };
+        mke4fs::Content::new(data.len() as u64, Arc::new(held), 0)
     }
 
     fn tree(&self) -> Tree {
@@ -740,24 +736,18 @@ fn holes(many: u8) -> mke4fs::Content {
     let pieces: Vec<_> = pieces.collect();
     let size = usize::from(many) * 9000;
     let content = mke4fs::Content::from_bytes(vec![many; size]);
-    mke4fs::Content {
-        data: DataMap::Ranges(pieces.into()),
-        ..content
-    }
+    content.with_data(DataMap::Ranges(pieces.into()))
 }
 
 impl Attributes {
     fn metadata(&self) -> Metadata {
         let time = |seconds: u16| Timestamp::from_seconds(1_600_000_000 + i64::from(seconds));
-        Metadata {
-            permissions: self.mode & 0o7777,
-            uid: self.owner.into(),
-            gid: (self.owner / 2).into(),
-            atime: time(self.atime),
-            mtime: time(self.time),
-            ctime: time(self.time),
-            ..Metadata::default()
-        }
+        let mut metadata = Metadata::default()
+            .with_permissions(self.mode & 0o7777)
+            .with_owner(self.owner.into(), (self.owner / 2).into())
+            .with_time(time(self.time));
+        metadata.atime = time(self.atime);
+        metadata
     }
 
     fn xattrs(&self) -> Vec<mke4fs::tree::Xattr> {

@@ -28,7 +28,7 @@ pub enum Storage {
 pub fn render(settings: &Settings, layout: &Layout, tree: &Tree, storage: Storage) -> Memory {
     let geometry = &layout.geometry;
     let bytes = settings
-        .offset_bytes
+        .offset_bytes()
         .checked_add(geometry.blocks_count * geometry.block_size.bytes_u64())
         .expect("settings leave no offset past the end of everything");
     let memory = match storage {
@@ -70,7 +70,7 @@ impl View<'_> {
     fn bytes(&self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.image
-            .read_at(self.settings.offset_bytes + offset, &mut bytes)
+            .read_at(self.settings.offset_bytes() + offset, &mut bytes)
             .expect("memory does not fail");
         bytes
     }
@@ -109,8 +109,8 @@ impl View<'_> {
         ] {
             assert_eq!(word(&sb, offset), u64::from(geometry.features.word(of)));
         }
-        assert_eq!(sb[0x68..0x78], self.settings.uuid);
-        assert_eq!(sb[0x78..0x88], self.settings.label);
+        assert_eq!(sb[0x68..0x78], self.settings.uuid());
+        assert_eq!(sb[0x78..0x88], self.settings.label());
         if self.has(Feature::MetadataCsum) {
             assert_eq!(word(&sb, 0x3fc), u64::from(crc32c(!0, &sb[..0x3fc])));
         }
@@ -208,7 +208,7 @@ impl View<'_> {
     fn check_descriptor_checksum(&self, group: Group, desc: &[u8]) {
         let mut zeroed = desc.to_vec();
         zeroed[0x1e..0x20].fill(0);
-        let seed = crc32c(!0, &self.settings.uuid);
+        let seed = crc32c(!0, &self.settings.uuid());
         let checksum = crc32c(crc32c(seed, &group.get().to_le_bytes()), &zeroed);
         assert_eq!(u32::from(half(desc, 0x1e)), checksum & 0xffff);
     }

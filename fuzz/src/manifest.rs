@@ -66,7 +66,7 @@ pub(super) fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
             }
             let kind = match &node.kind {
                 Kind::Directory(_) => "directory".to_owned(),
-                Kind::File(content) => format!("{} bytes", content.size_bytes),
+                Kind::File(content) => format!("{} bytes", content.size_bytes()),
                 other => format!("{other:?}"),
             };
             paths.push((path, format!("{kind} {:?}", node.metadata)));
@@ -80,10 +80,7 @@ pub(super) fn paths(tree: &Tree) -> Vec<(Vec<u8>, String)> {
 
 /// A tree of each kind of node, with links that lead about in it.
 pub(super) fn tree() -> Result<Tree, TreeError> {
-    let metadata = Metadata {
-        permissions: 0o755,
-        ..Metadata::default()
-    };
+    let metadata = Metadata::default().with_permissions(0o755);
     let root = NodeId::ROOT;
     let mut tree = Tree::with_root(metadata);
     let a = tree.directory_at(root, b"a", metadata)?;

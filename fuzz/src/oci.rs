@@ -211,7 +211,7 @@ fn check(mut image: Image) -> Result<Vec<String>, String> {
             match &node.kind {
                 Kind::Directory(_) => directories.push((entry.node, path.clone())),
                 Kind::File(content) => {
-                    let mut reader = content.source.open(content.key).expect("it can be opened");
+                    let mut reader = content.open().expect("it can be opened");
                     for range in content.data_in(0..READ_MAX) {
                         let bytes = usize::try_from(range.end - range.start).expect("it is small");
                         let read = reader.read_exact_at(range.start, &mut vec![0; bytes]);

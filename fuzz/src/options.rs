@@ -4,8 +4,7 @@
 use arbitrary::Arbitrary;
 use mke4fs::feature::Feature;
 use mke4fs::options::{
-    Conf, Device, Environment, Errors, Options, QuotaType, QuotaTypes, Settings, Size, Target,
-    TargetKind,
+    Conf, Device, Environment, Errors, Options, QuotaType, QuotaTypes, Settings, Size, TargetKind,
 };
 use mke4fs::raw::geometry::Geometry;
 use mke4fs::raw::layout::{Layout, Owner};
@@ -256,15 +255,15 @@ impl World {
                 size_bytes: bytes.get(),
             },
             Output::Device(bytes, [sector, physical, least, best, off], dax) => {
-                TargetKind::Device(Device {
-                    size_bytes: bytes.get(),
-                    sector_size: *sector,
-                    physical_sector_size: *physical,
-                    minimum_io_size: *least,
-                    optimal_io_size: *best,
-                    alignment_offset: *off,
-                    dax: *dax,
-                })
+                let mut device = Device::default();
+                device.size_bytes = bytes.get();
+                device.sector_size = *sector;
+                device.physical_sector_size = *physical;
+                device.minimum_io_size = *least;
+                device.optimal_io_size = *best;
+                device.alignment_offset = *off;
+                device.dax = *dax;
+                TargetKind::Device(device)
             }
             Output::Other => TargetKind::Other,
         };
@@ -272,16 +271,12 @@ impl World {
         host.clock = self.clock;
         host.latest_time = self.latest_time;
         host.page_size = 4096 << (self.page_size % 5);
-        host.conf = self.conf.as_ref().map(|text| Conf {
-            name: "mke2fs.conf".into(),
-            text: Ok(text.clone()),
-        });
+        let conf = self.conf.as_ref();
+        host.conf = conf.map(|text| Conf::new("mke2fs.conf", text.clone()));
         host.sector_size = self.sector_size.map(|log| 1 << (log % 17));
         host.physical_sector_size = self.physical_sector_size;
-        host.target = Target {
-            path: "output".into(),
-            kind,
-        };
+        host.target.path = "output".into();
+        host.target.kind = kind;
         host
     }
 }
@@ -320,10 +315,10 @@ pub fn run(bytes: &[u8]) {
 fn empty_layout(settings: &Settings) -> Option<Layout> {
     // The bits of a bitmap: blocks, or clusters.
     let bits = settings
-        .blocks_per_group
-        .unwrap_or(settings.block_size.bytes() * 8);
-    let per_group = u64::from(bits.max(1)) << settings.log_cluster_ratio;
-    if settings.blocks_count / per_group > MOST_GROUPS {
+        .blocks_per_group()
+        .unwrap_or(settings.block_size().bytes() * 8);
+    let per_group = u64::from(bits.max(1)) * settings.cluster_ratio();
+    if settings.blocks_count() / per_group > MOST_GROUPS {
         return None;
     }
     let geometry = match Geometry::new(settings) {
@@ -352,7 +347,7 @@ fn empty_layout(settings: &Settings) -> Option<Layout> {
 }
 
 fn check_geometry(settings: &Settings, geometry: &Geometry) {
-    assert!(geometry.blocks_count <= settings.blocks_count);
+    assert!(geometry.blocks_count <= settings.blocks_count());
     assert!(geometry.reserved_blocks <= geometry.blocks_count);
     assert_eq!(
         u64::from(geometry.inodes_count),
@@ -408,7 +403,7 @@ pub fn check_layout(settings: &Settings, layout: &Layout) {
     for is in [block_bitmap, inode_bitmap, inode_table] {
         assert_eq!(count(is), groups);
     }
-    assert!(settings.features.has(Feature::HasJournal) || layout.system.journal.is_none());
+    assert!(settings.features().has(Feature::HasJournal) || layout.system.journal.is_none());
 }
 
 fn block_bitmap(owner: Owner) -> Option<Group> {

@@ -8,10 +8,7 @@ use super::options::host;
 /// Checks `bytes` as the configuration file of filesystems of several types and sizes.
 pub fn run(bytes: &[u8]) {
     let mut host = host();
-    host.conf = Some(Conf {
-        name: "mke2fs.conf".into(),
-        text: Ok(bytes.to_vec()),
-    });
+    host.conf = Some(Conf::new("mke2fs.conf", bytes));
     let accepted = host.check_conf().is_ok();
     for (kibibytes, fs_type, usage) in [
         (1440, None, None),

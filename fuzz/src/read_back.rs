@@ -79,7 +79,7 @@ impl Comparison<'_> {
         }
         match &node.kind {
             Kind::File(content) => {
-                assert_eq!(inode.size(), content.size_bytes);
+                assert_eq!(inode.size(), content.size_bytes());
                 self.content(content, inode);
             }
             Kind::Symlink(target) => {
@@ -116,7 +116,7 @@ impl Comparison<'_> {
         };
         let parts = content.data_ranges().map(near);
         for part in parts.chain(std::iter::once(0..AROUND)) {
-            let end = part.end.min(content.size_bytes).max(part.start);
+            let end = part.end.min(content.size_bytes()).max(part.start);
             let length = usize::try_from(end - part.start).expect("it is short");
             let mut bytes = vec![0; length];
             let read = file

@@ -70,11 +70,8 @@ fn unpack(bytes: &[u8]) -> Result<Vec<String>, String> {
                     }
                 };
                 assert_eq!(data, stored.place.end - stored.place.start);
-                Some(Content {
-                    size_bytes: stored.size_bytes,
-                    data: stored.data.clone(),
-                    ..Content::from_bytes(*b"")
-                })
+                let content = Content::from_fn(stored.size_bytes, || Ok(io::empty()));
+                Some(content.with_data(stored.data.clone()))
             }
             _ => None,
         };

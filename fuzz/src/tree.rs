@@ -141,8 +141,9 @@ pub struct Made {
 pub fn run(bytes: &[u8]) -> Option<Made> {
     let input: Input = super::value(bytes)?;
     let tree = Planter::plant(&input)?;
-    let mut settings = input.options.get().resolve(&host()).ok()?.settings;
-    settings.lazy_itable_init = input.options.lazy;
+    let mut options = input.options.get();
+    options.lazy_itable_init(input.options.lazy);
+    let settings = options.resolve(&host()).ok()?.settings;
     let geometry = Geometry::new(&settings).ok()?;
     if geometry.blocks_count * geometry.block_size.bytes_u64() > MOST_BYTES {
         return None;
@@ -375,15 +376,12 @@ impl Planter {
             },
             nanoseconds: nanoseconds % 1_000_000_000,
         });
-        Metadata {
-            permissions: attributes.permissions & 0o7777,
-            uid: attributes.uid,
-            gid: attributes.gid,
-            atime,
-            mtime,
-            ctime,
-            flags: Flags::of(attributes.flags),
-        }
+        let mut metadata = Metadata::default()
+            .with_permissions(attributes.permissions & 0o7777)
+            .with_owner(attributes.uid, attributes.gid)
+            .with_flags(Flags::of(attributes.flags));
+        (metadata.atime, metadata.mtime, metadata.ctime) = (atime, mtime, ctime);
+        metadata
     }
 
     fn attributes(&mut self, node: NodeId, attributes: &Attributes) {
@@ -449,15 +447,11 @@ impl File {
         }
         let size_bytes = at + self.behind.bytes();
         let is_short = size_bytes < MOST_DATA;
-        Content {
-            size_bytes,
-            data: if self.whole && is_short {
-                DataMap::Whole
-            } else {
-                DataMap::Ranges(ranges.into())
-            },
-            source: Arc::new(Pattern),
-            key,
+        let content = Content::new(size_bytes, Arc::new(Pattern), key);
+        if self.whole && is_short {
+            content
+        } else {
+            content.with_data(DataMap::Ranges(ranges.into()))
         }
     }
 }
@@ -567,7 +561,7 @@ impl Comparison<'_> {
         }
         match &node.kind {
             Kind::File(content) => {
-                assert_eq!(found.len(), content.size_bytes);
+                assert_eq!(found.len(), content.size_bytes());
                 if self.reads(content) {
                     self.content(content, path);
                 }
@@ -586,15 +580,15 @@ impl Comparison<'_> {
     /// Whether ext4-view can read the content: it walks every block on its way, and in a block map
     /// takes a missing indirect block for block 0.
     fn reads(&self, content: &Content) -> bool {
-        let blocks = content.size_bytes / self.settings.block_size.bytes_u64();
-        let is_whole = content.data == DataMap::Whole;
-        let in_extents = self.settings.features.has(Feature::Extent);
+        let blocks = content.size_bytes() / self.settings.block_size().bytes_u64();
+        let is_whole = content.data() == &DataMap::Whole;
+        let in_extents = self.settings.features().has(Feature::Extent);
         blocks < MOST_BLOCKS && (in_extents || is_whole || blocks < 12)
     }
 
     /// A time as inodes of this size keep it.
     fn kept(&self, time: Timestamp) -> (i64, u32) {
-        match self.settings.inode_size {
+        match self.settings.inode_size() {
             128 => (time.seconds.min(i64::from(i32::MAX)), 0),
             _ => (time.seconds, time.nanoseconds),
         }
@@ -610,7 +604,7 @@ impl Comparison<'_> {
             .map(near)
             .chain(std::iter::once(0..9000));
         for part in parts {
-            let end = part.end.min(content.size_bytes);
+            let end = part.end.min(content.size_bytes());
             let mut at = part.start;
             file.seek_to(at).expect("a place in the file");
             let mut bytes = [0; 4096];
@@ -632,7 +626,7 @@ impl Comparison<'_> {
 
 /// What a file has at a place.
 pub fn expected_byte(content: &Content, place: u64) -> u8 {
-    let is_data = match &content.data {
+    let is_data = match content.data() {
         DataMap::Whole => true,
         DataMap::Ranges(ranges) => {
             let next = ranges.partition_point(|range| range.end <= place);
@@ -640,7 +634,7 @@ pub fn expected_byte(content: &Content, place: u64) -> u8 {
         }
     };
     if is_data {
-        pattern(content.key, place)
+        pattern(content.key(), place)
     } else {
         0
     }

@@ -262,7 +262,7 @@ impl Search<'_> {
                 Ok(FileRead::default())
             };
         }
-        let mut reader = content.source.open(content.key).map_err(unread)?;
+        let mut reader = content.open().map_err(unread)?;
         let is_swap = is_swap(content, &mut *reader).map_err(unread)?;
         let digests = self.reading.digests;
         let in_swap = if self.reading.is_reproducible {
@@ -435,7 +435,7 @@ impl ContentSource for Filled {
     fn open(&self, _key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         Ok(Box::new(FilledReader {
             content: &self.0,
-            data: self.0.source.open(self.0.key)?,
+            data: self.0.open()?,
         }))
     }
 

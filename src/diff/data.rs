@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
             open: None,
         };
         if has_data {
-            let open = content.source.open(content.key);
+            let open = content.open();
             reader.open = Some(open.map_err(|error| reader.unread(error))?);
         }
         Ok(reader)

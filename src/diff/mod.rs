@@ -46,6 +46,7 @@ use compare::Comparison;
 
 /// In what two trees differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference<'a> {
     /// The file's path from the root, without a slash in front: empty for the root itself. A file with
     /// several names is told of by the first that both trees have, except where a name is missing or the

@@ -829,7 +829,7 @@ impl<'a> Image<'a> {
             return Ok(bytes);
         }
         let failed = |error| unreadable(content, error);
-        let mut reader = content.source.open(content.key).map_err(failed)?;
+        let mut reader = content.open().map_err(failed)?;
         let place = |at: u64| usize::try_from(at).expect("an inode's content fits memory");
         for range in content.data_ranges() {
             let wanted = &mut bytes[place(range.start)..place(range.end)];

@@ -73,7 +73,7 @@ impl<'a> Readers<'a> {
             return Ok(());
         }
         if wanted.is_all() {
-            let mut reader = content.source.open(content.key).map_err(failed)?;
+            let mut reader = content.open().map_err(failed)?;
             fill(&mut *reader, content, wanted.range.clone(), buffer)?;
             return reader.finish().map_err(failed);
         }
@@ -84,7 +84,7 @@ impl<'a> Readers<'a> {
         };
         let mut reader = match self.take(wanted)? {
             Some(reader) => reader,
-            None => content.source.open(content.key).map_err(failed)?,
+            None => content.open().map_err(failed)?,
         };
         fill(&mut *reader, content, wanted.range.clone(), buffer)?;
         for mut reader in self.give_back(wanted.node, reader, bytes) {

@@ -250,7 +250,7 @@ impl Sharing<'_> {
             return self.leave(file, obstacle).map(|()| Answer::Nothing);
         }
         let failed = |error| unreadable(content, error);
-        let mut reader = content.source.open(content.key).map_err(failed)?;
+        let mut reader = content.open().map_err(failed)?;
         let mut shared = Vec::new();
         let data = file.placed.iter().flat_map(|placed| {
             let data = content.data_in(placed.range.clone());

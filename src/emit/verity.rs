@@ -364,7 +364,7 @@ fn read_apart(file: &Protected<'_>, tree: Vec<u8>) -> io::Result<Vec<u8>> {
         ..file.begin()
     };
     let content = file.content;
-    let mut reader = content.source.open(content.key)?;
+    let mut reader = content.open()?;
     for range in file.data() {
         let mut start = range.start;
         while start < range.end {

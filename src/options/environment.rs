@@ -60,6 +60,7 @@ pub struct Environment {
 
 /// A configuration file in the form of mke2fs.conf(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Conf {
     /// Its path, for messages.
     pub name: String,
@@ -69,6 +70,7 @@ pub struct Conf {
 
 /// The output as it is before it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Target {
     /// Its path; mke2fs.conf may have rules for it.
     pub path: PathBuf,
@@ -200,6 +202,14 @@ impl Environment {
 }
 
 impl Conf {
+    /// The text `text`, which messages call `name`.
+    pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        Self {
+            name: name.into(),
+            text: Ok(text.into()),
+        }
+    }
+
     /// The file at `path`, unless it is missing or may not be read.
     fn read(path: &Path) -> Option<Self> {
         let text = match read_conf(path) {

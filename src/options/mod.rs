@@ -22,10 +22,7 @@ pub use compat::{CompatTarget, Verdict, name_of_bit};
 pub use environment::{Conf, Device, Environment, Target, TargetKind};
 pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
-pub use settings::{
-    Errors, HugeFilesOptions, JournalDevice, JournalLength, MmpInfo, QuotaType, QuotaTypes,
-    RootOwner, Settings, UndoRule,
-};
+pub use settings::{Errors, JournalDevice, QuotaType, QuotaTypes, Settings};
 pub use size::{Size, SizeError};
 
 #[cfg(feature = "cli")]
@@ -41,6 +38,7 @@ use crate::feature::{Feature, FeatureSet};
 use extended::{DescSize, Extended};
 use features::edit_features;
 pub(crate) use inherited::Inherited;
+pub(crate) use settings::{HugeFilesOptions, JournalLength, MmpInfo, UndoRule};
 
 /// A size that holds whatever is asked for: 1 TiB.
 const ANY_SIZE: Size = Size::Kibibytes(1 << 30);
@@ -72,8 +70,8 @@ const LARGE_BLOCK_BYTES: u32 = 4096;
 ///     .label("boot")
 ///     .without_feature(Feature::HasJournal);
 /// let resolved = options.resolve(&Environment::detect())?;
-/// assert_eq!(resolved.settings.blocks_count, 65536);
-/// assert_eq!(resolved.settings.label, *b"boot\0\0\0\0\0\0\0\0\0\0\0\0");
+/// assert_eq!(resolved.settings.blocks_count(), 65536);
+/// assert_eq!(resolved.settings.label(), *b"boot\0\0\0\0\0\0\0\0\0\0\0\0");
 /// # Ok::<(), mke4fs::options::SettingsError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -242,7 +240,7 @@ impl Options {
     ///
     /// let mut options = Options::new();
     /// options.size(Size::Bytes(1 << 20)).uuid([7; 16]).hash_seed_by_uuid();
-    /// let seed = || options.resolve(&Environment::detect()).map(|it| it.settings.hash_seed);
+    /// let seed = || options.resolve(&Environment::detect()).map(|it| it.settings.hash_seed());
     /// assert_eq!(seed()?, seed()?);
     /// # Ok::<(), mke4fs::options::SettingsError>(())
     /// ```
@@ -263,7 +261,7 @@ impl Options {
     /// let mut options = Options::new();
     /// options.size(Size::Bytes(64 << 20)).compat(grub);
     /// let settings = options.resolve(&Environment::fixed(0))?.settings;
-    /// assert!(!settings.features.has(Feature::MetadataCsumSeed));
+    /// assert!(!settings.features().has(Feature::MetadataCsumSeed));
     /// let refused = options.with_feature(Feature::InlineData).resolve(&Environment::fixed(0));
     /// assert!(refused.is_err_and(|error| error.to_string().contains("grub-2.06")));
     /// # Ok::<(), mke4fs::options::SettingsError>(())

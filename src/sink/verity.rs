@@ -34,6 +34,7 @@ const ZEROS: Block = [0; 4096];
 
 /// What of a verity device is a matter of choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerityOptions {
     /// Up to 256 bytes that each block is hashed with.
     pub salt: Vec<u8>,

@@ -147,7 +147,7 @@ mod tests {
 
     fn read(content: &Content, places: &[(u64, usize)]) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let mut reader = content.source.open(content.key)?;
+        let mut reader = content.open()?;
         for (offset, length) in places {
             let mut buffer = vec![0; *length];
             reader.read_exact_at(*offset, &mut buffer)?;

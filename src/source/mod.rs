@@ -63,7 +63,7 @@ use magic::NotTar;
 ///
 /// impl Source for Greeting {
 ///     fn declare(&mut self, tree: &mut Tree, at: NodeId) -> Result<Declared, SourceError> {
-///         let metadata = Metadata { permissions: 0o644, ..Metadata::default() };
+///         let metadata = Metadata::default().with_permissions(0o644);
 ///         tree.file_at(at, b"greeting", metadata, Content::from_bytes(*b"hello\n"))?;
 ///         Ok(Declared::default())
 ///     }

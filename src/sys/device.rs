@@ -26,6 +26,7 @@ pub enum TargetKind {
 
 /// A block device: sizes in bytes, 0 where nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Device {
     /// Its size.
     pub size_bytes: u64,

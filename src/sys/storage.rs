@@ -8,6 +8,7 @@ use std::path::Path;
 /// Which file: its device and its number there; on Windows its volume and its index there. Two names
 /// with one identity are one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Identity {
     /// `st_dev`, or the volume's serial number.
     pub device: u64,

@@ -112,13 +112,13 @@ pub struct Stored<'a> {
 #[derive(Clone)]
 pub struct Content {
     /// The size in bytes, holes included.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// The data as byte ranges in ascending order, none empty, none touching; the rest are holes.
-    pub data: DataMap,
+    pub(crate) data: DataMap,
     /// Who reads it.
-    pub source: Arc<dyn ContentSource>,
+    pub(crate) source: Arc<dyn ContentSource>,
     /// What the source calls it.
-    pub key: ContentKey,
+    pub(crate) key: ContentKey,
 }
 
 impl fmt::Debug for Content {
@@ -178,15 +178,56 @@ impl FromIterator<Range<u64>> for DataRanges {
 }
 
 impl Content {
+    /// So many bytes, all of them data, that `source` reads and knows as `key`.
+    pub fn new(size_bytes: u64, source: Arc<dyn ContentSource>, key: ContentKey) -> Self {
+        Self {
+            size_bytes,
+            data: DataMap::Whole,
+            source,
+            key,
+        }
+    }
+
+    /// The same, of which `data` are data: ranges of bytes in ascending order, none empty, none touching. The
+    /// rest are holes.
+    #[must_use]
+    pub fn with_data(self, data: DataMap) -> Self {
+        Self { data, ..self }
+    }
+
+    /// The size in bytes, holes included.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Which of them are data.
+    pub fn data(&self) -> &DataMap {
+        &self.data
+    }
+
+    /// What its source knows it as.
+    pub fn key(&self) -> ContentKey {
+        self.key
+    }
+
+    /// Its name for people, for errors.
+    pub fn describe(&self) -> Vec<u8> {
+        self.source.describe(self.key)
+    }
+
+    /// Opens it, to be read as its source [allows](ContentSource::access).
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not what was declared.
+    pub fn open(&self) -> io::Result<Box<dyn ContentReader + '_>> {
+        self.source.open(self.key)
+    }
+
     /// The bytes `bytes`, held in memory.
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
         let bytes = bytes.into();
-        Self {
-            size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            data: DataMap::Whole,
-            source: Arc::new(InMemory(bytes)),
-            key: 0,
-        }
+        let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self::new(size_bytes, Arc::new(InMemory(bytes)), 0)
     }
 
     /// Where the blocks of its data lie in the image, in the order of the file, if they are written

@@ -17,6 +17,7 @@ use crate::units::VerityHash;
 /// # Ok::<(), mke4fs::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verity {
     /// What its blocks are hashed with.
     pub hash: VerityHash,

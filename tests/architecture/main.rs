@@ -3,6 +3,7 @@
 
 mod circles;
 mod functions;
+mod surface;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -173,7 +173,7 @@ fn a_layer_that_exchanges_two_names_does_so_each_time() {
             panic!("it is a file");
         };
         let expected = if times % 2 == 1 { 2 } else { 1 };
-        assert_eq!(content.size_bytes, expected, "{times}");
+        assert_eq!(content.size_bytes(), expected, "{times}");
     }
 }
 

@@ -26,17 +26,14 @@ pub(crate) struct Image {
 /// a directory of a few names and an indexed one.
 fn tree() -> Result<Tree> {
     let mut tree = Tree::with_root(Metadata::default());
-    let plain = Metadata {
-        permissions: 0o644,
-        uid: 1000,
-        gid: 1000,
-        ..Metadata::default()
-    };
+    let plain = Metadata::default().with_permissions(0o644);
+    let plain = plain.with_owner(1000, 1000);
     let root = NodeId::ROOT;
     let text = |length: usize| Content::from_bytes(vec![b't'; length]);
     tree.file_at(root, b"file", plain, text(5000))?;
-    let mut pieces = Content::from_bytes(vec![b'p'; 90_000]);
-    pieces.data = DataMap::Ranges((0..6).map(|at| at * 16_384..at * 16_384 + 4096).collect());
+    let pieces = Content::from_bytes(vec![b'p'; 90_000]);
+    let ranges = (0..6).map(|at| at * 16_384..at * 16_384 + 4096).collect();
+    let pieces = pieces.with_data(DataMap::Ranges(ranges));
     tree.file_at(root, b"pieces", plain, pieces)?;
     let small = tree.file_at(root, b"small", plain, text(20))?;
     tree.set_xattrs(small, vec![attribute("user.small", 12)])?;
@@ -88,10 +85,7 @@ impl Image {
             tree.set_xattrs(holder, vec![attribute("user.huge", 9000)])?;
         }
         if folds {
-            let metadata = Metadata {
-                flags: Flags::of(0x4000_0000),
-                ..Metadata::default()
-            };
+            let metadata = Metadata::default().with_flags(Flags::of(0x4000_0000));
             let dir = tree.directory_at(NodeId::ROOT, b"folding", metadata)?;
             for name in [&b"upper"[..], b"lower"] {
                 tree.special_at(dir, name, Metadata::default(), Special::Fifo)?;

@@ -100,7 +100,7 @@ impl Mounted<'_> {
                 same(path, "target", &seen, &target.to_vec())
             }
             Kind::File(content) => {
-                same(path, "size", &found.len(), &content.size_bytes)?;
+                same(path, "size", &found.len(), &content.size_bytes())?;
                 bytes(path, content)
             }
             _ => Ok(()),
@@ -145,7 +145,7 @@ fn kind(kind: &Kind) -> (u32, Option<Device>) {
 /// Compares the ranges that hold data, and what lies before each as far as a page.
 fn bytes(path: &Path, content: &Content) -> Result<()> {
     let file = File::open(path)?;
-    let mut reader = content.source.open(content.key)?;
+    let mut reader = content.open()?;
     for range in content.data_ranges() {
         let length = usize::try_from(range.end - range.start)?;
         let (mut needed, mut seen) = (vec![0; length], vec![0; length]);

@@ -70,6 +70,7 @@ pub enum EntryKind {
 
 /// Where a regular file's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stored {
     /// The size in bytes, holes included.
     pub size_bytes: u64,

@@ -350,7 +350,7 @@ impl<'a> Unpack<'a> {
         let length = usize::try_from(content.size_bytes.min(MOST_OWNERS)).unwrap_or(0);
         let mut bytes = vec![0; length];
         let unread = |error| SourceError::read(path, error);
-        let mut reader = content.source.open(content.key).map_err(unread)?;
+        let mut reader = content.open().map_err(unread)?;
         for range in content.data_in(0..content.size_bytes.min(MOST_OWNERS)) {
             let place = usize::try_from(range.start)
                 .ok()

@@ -1,12 +1,11 @@
 //! Given options and a host, proves that the settings are those of mke2fs 1.47.2, and that no
 //! options make it panic.
 
-use mke4fs::feature::Feature;
-use mke4fs::options::{
-    Conf, Device, Environment, Errors, JournalLength, Options, RootOwner, Settings, Size,
-    TargetKind, UndoRule,
-};
 use proptest::prelude::*;
+
+use super::{Errors, JournalLength, RootOwner, Settings, UndoRule};
+use crate::feature::Feature;
+use crate::options::{Conf, Device, Environment, Options, Size, TargetKind};
 
 /// A host with nothing of this one: its clock and randomness are stated.
 fn host(kind: TargetKind) -> Environment {
@@ -510,21 +509,4 @@ proptest! {
         let host = file(0);
         prop_assert_eq!(options.resolve(&host), options.resolve(&host));
     }
-}
-
-#[test]
-fn the_root_has_the_context_asked_for() {
-    let mut options = Options::new();
-    options
-        .size(Size::Bytes(16 << 20))
-        .root_selinux("system_u:object_r:root_t:s0");
-    let plan = mke4fs::Builder::from_options(options)
-        .environment(Environment::detect())
-        .plan();
-    let plan = plan.expect("it can be planned");
-    let [context] = plan.tree().xattrs(mke4fs::tree::NodeId::ROOT) else {
-        panic!("the root has not one attribute");
-    };
-    assert_eq!(context.name, b"security.selinux");
-    assert_eq!(context.value, b"system_u:object_r:root_t:s0\0");
 }
