@@ -27,7 +27,7 @@ use crate::options::{Environment, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
 use crate::sink::{Based, Format, ImageRange, OldImage, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
-use crate::source::{ContentStore, Source, SourceError};
+use crate::source::{ContentStore, Source};
 use crate::summary::{FileDigest, Summary};
 use crate::tree::{Metadata, NodeId, Tree, Xattr};
 use crate::units::Timestamp;
@@ -609,7 +609,7 @@ impl Wanted {
         cancel: &Cancel,
     ) -> Result<Found, Error> {
         if let Some(refused) = self.refused {
-            return Err(SourceError::other(refused).into());
+            return Err(Error::new(Kind::Ids(refused)));
         }
         let latest = settings.latest_time.map(Timestamp::from_seconds);
         let latest = latest.map(Rule::LatestTime).into_iter();

@@ -9,6 +9,7 @@ use crate::layout::LayoutError;
 use crate::options::SettingsError;
 use crate::sink::{Format, OpenError};
 use crate::source::SourceError;
+use crate::source::rules::IdMapError;
 use crate::tree::TreeError;
 
 /// Why there is no image.
@@ -43,7 +44,7 @@ impl fmt::Debug for Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The sources hold more than the filesystem has room for, in bytes.
+    /// The sources, or what the filesystem itself is made of, are more than there is room for, in bytes.
     DoesNotFit {
         /// What they need.
         needed: u64,
@@ -95,6 +96,8 @@ pub(crate) enum Kind {
     Settings(SettingsError),
     Geometry(GeometryError),
     Source(SourceError),
+    /// Ids are changed into what are none.
+    Ids(IdMapError),
     Tree(TreeError),
     Layout(LayoutError),
     Emit(EmitError),
@@ -145,29 +148,20 @@ impl Error {
         match &*self.0 {
             Kind::Settings(error) => {
                 let (name, value) = error.option();
-                let name = name.to_owned();
-                ErrorKind::InvalidOption { name, value }
+                invalid(name, value)
             }
-            Kind::Geometry(_) => ErrorKind::InvalidOption {
-                name: String::new(),
-                value: String::new(),
-            },
+            Kind::Geometry(error) => of_geometry(error),
             Kind::Source(error) => match error.path() {
                 Some(path) if error.is_changed() => ErrorKind::SourceChanged { path: path.into() },
                 Some(path) => ErrorKind::SourceUnreadable { path: path.into() },
                 None => ErrorKind::Other,
             },
+            Kind::Ids(error) => invalid("map_ids", error.ids()),
             Kind::Layout(error) => of_layout(error),
             Kind::Emit(error) => of_emit(error),
             Kind::Open(_) | Kind::Output(_) => ErrorKind::OutputFailed,
-            Kind::NotRaw(format) => ErrorKind::InvalidOption {
-                name: "format".to_owned(),
-                value: format.name().to_owned(),
-            },
-            Kind::FitTooLarge { bytes, .. } => ErrorKind::InvalidOption {
-                name: "fit".to_owned(),
-                value: bytes.to_string(),
-            },
+            Kind::NotRaw(format) => invalid("format", format.name()),
+            Kind::FitTooLarge { bytes, .. } => invalid("fit", bytes),
             Kind::Tree(_) | Kind::NoSizeFits => ErrorKind::Other,
         }
     }
@@ -178,6 +172,7 @@ impl Error {
             Kind::Settings(error) => write!(f, "{error}"),
             Kind::Geometry(error) => write!(f, "{error}"),
             Kind::Source(error) => error.say(f),
+            Kind::Ids(error) => write!(f, "{error}"),
             Kind::Tree(error) => write!(f, "{error}"),
             Kind::Layout(error) => write!(f, "{error}"),
             Kind::Emit(error) => error.say(f),
@@ -198,6 +193,36 @@ impl Error {
     }
 }
 
+fn invalid(name: &str, value: impl ToString) -> ErrorKind {
+    ErrorKind::InvalidOption {
+        name: name.to_owned(),
+        value: value.to_string(),
+    }
+}
+
+fn of_geometry(error: &GeometryError) -> ErrorKind {
+    match *error {
+        GeometryError::TooSmall {
+            blocks,
+            needed,
+            block_size,
+        } => ErrorKind::DoesNotFit {
+            needed: needed.saturating_mul(block_size.into()),
+            available: blocks.saturating_mul(block_size.into()),
+        },
+        GeometryError::TooManyInodes { inodes } => invalid("-N", inodes),
+        GeometryError::ReservedGdtBlocks { .. } => invalid("resize", ""),
+        GeometryError::JournalLength { .. }
+        | GeometryError::JournalTooShort { .. }
+        | GeometryError::JournalTooBig { .. } => invalid("-J", ""),
+        GeometryError::JournalDeviceTooShort { .. } => invalid("SIZE", ""),
+        GeometryError::MmpInterval { seconds } => invalid("mmp_update_interval", seconds),
+        GeometryError::OrphanFileTooBig { .. } => invalid("orphan_file_size", ""),
+        GeometryError::OrphanFileWithoutJournal => invalid("-O", "orphan_file"),
+        GeometryError::InvalidArgument => invalid("", ""),
+    }
+}
+
 fn of_layout(error: &LayoutError) -> ErrorKind {
     match *error {
         LayoutError::ContentTooBig {
@@ -212,6 +237,8 @@ fn of_layout(error: &LayoutError) -> ErrorKind {
             needed,
             available: inodes.into(),
         },
+        // How much more it would need nobody knows by then.
+        LayoutError::NoRoom { .. } => invalid("SIZE", ""),
         _ => ErrorKind::Other,
     }
 }
@@ -256,6 +283,7 @@ impl std::error::Error for Error {
             Kind::Settings(error) => error.source(),
             Kind::Geometry(error) => error.source(),
             Kind::Source(error) => error.source(),
+            Kind::Ids(error) => error.source(),
             Kind::Tree(error) => error.source(),
             Kind::Layout(error) => error.source(),
             Kind::Emit(error) => error.source(),

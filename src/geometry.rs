@@ -77,6 +77,8 @@ pub enum GeometryError {
         blocks: u64,
         /// The blocks that one group's metadata needs.
         needed: u64,
+        /// The block size, in bytes.
+        block_size: u32,
     },
     /// More inodes than fit into the groups.
     TooManyInodes {
@@ -131,7 +133,7 @@ pub enum GeometryError {
 impl fmt::Display for GeometryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooSmall { blocks, needed } => write!(
+            Self::TooSmall { blocks, needed, .. } => write!(
                 f,
                 "the filesystem has {blocks} blocks; its metadata alone needs at least {needed}"
             ),
@@ -725,6 +727,7 @@ impl<'a> Candidate<'a> {
         GeometryError::TooSmall {
             blocks: self.settings.blocks_count,
             needed: needed + self.first_data_block(),
+            block_size: self.settings.block_size.bytes(),
         }
     }
 

@@ -19,7 +19,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use common::attrs::{Field, Kind, Options, Snapshot, TimeRule};
-use common::mount::{Scratch, mount_ro};
+use common::mount::{self, Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{machine, making, torture};
 use mke4fs::raw::layout::LayoutWarning;
@@ -93,18 +93,6 @@ fn contiguous(image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The mounted image shows what the snapshot recorded.
-fn same(source: &Snapshot, image: &Path, options: &Options) -> Result<()> {
-    let differences = mount_ro(image, |dir| source.compare(dir, options))??;
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let lines = differences.iter().take(20).map(ToString::to_string);
-    let lines: Vec<String> = lines.collect();
-    let (count, lines) = (differences.len(), lines.join("\n  "));
-    Err(format!("{count} differences:\n  {lines}").into())
-}
-
 /// Collects what is wrong with rows, so that each is looked at.
 #[derive(Default)]
 struct Verdict {
@@ -175,7 +163,7 @@ fn check_torture(source: &Source, words: &str, dir: &TempDir) -> Result<()> {
         times,
         ..Options::default()
     };
-    same(&source.snapshot, &image, &options)
+    mount::same(&source.snapshot, &image, &options)
 }
 
 #[test]
@@ -623,7 +611,7 @@ fn more_than_65000_subdirectories_are_kept() {
     let snapshot = Snapshot::take(&tree).expect("it can be read");
     build("", &tree, &image).expect("it is built");
     contiguous(&image).expect("it is sound");
-    same(&snapshot, &image, &Options::default()).expect("it is kept");
+    mount::same(&snapshot, &image, &Options::default()).expect("it is kept");
 }
 
 #[test]
@@ -780,7 +768,7 @@ fn grows(image: &Path, source: &Snapshot, grow: fn(&Path, u64) -> Result<()>) ->
     fs::copy(image, &grown)?;
     grow(&grown, 4 * fs::metadata(image)?.len())?;
     sound(&grown)?;
-    same(source, &grown, &Options::default())?;
+    mount::same(source, &grown, &Options::default())?;
     match (blocks(&grown)?, 4 * blocks(image)?) {
         (found, wanted) if found < wanted => Err(format!("{found} blocks, not {wanted}").into()),
         _ => Ok(()),
@@ -889,7 +877,7 @@ fn an_ordinary_user_keeps_all_that_it_may_read() {
         ignore: [Field::Xattr].into(),
         ..Options::default()
     };
-    same(&snapshot, &image, &options).expect("it is kept");
+    mount::same(&snapshot, &image, &options).expect("it is kept");
     let kept = mount_ro(&image, |dir| {
         xattr::get(dir.join("xattrs/user"), "user.comment")
     });

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::attrs::{Options, Snapshot};
-use common::mount::{Mount, Scratch, mount_ro, mount_rw};
+use common::mount::{self, Mount, Scratch, mount_rw};
 use common::tools::{self, Need, Result, Which, ready};
 use common::torture;
 use tempfile::{NamedTempFile, TempDir};
@@ -66,19 +66,6 @@ fn sound(image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The mounted image shows what the snapshot recorded.
-fn same(source: &Snapshot, image: &Path) -> Result<()> {
-    let options = Options::default();
-    let differences = mount_ro(image, |dir| source.compare(dir, &options))??;
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let lines = differences.iter().take(20).map(ToString::to_string);
-    let lines: Vec<String> = lines.collect();
-    let (count, lines) = (differences.len(), lines.join("\n  "));
-    Err(format!("{count} differences:\n  {lines}").into())
-}
-
 /// Makes images of `source` by each row's words, and proves that they are sound and the same.
 #[track_caller]
 fn prove(rows: &[&str], source: &Path, size: u64) {
@@ -89,7 +76,7 @@ fn prove(rows: &[&str], source: &Path, size: u64) {
     for words in rows {
         let outcome = make(words, source, &image, size)
             .and_then(|()| sound(&image))
-            .and_then(|()| same(&snapshot, &image));
+            .and_then(|()| mount::same(&snapshot, &image, &Options::default()));
         if let Err(error) = outcome {
             wrong.push(format!("{words}: {error}"));
         }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use mke4fs::tree::{Access, ContentKey, ContentReader, ContentSource, NodeId, Special, Xattr};
 use mke4fs::{
-    Builder, Cancel, Content, Directory, Environment, Error, ErrorKind, Fit, Memory, Metadata,
-    Piece, Plan, Progress, Sink, Summary, Timestamp, Tree, TreeError, check,
+    Builder, Cancel, ContainerImage, Content, Directory, Environment, Error, ErrorKind, Fit,
+    Memory, Metadata, Piece, Plan, Progress, Sink, Summary, Tar, Timestamp, Tree, TreeError, check,
 };
 
 fn builder() -> Builder {
@@ -478,6 +478,175 @@ fn a_source_that_is_missing_or_changes_is_named() {
     fs::write(&file, [2; 100_000]).expect("it is written");
     let error = plan.to_vec().expect_err("it changed");
     assert!(matches!(error.kind(), ErrorKind::SourceChanged { path } if path.ends_with(b"/file")));
+}
+
+/// An error's text, and that of each cause.
+fn texts(error: &Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
+}
+
+#[test]
+fn an_error_says_where_and_its_cause_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("missing");
+    let name = missing.to_str().expect("it is text");
+    let of_missing = || ErrorKind::SourceUnreadable {
+        path: name.as_bytes().to_vec(),
+    };
+    let ended = |content: Content| {
+        let mut tree = Tree::new();
+        tree.file("/etc/app", content).expect("it is declared");
+        builder().source(tree).to_vec().map(drop)
+    };
+    let app = b"/etc/app".to_vec();
+    let whole = || builder().source(Directory::new("src"));
+    let to = |path: &std::path::Path| whole().write_file(path).map(drop);
+    let from = |builder: Builder| builder.to_vec().map(drop);
+    let invalid = |name: &str, value: &str| {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        ErrorKind::InvalidOption { name, value }
+    };
+    let short = || Content::from_reader(5, io::Cursor::new("four"));
+    let long = || Content::from_fn(3, || Ok(&b"four"[..]));
+    let too_small = ErrorKind::DoesNotFit {
+        needed: 9 << 10,
+        available: 8 << 10,
+    };
+    for (made, kind, links) in [
+        (
+            from(builder().source(Directory::new(name))),
+            of_missing(),
+            2,
+        ),
+        (from(builder().source(Tar::open(name))), of_missing(), 2),
+        (
+            from(builder().source(ContainerImage::layout(name))),
+            of_missing(),
+            2,
+        ),
+        (
+            from(builder().source(mke4fs::Copy::new(name, "/x"))),
+            of_missing(),
+            2,
+        ),
+        (
+            from(builder().source(mke4fs::Image::open(name))),
+            of_missing(),
+            2,
+        ),
+        (
+            ended(short()),
+            ErrorKind::SourceUnreadable { path: app.clone() },
+            2,
+        ),
+        (ended(long()), ErrorKind::SourceChanged { path: app }, 2),
+        (to(&missing.join("x")), ErrorKind::OutputFailed, 2),
+        (to(directory.path()), ErrorKind::OutputFailed, 1),
+        (from(builder().size_bytes(8 << 10)), too_small, 1),
+        (
+            from(builder().size_bytes(8 << 20).map_ids(0..10, u32::MAX - 3)),
+            invalid("map_ids", "0:4294967292:10"),
+            1,
+        ),
+        (
+            from(
+                builder()
+                    .size_bytes(8 << 20)
+                    .with(|it| it.journal_mebibytes(99_999)),
+            ),
+            invalid("-J", ""),
+            1,
+        ),
+        (
+            from(builder().size_bytes(8 << 20).label("x".repeat(17))),
+            invalid("-L", "17 bytes"),
+            1,
+        ),
+    ] {
+        let error = made.expect_err("it is refused");
+        let texts = texts(&error);
+        assert_eq!((error.kind(), texts.len()), (kind, links), "{texts:?}");
+        for pair in texts.windows(2) {
+            let [text, cause] = [0, 1].map(|at| pair[at].to_lowercase());
+            // The system's number is no part of what is said.
+            let cause = cause.split(" (os error").next().unwrap_or_default();
+            assert!(!text.contains(cause), "{texts:?}");
+            assert!(
+                format!("{error:#}").to_lowercase().contains(cause),
+                "{error:#}"
+            );
+        }
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let full = File::options().read(true).write(true).open("/dev/full");
+        let refused = whole().write_open_file(full.expect("Linux has it"));
+        let texts = texts(&refused.expect_err("it is no file"));
+        assert!(
+            texts.len() == 2 && !texts[0].contains("nvalid"),
+            "{texts:?}"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod spooled {
+    use super::*;
+    use crate::common::making;
+
+    /// An archive, whose reader notes which files without a name the process has while it is read.
+    struct Spy {
+        bytes: io::Cursor<Vec<u8>>,
+        seen: Arc<Mutex<std::collections::BTreeSet<std::path::PathBuf>>>,
+    }
+
+    impl io::Read for Spy {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            for entry in fs::read_dir("/proc/self/fd")?.flatten() {
+                // Other tests open and close files meanwhile.
+                let Ok(target) = fs::read_link(entry.path()) else {
+                    continue;
+                };
+                if target.to_string_lossy().ends_with("(deleted)") {
+                    let directory = target.parent().expect("it is absolute").to_owned();
+                    self.seen.lock().expect("no panic").insert(directory);
+                }
+            }
+            self.bytes.read(buffer)
+        }
+    }
+
+    #[test]
+    fn a_stream_is_kept_beside_the_output_and_never_in_the_current_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut archive = vec![0; 512 * 100];
+        archive[..512].copy_from_slice(&making::head_of_archive(24_576));
+        let here = std::env::current_dir().expect("a directory");
+        for (output, place) in [
+            (Some(directory.path().join("image")), directory.path()),
+            (None, std::path::Path::new("/var/tmp")),
+        ] {
+            let seen = Arc::default();
+            let spy = Spy {
+                bytes: io::Cursor::new(archive.clone()),
+                seen: Arc::clone(&seen),
+            };
+            let builder = builder().source(Tar::from_reader(spy, "spied"));
+            match output {
+                Some(path) => builder.write_file(path).map(drop),
+                None => builder.to_vec().map(drop),
+            }
+            .expect("it is made");
+            let seen = seen.lock().expect("no panic");
+            assert!(seen.contains(place) && !seen.contains(&here), "{seen:?}");
+        }
+    }
 }
 
 #[test]

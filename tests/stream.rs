@@ -9,7 +9,6 @@ use crate::common;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::attrs::{Options, Snapshot};
-use common::mount::{Scratch, mount_ro};
+use common::mount::{self, Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{making, torture};
 use mke4fs::raw::emit::Writing;
@@ -165,10 +164,7 @@ fn stream(words: &str, source: impl Source + 'static, image: &Path) -> Result<Bu
 
 fn writing(cancel: &AtomicBool) -> Writing<'_> {
     Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
         cancel,
-        sync: false,
         ..Writing::default()
     }
 }
@@ -177,15 +173,6 @@ fn writing(cancel: &AtomicBool) -> Writing<'_> {
 fn sound(image: &Path) -> Result<String> {
     tools::e2fsck(image, Which::System)?;
     tools::e2fsck(image, Which::Reference)
-}
-
-fn same(source: &Snapshot, image: &Path) -> Result<()> {
-    let differences = mount_ro(image, |dir| source.compare(dir, &Options::default()))??;
-    let lines = differences.iter().take(20).map(ToString::to_string);
-    match lines.collect::<Vec<String>>() {
-        lines if lines.is_empty() => Ok(()),
-        lines => Err(lines.join("\n  ").into()),
-    }
 }
 
 /// Every shape that decides where contents go.
@@ -233,7 +220,7 @@ fn the_torture_tree_is_kept_as_it_arrives() {
             if !shape.contains("^extent") && !said.contains("(0.0% non-contiguous)") {
                 return Err(format!("files are in pieces:\n{said}").into());
             }
-            same(&snapshot, &image)
+            mount::same(&snapshot, &image, &Options::default())
         })();
         if let Err(error) = outcome {
             let error: Box<dyn std::error::Error> = error;
@@ -531,23 +518,6 @@ fn a_stream_is_cancelled_while_it_arrives() {
     assert!(written.load(Ordering::Relaxed) < 8 << 20);
 }
 
-/// The front of an archive of one file of `size` bytes.
-fn head_of_archive(size: u64) -> Vec<u8> {
-    let mut header = vec![0; 512];
-    header[..4].copy_from_slice(b"file");
-    header[100..108].copy_from_slice(b"0000644\0");
-    header[108..116].copy_from_slice(b"0000000\0");
-    header[116..124].copy_from_slice(b"0000000\0");
-    header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
-    header[136..148].copy_from_slice(b"00000000000\0");
-    header[148..156].copy_from_slice(b"        ");
-    header[156] = b'0';
-    header[257..265].copy_from_slice(b"ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    header
-}
-
 /// What a process has open but for pipes and devices.
 fn open_files(process: u32) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -581,7 +551,7 @@ fn a_signal_ends_a_stream_that_stalls() {
             .expect("it starts");
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin
-            .write_all(&head_of_archive(8 << 20))
+            .write_all(&making::head_of_archive(8 << 20))
             .expect("it reads");
         stdin.write_all(&[1; 5 << 20]).expect("it reads");
         // All but what a pipe holds was read, and 2 MiB at least written to where they stay.
@@ -623,7 +593,7 @@ fn devices_take_streams_and_faults_are_named() {
     let said = tools::run(losetup.args(["--find", "--show"]).arg(&file)).expect("a loop device");
     let device = PathBuf::from(said.trim());
     let content = torture::pattern(3_000_000);
-    let mut archive = head_of_archive(3_000_000);
+    let mut archive = making::head_of_archive(3_000_000);
     archive.extend_from_slice(&content);
     archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
     let run = |output: &Path, bytes: &[u8]| {

@@ -223,9 +223,8 @@ impl fmt::Display for DiffError {
 impl std::error::Error for DiffError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { error, .. } => Some(error),
             // Their text is told already.
-            Self::Told(error) => error.source(),
+            Self::Read { error, .. } | Self::Told(error) => error.source(),
             Self::Cancelled(_) => None,
         }
     }

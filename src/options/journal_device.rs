@@ -66,7 +66,8 @@ impl fmt::Display for JournalDeviceError {
 impl error::Error for JournalDeviceError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.fault {
-            JournalFault::Io(error) => Some(error),
+            // Its text is told already.
+            JournalFault::Io(error) => error.source(),
             _ => None,
         }
     }

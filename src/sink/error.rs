@@ -42,7 +42,8 @@ impl fmt::Display for StorageError {
 
 impl Error for StorageError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
+        // Its text is told already.
+        self.source.source()
     }
 }
 

@@ -85,7 +85,8 @@ impl fmt::Display for UndoError {
 impl std::error::Error for UndoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            // Its text is told already.
+            Self::Io(error) => error.source(),
             Self::Corrupt | Self::Wrong | Self::IsOutput | Self::Anothers => None,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::tree::{Access, Content, ContentKey, ContentReader, ContentSource, DataMap};
+use crate::tree::{Access, Content, ContentKey, ContentReader, ContentSource};
 
 /// How much is passed over at once.
 const PASSED_BYTES: usize = 1 << 16;
@@ -52,12 +52,12 @@ impl Content {
     }
 
     fn in_order(size_bytes: u64, access: Access, open: Box<Open>) -> Self {
-        Self {
-            size_bytes,
-            data: DataMap::Whole,
-            source: Arc::new(InOrder { access, open }),
-            key: size_bytes,
-        }
+        let source = InOrder {
+            access,
+            open,
+            path: OnceLock::new(),
+        };
+        Self::new(size_bytes, Arc::new(source), size_bytes)
     }
 }
 
@@ -67,6 +67,7 @@ type Open = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
 struct InOrder {
     access: Access,
     open: Box<Open>,
+    path: OnceLock<Vec<u8>>,
 }
 
 impl fmt::Debug for InOrder {
@@ -89,7 +90,13 @@ impl ContentSource for InOrder {
     }
 
     fn describe(&self, _key: ContentKey) -> Vec<u8> {
-        b"data of the program's own".to_vec()
+        let path = self.path.get();
+        path.map_or_else(|| b"data of the program's own".to_vec(), Clone::clone)
+    }
+
+    fn set_path(&self, _key: ContentKey, path: &[u8]) {
+        // One content at two paths has the name of the first.
+        let _ = self.path.set(path.to_vec());
     }
 }
 

@@ -333,6 +333,11 @@ enum Kind {
         path: Vec<u8>,
         error: SourceError,
     },
+    /// Of what the error itself names.
+    About {
+        path: Vec<u8>,
+        error: Box<dyn Error + Send + Sync>,
+    },
     Other(Box<dyn Error + Send + Sync>),
 }
 
@@ -379,6 +384,15 @@ impl SourceError {
         Self::new(Kind::Other(error.into()))
     }
 
+    /// The same, whose text names what it is about: `path`.
+    #[cfg(feature = "oci")]
+    fn about(path: &[u8], error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::About {
+            path: path.to_vec(),
+            error: error.into(),
+        })
+    }
+
     /// The path that the error is about, if it is about one.
     pub fn path(&self) -> Option<&[u8]> {
         match &*self.0 {
@@ -387,6 +401,7 @@ impl SourceError {
             | Kind::Changed { path }
             | Kind::NoArchive { path, .. }
             | Kind::Of { path, .. }
+            | Kind::About { path, .. }
             | Kind::Store { path, .. } => Some(path),
             Kind::Declare(_) | Kind::Other(_) => None,
         }
@@ -434,7 +449,7 @@ impl SourceError {
                 write!(f, "{}: ", Readable(path))?;
                 error.say(f)
             }
-            Kind::Other(error) => write!(f, "{error}"),
+            Kind::About { error, .. } | Kind::Other(error) => write!(f, "{error}"),
         }
     }
 }
@@ -464,7 +479,7 @@ impl Error for SourceError {
             Kind::Changed { .. } | Kind::NoArchive { .. } => None,
             Kind::Of { error, .. } => error.source(),
             Kind::Declare(error) => error.source(),
-            Kind::Other(error) => error.source(),
+            Kind::About { error, .. } | Kind::Other(error) => error.source(),
         }
     }
 }

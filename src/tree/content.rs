@@ -54,6 +54,10 @@ pub trait ContentSource: Send + Sync {
     /// The content's name for people, for errors.
     fn describe(&self, key: ContentKey) -> Vec<u8>;
 
+    /// Hears at which path of a tree the content `key` was declared, where it was declared
+    /// [by its path](super::Tree::file): a source whose contents have no name of their own can say that.
+    fn set_path(&self, _key: ContentKey, _path: &[u8]) {}
+
     /// Where the content `key` lies in the image, if it was written there when it was declared: the
     /// blocks of its data in the order of the file. It is then never opened.
     fn placed(&self, _key: ContentKey) -> Option<&[Run]> {

@@ -111,7 +111,9 @@ impl Tree {
     ) -> Result<NodeMut<'_>, TreeError> {
         let place = self.place(path.as_ref())?;
         let metadata = self.inherited(place.parent, FILE);
-        let id = self.file_at(place.parent, &place.name, metadata, content.into())?;
+        let content = content.into();
+        content.source.set_path(content.key, path.as_ref());
+        let id = self.file_at(place.parent, &place.name, metadata, content)?;
         Ok(self.node_mut(id))
     }
 

@@ -44,6 +44,10 @@ impl ContentSource for Protected {
         self.content.source.access(key)
     }
 
+    fn set_path(&self, key: ContentKey, path: &[u8]) {
+        self.content.source.set_path(key, path);
+    }
+
     fn describe(&self, key: ContentKey) -> Vec<u8> {
         self.content.source.describe(key)
     }

@@ -185,10 +185,25 @@ pub(crate) fn write_to(plan: &Plan, sink: &dyn Sink, threads: usize) -> Result<(
     let cancel = AtomicBool::new(false);
     let writing = Writing {
         threads: NonZero::new(threads).ok_or("no thread writes nothing")?,
-        progress: &|_| {},
         cancel: &cancel,
-        sync: false,
         ..Writing::default()
     };
     Ok(plan.write(sink, &writing)?)
+}
+
+/// The header of an archive's one file, called `file`, of `size` bytes.
+pub(crate) fn head_of_archive(size: u64) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    header[..4].copy_from_slice(b"file");
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[108..116].copy_from_slice(b"0000000\0");
+    header[116..124].copy_from_slice(b"0000000\0");
+    header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    header[136..148].copy_from_slice(b"00000000000\0");
+    header[148..156].copy_from_slice(b"        ");
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
 }

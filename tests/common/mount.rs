@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::{NamedTempFile, TempDir};
 
+use super::attrs::{Options, Snapshot};
 use super::tools::{self, Result};
 
 /// An image mounted over a loop device, until dropped.
@@ -119,4 +120,16 @@ impl Scratch {
         drop(self.mount);
         self.image
     }
+}
+
+/// The mounted image shows what the snapshot recorded.
+pub(crate) fn same(source: &Snapshot, image: &Path, options: &Options) -> Result<()> {
+    let differences = mount_ro(image, |dir| source.compare(dir, options))??;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let lines = differences.iter().take(20).map(ToString::to_string);
+    let lines: Vec<String> = lines.collect();
+    let (count, lines) = (differences.len(), lines.join("\n  "));
+    Err(format!("{count} differences:\n  {lines}").into())
 }

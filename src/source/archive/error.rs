@@ -245,7 +245,8 @@ impl fmt::Display for ArchiveError {
 impl Error for ArchiveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            ErrorKind::Read(error) => Some(error.as_ref()),
+            // Its text is told already.
+            ErrorKind::Read(error) => error.source(),
             _ => None,
         }
     }

@@ -677,7 +677,8 @@ impl fmt::Display for UnpackError {
 impl Error for UnpackError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.why {
-            UnpackErrorKind::Unkept(error) => Some(error),
+            // Its text is told already.
+            UnpackErrorKind::Unkept(error) => error.source(),
             _ => None,
         }
     }

@@ -62,14 +62,7 @@ impl fmt::Display for OciError {
     }
 }
 
-impl Error for OciError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Read { error, .. } => Some(error),
-            Self::File { .. } | Self::Image(_) => None,
-        }
-    }
-}
+impl Error for OciError {}
 
 impl From<ImageErrorKind> for OciError {
     fn from(fault: ImageErrorKind) -> Self {

@@ -176,7 +176,11 @@ impl Image {
     fn error(&self, fault: OciError) -> SourceError {
         let path = self.path.as_os_str().as_encoded_bytes();
         let names_image = fault.path().is_some_and(|it| it.as_bytes() == path);
-        let error = SourceError::other(fault);
+        let error = match fault {
+            OciError::Read { path, error } => SourceError::read(path, error),
+            fault if names_image => SourceError::about(path, fault),
+            fault => SourceError::other(fault),
+        };
         if names_image { error } else { error.of(path) }
     }
 

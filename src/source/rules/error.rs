@@ -147,11 +147,5 @@ impl fmt::Display for RuleErrorKind {
     }
 }
 
-impl std::error::Error for RuleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.fault {
-            RuleErrorKind::Content(error) => std::error::Error::source(error),
-            _ => None,
-        }
-    }
-}
+// Where it is about a file, its text has the cause already.
+impl std::error::Error for RuleError {}

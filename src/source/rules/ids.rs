@@ -103,6 +103,16 @@ pub enum IdMapError {
     Overlap(IdRange, IdRange),
 }
 
+impl IdMapError {
+    /// The range that is none, or that has ids of another.
+    pub(crate) fn ids(&self) -> String {
+        match self {
+            Self::Range(text) => text.clone(),
+            Self::Overlap(_, range) => range.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for IdMapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
