@@ -7,10 +7,9 @@ use super::finding::{Area, Location};
 use super::inventory::Inventory;
 use super::volume::Volume;
 use crate::feature::Feature;
+use crate::ondisk::inode::LINK_MAX;
 use crate::units::Ino;
 
-/// The most links of a directory that are counted (`EXT4_LINK_MAX`).
-const MOST_LINKS: u32 = 65_000;
 const DIRECTORY: u8 = 2;
 
 /// Judges counts and ways to the root. `parents` says where the `..` of each directory leads.
@@ -56,7 +55,7 @@ fn check_counts(volume: &Volume<'_>, inventory: &Inventory) {
             continue;
         }
         let needed = match known.counted {
-            more if is_directory && more > MOST_LINKS => {
+            more if is_directory && more > LINK_MAX => {
                 if !volume.has(Feature::DirNlink) {
                     let rule = "it has more links than are counted without dir_nlink";
                     volume.rule(at.0, at.1, rule);

@@ -6,6 +6,7 @@
 //! and of several errors the one lowest in the image is reported.
 
 mod batch;
+mod blocks;
 mod data_writer;
 mod inodes;
 mod journal_device;

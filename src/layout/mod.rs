@@ -29,8 +29,6 @@
 //!
 //! ```
 //! use std::error::Error;
-//! use std::num::NonZero;
-//! use std::sync::atomic::AtomicBool;
 //!
 //! use mke4fs::raw::emit::{Writing, emit};
 //! use mke4fs::raw::geometry::Geometry;
@@ -60,14 +58,7 @@
 //!     let geometry = Geometry::new(&settings)?;
 //!     let layout = Layout::new(&settings, geometry, &tree)?;
 //!     let memory = Memory::new(layout.geometry.blocks_count * layout.geometry.block_size.bytes_u64());
-//!     let writing = Writing {
-//!         threads: NonZero::<usize>::MIN,
-//!         progress: &|_bytes| {},
-//!         cancel: &AtomicBool::new(false),
-//!         sync: false,
-//!         ..Writing::default()
-//!     };
-//!     emit(&settings, &layout, &tree, &memory, &writing)?;
+//!     emit(&settings, &layout, &tree, &memory, &Writing::default())?;
 //!     Ok(memory.into_bytes()?)
 //! }
 //!
@@ -89,6 +80,7 @@ mod content;
 mod data_allocator;
 pub mod directory;
 mod ea_inodes;
+mod error;
 pub mod extents;
 mod huge;
 pub mod inline;
@@ -98,6 +90,7 @@ mod ledger;
 mod levels;
 mod lost_found;
 mod matched;
+mod owner;
 mod placement;
 mod quota;
 mod quota_usage;
@@ -106,10 +99,10 @@ mod space;
 mod system;
 mod tables;
 mod verity;
+mod warning;
 mod xattr_split;
 mod xattrs;
 
-use std::fmt;
 use std::ops::Range;
 
 pub use appended::AppendedFile;
@@ -121,132 +114,32 @@ pub use content::{
 };
 pub use data_allocator::{DataAllocator, DataPlace, placed_pieces};
 pub use ea_inodes::ValueInode;
+pub use error::LayoutError;
 pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub(crate) use inode_type::inode_type;
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use matched::Moved;
 use matched::moved;
 pub(crate) use matched::{Matched, Stays};
+pub use owner::Owner;
 pub use quota::{QuotaFile, Usage};
 pub use system::{SystemFiles, resize_inode_length};
 pub use tables::GroupTables;
-pub use verity::{VerityLoss, VerityPlan, VerityPlans};
+pub use verity::{VerityPlan, VerityPlans};
+pub use warning::{LayoutWarning, VerityLoss};
 pub use xattr_split::{StoredXattr, XattrFault};
 pub use xattrs::XattrPlans;
 
 use crate::feature::Feature;
 use crate::geometry::Geometry;
-use crate::options::{HugeFilesOptions, QuotaType, QuotaTypes, Settings};
-use crate::tree::{NodeIndex, Tree};
-use crate::units::{Block, Group, Ino, LogicalBlock, Readable, Run};
+use crate::options::{HugeFilesOptions, QuotaTypes, Settings};
+use crate::tree::Tree;
+use crate::units::{Block, Group, Ino, LogicalBlock, Run};
 use content::ContentPlanner;
 use tables::Placement;
 
 /// The size in bytes from which a file needs large_file.
 const LARGE_FILE: u64 = 1 << 31;
-
-/// Who owns a run of blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// The copy of the superblock in a group.
-    Superblock(Group),
-    /// The copy of all descriptors in a group.
-    GroupDescs(Group),
-    /// With meta_bg, a copy of the `index`th block of descriptors.
-    MetaBgDescs {
-        /// Which block of descriptors.
-        index: u32,
-    },
-    /// The block before the primary superblock, where clusters make it part of group 0.
-    BootBlock,
-    /// What is left of a cluster that is in use.
-    ClusterSlack,
-    /// The descriptor blocks kept for growing behind a group's copy.
-    ReservedGdt(Group),
-    /// A group's block bitmap.
-    BlockBitmap(Group),
-    /// A group's inode bitmap.
-    InodeBitmap(Group),
-    /// A group's inode table.
-    InodeTable(Group),
-    /// lost+found from a block of it on, where the tree has none of its own.
-    LostFound(LogicalBlock),
-    /// A node of lost+found's extent tree or block map, in the order of allocation.
-    LostFoundNode(u32),
-    /// The resize inode's double indirect block.
-    ResizeDoubleIndirect,
-    /// The journal from a block of it on.
-    Journal(LogicalBlock),
-    /// A node of the journal's extent tree or block map, in the order of allocation.
-    JournalNode(u32),
-    /// The block of multiple mount protection.
-    Mmp,
-    /// A quota file from a block of it on.
-    QuotaFile(QuotaType, LogicalBlock),
-    /// A node of a quota file's extent tree or block map, in the order of allocation.
-    QuotaFileNode(QuotaType, u32),
-    /// The orphan file from a block of it on.
-    OrphanFile(LogicalBlock),
-    /// A node of the orphan file's extent tree or block map, in the order of allocation.
-    OrphanFileNode(u32),
-    /// A huge file from a block of it on; its place says which.
-    HugeFile(LogicalBlock),
-    /// A node of a huge file's extent tree, in the order of allocation.
-    HugeFileNode(u32),
-    /// A directory that leads to huge files, by its depth below the root, at a block of it; of the
-    /// root what it grew by.
-    HugeDirectory(u32, LogicalBlock),
-    /// A node of such a directory's extent tree.
-    HugeDirectoryNode(u32, u32),
-    /// A directory of the tree, the root included, from a block of it on.
-    Directory(NodeIndex, LogicalBlock),
-    /// The target of a symbolic link.
-    Symlink(NodeIndex),
-    /// The data of a regular file from a block of it on.
-    File(NodeIndex, LogicalBlock),
-    /// A node of a tree node's extent tree or block map.
-    MapNode(NodeIndex, u32),
-    /// A block of extended attributes, by its number in [`XattrPlans`].
-    Xattrs(u32),
-    /// An attribute's value that has an inode of its own, by its number in [`XattrPlans`], from a
-    /// block of it on.
-    Value(u32, LogicalBlock),
-    /// A node of such a value's extent tree or block map.
-    ValueMapNode(u32, u32),
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Superblock(group) => write!(f, "the superblock in group {group}"),
-            Self::GroupDescs(group) => write!(f, "the group descriptors in group {group}"),
-            Self::MetaBgDescs { index } => write!(f, "block {index} of the group descriptors"),
-            Self::BootBlock => f.write_str("the boot block"),
-            Self::ClusterSlack => f.write_str("the rest of a cluster"),
-            Self::ReservedGdt(group) => write!(f, "the reserved GDT blocks in group {group}"),
-            Self::BlockBitmap(group) => write!(f, "the block bitmap of group {group}"),
-            Self::InodeBitmap(group) => write!(f, "the inode bitmap of group {group}"),
-            Self::InodeTable(group) => write!(f, "the inode table of group {group}"),
-            Self::LostFound(_) | Self::LostFoundNode(_) => f.write_str("lost+found"),
-            Self::ResizeDoubleIndirect => f.write_str("the resize inode"),
-            Self::Journal(_) | Self::JournalNode(_) => f.write_str("the journal"),
-            Self::Mmp => f.write_str("the MMP block"),
-            Self::QuotaFile(..) | Self::QuotaFileNode(..) => f.write_str("a quota file"),
-            Self::OrphanFile(_) | Self::OrphanFileNode(_) => f.write_str("the orphan file"),
-            Self::HugeFile(_) | Self::HugeFileNode(_) => f.write_str("a huge file"),
-            Self::HugeDirectory(..) | Self::HugeDirectoryNode(..) => {
-                f.write_str("the directory of huge files")
-            }
-            Self::Directory(..) => f.write_str("a directory"),
-            Self::Symlink(_) => f.write_str("a symbolic link's target"),
-            Self::File(..) => f.write_str("a file's data"),
-            Self::MapNode(..) => f.write_str("a file's block map"),
-            Self::Xattrs(_) | Self::Value(..) | Self::ValueMapNode(..) => {
-                f.write_str("extended attributes")
-            }
-        }
-    }
-}
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -291,284 +184,6 @@ pub struct KeptCounts {
     pub inodes_removed: u64,
     /// Blocks of files and directories, and of what leads to them, that are where they were.
     pub blocks: u64,
-}
-
-/// What a filesystem of these options cannot keep as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayoutWarning {
-    /// A directory is too large for an htree of the depth the features allow.
-    LinearDirectory(Vec<u8>),
-    /// Nodes have times outside of what the inode can hold; they are clamped.
-    TimesClamped {
-        /// How many nodes.
-        nodes: u64,
-        /// The path of the first.
-        first: Vec<u8>,
-    },
-    /// Inodes of 128 bytes keep no nanoseconds.
-    NanosecondsDropped {
-        /// How many nodes.
-        nodes: u64,
-        /// The path of the first.
-        first: Vec<u8>,
-    },
-    /// Nothing can stay where the base has it.
-    BaseMoved(Moved),
-    /// There is too little room for what is new around what the base has.
-    BaseFull,
-    /// Directories that find names whatever their case do so no more, for want of the feature.
-    CasefoldDropped {
-        /// How many directories.
-        nodes: u64,
-        /// The path of the first.
-        first: Vec<u8>,
-    },
-    /// Files that fs-verity was to protect, and that it does not.
-    VerityLost {
-        /// How many files.
-        files: u64,
-        /// The path of the first.
-        first: Vec<u8>,
-        /// Why.
-        why: VerityLoss,
-    },
-}
-
-/// Why a tree cannot be laid out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayoutError {
-    /// No room for something the filesystem itself needs.
-    NoRoom {
-        /// Who needs it.
-        owner: Owner,
-        /// The blocks needed.
-        blocks: u64,
-    },
-    /// A block was claimed twice: a fault of ours.
-    Claim(ClaimError),
-    /// Content that does not fit.
-    ContentTooBig {
-        /// The blocks the content needs.
-        needed: u64,
-        /// The blocks free for it.
-        free: u64,
-        /// The block size, in bytes.
-        block_size: u32,
-    },
-    /// More nodes than inodes.
-    TooFewInodes {
-        /// The inodes needed, with the filesystem's own.
-        needed: u64,
-        /// The inodes there are.
-        inodes: u32,
-    },
-    /// A file longer than its block numbers reach.
-    FileTooBig {
-        /// Its path.
-        path: Vec<u8>,
-        /// Its size in bytes.
-        size: u64,
-        /// The largest size in bytes.
-        most: u64,
-    },
-    /// More names than a link count holds.
-    TooManyLinks {
-        /// A path of it.
-        path: Vec<u8>,
-        /// Its names.
-        links: u64,
-    },
-    /// A symbolic link whose target is longer than a block.
-    SymlinkTooLong {
-        /// Its path.
-        path: Vec<u8>,
-        /// Its target's length in bytes.
-        length: u64,
-        /// The longest target in bytes.
-        most: u32,
-    },
-    /// An extended attribute that cannot be stored.
-    Xattr {
-        /// The path of a node that has it.
-        path: Vec<u8>,
-        /// Why.
-        fault: XattrFault,
-    },
-    /// A directory of more blocks than one can have.
-    DirectoryTooLarge {
-        /// Its path.
-        path: Vec<u8>,
-        /// How large it is.
-        fault: directory::DirectoryTooLarge,
-    },
-    /// Names that a directory which finds them whatever their case cannot hold.
-    Casefold {
-        /// The directory's path.
-        path: Vec<u8>,
-        /// Which names, and why.
-        fault: CasefoldFault,
-    },
-    /// Content for a filesystem of which no inodes are written.
-    ContentWithoutInodes,
-    /// `lost+found` at the root that is no directory.
-    LostFoundNotADirectory,
-    /// Huge files together with other content.
-    HugeFilesWithContent,
-    /// A name on the way to huge files that cannot be one.
-    HugeFileName(Vec<u8>),
-    /// A huge file longer than a file can be.
-    HugeFileTooBig {
-        /// Its blocks.
-        blocks: u64,
-    },
-    /// More users, groups or projects than a quota file holds.
-    TooManyOwners {
-        /// How many.
-        owners: usize,
-    },
-    /// A device number that the format cannot store.
-    Device {
-        /// The node's path.
-        path: Vec<u8>,
-        /// Its major number.
-        major: u32,
-        /// Its minor number.
-        minor: u32,
-    },
-}
-
-impl LayoutError {
-    fn no_room(owner: Owner, blocks: u64) -> Self {
-        Self::NoRoom { owner, blocks }
-    }
-}
-
-impl From<ClaimError> for LayoutError {
-    fn from(error: ClaimError) -> Self {
-        Self::Claim(error)
-    }
-}
-
-impl fmt::Display for LayoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoom { owner, blocks } => write!(
-                f,
-                "the filesystem is too small: no room for {blocks} block{} of {owner}",
-                if *blocks == 1 { "" } else { "s" }
-            ),
-            Self::Claim(error) => fmt::Display::fmt(error, f),
-            Self::ContentTooBig {
-                needed,
-                free,
-                block_size,
-            } => write!(
-                f,
-                "the content needs {needed} blocks of {block_size} bytes; the filesystem has {free} free for it"
-            ),
-            Self::TooFewInodes { needed, inodes } => write!(
-                f,
-                "the content needs {needed} inodes; the filesystem has {inodes}"
-            ),
-            Self::FileTooBig { path, size, most } => write!(
-                f,
-                "{} has {size} bytes; with this block size a file has at most {most}",
-                Readable(path)
-            ),
-            Self::TooManyLinks { path, links } => write!(
-                f,
-                "{} has {links} names; ext4 counts at most {}",
-                Readable(path),
-                content::LINK_MAX
-            ),
-            Self::SymlinkTooLong { path, length, most } => write!(
-                f,
-                "{} is a symbolic link of {length} bytes; with this block size it has at most {most}",
-                Readable(path)
-            ),
-            Self::Xattr { path, fault } => write!(f, "{}: {fault}", Readable(path)),
-            Self::DirectoryTooLarge { path, fault } => {
-                write!(f, "{}: {fault}", Readable(path))
-            }
-            Self::Casefold { path, fault } => write!(f, "{}: {fault}", Readable(path)),
-            Self::ContentWithoutInodes => f.write_str(
-                "a journal device, or superblocks and descriptors alone, have no place for content",
-            ),
-            Self::LostFoundNotADirectory => {
-                f.write_str("/lost+found must be a directory: ext4 keeps that name")
-            }
-            Self::HugeFilesWithContent => {
-                f.write_str("make_hugefiles needs a filesystem without other content")
-            }
-            Self::HugeFileName(name) => write!(
-                f,
-                "huge files or their directory cannot be called '{}'",
-                Readable(name)
-            ),
-            Self::HugeFileTooBig { blocks } => write!(
-                f,
-                "a huge file would have {blocks} blocks; a file has fewer than 2^32"
-            ),
-            Self::TooManyOwners { owners } => write!(
-                f,
-                "the content belongs to {owners} owners; a quota file for them would exceed 2 GiB"
-            ),
-            Self::Device { path, major, minor } => write!(
-                f,
-                "{} is device {major}:{minor}; ext4 stores major numbers to 4095 and minor numbers to 1048575",
-                Readable(path)
-            ),
-        }
-    }
-}
-
-impl std::error::Error for LayoutError {}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-impl fmt::Display for LayoutWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LinearDirectory(path) => write!(
-                f,
-                "{} is stored without an htree: it is too large for two levels; use -O large_dir",
-                Readable(path)
-            ),
-            Self::TimesClamped { nodes, first } => write!(
-                f,
-                "{} lost times that their inodes cannot store (first: {}): set to the nearest they can",
-                counted(*nodes, "file", "files"),
-                Readable(first)
-            ),
-            Self::NanosecondsDropped { nodes, first } => write!(
-                f,
-                "{} lost the nanoseconds of their times (first: {}): they need inodes of 256 bytes, -I 256",
-                counted(*nodes, "file", "files"),
-                Readable(first)
-            ),
-            Self::BaseMoved(Moved { what, base, now }) => write!(
-                f,
-                "nothing can stay where the base has it: the {what} is {now}, the base's is {base}"
-            ),
-            Self::BaseFull => f.write_str(
-                "nothing can stay where the base has it: the new files do not fit around it",
-            ),
-            Self::CasefoldDropped { nodes, first } => write!(
-                f,
-                "{} lost case-insensitive lookup (first: {}): it needs -O casefold",
-                counted(*nodes, "directory", "directories"),
-                Readable(first)
-            ),
-            Self::VerityLost { files, first, why } => write!(
-                f,
-                "{} lost fs-verity (first: {}): {why}",
-                counted(*files, "file", "files"),
-                Readable(first)
-            ),
-        }
-    }
 }
 
 /// What every filesystem of a geometry has, whatever its content.

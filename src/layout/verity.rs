@@ -2,10 +2,9 @@
 //! are; never hashes a byte, and never says where one lies.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::Range;
 
-use super::LayoutWarning;
+use super::warning::{LayoutWarning, VerityLoss};
 use crate::feature::Feature;
 use crate::geometry::Geometry;
 use crate::ondisk::fsverity::{
@@ -16,41 +15,6 @@ use crate::ondisk::int::{Le32, Le64};
 use crate::tree::{Content, Kind, NodeId, Tree, Verity};
 use crate::units::{BlockSize, VerityHash};
 use bytemuck::Zeroable;
-
-/// Why a file is not protected by fs-verity although it was to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VerityLoss {
-    /// The filesystem has not the feature.
-    Feature,
-    /// Its tree has larger blocks than the filesystem.
-    BlockSize {
-        /// Those of the tree, in bytes.
-        tree: u32,
-        /// Those of the filesystem, in bytes.
-        filesystem: u32,
-    },
-    /// Its data was written as it came, before anyone knew.
-    Streamed,
-    /// The format has no such salt, signature or block size, or not so large a tree.
-    Unstorable,
-}
-
-impl fmt::Display for VerityLoss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Feature => f.write_str("it needs -O verity"),
-            Self::BlockSize { tree, filesystem } => write!(
-                f,
-                "the Merkle tree has blocks of {tree} bytes, the filesystem of {filesystem}; use -b {tree}"
-            ),
-            Self::Streamed => f.write_str("the data was written before it could be hashed"),
-            Self::Unstorable => f.write_str(
-                "the salt, the signature, the block size or the tree is larger than fs-verity allows",
-            ),
-        }
-    }
-}
 
 /// What a file has beside its data.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,8 @@ use crate::units::Timestamp;
 pub const GOOD_OLD_SIZE: usize = 128;
 /// `i_extra_isize`: bytes of the extra fields this struct knows.
 pub const EXTRA_ISIZE: u16 = 32;
+/// `EXT4_LINK_MAX`: the most names that an inode counts.
+pub const LINK_MAX: u32 = 65_000;
 
 /// `EXT4_IMMUTABLE_FL`: nothing may change the file.
 pub const FLAG_IMMUTABLE: u32 = 0x10;

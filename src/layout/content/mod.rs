@@ -37,8 +37,6 @@ use crate::options::{QuotaType, Settings};
 use crate::tree::{Kind, Node, NodeId, Tree};
 use crate::units::{Block, BlockSize, Ino, Timestamp};
 
-/// `EXT4_LINK_MAX`: the most names an inode counts.
-pub(super) const LINK_MAX: u32 = 65_000;
 /// Bytes of `i_block`: a shorter target is stored there.
 const INLINE_TARGET: usize = 60;
 

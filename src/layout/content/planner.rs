@@ -3,7 +3,7 @@
 use super::names::NamesIn;
 use super::numbering::{Numbering, Numbers};
 use super::placer::{FileData, Placer, block_ranges, data_blocks};
-use super::{Content, Directory, LINK_MAX, NodePlan, count, index, inodes_needed, span};
+use super::{Content, Directory, NodePlan, count, index, inodes_needed, span};
 use std::ops::Range;
 
 use crate::base::{Base, BaseInode};
@@ -22,7 +22,9 @@ use crate::layout::xattrs::{self, XattrPlans};
 use crate::layout::{LARGE_FILE, LayoutError, LayoutWarning, Ledger, Owner, casefold};
 use crate::ondisk::dir::BlockFormat;
 use crate::ondisk::dirhash::{DirHasher, HashVersion, Signedness};
-use crate::ondisk::inode::{FLAG_CASEFOLD, GOOD_OLD_SIZE, TIME_MAX, TIME_MAX_32, TIME_MIN};
+use crate::ondisk::inode::{
+    FLAG_CASEFOLD, GOOD_OLD_SIZE, LINK_MAX, TIME_MAX, TIME_MAX_32, TIME_MIN,
+};
 use crate::options::{QuotaType, Settings};
 use crate::tree::{self, Kind, Metadata, NodeId, Tree};
 use crate::units::{Block, Ino, LogicalBlock, Run, Timestamp};
