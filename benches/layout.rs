@@ -8,7 +8,7 @@
 
 use std::hint::black_box;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -163,9 +163,6 @@ fn measure_emission(tree: &Tree, nodes: u64) {
     for threads in [NonZero::<usize>::MIN, cores] {
         let writing = Writing {
             threads,
-            progress: &|_| {},
-            cancel: &AtomicBool::new(false),
-            sync: false,
             ..Writing::default()
         };
         let sink = Counting {

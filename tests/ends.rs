@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -488,10 +487,7 @@ fn a_plan_ends_when_somebody_asks_to_stop() -> Result<()> {
         .source(Tar::from_reader(endless, "endless"))
         .prepare()?;
     let writing = Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
         cancel: cancel.flag(),
-        sync: false,
         ..Writing::default()
     };
     let written = ready.write(&Memory::new(64 << 20), &writing);

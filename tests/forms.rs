@@ -24,9 +24,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 fn writing(threads: usize, cancel: &AtomicBool) -> Writing<'_> {
     Writing {
         threads: NonZero::new(threads).expect("not 0"),
-        progress: &|_| {},
         cancel,
-        sync: false,
         ..Writing::default()
     }
 }

@@ -204,7 +204,6 @@ fn a_run_that_is_cancelled_leaves_nothing() {
         threads,
         progress: &count,
         cancel: &never,
-        sync: false,
         ..Writing::default()
     };
     plan.write(&memory, &writing).expect("it is written");
@@ -225,7 +224,6 @@ fn a_run_that_is_cancelled_leaves_nothing() {
                 threads,
                 progress: &progress,
                 cancel: &cancel,
-                sync: false,
                 ..Writing::default()
             };
             let error = plan

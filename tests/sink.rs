@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::num::NonZero;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -479,10 +478,7 @@ fn write_by_library(root: &Path, output: &Path, keep: bool) {
     let output = Output::open(output, IfBusy::Refuse).unwrap();
     let draft = output.begin(&plan.range()).unwrap();
     let writing = Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
         cancel: &AtomicBool::new(!keep),
-        sync: false,
         ..Writing::default()
     };
     let written = plan.write(draft.file(), &writing);

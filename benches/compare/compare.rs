@@ -22,6 +22,7 @@ mod empty;
 mod floor;
 mod growth;
 mod layers;
+mod programs;
 mod table;
 mod workloads;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Result;
+use super::programs::in_path;
 use super::workloads::Workload;
 
 pub(crate) const MKE4FS: &str = "mke4fs";
@@ -207,18 +208,6 @@ pub(crate) fn version_of_mke2fs() -> String {
     });
     let said = said.unwrap_or_else(|error| error.to_string());
     said.lines().next().unwrap_or_default().to_owned()
-}
-
-/// A program of the system's.
-pub(crate) fn in_path(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    directories.push(PathBuf::from("/usr/sbin"));
-    let found = directories.iter().map(|directory| directory.join(name));
-    found
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| format!("no {name} in PATH").into())
 }
 
 fn home() -> PathBuf {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Result;
 use super::claims::Verdict;
-use super::contenders::in_path;
+use super::programs::in_path;
 use super::table::Times;
 
 /// How often each is made: a few milliseconds are soon over.

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Result;
-use super::contenders::in_path;
 use super::layers;
+use super::programs::in_path;
 
 /// A tree to make images of.
 pub(crate) struct Workload {

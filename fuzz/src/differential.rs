@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicBool;
 
 use arbitrary::Arbitrary;
 use mke4fs::Builder;
@@ -214,13 +212,7 @@ fn ours(words: &Words, size_bytes: u64, junk: bool) -> Result<Vec<u8>, String> {
     let plan = Builder::from_options(options).environment(host).plan();
     let plan = plan.map_err(|error| error.to_string())?;
     let memory = Memory::filled(size_bytes, if junk { JUNK } else { 0 });
-    let writing = Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        sync: false,
-        ..Writing::default()
-    };
+    let writing = Writing::default();
     plan.write(&memory, &writing).expect("memory does not fail");
     Ok(memory.into_bytes().expect("it is small"))
 }

@@ -3,9 +3,6 @@
 //!
 //! Offsets are those of the kernel's Documentation/filesystems/ext4.
 
-use std::num::NonZero;
-use std::sync::atomic::AtomicBool;
-
 use mke4fs::feature::{Feature, Word};
 use mke4fs::options::Settings;
 use mke4fs::raw::emit::{Writing, emit};
@@ -35,13 +32,7 @@ pub fn render(settings: &Settings, layout: &Layout, tree: &Tree, storage: Storag
         Storage::Zeros => Memory::new(bytes),
         Storage::OldData => Memory::filled(bytes, 0xD1).without_discard(),
     };
-    let writing = Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        sync: false,
-        ..Writing::default()
-    };
+    let writing = Writing::default();
     emit(settings, layout, tree, &memory, &writing).expect("memory does not fail");
     memory
 }

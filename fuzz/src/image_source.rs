@@ -3,9 +3,7 @@
 //! and that an archive of them comes to an end.
 
 use std::io::{self, Write};
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use mke4fs::check::{CheckOptions, check_with};
 use mke4fs::export::tar;
@@ -78,13 +76,7 @@ fn made(filesystem: &Arc<Filesystem<'static>>) -> Option<Memory> {
         .source(source);
     let plan = builder.keep_root(true).fit(Fit::Minimum).plan().ok()?;
     let memory = Memory::new(plan.size_bytes());
-    let writing = Writing {
-        threads: NonZero::<usize>::MIN,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        sync: false,
-        ..Writing::default()
-    };
+    let writing = Writing::default();
     plan.write(&memory, &writing).ok()?;
     Some(memory)
 }

@@ -22,6 +22,7 @@ pub mod image_source;
 pub mod manifest;
 pub mod oci;
 pub mod options;
+pub mod pattern;
 pub mod profile;
 pub mod read;
 pub mod read_back;

@@ -10,7 +10,7 @@ use mke4fs::read::{FileType, Filesystem, Inode};
 use mke4fs::sink::Memory;
 use mke4fs::tree::{Content, Kind, Node, NodeId, Tree};
 
-use super::tree::expected_byte;
+use super::pattern::expected_byte;
 
 /// How much is read around data, in bytes: holes must be zeros.
 const AROUND: u64 = 5000;

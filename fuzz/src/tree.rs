@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,12 +16,12 @@ use mke4fs::raw::layout::{Layout, LayoutError};
 use mke4fs::raw::units::{Ino, Timestamp};
 use mke4fs::sink::{Memory, Sink};
 use mke4fs::tree::{
-    Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Kind, Metadata,
-    Node, NodeId, Special, Tree, Xattr,
+    Content, ContentKey, DataMap, Device, Flags, Kind, Metadata, Node, NodeId, Special, Tree, Xattr,
 };
 
 use super::image::{self, Storage};
 use super::options::{check_layout, host};
+use super::pattern::{Pattern, expected_byte};
 use super::read_back;
 
 /// How many nodes and names a tree has at most.
@@ -456,40 +455,6 @@ impl File {
     }
 }
 
-/// Content whose every byte follows from its key and place.
-struct Pattern;
-
-struct PatternReader(ContentKey);
-
-impl ContentSource for Pattern {
-    fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
-        Ok(Box::new(PatternReader(key)))
-    }
-
-    fn describe(&self, key: ContentKey) -> Vec<u8> {
-        key.to_string().into_bytes()
-    }
-}
-
-impl ContentReader for PatternReader {
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        for (byte, place) in buffer.iter_mut().zip(offset..) {
-            *byte = pattern(self.0, place);
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn pattern(key: ContentKey, place: u64) -> u8 {
-    let [low, next, ..] = (place / 7).wrapping_add(key.wrapping_mul(31)).to_le_bytes();
-    // Never zero, so that a hole is not taken for data.
-    (low ^ next) | 1
-}
-
 /// An image that ext4-view reads.
 struct Reader(Arc<Memory>);
 
@@ -621,22 +586,6 @@ impl Comparison<'_> {
                 at += u64::try_from(read).expect("short");
             }
         }
-    }
-}
-
-/// What a file has at a place.
-pub fn expected_byte(content: &Content, place: u64) -> u8 {
-    let is_data = match content.data() {
-        DataMap::Whole => true,
-        DataMap::Ranges(ranges) => {
-            let next = ranges.partition_point(|range| range.end <= place);
-            ranges.get(next).is_some_and(|range| range.start <= place)
-        }
-    };
-    if is_data {
-        pattern(content.key(), place)
-    } else {
-        0
     }
 }
 

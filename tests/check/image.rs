@@ -3,9 +3,7 @@
 //!
 //! It finds its way by the offsets of the kernel's documentation alone.
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use mke4fs::raw::emit::{Writing, emit};
 use mke4fs::raw::geometry::Geometry;
@@ -95,13 +93,7 @@ impl Image {
         let bytes = geometry.blocks_count * geometry.block_size.bytes_u64();
         let layout = Layout::new(&settings, geometry, &tree)?;
         let memory = Memory::new(bytes);
-        let writing = Writing {
-            threads: NonZero::<usize>::MIN,
-            progress: &|_| {},
-            cancel: &AtomicBool::new(false),
-            sync: false,
-            ..Writing::default()
-        };
+        let writing = Writing::default();
         emit(&settings, &layout, &tree, &memory, &writing)?;
         Ok(Self {
             bytes: memory.into_bytes()?,
