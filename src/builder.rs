@@ -94,7 +94,7 @@ struct Wanted {
 pub struct Plan {
     pub(crate) settings: Settings,
     pub(crate) tree: Tree,
-    pub(crate) layout: Layout,
+    pub(crate) layout: Box<Layout>,
     pub(crate) warnings: Vec<Warning>,
     format: Format,
     /// What the output holds, if that is updated.

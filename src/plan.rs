@@ -139,10 +139,10 @@ pub(crate) fn fit(
     Err(Error::new(Kind::NoSizeFits))
 }
 
-/// A size, and the layout that confirms it.
+/// A size, and the layout that confirms it: of two KiB and more, and handed on by many.
 pub(crate) struct Planned {
     pub(crate) resolved: Resolved,
-    pub(crate) layout: Layout,
+    pub(crate) layout: Box<Layout>,
 }
 
 struct Search<'a> {
@@ -291,7 +291,10 @@ impl<'a> Search<'a> {
                 None => Layout::new(&resolved.settings, geometry, self.tree),
             };
             match layout {
-                Ok(layout) => return Ok(Some(Planned { resolved, layout })),
+                Ok(layout) => {
+                    let layout = Box::new(layout);
+                    return Ok(Some(Planned { resolved, layout }));
+                }
                 Err(LayoutError::ContentTooBig { needed, free, .. }) => {
                     size = self.rounded(size + needed.saturating_sub(free).max(1));
                 }

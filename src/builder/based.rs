@@ -137,12 +137,12 @@ pub(super) fn keep_places(
     planned: Planned,
     tree: &Tree,
     matched: &Matched<'_>,
-) -> Result<(Resolved, Layout), Error> {
+) -> Result<(Resolved, Box<Layout>), Error> {
     let Planned { resolved, layout } = planned;
     if matched.base().is_none() {
         return Ok((resolved, layout));
     }
     let geometry = Geometry::new(&resolved.settings)?;
     let kept = Layout::keeping(&resolved.settings, geometry, tree, matched)?;
-    Ok((resolved, kept))
+    Ok((resolved, Box::new(kept)))
 }

@@ -32,7 +32,7 @@ pub(super) struct Known<'a> {
 /// What became of a tree and its filesystem.
 pub(super) struct Decided {
     pub(super) resolved: Resolved,
-    pub(super) layout: Layout,
+    pub(super) layout: Box<Layout>,
     /// That its blocks are smaller than is wished for.
     pub(super) remark: Option<Warning>,
 }
@@ -62,7 +62,7 @@ impl Candidate {
     fn decided(self, layout: Layout) -> Decided {
         Decided {
             resolved: self.resolved,
-            layout,
+            layout: Box::new(layout),
             remark: None,
         }
     }
