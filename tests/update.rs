@@ -462,6 +462,95 @@ fn what_the_host_says_is_unchanged_is_not_read() {
     check(&place, "a.img", "root");
 }
 
+/// Of a file that is as it was, the host is asked for attributes and times, and nothing else.
+#[test]
+fn an_unchanged_file_costs_two_calls() {
+    if !is_ready() || !ready(&[Need::Program("strace")]) {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "make -d root a.img; sleep 2.1; touch a.img; strace -f -qq -o log mke4fs -q -d root --update a.img",
+    );
+    let log = fs::read_to_string(place.path("log")).expect("strace wrote it");
+    // The image holds names as well.
+    let log: Vec<&str> = log
+        .lines()
+        .filter(|line| !line.contains("pread64("))
+        .collect();
+    for number in 1..=300 {
+        let name = format!("name-{number}\"");
+        let calls: Vec<&str> = log
+            .iter()
+            .copied()
+            .filter(|line| line.contains(&name))
+            .collect();
+        let stats = calls.iter().filter(|call| call.contains("stat"));
+        assert_eq!(stats.count(), 1, "{calls:?}");
+        // A strace that knows the call of Linux 6.13 shows the name there too.
+        let others = calls.iter().filter(|call| !call.contains("stat"));
+        assert!(
+            others.clone().all(|call| call.contains("listxattr")),
+            "{calls:?}"
+        );
+        assert!(others.count() <= 1, "{calls:?}");
+    }
+    let is_list = |line: &&str| {
+        let is_by_name = line.contains(" llistxattr(") || line.contains(" listxattrat(");
+        is_by_name || line.contains(" syscall_0x1d1(")
+    };
+    let entries: usize = said(&place, "find root | wc -l")
+        .trim()
+        .parse()
+        .expect("a number");
+    let lists = log.iter().copied().filter(is_list).count();
+    assert!((300..=entries + 1).contains(&lists), "{lists} of {entries}");
+    let opened = log
+        .iter()
+        .copied()
+        .filter(|line| line.contains("openat(") && line.contains("O_NONBLOCK"));
+    let opened: Vec<&str> = opened
+        .filter(|line| !line.contains("O_DIRECTORY"))
+        .collect();
+    assert!(opened.is_empty(), "{opened:?}");
+}
+
+/// What changes neither size nor mtime, and what rules had set that are none any more.
+#[test]
+fn attributes_and_flags_alone_are_seen() {
+    if !is_ready() {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "chattr +d root/many/name-6; setfattr -n user.old -v 1 root/many/name-8
+         echo './many/name-9 type=file flags=nodump' > manifest
+         make -d root --manifest manifest a.img; sleep 2.1; touch a.img; cp -p a.img old.img
+         mke4fs -q -d root --base old.img b.img; update -d root a.img > told; cmp a.img b.img; is .files_changed 1
+         test -z \"$(debugfs -R 'stat many/name-9' a.img 2> /dev/null | grep 'Flags: 0x80040')\"
+         sleep 2.1; touch a.img; update -d root a.img > told; is .bytes_read 0; is .blocks_written 0
+         cp -p a.img old.img; chattr -d root/many/name-6; chattr +d root/many/name-7; setfattr -x user.old root/many/name-8
+         setfattr -h -n trusted.new -v 2 root/etc/link; readlink root/etc/link; setfattr -n user.new -v 3 root/many; chattr +A root/big
+         update -d root --threads 1 a.img > told; is .files_changed 6
+         for threads in 1 2 5; do
+           cp -p old.img c.img; update -d root --threads $threads c.img > told; cmp a.img c.img
+         done
+         mke4fs -q -d root --base old.img b.img; cmp a.img b.img
+         chattr -A root/big; chattr -d root/many/name-7",
+    );
+    said(
+        &place,
+        "sleep 2.1; touch a.img; update -d root a.img > told; mke4fs -q -d root --base a.img b.img; cmp a.img b.img
+         : what fakeroot keeps changes no time
+         cp -p a.img old.img; fakeroot sh -euc 'setfattr -n security.x -v secret root/many/name-8
+           setfattr -h -n trusted.x -v secret root/etc/link
+           mke4fs -q -d root --update a.img; mke4fs -q -d root --base old.img b.img'
+         cmp a.img b.img; ! cmp -s a.img old.img; grep -q secret a.img",
+    );
+}
+
 /// A file that is changed right after it was read has another ctime, however coarse the clock.
 #[test]
 fn a_file_changed_in_the_same_moment_is_seen() {

@@ -22,7 +22,7 @@ use super::rules::XattrFilter;
 use super::verity;
 use crate::base::Base;
 use crate::sys::{self, FileType, HostHandle, Stat};
-use crate::tree::{DataMap, Verity, Xattr};
+use crate::tree::{DataMap, FILE_FLAGS, Verity, Xattr};
 use crate::units::{Ino, Timestamp};
 
 /// The longest path that the kernel takes, its NUL included.
@@ -262,9 +262,11 @@ impl Inspector<'_> {
         }
     }
 
-    /// A file of which the host says what the base does, and which is not opened.
+    /// A file of which the host says what the base does, and which is not opened unless it has flags of chattr.
     ///
-    /// Its attributes are asked for first: if the ctime is the base's after that, they are those of this file.
+    /// Its attributes are asked for first: if the ctime is the base's after that, they are those of this file. They
+    /// are not taken from the base, though a change would show in the ctime: what rules the last run had is not
+    /// known, and what fakeroot keeps changes no ctime.
     fn unchanged(
         &self,
         parent: &OpenDirectory,
@@ -286,13 +288,18 @@ impl Inspector<'_> {
         if !is_known || self.is_left_out(&stat) {
             return Ok(None);
         }
+        let flags = inode.flags() & FILE_FLAGS;
+        // A rule may have set those that are there, and be none by now.
+        if flags != 0 && !has_flags(parent, name, &stat, flags) {
+            return Ok(None);
+        }
         let kind = FileKind::File {
             data: if known.is_dense() {
                 DataMap::Whole
             } else {
                 DataMap::Ranges(known.data().collect())
             },
-            flags: inode.flags(),
+            flags,
             xattrs,
             verity: None,
             unchanged: Some(inode.ino()),
@@ -492,6 +499,15 @@ fn open(parent: &OpenDirectory, name: &[u8], file_type: FileType) -> io::Result<
         FileType::Directory => sys::open_directory_at(&*parent.file, name),
         _ => sys::open_file_at(&*parent.file, name),
     }
+}
+
+/// Whether the file `name`, which `stat` shows, has just these `flags` of chattr.
+fn has_flags(parent: &OpenDirectory, name: &[u8], stat: &Stat, flags: u32) -> bool {
+    let found = sys::open_file_at(&*parent.file, name).and_then(|file| {
+        let is_same = same_file(&sys::stat_of(&file)?, stat);
+        Ok(is_same && sys::attribute_flags(&file)? & FILE_FLAGS == flags)
+    });
+    found.unwrap_or(false)
 }
 
 /// The target of the symbolic link `name`, which `stat` shows.
