@@ -13,7 +13,7 @@ use crate::units::{Block, BlockSize, Group, Ino, Run};
 /// The most inodes one bitmap and one 16-bit count can keep: `EXT2_MAX_INODES_PER_GROUP`.
 const MAX_16_BIT: u32 = 1 << 16;
 /// A last group this little above its own metadata is not worth having.
-const MIN_DATA_BLOCKS: u32 = 50;
+pub(crate) const MIN_DATA_BLOCKS: u32 = 50;
 
 /// The counts and sizes of a filesystem.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use crate::base::Base;
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::geometry::{Geometry, default_journal_blocks};
+use crate::geometry::{Geometry, MIN_DATA_BLOCKS, default_journal_blocks};
 use crate::layout::{Layout, Matched};
 use crate::options::{Errors, Inherited, MmpInfo, Options, QuotaType, QuotaTypes, Resolved};
 use crate::plan::Planned;
@@ -37,6 +37,7 @@ fn inherited(base: &Base) -> Inherited {
         blocks_per_group: narrow(sb.blocks_per_group()),
         group_size: (per_group < most_per_group).then(|| narrow(per_group)),
         cluster_size: has(Feature::Bigalloc).then(|| narrow(block_size.bytes_u64() * ratio)),
+        least_next_group: least_next_group(base),
         groups_per_flex: 1_u32.checked_shl(log_flex.into()).filter(|_| log_flex > 0),
         reserved_blocks: base.reserved_blocks(),
         label: sb.label().to_vec(),
@@ -71,6 +72,24 @@ fn inherited(base: &Base) -> Inherited {
         creator_os: stored.s_creator_os.get(),
         test_fs: base.is_for_tests(),
     }
+}
+
+/// How many blocks one group more has to have at least, as the geometry has it.
+fn least_next_group(base: &Base) -> u64 {
+    let sb = base.superblock();
+    // Where the backups of sparse_super2 lie depends on how many groups there are.
+    let has_backup = sb.has(Feature::SparseSuper2) || sb.has_superblock(sb.groups);
+    let backup = if has_backup {
+        let groups = u64::from(sb.groups) + 1;
+        let descriptors = groups.div_ceil(sb.descs_per_block().max(1).into());
+        1 + descriptors + u64::from(base.stored().s_reserved_gdt_blocks.get())
+    } else {
+        0
+    };
+    let inode_bytes = u64::try_from(sb.inode_size()).unwrap_or(u64::MAX);
+    let tables = inode_bytes.saturating_mul(sb.inodes_per_group().into());
+    let tables = tables.div_ceil(sb.block_size().bytes_u64());
+    u64::from(MIN_DATA_BLOCKS) + 2 + tables + backup
 }
 
 fn quota_types(base: &Base) -> QuotaTypes {

@@ -19,6 +19,8 @@ pub(crate) struct Inherited {
     /// What [`Options::blocks_per_group`] takes, where it is not the default.
     pub(crate) group_size: Option<u32>,
     pub(crate) cluster_size: Option<u32>,
+    /// How many blocks one group more has to have at least: fewer are left out of the filesystem.
+    pub(crate) least_next_group: u64,
     pub(crate) groups_per_flex: Option<u32>,
     pub(crate) reserved_blocks: u64,
     pub(crate) label: Vec<u8>,
@@ -88,7 +90,6 @@ impl Options {
 
 impl Inherited {
     fn fill(&self, options: &mut Options) {
-        let is_resized = options.size.is_some();
         if let (Some(Size::Blocks(units)), None | Some(BlockSizeOption::AtLeast(_))) =
             (options.size, options.block_size)
         {
@@ -100,10 +101,14 @@ impl Inherited {
             .get_or_insert(BlockSizeOption::Exactly(self.block_size));
         let has_own_blocks = options.block_size == Some(BlockSizeOption::Exactly(self.block_size));
         let bytes = self.blocks_count.saturating_mul(self.block_size.into());
-        let size = options.size.get_or_insert(Size::Bytes(bytes));
-        let blocks = size.blocks((self.block_size >> 10).checked_ilog2().unwrap_or_default());
+        let log_unit = (self.block_size >> 10).checked_ilog2().unwrap_or_default();
+        let asked = options.size.map(|size| size.blocks(log_unit));
+        let resized = asked.filter(|asked| !self.is_made_of(*asked));
+        if resized.is_none() {
+            options.size = Some(Size::Bytes(bytes));
+        }
         if options.inode_ratio.is_none() && has_own_blocks {
-            let inodes = if is_resized {
+            let inodes = if let Some(blocks) = resized {
                 let groups = blocks.saturating_sub(self.first_data_block);
                 let groups = groups.div_ceil(self.blocks_per_group.max(1).into());
                 groups.saturating_mul(self.inodes_per_group.into())
@@ -127,10 +132,24 @@ impl Inherited {
         if has(Feature::Bigalloc) {
             options.cluster_size = options.cluster_size.or(self.cluster_size);
         }
-        if has(Feature::HasJournal) && !is_resized && has_own_blocks {
+        if has(Feature::HasJournal) && resized.is_none() && has_own_blocks {
             let journal = self.journal_mebibytes.map(JournalLength::Mebibytes);
             options.journal = options.journal.or(journal);
         }
+    }
+
+    /// Whether so many blocks were asked for where this filesystem has those that it has: mke2fs leaves out a last
+    /// group that would hold next to nothing but its metadata, and a part of a cluster.
+    fn is_made_of(&self, asked: u64) -> bool {
+        let in_group = self.blocks_count.saturating_sub(self.first_data_block)
+            % u64::from(self.blocks_per_group.max(1));
+        let left_out = if in_group == 0 {
+            self.least_next_group
+        } else {
+            u64::from(self.cluster_size.unwrap_or(0) / self.block_size.max(1))
+        };
+        let rest = asked.checked_sub(self.blocks_count);
+        rest.is_some_and(|rest| rest < left_out.max(1))
     }
 
     fn set_before_extended(&self, settings: &mut Settings) {
