@@ -11,10 +11,10 @@ use std::time::Duration;
 use super::run;
 use super::stream::Built;
 use super::{Builder, Plan, Sparse, based};
-use crate::base::Base;
+use crate::base::{Base, BaseInode};
 use crate::emit::{self, EmitError, Sinks, Writing};
 use crate::error::{Error, Kind};
-use crate::layout::Owner;
+use crate::layout::{Claim, Owner};
 use crate::options::TargetKind;
 use crate::sink::{File, Output, ReadAt, Sink, Tables, Update};
 use crate::source::rules::Rule;
@@ -181,6 +181,7 @@ impl Plan {
     ) -> Result<Built, Error> {
         output.make_room(&self.range()).map_err(failed)?;
         let file = output.file();
+        let room = file.keep_room(self.new_places()).map_err(failed)?;
         let end = self.size_bytes().max(least_bytes);
         let is_longer = !file.is_block_device() && Sink::size_bytes(file) > end;
         if is_longer && self.settings.offset_bytes == 0 {
@@ -188,8 +189,54 @@ impl Plan {
             file.cut(end).map_err(failed)?;
         }
         let built = self.write_differences(file, writing)?;
+        drop(room);
         output.keep();
         Ok(built)
+    }
+
+    /// The bytes of the output, in ascending order, that are blocks of files which do not have them in the base.
+    fn new_places(&self) -> Vec<Range<u64>> {
+        let offset = self.settings.offset_bytes;
+        let mut places: Vec<Range<u64>> = Vec::new();
+        for claim in self.layout.ledger.claims() {
+            if self.is_new(&claim) {
+                let bytes = self.bytes_of(claim.run());
+                match places.last_mut() {
+                    Some(last) if last.end == offset + bytes.start => last.end = offset + bytes.end,
+                    _ => places.push(offset + bytes.start..offset + bytes.end),
+                }
+            }
+        }
+        places
+    }
+
+    /// Whether blocks are a file's, or a directory's or a link's, that does not have them in the base.
+    fn is_new(&self, claim: &Claim) -> bool {
+        let run = claim.run();
+        let (node, logical) = match claim.owner {
+            Owner::File(node, logical) | Owner::Directory(node, logical) => {
+                (node, u64::from(logical.get()))
+            }
+            Owner::Symlink(node) => (node, 0),
+            Owner::MapNode(node, _) => {
+                let inode = self.inode_in_base(node);
+                return !inode.is_some_and(|inode| inode.nodes.contains(&run.start));
+            }
+            _ => return false,
+        };
+        let stays = self.layout.stays.is_in_place(node);
+        !stays
+            && !self
+                .inode_in_base(node)
+                .is_some_and(|inode| inode.has(logical, run))
+    }
+
+    /// What the base says of a node that it has at the same path.
+    fn inode_in_base(&self, node: NodeIndex) -> Option<BaseInode<'_>> {
+        let base = self.base.as_deref()?;
+        let is_there = self.layout.kept.is_some() && self.layout.stays.has(node);
+        let ino = self.layout.content.ino_of(self.tree.id(node));
+        is_there.then(|| base.inode(ino)).flatten()
     }
 
     /// Writes what differs to `sink`, which holds the base.

@@ -203,6 +203,59 @@ impl File {
         Some(next.unwrap_or(self.size_bytes))
     }
 
+    /// The holes in `range`, as far as the system tells.
+    fn holes_in(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut holes = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let Ok(Some(start)) = sys::seek_hole(&self.file, at) else {
+                break;
+            };
+            let Some(end) = self.next_data(start).map(|end| end.min(range.end)) else {
+                break;
+            };
+            if start >= end {
+                break;
+            }
+            holes.push(start..end);
+            at = end;
+        }
+        holes
+    }
+
+    /// Keeps room for what is a hole in `ranges`, which ascend, so that writing there finds the storage full no
+    /// more; where the storage cannot keep any, that is all that happens.
+    ///
+    /// # Errors
+    /// Where it is full. Nothing is kept then.
+    pub(crate) fn keep_room(&self, ranges: Vec<Range<u64>>) -> io::Result<Room<'_>> {
+        let mut room = Room {
+            file: self,
+            ranges: Vec::new(),
+        };
+        if self.is_block_device() {
+            return Ok(room);
+        }
+        let holes = ranges.into_iter().flat_map(|range| self.holes_in(range));
+        let holes: Vec<Range<u64>> = holes.collect();
+        let needed: u64 = holes.iter().map(|hole| hole.end - hole.start).sum();
+        for hole in holes {
+            room.ranges.push(hole.clone());
+            match sys::keep_room(&self.file, hole.start, hole.end - hole.start) {
+                Ok(()) => {}
+                Err(error) if means_full(&error) => {
+                    let kept = std::mem::take(&mut room.ranges);
+                    kept.iter().for_each(|range| room.give_back(range));
+                    let doing =
+                        format!("make room for {needed} new bytes before anything is written");
+                    return Err(StorageError::wrap(&self.path, doing, error));
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(room)
+    }
+
     pub(super) fn handle(&self) -> &fs::File {
         &self.file
     }
@@ -328,11 +381,9 @@ impl File {
     /// What, where, why, and if the storage is full, what it would have taken.
     fn cannot_write(&self, range: Range<u64>, error: io::Error) -> io::Error {
         let mut doing = format!("write {} bytes at {}", range.end - range.start, range.start);
-        let full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        );
-        if full && let Ok(metadata) = self.file.metadata() {
+        if means_full(&error)
+            && let Ok(metadata) = self.file.metadata()
+        {
             let missing = self
                 .size_bytes
                 .saturating_sub(sys::allocated_bytes(&metadata));
@@ -345,6 +396,54 @@ impl File {
             }
         }
         StorageError::wrap(&self.path, doing, error)
+    }
+}
+
+/// Whether the storage has no more room.
+fn means_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Room that a file keeps for what is to be written; what was not written once this is dropped is a hole again.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    file: &'a File,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Room<'_> {
+    /// Makes `range` a hole. Where that fails, the file takes more room than it needs.
+    fn give_back(&self, range: &Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let length = range.end - range.start;
+        let _ = sys::punch_hole(&self.file.file, range.start, length);
+    }
+}
+
+impl Drop for Room<'_> {
+    /// Gives back what reads as zeros: once it was read, the system does not tell any more that it was never
+    /// written.
+    fn drop(&mut self) {
+        let ranges = std::mem::take(&mut self.ranges);
+        let mut bytes = vec![0; ZEROS.len()];
+        for piece in ranges
+            .into_iter()
+            .flat_map(|it| steps(it, length_of(&ZEROS)))
+        {
+            let bytes = &mut bytes[..index(piece.end - piece.start)];
+            if sys::read_exact_at(&self.file.file, piece.start, bytes).is_err() {
+                continue;
+            }
+            let mut at = piece.start;
+            for data in runs_to_write(piece.clone(), std::slice::from_ref(&piece), bytes) {
+                self.give_back(&(at..data.start));
+                at = data.end;
+            }
+            self.give_back(&(at..piece.end));
+        }
     }
 }
 

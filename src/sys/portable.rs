@@ -91,6 +91,11 @@ pub(crate) fn punch_hole(_file: &File, _offset: u64, _length: u64) -> io::Result
     unsupported()
 }
 
+/// Keeps room for some bytes of a file.
+pub(crate) fn keep_room(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    unsupported()
+}
+
 /// Makes some bytes of a file read as zeros, and keeps room for them.
 pub(crate) fn zero_range(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
     unsupported()

@@ -646,6 +646,14 @@ mod linux {
         change_space(file, mode, offset, length)
     }
 
+    /// Keeps room for `length` bytes from `offset` on of a file, whatever they are; what is a hole goes on to read
+    /// as zeros, and is told as one until it is written.
+    ///
+    /// `Unsupported` where the filesystem cannot. The file keeps its size.
+    pub(crate) fn keep_room(file: &File, offset: u64, length: u64) -> io::Result<()> {
+        change_space(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length)
+    }
+
     /// Makes `length` bytes from `offset` on of a file read as zeros, and keeps room for them.
     ///
     /// `Unsupported` where the filesystem cannot. The file keeps its size.
