@@ -199,7 +199,7 @@ impl Plan {
         let offset = self.settings.offset_bytes;
         let mut places: Vec<Range<u64>> = Vec::new();
         for claim in self.layout.ledger.claims() {
-            if self.is_new(&claim) {
+            if self.is_new(claim) {
                 let bytes = self.bytes_of(claim.run());
                 match places.last_mut() {
                     Some(last) if last.end == offset + bytes.start => last.end = offset + bytes.end,
