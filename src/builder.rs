@@ -765,3 +765,46 @@ impl Plan {
         Ok(FileDigest::all(&digests, &self.layout, &self.tree))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::Directory;
+
+    /// Here and not with the other tests of what changes, since these run on other systems than Linux, too.
+    #[test]
+    fn a_file_of_a_directory_that_changes_is_named() {
+        let written_later = |path: &Path| {
+            let file = File::options().write(true).open(path)?;
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+        };
+        let replaced = |path: &Path| fs::remove_file(path).and_then(|()| fs::create_dir(path));
+        let changes: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 5] = [
+            ("longer", &|path| fs::write(path, [2; 100_001])),
+            ("shorter", &|path| fs::write(path, [2; 9_999])),
+            ("written later", &written_later),
+            ("a directory", &replaced),
+            ("gone", &|path| fs::remove_file(path)),
+        ];
+        for (name, change) in changes {
+            let directory = tempfile::tempdir().expect("a directory");
+            let file = directory.path().join("file");
+            fs::write(&file, [1; 100_000]).expect("it is written");
+            let plan = Builder::new()
+                .environment(Environment::fixed(1_700_000_000))
+                .source(Directory::new(directory.path()))
+                .plan()
+                .expect("it is planned");
+            change(&file).expect("it changes");
+            let kind = plan.to_vec().expect_err("it changed").kind();
+            assert!(
+                matches!(&kind, ErrorKind::SourceChanged { path } if path.ends_with(b"file")),
+                "{name}: {kind:?}"
+            );
+        }
+    }
+}

@@ -381,10 +381,7 @@ struct HostReader<'a> {
 impl ContentReader for HostReader<'_> {
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match sys::read_exact_at(&self.file, offset, buffer) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "changed while it was read",
-            )),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(changed()),
             // What took the file's place may be nothing to read from.
             Err(error) => self.finish().and(Err(error)),
             Ok(()) => Ok(()),

@@ -83,7 +83,7 @@ pub trait ContentReader: Send {
     /// Fills `buffer` from `offset`: bytes that were declared as data.
     ///
     /// # Errors
-    /// Where the content cannot be read or ends early (`UnexpectedEof`).
+    /// Where the content cannot be read, ends early (`UnexpectedEof`), or is known to have changed (`InvalidData`).
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
     /// Where the first of the bytes `range` lie in an open file as they are, and how many of them lie there
