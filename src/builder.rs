@@ -772,8 +772,8 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::error::ErrorKind;
     use crate::Directory;
+    use crate::error::ErrorKind;
 
     /// Here and not with the other tests of what changes, since these run on other systems than Linux, too.
     #[test]

@@ -235,7 +235,8 @@ pub(crate) fn uuid_from(filesystem: [u8; 16], what: &str) -> [u8; 16] {
 }
 
 /// Bytes of a path for people: what is UTF-8 as it is, the rest, control characters and backslashes
-/// escaped, so that no two paths read alike.
+/// escaped, so that no two paths read alike. On Windows a backslash parts names, and stays as it is: its
+/// names have none, and those of images hardly ever.
 pub(crate) struct Readable<'a>(pub(crate) &'a [u8]);
 
 /// How many bytes of a path are shown, half from its front and half from its end: a message is read by
@@ -257,7 +258,7 @@ impl fmt::Display for Readable<'_> {
         }
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() || character == '\\' {
+                if character.is_control() || character == '\\' && !cfg!(windows) {
                     character.escape_default().fmt(f)?;
                 } else {
                     fmt::Write::write_char(f, character)?;
@@ -279,7 +280,7 @@ mod tests {
             (&b"a/b c"[..], "a/b c"),
             ("käse".as_bytes(), "käse"),
             (b"k\xe4se", "k\\xe4se"),
-            (b"k\\xe4se", "k\\\\xe4se"),
+            (b"C:\\k", if cfg!(windows) { "C:\\k" } else { "C:\\\\k" }),
             (b"a\nb", "a\\nb"),
         ] {
             assert_eq!(Readable(bytes).to_string(), shown);

@@ -145,9 +145,11 @@ mod no_unix {
         super::unsupported()
     }
 
-    /// What went wrong.
+    /// What went wrong, without the number that the system has for it, and without a full stop.
     pub(crate) fn reason(error: &io::Error) -> String {
-        error.to_string()
+        let said = error.to_string();
+        let words = error.raw_os_error().and(said.split(" (os error ").next());
+        words.unwrap_or(&said).trim_end_matches('.').to_owned()
     }
 
     /// Whether `path` may be written to.
