@@ -769,21 +769,23 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
     use crate::Directory;
     use crate::error::ErrorKind;
+
+    type Change<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
 
     /// Here and not with the other tests of what changes, since these run on other systems than Linux, too.
     #[test]
     fn a_file_of_a_directory_that_changes_is_named() {
         let written_later = |path: &Path| {
             let file = File::options().write(true).open(path)?;
-            file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+            file.set_modified(file.metadata()?.modified()? + Duration::from_secs(3600))
         };
         let replaced = |path: &Path| fs::remove_file(path).and_then(|()| fs::create_dir(path));
-        let changes: [(&str, &dyn Fn(&Path) -> std::io::Result<()>); 5] = [
+        let changes: [(&str, Change<'_>); 5] = [
             ("longer", &|path| fs::write(path, [2; 100_001])),
             ("shorter", &|path| fs::write(path, [2; 9_999])),
             ("written later", &written_later),
