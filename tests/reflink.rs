@@ -229,9 +229,17 @@ fn what_cannot_be_shared_is_refused_and_leaves_nothing() {
             "fs-verity hashes its data while it is copied",
         ),
     ];
-    said(&place, "tar -C root -cf root.tar .");
+    said(
+        &place,
+        "tar -C root -cf root.tar .; make never -d root old; rm -f image",
+    );
     for (line, reason) in cases {
-        let refused = place.refusal(&format!("rm -f image; mke4fs -q --reflink always {line}"));
+        let refused = place.refusal(&format!("mke4fs -q --reflink always {line}"));
+        // What is there is found unchanged.
+        let again = place.refusal(&format!(
+            "cp old image; mke4fs -q -F --reflink always {line} 2> told || cmp image old >&2; cat told >&2; rm image; false"
+        ));
+        assert_eq!(again, refused, "{line}");
         let end = format!(" with the output: {reason}; use --reflink auto to copy it\n");
         assert!(
             refused.starts_with("mke4fs: cannot share ") && refused.ends_with(&end),

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::forms::{Form, Formed};
 use super::run::{self, Run};
 use super::{Builder, Plan, PreparedImage};
-use crate::emit::{self, Sinks, Writing};
+use crate::emit::{self, Reflink, Sinks, Writing};
 use crate::error::{Error, Kind};
 use crate::options::{Environment, Settings, Size, TargetKind};
 use crate::sink::{File, Format, Memory, Ordered, Output, Piece, Sink};
@@ -193,6 +193,9 @@ impl PreparedImage {
     fn write_output(self, output: Output, run: &Run) -> Result<Summary, Error> {
         let image = self.range();
         let is_device = output.file().is_block_device();
+        if let Some(plan) = self.plan() {
+            plan.check_sharing(Some(output.file()), run.reflink)?;
+        }
         run::write_output(output, &image, |file| {
             let total = self.total(run);
             let built = run.write(total, is_device, |writing| self.write(file, writing))?;
@@ -229,6 +232,7 @@ impl Plan {
             });
         }
         let is_device = output.file().is_block_device();
+        self.check_sharing(Some(output.file()), self.run.reflink)?;
         run::write_output(output, &self.range(), |file| {
             let total = self.total(&self.run);
             let sinks = Sinks {
@@ -271,6 +275,17 @@ impl Plan {
         let memory = Memory::new(self.size_bytes());
         self.write_to(&memory)?;
         memory.into_bytes().map_err(failed)
+    }
+
+    /// Refuses, while the output is as it was, what is to be shared with `sink` and cannot be; without one,
+    /// nothing can.
+    pub(crate) fn check_sharing(&self, sink: Option<&File>, reflink: Reflink) -> Result<(), Error> {
+        if reflink != Reflink::Always {
+            return Ok(());
+        }
+        let sink = sink.map(|sink| -> &dyn Sink { sink });
+        emit::check_sharing(&self.settings, &self.layout, &self.tree, sink)?;
+        Ok(())
     }
 
     pub(super) fn total(&self, run: &Run) -> Option<u64> {

@@ -268,6 +268,10 @@ impl Image<'_> {
         writing: &Writing<'_>,
     ) -> Result<Formed, Error> {
         self.extents().check(form)?;
+        if let Image::Planned(plan) = &self {
+            let is_raw = form.format == Format::Raw && form.verity.is_none();
+            plan.check_sharing(is_raw.then_some(output.file()), writing.reflink)?;
+        }
         if form.format.is_flat() {
             self.write_flat(output, form, writing)
         } else {

@@ -661,6 +661,9 @@ fn write_until(
     {
         undo.wait_for_storage();
     }
+    if let Some(plan) = ready.plan() {
+        plan.check_sharing(Some(output.file()), request.reflink)?;
+    }
     let draft = begin(&ready, output, undo.as_ref())?;
     let kept = undo.as_ref().map(|undo| undo.over(draft.file()));
     let sinks = Sinks {

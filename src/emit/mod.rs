@@ -43,6 +43,7 @@ use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
 pub use share::Reflink;
+pub(crate) use share::check_sharing;
 use turns::Turns;
 pub use verity::Digests;
 use verity::MerkleTrees;
@@ -405,20 +406,25 @@ struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
+    /// The place in `sink`, however large that is.
+    fn of_any_size(settings: &Settings, geometry: &Geometry, sink: &'a dyn Sink) -> Self {
+        let block_bytes = geometry.block_size.bytes_u64();
+        Self {
+            sink,
+            base: settings.offset_bytes,
+            block_size: geometry.block_size,
+            block_bytes,
+            length: geometry.blocks_count * block_bytes,
+        }
+    }
+
     /// The place in `sink`, if it is large enough.
     fn new(
         settings: &Settings,
         geometry: &Geometry,
         sink: &'a dyn Sink,
     ) -> Result<Self, EmitError> {
-        let block_bytes = geometry.block_size.bytes_u64();
-        let out = Self {
-            sink,
-            base: settings.offset_bytes,
-            block_size: geometry.block_size,
-            block_bytes,
-            length: geometry.blocks_count * block_bytes,
-        };
+        let out = Self::of_any_size(settings, geometry, sink);
         let needed = out.base.saturating_add(out.length);
         match sink.size_bytes() {
             size if size < needed => Err(EmitError::SinkTooSmall { size, needed }),

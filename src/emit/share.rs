@@ -13,9 +13,10 @@ use std::sync::atomic::Ordering;
 
 use super::batch::BATCH_BYTES;
 use super::readers::{fill, unreadable};
-use super::{EmitError, Image, Out, Writing};
+use super::{EmitError, Image, Out, Storage, Writing};
 use crate::layout::{Layout, Owner};
-use crate::sink::SHARE_LEAST_BYTES;
+use crate::options::Settings;
+use crate::sink::{Memory, SHARE_LEAST_BYTES, Sink};
 use crate::tree::{Access, Content, ContentReader, Kind, NodeIndex, Stored, Tree};
 
 /// How much is shared at once, so that a wish to stop is heard.
@@ -45,6 +46,8 @@ struct Sharing<'a> {
     writing: &'a Writing<'a>,
     /// The unit in which the storage shares.
     unit: u64,
+    /// Whether it is only found out what could not be shared, as far as that shows without the storage.
+    is_trial: bool,
 }
 
 /// What became of a file.
@@ -103,6 +106,7 @@ impl Image<'_> {
             out,
             writing,
             unit,
+            is_trial: false,
         };
         let mut refused: HashMap<*const (), u32> = HashMap::new();
         for file in files_from(sharing.least(), self.layout, self.tree, out) {
@@ -133,10 +137,44 @@ pub(super) fn check(
     if writing.reflink != Reflink::Always || out.sink.share_unit().is_some() {
         return Ok(());
     }
+    refuse_first(layout, tree, out)
+}
+
+/// Refuses a file that is to be shared, if there is one.
+fn refuse_first(layout: &Layout, tree: &Tree, out: &Out<'_>) -> Result<(), EmitError> {
     match files_from(1, layout, tree, out).first() {
         Some(file) => Err(file.unshared(NO_OUTPUT, None)),
         None => Ok(()),
     }
+}
+
+/// Refuses, while the output is as it was, files that have to be shared with `sink` and cannot, whatever its
+/// filesystem says; it may say no later. Without a sink the output shares nothing.
+pub(crate) fn check_sharing(
+    settings: &Settings,
+    layout: &Layout,
+    tree: &Tree,
+    sink: Option<&dyn Sink>,
+) -> Result<(), EmitError> {
+    let nowhere = Memory::new(0);
+    let out = Out::of_any_size(settings, &layout.geometry, sink.unwrap_or(&nowhere));
+    let Some(unit) = out.sink.share_unit() else {
+        return refuse_first(layout, tree, &out);
+    };
+    let sharing = Sharing {
+        image: &Image::new(settings, Storage::OldData, layout, tree),
+        out: &out,
+        writing: &Writing {
+            reflink: Reflink::Always,
+            ..Writing::default()
+        },
+        unit,
+        is_trial: true,
+    };
+    let files = files_from(sharing.least(), layout, tree, &out);
+    files
+        .iter()
+        .try_for_each(|file| sharing.file(file).map(drop))
 }
 
 /// The files of `least_bytes` or more that have blocks, in the order of the first of these.
@@ -263,7 +301,7 @@ impl Sharing<'_> {
                 break;
             }
         }
-        if shared.is_empty() {
+        if shared.is_empty() || self.is_trial {
             return Ok(answer);
         }
         for placed in &file.placed {
@@ -336,9 +374,10 @@ impl Sharing<'_> {
             return Ok(None);
         }
         let range = from..from.saturating_add(length);
-        self.out
-            .sink
-            .share(wanted.place + before, stored.file, range)?;
+        if !self.is_trial {
+            let place = wanted.place + before;
+            self.out.sink.share(place, stored.file, range)?;
+        }
         let start = wanted.range.start + before;
         Ok(Some(start..start + length))
     }
