@@ -38,7 +38,9 @@ use crate::feature::{Feature, FeatureSet};
 use extended::{DescSize, Extended};
 use features::edit_features;
 pub(crate) use inherited::Inherited;
-pub(crate) use settings::{HugeFilesOptions, JournalLength, MmpInfo, UndoRule};
+#[cfg(feature = "cli")]
+pub(crate) use settings::UndoRule;
+pub(crate) use settings::{HugeFilesOptions, JournalLength, MmpInfo};
 
 /// A size that holds whatever is asked for: 1 TiB.
 const ANY_SIZE: Size = Size::Kibibytes(1 << 30);

@@ -385,7 +385,6 @@ impl SourceError {
     }
 
     /// The same, whose text names what it is about: `path`.
-    #[cfg(feature = "oci")]
     fn about(path: &[u8], error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::About {
             path: path.to_vec(),

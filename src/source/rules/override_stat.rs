@@ -85,8 +85,8 @@ impl OverrideStat {
             let stat = stat.map_err(|needed| {
                 let (path, name, value) =
                     (tree.path_of(node), Readable(name), value.escape_ascii());
-                let path = Readable(&path);
-                SourceError::other(format!("invalid {name} '{value}' of {path}: {needed}"))
+                let text = format!("invalid {name} '{value}' of {}: {needed}", Readable(&path));
+                SourceError::about(&path, text)
             })?;
             self.change(tree, node, stat);
             changed = true;
