@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use mke4fs::{Builder, Environment, Fit, Tree, check};
+use mke4fs::{Builder, Fit, Tree, check};
 
 /// xorshift64
 struct Chance(u64);
@@ -16,7 +16,7 @@ impl Chance {
     }
 }
 
-fn tree(chance: &mut Chance) -> Result<Tree, Box<dyn Error>> {
+fn tree(mut chance: Chance) -> Result<Tree, Box<dyn Error>> {
     let mut tree = Tree::new();
     for number in 0..chance.below(50) {
         let path = format!("{}/{}/n{number}", chance.below(5), chance.below(5));
@@ -30,8 +30,7 @@ fn tree(chance: &mut Chance) -> Result<Tree, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     for seed in 1..=20 {
-        let builder = Builder::new().environment(Environment::fixed(0));
-        let builder = builder.source(tree(&mut Chance(seed))?);
+        let builder = Builder::new().reproducible().source(tree(Chance(seed))?);
         let report = check(&builder.fit(Fit::Minimum).to_vec()?);
         assert!(report.is_clean(), "seed {seed}: {report}");
     }

@@ -182,7 +182,7 @@ fn an_image_is_hashed_in_order() {
     let tree = tempfile::tempdir().expect("a directory");
     fs::write(tree.path().join("file"), [7; 70_000]).expect("it is written");
     let image = mke4fs::Builder::new()
-        .environment(mke4fs::Environment::fixed(0))
+        .reproducible()
         .source(mke4fs::Directory::new(tree.path()))
         .to_vec()
         .expect("it is made");
