@@ -182,7 +182,7 @@ impl FromIterator<Range<u64>> for DataRanges {
 }
 
 impl Content {
-    /// So many bytes, all of them data, that `source` reads and knows as `key`.
+    /// `size_bytes` bytes, all of them data, that `source` reads and knows as `key`.
     pub fn new(size_bytes: u64, source: Arc<dyn ContentSource>, key: ContentKey) -> Self {
         Self {
             size_bytes,
