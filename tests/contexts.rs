@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::tools::{Need, ready};
+use common::tools::{self, Need, ready};
 use mke4fs::source::rules::FileContexts;
 use mke4fs::tree::FileType;
 
@@ -31,6 +31,7 @@ fn oracle(file: &Path, file_type: &str, paths: &[String]) -> Vec<Option<String>>
     for some in paths.chunks(2000) {
         let mut command = Command::new("matchpathcon");
         command
+            .env("PATH", tools::path())
             .arg("-f")
             .arg(file)
             .args(["-m", file_type])

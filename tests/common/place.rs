@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::making::workplace;
 use super::mount::mount_ro;
-use super::tools::{Which, e2fsck, run};
+use super::tools::{self, Which, e2fsck, run};
 
 /// A place with a directory `root` to fill, where the command is run.
 pub(crate) struct Place(TempDir);
@@ -58,12 +58,14 @@ impl Place {
     fn prepared(&self, line: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_mke4fs"));
         let directory = binary.parent().expect("it is in a directory");
-        let path = std::env::var("PATH").unwrap_or_default();
+        let mut path = directory.as_os_str().to_owned();
+        path.push(":");
+        path.push(tools::path());
         let mut shell = Command::new("sh");
         shell
             .args(["-euc", line])
             .current_dir(self.0.path())
-            .env("PATH", format!("{}:{path}", directory.display()))
+            .env("PATH", path)
             .env_remove("SOURCE_DATE_EPOCH");
         shell
     }

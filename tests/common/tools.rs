@@ -53,6 +53,12 @@ impl Which {
     }
 }
 
+/// $PATH, with the places that an ordinary user's lacks.
+pub(crate) fn path() -> std::ffi::OsString {
+    let places = Which::System.directories();
+    std::env::join_paths(places).expect("they come from such a list")
+}
+
 /// What a test cannot do without.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need {
