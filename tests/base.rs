@@ -481,3 +481,21 @@ fn a_size_of_which_the_last_group_is_left_out_moves_nothing() {
          mke4fs -d few --base old.img new.img 20M | tee told; grep -q '20 MiB' told",
     );
 }
+
+/// Data between holes begins in one cluster and ends in the next, where more data lies.
+#[test]
+fn data_in_parts_of_clusters_stays() {
+    if !is_ready() {
+        return;
+    }
+    let place = place();
+    said(
+        &place,
+        "mkdir few; truncate -s 900000 few/holes
+         for n in $(seq 0 98); do printf %0700d $n | dd of=few/holes bs=1 seek=$((n * 9000)) conv=notrunc status=none; done
+         for options in '-b 1024 -C 4096' '-b 2048 -C 32768' '-b 4096 -C 16384'; do
+           rm -f old.img new.img; make $options -O bigalloc -d few --sparse always old.img 44M
+           again -d few --sparse always --base old.img new.img; cmp old.img new.img
+         done",
+    );
+}

@@ -220,12 +220,14 @@ impl Placer<'_> {
         }
         let mut ranges = ranges.peekable();
         while let Some(range) = ranges.next() {
-            let end = range.end.next_multiple_of(self.cluster_ratio);
+            let whole = |range: &Range<u64>| range.end.next_multiple_of(self.cluster_ratio);
+            let mut end = whole(&range);
             let mut parts = std::mem::take(&mut self.parts);
             parts.clear();
             parts.push(range);
-            // Parts of one cluster share it.
+            // Parts of one cluster share it, also with one that began in the cluster before.
             while let Some(next) = ranges.next_if(|next| next.start < end) {
+                end = whole(&next);
                 parts.push(next);
             }
             let map = (first, first_node, &mut growing);
