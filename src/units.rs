@@ -270,6 +270,19 @@ impl fmt::Display for Readable<'_> {
     }
 }
 
+/// Whether there is nothing but zeros. Most of what is not differs at its front, and long pieces are
+/// told quickly.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (pieces, rest) = bytes.as_chunks::<256>();
+    let any = |piece: &[u8; 256]| {
+        let (words, _) = piece.as_chunks::<16>();
+        words
+            .iter()
+            .fold(0, |any, word| any | u128::from_ne_bytes(*word))
+    };
+    pieces.iter().all(|piece| any(piece) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +300,19 @@ mod tests {
         }
         let long = Readable(&[b'a'; 1 << 16]).to_string();
         assert!(long.len() < 5000 && long.contains("…(61440 bytes)…"));
+    }
+
+    #[test]
+    fn a_single_byte_is_not_all_zeros() {
+        for length in [0, 1, 255, 256, 257, 600] {
+            let mut bytes = vec![0; length];
+            assert!(is_zero(&bytes));
+            for at in 0..length {
+                bytes[at] = 1;
+                assert!(!is_zero(&bytes), "{at} of {length}");
+                bytes[at] = 0;
+            }
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn histories() {
 const RANDOM_HISTORIES: u64 = 10;
 
 #[test]
-fn random_histories() {
+fn histories_at_random() {
     let asked = std::env::var("MKE4FS_RANDOM_HISTORIES");
     let wide = if common::is_wide() {
         2000

@@ -25,6 +25,7 @@ use crate::tree::{
     Access, Content, ContentKey, ContentReader, ContentSource, DataMap, DataRanges, Kind, NodeId,
     Tree, Verity,
 };
+use crate::units::is_zero;
 
 /// Which blocks of zeros become holes, in the words of cp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -396,13 +397,6 @@ fn is_swap(content: &Content, reader: &mut dyn ContentReader) -> io::Result<bool
         }
     }
     Ok(false)
-}
-
-/// Whether there is nothing but zeros. Most of what is not differs at its front, and long pieces are
-/// told quickly.
-fn is_zero(bytes: &[u8]) -> bool {
-    let pieces = &mut bytes.chunks(256);
-    pieces.all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// The least multiple of `unit` above `at`.

@@ -13,6 +13,7 @@ use crate::feature::Feature;
 use crate::ondisk::quota::{
     BLOCK_BYTES, DEPTH, ENTRIES_PER_BLOCK, EntriesHeader, Entry, Header, MAGICS, ROOT, VERSION,
 };
+use crate::units::is_zero;
 
 /// How many findings of one file are told.
 const MOST_TOLD: usize = 32;
@@ -148,7 +149,7 @@ impl QuotaFile<'_> {
                 .chunks_exact(size_of::<Entry>())
                 .take(ENTRIES_PER_BLOCK)
             {
-                if stored.iter().all(|byte| *byte == 0) {
+                if is_zero(stored) {
                     continue;
                 }
                 let Some(entry) = read::<Entry>(stored, 0) else {

@@ -9,6 +9,7 @@ use crate::feature::Feature;
 use crate::ondisk::fsverity::{BlockHasher, Descriptor, TreeShape};
 use crate::ondisk::inode::{FLAG_ENCRYPT, FLAG_EXTENTS, FLAG_VERITY};
 use crate::read::verity::{VerityPlace, descriptor_place, holds, tree_place};
+use crate::units::is_zero;
 
 /// How much data was hashed so far, in bytes. Blocks that many inodes claim are told of; to hash them again
 /// for each would cost more than the image holds.
@@ -131,8 +132,8 @@ impl Protected<'_> {
     fn fault(&self, root: &[u8]) -> Option<&'static str> {
         let levels = self.shape.levels();
         if self.shape.data_blocks == 0 {
-            let is_zero = root.iter().all(|byte| *byte == 0);
-            return (!is_zero).then_some("it is empty, and its fs-verity root hash is not zero");
+            return (!is_zero(root))
+                .then_some("it is empty, and its fs-verity root hash is not zero");
         }
         let zero = self.hasher.hash(&vec![0; index(self.shape.block_bytes)]);
         let data_is_wrong = "its data does not match its fs-verity tree";

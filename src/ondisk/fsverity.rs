@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable, bytes_of};
 use sha2::{Digest, Sha256, Sha512};
 
 use super::int::{Le32, Le64};
-use crate::units::VerityHash;
+use crate::units::{VerityHash, is_zero};
 
 /// Tree and descriptor of a file begin at a multiple of this many bytes, at or past its end
 /// (`ext4_verity_metadata_pos`).
@@ -95,7 +95,6 @@ impl Descriptor {
         let salt = self.salt();
         let unused_root = &self.root_hash[algorithm.bytes()..];
         let unused_salt = salt.map_or(&[][..], |salt| &self.salt[salt.len()..]);
-        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         if self.version != 1 {
             Some("its fs-verity descriptor is not of version 1")
         } else if self.block_bytes().is_none() {

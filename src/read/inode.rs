@@ -15,7 +15,7 @@ use crate::ondisk::inode::{
     join_time,
 };
 use crate::ondisk::int::Le32;
-use crate::units::{Block, Ino, Timestamp};
+use crate::units::{Block, Ino, Timestamp, is_zero};
 
 /// Where the fields behind the first 128 bytes end, from the inode's first.
 const CTIME_EXTRA_END: usize = 0x88;
@@ -286,7 +286,7 @@ impl Inode {
     /// The checksum that it has and the one it needs; `None` where it has none.
     pub(crate) fn checksums(&self, sb: &Superblock) -> Option<(u32, u32)> {
         // libext2fs takes an inode of zeros for sound, whatever its checksum would be.
-        if !sb.has_checksums() || self.stored.iter().all(|byte| *byte == 0) {
+        if !sb.has_checksums() || is_zero(&self.stored) {
             return None;
         }
         let stored = &self.stored;

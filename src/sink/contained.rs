@@ -15,7 +15,8 @@ use super::compress::compress;
 use super::container::{Compression, Container, Disk};
 use super::format::Format;
 use super::{Extent, File, Prepared, Sink};
-use super::{index, is_zero, length_of, out_of_order, range_within};
+use super::{index, length_of, out_of_order, range_within};
+use crate::units::is_zero;
 
 /// A disk in a container in a file, as a sink whose bytes come in order.
 pub struct Contained<'a> {

@@ -300,12 +300,6 @@ fn out_of_order() -> io::Error {
     io::Error::other("a file that can be read only in order lies in pieces that are not")
 }
 
-/// Whether all of `bytes` are zero.
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
-}
-
 /// `length` bytes from `offset` on as a range, if a sink of `size_bytes` holds them.
 fn range_within(size_bytes: u64, offset: u64, length: u64) -> io::Result<Range<u64>> {
     match offset.checked_add(length) {

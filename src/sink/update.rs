@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::file::UNFINISHED;
 use super::ranges::RangeSet;
-use super::{ImageRange, ReadAt, Sink, index, is_zero, length_of, range_within};
+use super::{ImageRange, ReadAt, Sink, index, length_of, range_within};
+use crate::units::is_zero;
 
 /// How long a superblock is, in bytes.
 const SUPERBLOCK_BYTES: u64 = 1024;

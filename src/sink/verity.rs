@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::{Extent, Prepared, Sink, index, is_zero, length_of};
-use crate::units::uuid_from;
+use super::{Extent, Prepared, Sink, index, length_of};
+use crate::units::{is_zero, uuid_from};
 
 /// The bytes of a block, of data and of hashes.
 pub const VERITY_BLOCK_BYTES: u64 = 4096;

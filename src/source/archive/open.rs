@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use super::decompress::{Compression, Ignored, Memory, peek, peek_far, uncompressed_within};
 use crate::source::magic::{self, NotTar};
 use crate::source::tar::header::is_tar;
+use crate::units::is_zero;
 
 /// Why an archive cannot be read.
 pub(in crate::source) enum NotRead {
@@ -66,12 +67,11 @@ impl<'r> Opened<'r> {
         if head.is_empty() {
             return Ok(opened(Begin::Nothing, Box::new(rest)));
         }
-        let is_zeros = |head: &[u8]| head.iter().all(|byte| *byte == 0);
-        if is_tar(&head) && !is_zeros(&head) {
+        if is_tar(&head) && !is_zero(&head) {
             return Ok(opened(Begin::Entry, Box::new(rest)));
         }
         let (head, rest) = peek_far(rest, magic::BYTES)?;
-        if is_tar(&head) && is_zeros(&head) {
+        if is_tar(&head) && is_zero(&head) {
             return Ok(opened(Begin::Zeros, Box::new(rest)));
         }
         Err(NotRead::NotTar(NotTar::of(&head, packed)))

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::input::Input;
 use super::stored::{FileUse, StoredFile};
 use crate::sys;
+use crate::units::is_zero;
 
 /// How much is taken and kept at once.
 const BUFFER: usize = 1 << 17;
@@ -66,7 +67,7 @@ impl<R: Read> Spool<R> {
         };
         let mut bytes = &self.buffer[..count];
         // Zeros are what a file has where nothing was written.
-        if bytes.iter().all(|byte| *byte == 0) {
+        if is_zero(bytes) {
             bytes = &[];
         }
         let mut at = self.at;

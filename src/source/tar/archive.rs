@@ -21,7 +21,7 @@ use crate::source::archive::{Oddities, Oddity};
 use crate::source::ext4_names;
 use crate::source::rules::XattrFilter;
 use crate::tree::{DataMap, Device, Flags, Metadata, Special, Xattr};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, is_zero};
 use crate::work;
 
 /// The longest path, in bytes.
@@ -236,7 +236,7 @@ impl<I: Input> Archive<I> {
                 self.end = Some(End::Unmarked);
                 break;
             };
-            if block.iter().all(|byte| *byte == 0) {
+            if is_zero(&block) {
                 self.ending()?;
                 if let Some(name) = before.into_name() {
                     self.oddities.note(Oddity::HeaderAlone, &name);
@@ -256,7 +256,7 @@ impl<I: Input> Archive<I> {
         let begins_so = self.at == bytes(BLOCK);
         self.end = Some(match self.block_or_end()? {
             None => End::Unmarked,
-            Some(block) if block.iter().all(|byte| *byte == 0) => End::Marked,
+            Some(block) if is_zero(&block) => End::Marked,
             Some(_) if begins_so => return Err(ErrorKind::NotZeros),
             Some(_) => End::Lone,
         });
@@ -273,7 +273,7 @@ impl<I: Input> Archive<I> {
         while self.at < MOST_ZEROS {
             match self.input.read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {
+                Ok(count) if is_zero(&buffer[..count]) => {
                     self.at += bytes(count);
                 }
                 Ok(_) => return Err(ErrorKind::NotZeros),

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::source::archive::Oddity;
 use crate::source::archive::error::{ErrorKind, Field};
+use crate::units::is_zero;
 
 /// Bytes of a block: of a header, and what contents are padded to.
 pub(super) const BLOCK: usize = 512;
@@ -194,9 +195,8 @@ fn sparse_ranges(bytes: &[u8]) -> Result<Vec<(u64, u64)>, ErrorKind> {
 }
 
 fn form(block: &[u8; BLOCK]) -> Form {
-    let is_time = |bytes: &[u8]| {
-        bytes[0].is_ascii_digit() && matches!(bytes[11], b' ' | 0) || bytes.iter().all(|b| *b == 0)
-    };
+    let is_time =
+        |bytes: &[u8]| bytes[0].is_ascii_digit() && matches!(bytes[11], b' ' | 0) || is_zero(bytes);
     match &block[MAGIC] {
         b"ustar  \0" => Form::Gnu,
         magic if magic.starts_with(b"ustar\0") => {

@@ -13,6 +13,7 @@ use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
 use super::Ignored;
+use crate::units::is_zero;
 
 /// How much may follow the last member, in bytes.
 const MOST_BEHIND: u64 = 1 << 30;
@@ -165,7 +166,7 @@ fn behind(reader: &mut impl BufRead) -> io::Result<u64> {
         if count == 0 {
             return Ok(if only_zeros { 0 } else { bytes });
         }
-        only_zeros &= buffer.iter().all(|byte| *byte == 0);
+        only_zeros &= is_zero(buffer);
         bytes += u64::try_from(count).unwrap_or(u64::MAX);
         if bytes > MOST_BEHIND {
             return Err(io::Error::other("more than 1 GiB follows its end"));
