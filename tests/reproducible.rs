@@ -34,7 +34,7 @@ fn fill(place: &Place) {
 fn other_filesystem(place: &Place) {
     place.shell(
         "mke4fs -q -b 1024 other.img 512M; mkdir other; mount -o loop other.img other
-         cp -a --sparse=always root other/root; mkdir -m 777 other/work",
+         cp -a --sparse=always root other/root; mkdir -m 777 other/place",
     );
 }
 
@@ -51,13 +51,13 @@ const NEEDS: &[Need] = &[Need::Root, Need::E2fsprogs(Which::Reference)];
 /// Makes an image as another user on another machine does it: `unshare` gives that a name of its own.
 fn elsewhere(place: &Place, flags: &str) {
     let line = format!(
-        "hostname elsewhere; cd other/work; head -c 3000000 /dev/zero | tr '\\0' x > second
+        "hostname elsewhere; cd other/place; head -c 3000000 /dev/zero | tr '\\0' x > second
          cp ../../root/../other/root/etc/passwd kept
          export TMPDIR=$PWD LC_ALL=C.UTF-8 TZ=Asia/Tokyo
          setpriv --reuid 1234 --regid 1234 --clear-groups \
              mke4fs -q -F --threads 7 --reproducible {flags} -d ../root second"
     );
-    place.shell("cp \"$(command -v mke4fs)\" other/mke4fs; chmod -R a+rX root other/root; chmod 666 other/work/* || :");
+    place.shell("cp \"$(command -v mke4fs)\" other/mke4fs; chmod -R a+rX root other/root; chmod 666 other/place/* || :");
     let path = format!(
         "{}:/usr/sbin:/usr/bin:/sbin:/bin",
         place.path("other").display()
@@ -96,7 +96,7 @@ fn two_machines_make_the_same_image() {
         );
         assert!(place.shell(&line).status.success(), "{flags}");
         elsewhere(&place, flags);
-        let (first, second) = (place.path("first"), place.path("other/work/second"));
+        let (first, second) = (place.path("first"), place.path("other/place/second"));
         let same = fs::read(&first).expect("an image") == fs::read(second).expect("an image");
         assert!(same, "{flags}");
         if !flags.contains("format") {

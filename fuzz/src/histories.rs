@@ -181,7 +181,7 @@ pub fn run(bytes: &[u8], mut judge: impl FnMut(&[u8])) -> Option<Made> {
     Some(history.made)
 }
 
-/// A disk that is full once it took so many bytes.
+/// A disk that is full once `left` bytes were written to it.
 struct Full<'a> {
     disk: &'a Memory,
     left: AtomicU64,

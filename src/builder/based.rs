@@ -86,10 +86,7 @@ fn least_next_group(base: &Base) -> u64 {
     } else {
         0
     };
-    let inode_bytes = u64::try_from(sb.inode_size()).unwrap_or(u64::MAX);
-    let tables = inode_bytes.saturating_mul(sb.inodes_per_group().into());
-    let tables = tables.div_ceil(sb.block_size().bytes_u64());
-    u64::from(MIN_DATA_BLOCKS) + 2 + tables + backup
+    u64::from(MIN_DATA_BLOCKS) + 2 + sb.table_blocks() + backup
 }
 
 fn quota_types(base: &Base) -> QuotaTypes {

@@ -218,9 +218,11 @@ impl Plan {
                 (node, u64::from(logical.get()))
             }
             Owner::Symlink(node) => (node, 0),
-            Owner::MapNode(node, _) => {
+            Owner::MapNode(node, number) => {
                 let inode = self.inode_in_base(node);
-                return !inode.is_some_and(|inode| inode.nodes.contains(&run.start));
+                let number = usize::try_from(number).unwrap_or(usize::MAX);
+                let before = inode.and_then(|inode| inode.nodes.get(number));
+                return before != Some(&run.start);
             }
             _ => return false,
         };

@@ -138,8 +138,8 @@ impl Inherited {
         }
     }
 
-    /// Whether so many blocks were asked for where this filesystem has those that it has: mke2fs leaves out a last
-    /// group that would hold next to nothing but its metadata, and a part of a cluster.
+    /// Whether a filesystem of `asked` blocks would have as many as this one: mke2fs leaves out a last group that
+    /// holds little but its metadata, and a part of a cluster.
     fn is_made_of(&self, asked: u64) -> bool {
         let in_group = self.blocks_count.saturating_sub(self.first_data_block)
             % u64::from(self.blocks_per_group.max(1));
