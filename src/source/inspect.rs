@@ -251,7 +251,7 @@ impl Inspector<'_> {
                 None
             }
             Some(kind @ (FileType::Directory | FileType::Regular)) => open(parent, name, kind)
-                .and_then(|file| Ok((sys::stat_of(&file)?, file)))
+                .and_then(|file| Ok((sys::stat_when_opened(&file)?, file)))
                 .ok()
                 .filter(|(stat, _)| stat.file_type == kind),
             _ => None,
@@ -340,7 +340,7 @@ impl Inspector<'_> {
             }
             FileType::Directory | FileType::Regular => {
                 let file = open(parent, name, stat.file_type)?;
-                if !same_file(&sys::stat_of(&file)?, &stat) {
+                if !same_file(&sys::stat_when_opened(&file)?, &stat) {
                     return Err(changed().into());
                 }
                 return self.opened(file, stat);
@@ -372,7 +372,7 @@ impl Inspector<'_> {
             let xattrs = self.xattrs_of(&file)?;
             return Ok((stat, FileKind::Directory { flags, xattrs }, Some(file)));
         }
-        let data = data_map(&file, stat.size_bytes)?;
+        let data = data_map(&file, &stat)?;
         let xattrs = self.xattrs_of(&file)?;
         let kind = FileKind::File {
             data,
@@ -527,12 +527,13 @@ fn still_is(directory: &HostHandle, name: &[u8], stat: &Stat) -> io::Result<()> 
     }
 }
 
-/// Which of the file's `size` bytes are data.
+/// Which of the bytes of the file that `stat` shows are data.
 ///
 /// Every file that is not empty is asked, even one that has as many blocks as its size needs: blocks of
 /// attributes, of the extent tree and past the end count too, and may hide a hole, and so do blocks that
 /// are preallocated and were never written.
-fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
+fn data_map(file: &File, stat: &Stat) -> io::Result<DataMap> {
+    let size = stat.size_bytes;
     if size == 0 {
         return Ok(DataMap::Whole);
     }
@@ -540,7 +541,7 @@ fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
         // The first hole is the one after the end.
         Ok(hole) if hole.is_none_or(|start| start >= size) => return Ok(DataMap::Whole),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            return if sys::has_untold_holes(file) {
+            return if stat.allocated_bytes < size {
                 data_map_by_zeros(file, size)
             } else {
                 Ok(DataMap::Whole)
@@ -568,7 +569,7 @@ fn data_map(file: &File, size: u64) -> io::Result<DataMap> {
     Ok(DataMap::Ranges(ranges.into()))
 }
 
-/// Which of the file's `size` bytes are data, where the system says only that there are holes: all but
+/// Which of the file's `size` bytes are data, where the system says only how much room they take: all but
 /// pieces of zeros.
 fn data_map_by_zeros(file: &File, size: u64) -> io::Result<DataMap> {
     const PIECE: u64 = 4096;
@@ -662,10 +663,11 @@ mod tests {
                 let bytes: Vec<u8> = (*start..*end).map(|_| b'x').collect();
                 file.write_all_at(&bytes, *start).expect("bytes");
             }
+            let stat = sys::stat_of(&file).expect("it is there");
             let found = data_map_by_zeros(&file, size).expect("it is read");
             assert_eq!(
                 found,
-                data_map(&file, size).expect("it is told"),
+                data_map(&file, &stat).expect("it is told"),
                 "{number}"
             );
             let cut = data_map_by_zeros(&file, size + 1).expect_err("it is shorter");

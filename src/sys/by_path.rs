@@ -21,6 +21,8 @@ pub(crate) const MAY_LIE_IN_ITSELF: bool = true;
 #[derive(Debug)]
 pub(crate) struct HostHandle {
     file: File,
+    /// What it was when it was opened.
+    found: Stat,
     path: PathBuf,
     /// The path that the walk began with.
     root: Arc<Path>,
@@ -91,6 +93,12 @@ pub(crate) fn stat_at(parent: &HostHandle, name: &[u8]) -> io::Result<Stat> {
 /// What an open file is.
 pub(crate) fn stat_of(file: &HostHandle) -> io::Result<Stat> {
     host::stat_of(&file.file)
+}
+
+/// What an open file was when it was opened: it had to be asked then, and a question is what costs most here.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
+pub(crate) fn stat_when_opened(file: &HostHandle) -> io::Result<Stat> {
+    Ok(file.found)
 }
 
 /// The target of the symbolic link or junction `name` in `parent`, as it stands in an image.
@@ -251,8 +259,13 @@ fn below(parent: &HostHandle, name: &[u8]) -> io::Result<PathBuf> {
 }
 
 fn opened(path: PathBuf, root: Arc<Path>, needed: FileType) -> io::Result<HostHandle> {
-    let file = host::open(&path, needed)?;
-    Ok(HostHandle { file, path, root })
+    let (file, found) = host::open(&path, needed)?;
+    Ok(HostHandle {
+        file,
+        found,
+        path,
+        root,
+    })
 }
 
 /// What the standard library calls it; nothing of what only Unix has.
@@ -341,7 +354,7 @@ mod host {
     use std::os::windows::fs::OpenOptionsExt;
     use std::path::Path;
 
-    use winapi_util::file::information;
+    use winapi_util::file::{Information, information};
 
     use super::{other_type, timestamp_of_windows, without_owner};
     use crate::sys::stat::{FileType, Stat};
@@ -351,10 +364,11 @@ mod host {
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
     const FILE_ATTRIBUTE_READONLY: u64 = 0x1;
     const FILE_ATTRIBUTE_DIRECTORY: u64 = 0x10;
+    const FILE_ATTRIBUTE_SPARSE_FILE: u64 = 0x200;
     const FILE_ATTRIBUTE_REPARSE_POINT: u64 = 0x400;
 
     /// Opens what is at `path` itself, where it is no link.
-    pub(super) fn open(path: &Path, needed: FileType) -> io::Result<File> {
+    pub(super) fn open(path: &Path, needed: FileType) -> io::Result<(File, Stat)> {
         let mut options = OpenOptions::new();
         options.read(true);
         let flags = match needed {
@@ -364,20 +378,21 @@ mod host {
         let file = options
             .custom_flags(flags | FILE_FLAG_OPEN_REPARSE_POINT)
             .open(path)?;
-        if information(&file)?.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 {
-            return Ok(file);
+        let before = information(&file)?;
+        if before.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 {
+            let found = stat(&before, false);
+            return Ok((file, found));
         }
         if file.metadata()?.is_symlink() {
             return Err(other_type());
         }
         // What is no link and kept elsewhere, as by deduplication or in a cloud, is fetched only so.
         let fetched = options.custom_flags(flags).open(path)?;
-        let [before, now] = [information(&file)?, information(&fetched)?];
-        let identity = |found: &winapi_util::file::Information| {
-            (found.volume_serial_number(), found.file_index())
-        };
+        let now = information(&fetched)?;
+        let identity = |found: &Information| (found.volume_serial_number(), found.file_index());
         if identity(&before) == identity(&now) {
-            Ok(fetched)
+            let found = stat(&now, false);
+            Ok((fetched, found))
         } else {
             Err(other_type())
         }
@@ -393,8 +408,13 @@ mod host {
 
     pub(super) fn stat_of(file: &File) -> io::Result<Stat> {
         let found = information(file)?;
+        let may_be_link = found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0;
+        Ok(stat(&found, may_be_link && file.metadata()?.is_symlink()))
+    }
+
+    fn stat(found: &Information, is_link: bool) -> Stat {
         let has = |attribute| found.file_attributes() & attribute != 0;
-        let is_link = has(FILE_ATTRIBUTE_REPARSE_POINT) && file.metadata()?.is_symlink();
+        let size_bytes = found.file_size();
         let file_type = if is_link {
             FileType::Symlink
         } else if has(FILE_ATTRIBUTE_DIRECTORY) {
@@ -403,16 +423,22 @@ mod host {
             FileType::Regular
         };
         let written = timestamp_of_windows(found.last_write_time().unwrap_or(0));
-        Ok(Stat {
+        Stat {
             dev: found.volume_serial_number(),
             ino: found.file_index(),
             links: found.number_of_links(),
             size_bytes: match file_type {
-                FileType::Regular => found.file_size(),
+                FileType::Regular => size_bytes,
                 _ => 0,
             },
+            // FSCTL_QUERY_ALLOCATED_RANGES would say how much, which nothing asks without unsafe code.
+            allocated_bytes: if has(FILE_ATTRIBUTE_SPARSE_FILE) {
+                0
+            } else {
+                size_bytes
+            },
             ..without_owner(file_type, has(FILE_ATTRIBUTE_READONLY), written)
-        })
+        }
     }
 }
 
@@ -426,11 +452,13 @@ mod host {
     use crate::sys::stat::{FileType, Stat};
 
     /// Opens what is at `path`, which a link may replace in between.
-    pub(super) fn open(path: &Path, needed: FileType) -> io::Result<File> {
+    pub(super) fn open(path: &Path, needed: FileType) -> io::Result<(File, Stat)> {
         if stat_at(path)?.file_type != needed {
             return Err(other_type());
         }
-        File::open(path)
+        let file = File::open(path)?;
+        let found = stat_of(&file)?;
+        Ok((file, found))
     }
 
     pub(super) fn stat_at(path: &Path) -> io::Result<Stat> {
@@ -451,6 +479,7 @@ mod host {
         let is_read_only = !cfg!(target_family = "wasm") && found.permissions().readonly();
         let stat = Stat {
             size_bytes: found.len(),
+            allocated_bytes: found.len(),
             ..without_owner(file_type, is_read_only, modified(found)?)
         };
         #[cfg(unix)]

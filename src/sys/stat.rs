@@ -31,7 +31,7 @@ pub(crate) struct Stat {
     /// The major and minor number of the device it is, if it is one.
     pub(crate) device: (u32, u32),
     pub(crate) size_bytes: u64,
-    /// How much room it takes.
+    /// How much room it takes: less than its size where it has holes.
     pub(crate) allocated_bytes: u64,
     pub(crate) atime: Timestamp,
     pub(crate) mtime: Timestamp,

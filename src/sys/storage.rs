@@ -78,23 +78,6 @@ pub(crate) fn write_some_at(file: &File, offset: u64, bytes: &[u8]) -> io::Resul
     }
 }
 
-/// Whether the system says that a file has holes, but not where.
-///
-/// On Windows `FSCTL_QUERY_ALLOCATED_RANGES` would say it, which nothing asks without unsafe code.
-pub(crate) fn has_untold_holes(file: &File) -> bool {
-    // winnt.h.
-    #[cfg(windows)]
-    const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
-    #[cfg(windows)]
-    let told = |found: std::fs::Metadata| {
-        let attributes = std::os::windows::fs::MetadataExt::file_attributes(&found);
-        attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0
-    };
-    #[cfg(not(windows))]
-    let told = |_| false;
-    cfg!(windows) && file.metadata().is_ok_and(told)
-}
-
 /// A file in `directory` that has no name, and is gone with its last handle.
 pub(crate) fn unnamed_file(directory: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]

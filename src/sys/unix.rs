@@ -162,6 +162,11 @@ pub(crate) fn stat_of(file: impl AsFd) -> io::Result<Stat> {
     stat(&nix::sys::stat::fstat(file)?)
 }
 
+/// What an open file was when it was opened: it is asked now, which is the same to whoever asks at once.
+pub(crate) fn stat_when_opened(file: impl AsFd) -> io::Result<Stat> {
+    stat_of(file)
+}
+
 fn stat(raw: &FileStat) -> io::Result<Stat> {
     let mode = raw.st_mode;
     Ok(Stat {
