@@ -2,6 +2,7 @@
 
 use super::blocks::further;
 use super::readers::{Readers, Wanted, unreadable};
+use super::relay::Relay;
 use super::turns::Turns;
 use super::verity::{MerkleTrees, Protected};
 use super::{EmitError, Image, Out};
@@ -244,22 +245,53 @@ pub(super) struct Worker<'r, 'a> {
     buffer: Buffer,
     readers: &'r Readers<'a>,
     trees: &'r MerkleTrees,
-    /// Where the image is written in order.
-    turns: Option<&'r Turns>,
+}
+
+/// When a batch that is rendered is written.
+pub(super) enum Way<'a> {
+    /// At once, while other threads write theirs.
+    AtOnce,
+    /// By one thread at a time.
+    OneAtATime(Relay<Full<'a>>),
+    /// In order.
+    InTurn(Turns),
+}
+
+/// A batch that is rendered.
+pub(super) struct Full<'a> {
+    number: u64,
+    buffer: Buffer,
+    rendered: Vec<Rendered<'a>>,
 }
 
 impl<'r, 'a> Worker<'r, 'a> {
-    pub(super) fn new(
-        readers: &'r Readers<'a>,
-        trees: &'r MerkleTrees,
-        turns: Option<&'r Turns>,
-    ) -> Self {
+    pub(super) fn new(readers: &'r Readers<'a>, trees: &'r MerkleTrees) -> Self {
         Self {
             buffer: Buffer::default(),
             readers,
             trees,
-            turns,
         }
+    }
+
+    /// Takes the room of a batch that is written.
+    pub(super) fn reuse(&mut self, written: Full<'a>) {
+        self.buffer = written.buffer;
+    }
+}
+
+impl Full<'_> {
+    /// What goes where in a sink in which the image begins at `base`.
+    fn extents(&self, base: u64) -> Vec<Extent<'_>> {
+        let rendered = self.rendered.iter();
+        rendered
+            .map(|Rendered { offset, bytes }| {
+                let bytes = match bytes {
+                    Bytes::Buffered(range) => &self.buffer.bytes[range.clone()],
+                    Bytes::Shared(bytes) => bytes,
+                };
+                Extent::new(base + offset, bytes)
+            })
+            .collect()
     }
 }
 
@@ -301,50 +333,33 @@ impl Image<'_> {
             || matches!(&self.node(node).kind, Kind::File(content) if is_placed(content))
     }
 
-    /// Renders `batch` and writes it, and gives the bytes written.
-    pub(super) fn write_batch<'a>(
+    /// Renders `batch` in the room that `worker` has.
+    pub(super) fn render_batch<'a>(
         &'a self,
         batch: &Batch,
         out: &Out<'_>,
         worker: &mut Worker<'_, 'a>,
-    ) -> Result<u64, EmitError> {
-        let Worker {
-            buffer,
-            readers,
-            trees,
-            turns,
-        } = worker;
+    ) -> Result<Full<'a>, EmitError> {
+        let mut buffer = std::mem::take(&mut worker.buffer);
         buffer.filled = 0;
         let mut renderer = Renderer {
             image: self,
-            readers,
-            trees,
+            readers: worker.readers,
+            trees: worker.trees,
             batch: batch.number,
             out,
-            buffer,
+            buffer: &mut buffer,
             rendered: Vec::new(),
         };
         for piece in &batch.pieces {
             renderer.piece(piece)?;
         }
-        let Renderer {
-            rendered, buffer, ..
-        } = renderer;
-        let extents: Vec<Extent<'_>> = rendered
-            .iter()
-            .map(|Rendered { offset, bytes }| {
-                let bytes = match bytes {
-                    Bytes::Buffered(range) => &buffer.bytes[range.clone()],
-                    Bytes::Shared(bytes) => bytes,
-                };
-                Extent::new(out.base + offset, bytes)
-            })
-            .collect();
-        match turns {
-            Some(turns) => out.write_in_turn(&extents, turns, batch.number)?,
-            None => out.write_all(&extents)?,
-        }
-        Ok(extents.iter().map(|extent| length(extent.bytes)).sum())
+        let Renderer { rendered, .. } = renderer;
+        Ok(Full {
+            number: batch.number,
+            buffer,
+            rendered,
+        })
     }
 }
 
@@ -353,6 +368,32 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 impl Out<'_> {
+    /// Writes `full` when its time has come, and maybe what other threads rendered. Calls `wrote` with the number
+    /// of each batch and its bytes, and gives one that was written.
+    pub(super) fn write_batch<'a>(
+        &self,
+        full: Full<'a>,
+        way: &Way<'a>,
+        wrote: impl Fn(u64, Result<u64, EmitError>),
+    ) -> Option<Full<'a>> {
+        let write = |full: &Full<'_>| {
+            let extents = full.extents(self.base);
+            let written = match way {
+                Way::InTurn(turns) => self.write_in_turn(&extents, turns, full.number),
+                Way::AtOnce | Way::OneAtATime(_) => self.write_all(&extents),
+            };
+            let bytes = extents.iter().map(|extent| length(extent.bytes));
+            wrote(full.number, written.map(|()| bytes.sum()));
+        };
+        match way {
+            Way::OneAtATime(relay) => relay.pass(full, write),
+            Way::AtOnce | Way::InTurn(_) => {
+                write(&full);
+                Some(full)
+            }
+        }
+    }
+
     /// Writes each of `extents`, whenever.
     fn write_all(&self, extents: &[Extent<'_>]) -> Result<(), EmitError> {
         extents.iter().try_for_each(|extent| {

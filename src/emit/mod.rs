@@ -12,6 +12,7 @@ mod inodes;
 mod journal_device;
 mod metadata;
 mod readers;
+mod relay;
 mod share;
 mod stale;
 mod turns;
@@ -37,11 +38,12 @@ use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
-use batch::{Batch, Batches, Worker};
+use batch::{Batch, Batches, Way, Worker};
 pub use data_writer::{DataWriteError, DataWriter};
 use journal_device::Listing;
 use readers::Readers;
 pub(crate) use readers::unreadable;
+use relay::Relay;
 pub use share::Reflink;
 pub(crate) use share::check_sharing;
 use turns::Turns;
@@ -664,23 +666,38 @@ impl<'a> Image<'a> {
         let trees = MerkleTrees::new(self.layout, self.tree, batches.claims());
         let batches = Mutex::new(batches);
         let (failure, readers) = (Failure::default(), Readers::default());
-        let turns = Turns::default();
+        let way = if is_in_order {
+            Way::InTurn(Turns::default())
+        } else if out.sink.takes_one_at_a_time() {
+            Way::OneAtATime(Relay::default())
+        } else {
+            Way::AtOnce
+        };
         let fail = |number, error| {
             failure.report(number, error);
             readers.abort(number);
-            turns.abort(number);
+            if let Way::InTurn(turns) = &way {
+                turns.abort(number);
+            }
             trees.abort(number);
         };
+        let wrote = |number, written| match written {
+            Ok(bytes) => (writing.progress)(bytes),
+            Err(error) => fail(number, error),
+        };
         let work = || {
-            let mut worker = Worker::new(&readers, &trees, is_in_order.then_some(&turns));
+            let mut worker = Worker::new(&readers, &trees);
             while let Some(batch) = next(&batches, &failure) {
                 let number = batch.number;
                 if writing.cancel.load(Ordering::Relaxed) {
                     fail(number, EmitError::Cancelled);
                     return;
                 }
-                match self.write_batch(&batch, out, &mut worker) {
-                    Ok(bytes) => (writing.progress)(bytes),
+                match self.render_batch(&batch, out, &mut worker) {
+                    Ok(full) => {
+                        let written = out.write_batch(full, &way, wrote);
+                        written.into_iter().for_each(|full| worker.reuse(full));
+                    }
                     Err(error) => fail(number, error),
                 }
             }

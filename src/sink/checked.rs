@@ -193,6 +193,10 @@ impl<S: Sink> Sink for Checked<S> {
         }
     }
 
+    fn takes_one_at_a_time(&self) -> bool {
+        self.inner.takes_one_at_a_time()
+    }
+
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         let range = range_within(self.size_bytes(), offset, length)?;
         match self.judge(range, Kind::Zero)? {

@@ -496,6 +496,10 @@ impl Sink for File {
         self.medium == Medium::Regular
     }
 
+    fn takes_one_at_a_time(&self) -> bool {
+        self.medium == Medium::Regular
+    }
+
     fn share_unit(&self) -> Option<u64> {
         (self.medium == Medium::Regular)
             .then(|| sys::share_unit(&self.file))

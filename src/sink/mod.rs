@@ -98,7 +98,8 @@ use error::StorageError;
 ///   neither reads as zeros in an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
 ///   superblocks are written.
 /// - Several threads write and zero at a time, to places that do not overlap, in ascending order but for
-///   the pieces that are with another thread: about 512 KiB for each.
+///   the pieces that are with another thread: about 512 KiB for each. A sink that
+///   [takes one at a time](Self::takes_one_at_a_time) is written to by one of them, whichever that is.
 /// - The superblock comes last, and nothing after it but [`sync`](Self::sync), which is called before and
 ///   after it, and after the first zeroing, where a run waits for stable storage.
 /// - Bytes outside of the image are never touched. After an error nothing more is written, but that the
@@ -141,6 +142,12 @@ pub trait Sink: Sync {
     /// Whether bytes have to come in ascending order, each once. What is passed over then reads as zeros.
     /// Only an image whose blocks are all decided beforehand can come so.
     fn is_in_order(&self) -> bool {
+        false
+    }
+
+    /// Whether writes wait for each other, as those to a regular file do. One thread then writes what the others
+    /// rendered; else each writes its own.
+    fn takes_one_at_a_time(&self) -> bool {
         false
     }
 
@@ -259,6 +266,10 @@ impl<S: Sink + ?Sized> Sink for &S {
 
     fn is_in_order(&self) -> bool {
         (**self).is_in_order()
+    }
+
+    fn takes_one_at_a_time(&self) -> bool {
+        (**self).takes_one_at_a_time()
     }
 
     fn prepare<'b>(&'b self, extents: &'b [Extent<'b>]) -> io::Result<Box<dyn Prepared + 'b>> {
