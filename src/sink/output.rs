@@ -365,6 +365,8 @@ impl Drop for Guard {
         if !self.kept {
             self.undo();
         }
+        // A program that this process is just starting holds the file too, until it runs.
+        let _ = self.file.handle().unlock();
         #[cfg(all(unix, feature = "cli"))]
         match self.on_abort {
             OnAbort::Output => sys::undo_nothing(),
@@ -504,5 +506,28 @@ fn lock(file: &fs::File) -> Result<(), Cause> {
         Err(TryLockError::WouldBlock) => Err(Cause::Locked),
         // Some network filesystems have no locks; that is no reason not to write there.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a program holds it that this process starts, until it runs.
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("image");
+        fs::write(&path, b"old").expect("it is written");
+        let output = Output::open(&path, IfBusy::Refuse).expect("it is free");
+        let copy = output.file().handle().try_clone().expect("a copy");
+        let refused = Output::open(&path, IfBusy::Refuse).expect_err("it is locked");
+        assert!(matches!(
+            refused.kind(),
+            super::super::OpenErrorKind::Locked
+        ));
+        drop(output);
+        Output::open(&path, IfBusy::Refuse).expect("it is free again");
+        drop(copy);
     }
 }

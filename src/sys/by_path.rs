@@ -367,21 +367,28 @@ mod host {
     const FILE_ATTRIBUTE_SPARSE_FILE: u64 = 0x200;
     const FILE_ATTRIBUTE_REPARSE_POINT: u64 = 0x400;
 
-    /// Opens what is at `path` itself, where it is no link.
+    /// Opens what is at `path` itself, where it is what is `needed` and no link.
     pub(super) fn open(path: &Path, needed: FileType) -> io::Result<(File, Stat)> {
+        let (file, found) = open_any(path)?;
+        let found = stat(&found, false);
+        if found.file_type == needed {
+            Ok((file, found))
+        } else {
+            Err(other_type())
+        }
+    }
+
+    fn open_any(path: &Path) -> io::Result<(File, Information)> {
         let mut options = OpenOptions::new();
         options.read(true);
-        let flags = match needed {
-            FileType::Directory => FILE_FLAG_BACKUP_SEMANTICS,
-            _ => 0,
-        };
+        // A directory is opened only so; it may be where a file was.
+        let flags = FILE_FLAG_BACKUP_SEMANTICS;
         let file = options
             .custom_flags(flags | FILE_FLAG_OPEN_REPARSE_POINT)
             .open(path)?;
         let before = information(&file)?;
         if before.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0 {
-            let found = stat(&before, false);
-            return Ok((file, found));
+            return Ok((file, before));
         }
         if file.metadata()?.is_symlink() {
             return Err(other_type());
@@ -391,8 +398,7 @@ mod host {
         let now = information(&fetched)?;
         let identity = |found: &Information| (found.volume_serial_number(), found.file_index());
         if identity(&before) == identity(&now) {
-            let found = stat(&now, false);
-            Ok((fetched, found))
+            Ok((fetched, now))
         } else {
             Err(other_type())
         }
