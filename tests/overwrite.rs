@@ -358,7 +358,7 @@ fn faults<'a>(
 }
 
 fn images(place: &Place) -> Vec<PathBuf> {
-    (0..6)
+    (0..18)
         .map(|number| place.path(&format!("image{number}")))
         .collect()
 }
