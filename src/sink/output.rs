@@ -365,14 +365,15 @@ impl Drop for Guard {
         if !self.kept {
             self.undo();
         }
-        // A program that this process is just starting holds the file too, until it runs.
-        let _ = self.file.handle().unlock();
         #[cfg(all(unix, feature = "cli"))]
         match self.on_abort {
             OnAbort::Output => sys::undo_nothing(),
             OnAbort::Beside => sys::remove_nothing(),
             OnAbort::Nothing => {}
         }
+        // A program that this process is just starting holds the file too, until it runs. From here on the file may
+        // be another run's.
+        let _ = self.file.handle().unlock();
     }
 }
 
