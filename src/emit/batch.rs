@@ -231,8 +231,8 @@ impl Iterator for Batches<'_> {
     }
 }
 
-/// Room for the bytes of a batch, kept by a thread from one batch to the next: fresh memory costs the
-/// kernel as much as reading a small file does.
+/// Room for the bytes of a batch, kept from one batch to the next: fresh memory costs the kernel as much as
+/// reading a small file does.
 #[derive(Default)]
 struct Buffer {
     /// As long as the longest batch so far; what lies behind `filled` is left over.

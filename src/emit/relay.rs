@@ -139,7 +139,7 @@ mod tests {
         assert!(relay.state().waiting.is_empty());
     }
 
-    /// Each thread holds one item, and no more than these wait.
+    /// A thread has one in its hands and may have left one behind that is written; no more than these wait.
     #[test]
     fn what_was_written_is_given_back() {
         let relay = Relay::default();

@@ -166,10 +166,6 @@ impl Sink for Based<'_> {
         self.sink.discard_zeroes()
     }
 
-    fn takes_one_at_a_time(&self) -> bool {
-        self.sink.takes_one_at_a_time()
-    }
-
     fn share_unit(&self) -> Option<u64> {
         self.sink.share_unit()
     }

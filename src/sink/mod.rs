@@ -102,8 +102,8 @@ use error::StorageError;
 ///   [takes one at a time](Self::takes_one_at_a_time) is written to by one of them, whichever that is.
 /// - The superblock comes last, and nothing after it but [`sync`](Self::sync), which is called before and
 ///   after it, and after the first zeroing, where a run waits for stable storage.
-/// - Bytes outside of the image are never touched. After an error nothing more is written, but that the
-///   place of the superblock is zeroed again if it was the superblock that failed.
+/// - Bytes outside of the image are never touched. After an error nothing more is written but the few pieces that
+///   threads hold already, and the place of the superblock is zeroed again if it was the superblock that failed.
 ///
 /// A sink that [is in order](Self::is_in_order) gets all but what is zeroed and discarded by
 /// [`prepare`](Self::prepare), the superblock in its place.

@@ -340,10 +340,11 @@ impl Inspector<'_> {
             }
             FileType::Directory | FileType::Regular => {
                 let file = open(parent, name, stat.file_type)?;
-                if !same_file(&sys::stat_when_opened(&file)?, &stat) {
+                let opened = sys::stat_when_opened(&file)?;
+                if !same_file(&opened, &stat) {
                     return Err(changed().into());
                 }
-                return self.opened(file, stat);
+                return self.opened(file, opened);
             }
             FileType::Symlink => FileKind::Symlink {
                 target: match stat.links {
