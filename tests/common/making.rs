@@ -76,7 +76,11 @@ pub(crate) fn memory_host() -> Environment {
     host.random_uuid = UUID;
     host.random_hash_seed = SEED;
     host.page_size = 4096;
-    host.user = (0, 0);
+    // mke2fs runs as the same user.
+    host.user = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     host.name = b"host".to_vec();
     host.conf = None;
     host.sector_size = None;
