@@ -695,8 +695,9 @@ impl<'a> Image<'a> {
                 }
                 match self.render_batch(&batch, out, &mut worker) {
                     Ok(full) => {
-                        let written = out.write_batch(full, &way, wrote);
-                        written.into_iter().for_each(|full| worker.reuse(full));
+                        if let Some(written) = out.write_batch(full, &way, wrote) {
+                            worker.reuse(written);
+                        }
                     }
                     Err(error) => fail(number, error),
                 }

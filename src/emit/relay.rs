@@ -48,7 +48,7 @@ impl<T> Default for Relay<T> {
 impl<T> Relay<T> {
     /// Hands `item` to the thread that writes. Where there is none, this one is it: it calls `write` with the item
     /// and with all that others hand over meanwhile. Gives one that was written, if there is one to spare.
-    pub(super) fn pass(&self, item: T, mut write: impl FnMut(&T)) -> Option<T> {
+    pub(super) fn pass(&self, mut item: T, mut write: impl FnMut(&T)) -> Option<T> {
         let mut state = self.state();
         while state.is_writing && state.waiting.len() >= MOST_WAITING {
             let woken = self.has_room.wait(state);
@@ -64,7 +64,6 @@ impl<T> Relay<T> {
             relay: self,
             is_over: false,
         };
-        let mut item = item;
         loop {
             write(&item);
             item = match writer.next(item) {

@@ -28,7 +28,7 @@ pub enum LayoutWarning {
     BaseMoved(Moved),
     /// There is too little room for what is new around what the base has.
     BaseFull,
-    /// Directories that find names whatever their case do not any more, since the feature is missing.
+    /// Case-insensitive (casefolded) directories become case-sensitive, since the feature is missing.
     CasefoldDropped {
         /// How many directories.
         nodes: u64,

@@ -512,6 +512,7 @@ fn lock(file: &fs::File) -> Result<(), Cause> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::OpenErrorKind;
     use super::*;
 
     /// As a program holds it that this process starts, until it runs.
@@ -523,10 +524,7 @@ mod tests {
         let output = Output::open(&path, IfBusy::Refuse).expect("it is free");
         let copy = output.file().handle().try_clone().expect("a copy");
         let refused = Output::open(&path, IfBusy::Refuse).expect_err("it is locked");
-        assert!(matches!(
-            refused.kind(),
-            super::super::OpenErrorKind::Locked
-        ));
+        assert!(matches!(refused.kind(), OpenErrorKind::Locked));
         drop(output);
         Output::open(&path, IfBusy::Refuse).expect("it is free again");
         drop(copy);
