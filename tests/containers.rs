@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::attrs::Snapshot;
-use common::mount::{Scratch, mount_ro};
+use common::mount::{Scratch, mount_ro, unmount};
 use common::place::Place;
 use common::tools::{self, Need, Which, e2fsck, ready};
 use common::{is_wide, machine, making, torture};
@@ -906,7 +906,7 @@ fn a_full_disk_leaves_nothing() {
             let left = fs::read_dir(place.path("disk"))
                 .expect("it is listed")
                 .count();
-            shell(&place, "umount disk");
+            unmount(&place.path("disk")).expect("it can be unmounted");
             let text = String::from_utf8_lossy(&said.stderr).into_owned();
             assert_eq!(said.status.code(), Some(1), "{form}, {bytes}: {text}");
             assert!(text.contains("No space left"), "{form}, {bytes}: {text}");

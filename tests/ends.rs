@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::mount::unmount;
 use common::tools::{self, Need, Result, ready};
 use common::{is_wide, making, torture};
 use mke4fs::Builder;
@@ -344,7 +345,7 @@ impl Undoing<'_> {
         let wrong = self.judge(end)?;
         let _ = fs::remove_file(disk.join("undo"));
         if let End::FullDisk(_) = end {
-            tools::run(Command::new("umount").arg(&disk))?;
+            unmount(&disk)?;
         }
         Ok(wrong)
     }

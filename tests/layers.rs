@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::attrs::{Field, Options, RootRule, Snapshot};
 use common::image::Layout;
-use common::mount::{Mount, Scratch, mount_ro};
+use common::mount::{Mount, Scratch, mount_ro, unmount};
 use common::tools::{self, Need, Result, Which, e2fsck, ready};
 use mke4fs::Builder;
 use mke4fs::source::oci::Image;
@@ -50,8 +50,7 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        let mut unmount = Command::new("umount");
-        tools::run(unmount.arg(self.at.path())).expect("it can be unmounted");
+        unmount(self.at.path()).expect("it can be unmounted");
     }
 }
 

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::mount::Mount;
+use common::mount::{Mount, unmount};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{making, torture};
 use mke4fs::raw::emit::Writing;
@@ -179,7 +179,7 @@ fn a_full_disk_is_told_and_left_as_it_was() {
     .expect("tmpfs");
     let error = making::write(&plan, &disk.join("image")).map_err(|error| format!("{error:#}"));
     let left: Vec<_> = fs::read_dir(&disk).expect("it is listed").collect();
-    tools::run(Command::new("umount").arg(&disk)).expect("it unmounts");
+    unmount(&disk).expect("it unmounts");
     let error = error.expect_err("the disk is full");
     assert!(
         error.contains("No space left on device") || error.contains("no space"),

@@ -91,6 +91,31 @@ fn a_mount_ends_with_its_panic() {
     );
 }
 
+#[test]
+fn an_image_is_whole_once_a_mount_has_ended() {
+    if !ready(NEEDS) {
+        return;
+    }
+    let scratch = Scratch::new(16 << 20).expect("an image is made");
+    fs::write(scratch.path().join("file"), "content").expect("the file is written");
+    // As a snapshot holds the filesystem, and a process that starts meanwhile: by a mount that no list has.
+    let place = tempfile::tempdir().expect("a directory");
+    rustix::mount::mount_bind(scratch.path(), place.path()).expect("it is mounted again");
+    let held = fs::File::open(place.path()).expect("it is open");
+    let flags = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(place.path(), flags).expect("it is out of the list");
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        drop(held);
+    });
+    let image = scratch.into_image();
+    let bytes = fs::read(image.path()).expect("the image is read");
+    holder.join().expect("it ends");
+    assert!(fs::read(image.path()).expect("the image is read") == bytes);
+    let said = tools::dumpe2fs(image.path(), Which::Reference).expect("it can be dumped");
+    assert!(!said.contains("needs_recovery"), "{said}");
+}
+
 /// The entry of one path of the torture tree.
 fn find<'a>(snapshot: &'a Snapshot, path: &str) -> &'a Entry {
     let found = snapshot.entries.get(path.as_bytes());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use crate::common::mount::unmount;
 use crate::common::tools::{Need, ready};
 use mke4fs::Builder;
 use mke4fs::options::{Environment, Options, Size};
@@ -125,7 +126,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        run("umount", &[text(self.0.path())]);
+        unmount(self.0.path()).expect("it can be unmounted");
     }
 }
 

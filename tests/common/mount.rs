@@ -1,20 +1,28 @@
 //! Given an image, gives the directory where the kernel shows it; never leaves a mount behind, not
 //! even after a panic.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, TempDir};
 
 use super::attrs::{Options, Snapshot};
 use super::tools::{self, Result};
 
+/// How long what is busy is waited for: a process takes far less to start, on a loaded machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An image mounted over a loop device, until dropped.
 #[derive(Debug)]
 pub(crate) struct Mount {
     directory: TempDir,
+    /// As the list of mounts has it: `/dev/loop0`.
+    device: String,
+    /// What the kernel says is behind the device.
+    backing: Vec<u8>,
 }
 
 impl Mount {
@@ -47,31 +55,93 @@ impl Mount {
             thread::sleep(Duration::from_millis(200));
             attempt()?;
         }
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         tools::report(&format!("oracle: the {name} of Linux {}", release.trim()));
-        Ok(Self { directory })
+        match behind(directory.path()) {
+            Ok((device, backing)) => Ok(Self {
+                directory,
+                device,
+                backing,
+            }),
+            Err(error) => {
+                unmount(directory.path())?;
+                Err(error)
+            }
+        }
     }
 
     /// The root of the mounted filesystem.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
+
+    /// Whether the kernel still has the filesystem, once this mount of it has ended.
+    fn is_kept(&self) -> Result<bool> {
+        // A second mount of an image is of the same device.
+        let is_mounted = mounts()?.iter().any(|(device, _)| *device == self.device);
+        // The device lets go of its file with its last user, and may then be that of another test.
+        let is_attached = backing(&self.device).is_ok_and(|file| file == self.backing);
+        Ok(is_attached && !is_mounted)
+    }
 }
 
 impl Drop for Mount {
+    /// Ends when the filesystem has: until then its journal waits to be written back into the image.
+    ///
+    /// That umount(8) succeeded is not enough. [`Snapshot::take`] holds a mount of its own by a descriptor, and any
+    /// process that another test starts meanwhile has a copy of that until it has become its program.
     fn drop(&mut self) {
-        // A process that another test is just starting may hold a descriptor for a moment.
-        for _ in 0..50 {
-            if tools::run(Command::new("umount").arg(self.path())).is_ok() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
+        if let Err(error) = unmount(self.path()) {
+            let left = tools::run(Command::new("umount").arg("--lazy").arg(self.path()));
+            tools::report(&format!("{error}; unmounted lazily: {left:?}"));
         }
-        let left = tools::run(Command::new("umount").arg("--lazy").arg(self.path()));
-        tools::report(&format!(
-            "{} was busy; unmounted lazily: {left:?}",
-            self.path().display()
-        ));
+        let begun = Instant::now();
+        while self.is_kept().unwrap_or(false) {
+            if begun.elapsed() > PATIENCE {
+                let device = &self.device;
+                return tools::report(&format!("{device}: its filesystem has not ended"));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Each mount: of what, and where. Names of temporary directories have nothing that would be escaped.
+fn mounts() -> Result<Vec<(String, PathBuf)>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        Some((fields.next()?.to_owned(), fields.next()?.into()))
+    });
+    Ok(mounts.collect())
+}
+
+/// The loop device that is mounted on `at`, and what is behind it.
+fn behind(at: &Path) -> Result<(String, Vec<u8>)> {
+    let mut mounts = mounts()?.into_iter();
+    let found = mounts.find(|(_, place)| place == at);
+    let (device, _) = found.ok_or("the list of mounts has it not")?;
+    let backing = backing(&device)?;
+    Ok((device, backing))
+}
+
+/// The path of the file behind a loop device.
+fn backing(device: &str) -> Result<Vec<u8>> {
+    let name = device.strip_prefix("/dev/").ok_or("no device")?;
+    let place = Path::new("/sys/block").join(name);
+    Ok(fs::read(place.join("loop/backing_file"))?)
+}
+
+/// Unmounts what is mounted on `at`, waiting while it is busy: a process that another test is just starting has a
+/// copy of every descriptor until it has become its program.
+pub(crate) fn unmount(at: &Path) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match tools::run(Command::new("umount").arg(at)) {
+            Ok(_) => return Ok(()),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
     }
 }
 
