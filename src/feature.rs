@@ -58,7 +58,7 @@ macro_rules! features {
             }
 
             /// The first Linux kernel that supports it.
-            #[cfg(feature = "cli")]
+            #[cfg(any(feature = "cli", test))]
             pub(crate) const fn kernel(self) -> &'static str {
                 match self { $(Self::$variant => $kernel,)+ }
             }

@@ -47,19 +47,19 @@ impl Object {
         self.raw(name, &value.to_string())
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn truth(&mut self, name: &str, value: bool) -> &mut Self {
         self.raw(name, &value.to_string())
     }
 
     /// A value that is JSON already, in one line.
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", feature = "oci"))]
     pub(crate) fn json(&mut self, name: &str, value: &str) -> &mut Self {
         self.raw(name, value)
     }
 
     /// A number of seconds, to the millisecond.
-    #[cfg(feature = "cli")]
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn seconds(&mut self, name: &str, value: std::time::Duration) -> &mut Self {
         let text = format!("{}.{:03}", value.as_secs(), value.subsec_millis());
         self.raw(name, &text)

@@ -346,13 +346,13 @@ impl Tree {
     }
 
     /// Keeps `node`, which is no directory, even without a name: until it is released.
-    #[cfg(feature = "tar")]
+    #[cfg(feature = "oci")]
     pub(crate) fn hold(&mut self, node: NodeId) {
         self.nodes[node.index()].names += 1;
     }
 
     /// Takes out a node that was held and has no name.
-    #[cfg(feature = "tar")]
+    #[cfg(feature = "oci")]
     pub(crate) fn release(&mut self, node: NodeId) {
         self.drop_name(node);
     }

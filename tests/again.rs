@@ -1,7 +1,7 @@
 //! Given an output that is there, proves that under our own name a tree makes the image that it makes of
 //! a new one, and when the file keeps its length; what mke2fs's names do is golden.rs's.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given an image as the base of another, proves that what both have stays where it is, and that the new one
 //! holds what its sources say; never that it is laid out in a certain way.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given recorded words of mke2fs 1.47.2, proves that the command says the same; and what it says
 //! in its own words.
 
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(unix)]
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -1,7 +1,7 @@
 //! Given a target, proves that the filesystem made for it has nothing that the target does not take, is
 //! sound, and that a wish against it is refused by name.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given images in every form of output, proves that the programs for these forms read the raw image out of
 //! them; never what is in a filesystem.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

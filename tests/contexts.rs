@@ -3,7 +3,7 @@
 //! The oracle is `matchpathcon`. Patterns that it is asked about come from fixtures and from a grammar of
 //! what may stand in a pattern; paths are made of both, so that most match or nearly do.
 
-#![cfg(all(target_os = "linux", feature = "selinux"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 
@@ -378,7 +378,6 @@ fn paths_begin_at_the_mount_point_and_end_before_a_newline() {
 }
 
 #[test]
-#[cfg(feature = "cli")]
 fn the_kernel_shows_the_labels() {
     use common::place::Place;
 

@@ -3,7 +3,7 @@
 //!
 //! Runs as root: the devices are loop devices.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -3,7 +3,7 @@
 //!
 //! `MKE4FS_TEST_WIDE=1` tries hundreds of moments, and not a few.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -5,7 +5,7 @@
 //! `s_kbytes_written` and the time in the block of multiple mount protection are left out, with the
 //! checksums over them.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

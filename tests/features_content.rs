@@ -4,7 +4,7 @@
 //!
 //! Images are written over bytes of 0xD1 that nothing discards.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

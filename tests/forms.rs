@@ -2,7 +2,7 @@
 //! words of either command, and that what goes wrong on the way is told; what a stream becomes is
 //! `stream.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

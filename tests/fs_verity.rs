@@ -1,7 +1,7 @@
 //! Given files that fs-verity protects, proves that they are as the kernel and fsverity make them; never
 //! trusts the check of this crate alone.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

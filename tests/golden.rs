@@ -4,7 +4,7 @@
 //! With MKE4FS_RECORD_GOLDEN set, the table is written anew, by no other version than that.
 //! `fixtures/golden/README.md` says what a row and a digest are.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

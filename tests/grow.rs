@@ -1,7 +1,7 @@
 //! Given images that mke2fs and this crate made, proves that they grow as resize2fs makes them grow, and
 //! that a run may end at any moment; never how the blocks are found.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

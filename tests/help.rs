@@ -1,7 +1,7 @@
 //! Given the command, proves that its help explains all that it takes, in every form; never what it
 //! writes.
 
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(unix)]
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};

@@ -2,7 +2,7 @@
 //! sound, and that what is not made is refused before anything is written. That their bytes are those
 //! of mke2fs, `tests/golden.rs` proves.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

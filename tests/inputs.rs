@@ -1,7 +1,7 @@
 //! Given an output that the run reads as well, by whatever name, or an undo file that another user put in
 //! the way, proves that it is refused and stays as it was.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given images that mke2fs and this crate wrote, proves that the picture counts what dumpe2fs counts, and is
 //! one that programs can read; never how it looks.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

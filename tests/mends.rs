@@ -1,7 +1,7 @@
 //! Given what does not fit, proves that the command says what is needed, what is there and what would do, and
 //! that what it says would do does; what fits is `plan.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

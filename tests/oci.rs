@@ -1,7 +1,7 @@
 //! Given container images, well made or hostile, proves that the tree they give is what the OCI
 //! rules say, or that they are refused with a sentence that says why; never asks a registry.
 
-#![cfg(all(target_os = "linux", feature = "oci"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given outputs that hold something, proves which are replaced, asked about and refused, under our own name
 //! and under mke2fs's; what a replaced one becomes is `again.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

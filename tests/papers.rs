@@ -1,7 +1,7 @@
 //! Given the README, docs/ and what stands beside them, proves that their links lead somewhere, that their
 //! commands run, and that they keep to the glossary; never whether what they say is true.
 
-#![cfg(all(target_os = "linux", feature = "cli", feature = "oci"))]
+#![cfg(target_os = "linux")]
 
 #[path = "../benches/compare/chart.rs"]
 mod chart;

@@ -1,7 +1,7 @@
 //! Given images that mke2fs, the kernel and this crate wrote, proves that the reader gives what the
 //! kernel shows of them, and of damaged ones nothing that is wrong; never judges how it is built.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given filesystems that can share data, proves that images share that of their sources and are the same byte for
 //! byte; never that a certain block is shared where it need not be.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

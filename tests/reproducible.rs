@@ -1,7 +1,7 @@
 //! Given the same files on machines that differ, proves that `--reproducible` makes the same image of them,
 //! and that what cannot be so is refused.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given the command's flags for what a source holds, proves what the image holds by them; as far as
 //! the kernel shows it, after a mount.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

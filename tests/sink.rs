@@ -641,7 +641,6 @@ fn a_fault_at_any_moment_leaves_no_superblock() {
 }
 
 /// Runs that a signal or a limit ends, as the command's are: each is a process of its own.
-#[cfg(feature = "cli")]
 mod stopped {
     use std::fs::{self, File};
     use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! Given several sources, or the same files as a directory, an archive and a container image,
 //! proves that they lie over one another in their order, and that every rule means the same to each.
 
-#![cfg(all(target_os = "linux", feature = "cli", feature = "oci"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given files with blocks of zeros, proves which of them are holes in the image, when they are read for
 //! that, and that the kernel shows the same bytes; what holes of a source become is `content.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 #![expect(clippy::single_range_in_vec_init, reason = "some lists have one range")]
 
 use crate::common;

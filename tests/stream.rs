@@ -2,7 +2,7 @@
 //! would be had all been known before, and that a stream that ends badly leaves nothing; how an
 //! archive is parsed is `tar.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

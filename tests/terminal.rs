@@ -1,6 +1,6 @@
 //! Given a terminal, proves what the command shows there and leaves there; what it writes is `content.rs`'s.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given an output with old content and an undo file, proves that e2undo restores every byte of it,
 //! and that the words and the image are those of mke2fs with the same undo file.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

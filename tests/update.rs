@@ -1,7 +1,7 @@
 //! Given an image and what its sources became, proves that an update in place makes what a new image would be,
 //! writes only what differs, and leaves nothing that mounts where it does not end; never how it finds out.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

@@ -1,7 +1,7 @@
 //! Given images, proves that the verbs give what the kernel shows of them, to anybody and without help;
 //! never looks into the code.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(target_os = "linux")]
 
 use crate::common;
 

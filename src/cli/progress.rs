@@ -1,7 +1,9 @@
 //! Given how far a run is, shows it in one line of a terminal until it ends; never where nobody looks.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal, Read};
+#[cfg(feature = "tar")]
+use std::io::Read;
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -21,8 +23,10 @@ const MOST_NAME: usize = 28;
 static READ: AtomicU64 = AtomicU64::new(0);
 
 /// Counts what is read of standard input.
+#[cfg(feature = "tar")]
 pub(super) struct Counted<R>(pub(super) R);
 
+#[cfg(feature = "tar")]
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.0.read(buffer)?;

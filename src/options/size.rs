@@ -84,10 +84,7 @@ impl Size {
     }
 
     /// The length in bytes, where a bare number counts bytes; `u64::MAX` where it is longer.
-    #[cfg_attr(
-        not(feature = "cli"),
-        expect(dead_code, reason = "what mke2fs's words need")
-    )]
+    #[cfg(any(feature = "cli", test))]
     pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::Blocks(number) | Self::Bytes(number) => number,

@@ -383,7 +383,7 @@ impl NotTar {
 }
 
 /// What a layer of a container image is.
-#[cfg(feature = "tar")]
+#[cfg(any(feature = "oci", all(test, feature = "tar")))]
 pub(crate) const LAYER: &str = "a tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
 
 /// What a source is.

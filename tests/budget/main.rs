@@ -4,7 +4,7 @@
 //! A step is counted where the work is done. What is counted is the same on every machine, so a loop
 //! over the product of two numbers that an input holds fails here, and not only where it is slow.
 
-#[cfg(all(target_os = "linux", feature = "oci"))]
+#[cfg(target_os = "linux")]
 mod archives;
 mod images;
 

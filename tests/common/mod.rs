@@ -17,7 +17,6 @@ pub(crate) mod making;
 pub(crate) mod mount;
 pub(crate) mod mounted;
 pub(crate) mod papers;
-#[cfg(feature = "cli")]
 pub(crate) mod place;
 pub(crate) mod shown;
 pub(crate) mod tools;

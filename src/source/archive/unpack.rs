@@ -149,6 +149,7 @@ impl<'a> Unpack<'a> {
 
     /// Keeps what hard links among `entries` lead to by now, even if something takes that out of the tree
     /// before they are put there: until [`release`](Self::release).
+    #[cfg(feature = "oci")]
     pub(in crate::source) fn hold_targets<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
         for entry in entries {
             if let EntryKind::HardLink(target) = &entry.kind
@@ -162,6 +163,7 @@ impl<'a> Unpack<'a> {
     }
 
     /// Lets go of what was held.
+    #[cfg(feature = "oci")]
     pub(in crate::source) fn release(&mut self) {
         for node in std::mem::take(&mut self.held).into_values() {
             self.tree.release(node);
