@@ -97,6 +97,8 @@ pub struct Plan {
     pub(crate) layout: Box<Layout>,
     pub(crate) warnings: Vec<Warning>,
     format: Format,
+    /// Whether there were sources.
+    has_content: bool,
     /// What the output holds, if that is updated.
     base: Option<Arc<Base>>,
     /// What the image is based on, if it may share data with that.
@@ -433,6 +435,7 @@ impl Builder {
         self.wanted.base = self.base_for_sources();
         let mut environment = self.world();
         let fit = self.wanted_fit(&environment);
+        let has_content = !self.wanted.sources.is_empty();
         let settings = self.settings_before_content(fit, &environment)?;
         let sparse = self.sparse_in_effect();
         let Found {
@@ -485,6 +488,7 @@ impl Builder {
             layout,
             warnings,
             format: self.format,
+            has_content,
             old: self
                 .base
                 .as_ref()

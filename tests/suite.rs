@@ -47,6 +47,7 @@ mod mends;
 mod oci;
 mod oci_real;
 mod oracles;
+mod outputs;
 mod overwrite;
 mod papers;
 mod plan;

@@ -11,8 +11,10 @@ use crate::emit::{self, Reflink, Sinks, Writing};
 use crate::error::{Error, Kind};
 use crate::options::{Environment, Settings, Size, TargetKind};
 use crate::sink::{File, Format, Memory, Ordered, Output, Piece, Sink};
-use crate::source::options::spool_directory;
+use crate::source::Readable;
+use crate::source::options::{IS_OUTPUT, spool_directory};
 use crate::summary::Summary;
+use crate::tree::Kind as NodeKind;
 
 fn failed(error: io::Error) -> Error {
     Error::new(Kind::Output(error))
@@ -50,6 +52,9 @@ impl Builder {
         let format = file_format(format, ready.settings());
         let output = output.map_or_else(|| run::open(path), Ok)?;
         ready.probe(run.cancel.flag())?;
+        if let Some(plan) = ready.plan() {
+            plan.check_apart(&output)?;
+        }
         if format == Format::Raw {
             ready.write_output(output, &run)
         } else {
@@ -64,15 +69,22 @@ impl Builder {
     /// Makes the image in `file`, which is open for reading and writing: a regular file, which grows where it
     /// is too short, or a block device. An open descriptor is one as well, by `File::from`.
     ///
+    /// Unless there is a size or a [fit](Self::fit), the image reaches to the end of the file, or, where that is
+    /// empty, is as large as its content needs. Blocks that stay free keep what the file held: shorten it to
+    /// nothing before for the bytes of a new file.
+    ///
     /// Nothing is locked, and nothing undone but that what is not finished has no superblock.
     ///
     /// # Errors
     /// As those of [`plan`](Self::plan); and where `file` fails or is too small.
     pub fn write_open_file(mut self, file: fs::File) -> Result<Summary, Error> {
         let mut sink = File::from_open(file).map_err(failed)?;
-        self.sized_by(sink.size_bytes());
+        self.sized_by(sink.size_bytes())?;
         let run = self.run.clone();
         let ready = self.prepare_raw()?;
+        if let Some(plan) = ready.plan() {
+            plan.check_not_in(sink.handle())?;
+        }
         sink.make_room(ready.size_bytes()).map_err(failed)?;
         ready.write_sink(&sink, &run)
     }
@@ -85,12 +97,13 @@ impl Builder {
         self.plan()?.to_vec()
     }
 
-    /// Makes the image in `sink`. Unless there is a size or a [fit](Self::fit), it is as large as the sink.
+    /// Makes the image in `sink`. Unless there is a size or a [fit](Self::fit), it reaches to the end of the
+    /// sink. Of a sink that holds other bytes than zeros, blocks that stay free keep them.
     ///
     /// # Errors
     /// As those of [`plan`](Self::plan); and where `sink` fails or is too small.
     pub fn write_to(mut self, sink: &dyn Sink) -> Result<Summary, Error> {
-        self.sized_by(sink.size_bytes());
+        self.sized_by(sink.size_bytes())?;
         let run = self.run.clone();
         if sink.is_in_order() {
             return self.plan()?.write_to(sink);
@@ -122,12 +135,18 @@ impl Builder {
         Ok(ready)
     }
 
-    /// Takes the output's own size, if it has one, where nothing else says how large the image shall be.
-    fn sized_by(&mut self, size_bytes: u64) {
+    /// Lets the image end where the output does, if that has an end and nothing else says how large the image
+    /// shall be.
+    fn sized_by(&mut self, size_bytes: u64) -> Result<(), Error> {
         let is_sized = size_bytes > 0 && size_bytes < u64::MAX;
         if is_sized && self.fit.is_none() && !self.options.has_size() {
-            self.options.size(Size::Bytes(size_bytes));
+            let environment = self.world();
+            let settings = self.options.of_any_size().resolve(&environment)?.settings;
+            self.environment = Some(environment);
+            let image_bytes = size_bytes.saturating_sub(settings.offset_bytes);
+            self.options.size(Size::Bytes(image_bytes));
         }
+        Ok(())
     }
 
     /// Whether the image takes the place of all that a regular file holds, as a new one does.
@@ -215,7 +234,9 @@ impl PreparedImage {
 }
 
 impl Plan {
-    /// Writes the image to the file or device `path`, as [`Builder::write_file`] does.
+    /// Writes the image to the file or device `path`, as [`Builder::write_file`] does: a file that was there
+    /// holds nothing but the image then, unless that has no content or an offset. A device, and such a file,
+    /// keep what they hold in blocks that stay free.
     ///
     /// # Errors
     /// Where the output is in use, fails or is too small, content cannot be read or changed since it was
@@ -223,6 +244,10 @@ impl Plan {
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<Summary, Error> {
         let format = file_format(self.format, &self.settings);
         let mut output = run::open(path.as_ref())?;
+        self.check_apart(&output)?;
+        if self.has_content && self.settings.offset_bytes == 0 && !self.settings.super_only {
+            output.replace(0);
+        }
         if format != Format::Raw {
             check_regular(&output, format)?;
             output.replace(0);
@@ -275,6 +300,27 @@ impl Plan {
         let memory = Memory::new(self.size_bytes());
         self.write_to(&memory)?;
         memory.into_bytes().map_err(failed)
+    }
+
+    /// Refuses an output that was there and that files are read from.
+    fn check_apart(&self, output: &Output) -> Result<(), Error> {
+        if output.is_new() {
+            return Ok(());
+        }
+        self.check_not_in(output.file().handle())
+    }
+
+    fn check_not_in(&self, output: &fs::File) -> Result<(), Error> {
+        for (_, node) in self.tree.nodes() {
+            if let NodeKind::File(content) = &node.kind
+                && content.source.lies_in(content.key, output)
+            {
+                let name = content.source.describe(content.key);
+                let text = format!("{}: {IS_OUTPUT}", Readable(&name));
+                return Err(failed(io::Error::other(text)));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses, while the output is as it was, what is to be shared with `sink` and cannot be; without one,

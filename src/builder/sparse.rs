@@ -6,6 +6,7 @@
 //! size alone.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::ops::Range;
@@ -36,7 +37,8 @@ pub enum Sparse {
     #[default]
     Auto,
     /// Make every block of zeros a hole. All data is read once more, and before anything is written; a
-    /// stream is kept in a temporary file for that.
+    /// stream is kept in a temporary file for that. Data of a [reader that is read
+    /// once](crate::Content::from_reader) keeps all its blocks.
     Always,
     /// Give every file all its blocks, those of holes too. A stream is kept in a temporary file.
     Never,
@@ -264,19 +266,12 @@ impl Search<'_> {
             };
         }
         let mut reader = content.open().map_err(unread)?;
-        let is_swap = is_swap(content, &mut *reader).map_err(unread)?;
         let digests = self.reading.digests;
         let in_swap = if self.reading.is_reproducible {
             Holes::None
         } else {
             Holes::AsTheyAre
         };
-        if is_swap && !digests {
-            return Ok(FileRead {
-                holes: in_swap,
-                digest: None,
-            });
-        }
         let mut found = Found::default();
         let mut digest = digests.then(BlockDigest::new);
         for range in content.data_ranges() {
@@ -289,17 +284,24 @@ impl Search<'_> {
                 let bytes = &mut self.buffer[..index(end - at)];
                 reader.read_exact_at(at, bytes).map_err(unread)?;
                 found.add(at, bytes, self.reading.block_bytes);
-                if let Some(digest) = &mut digest {
-                    digest.add(at, bytes);
+                match &mut digest {
+                    Some(digest) => digest.add(at, bytes),
+                    // What else it holds has no say.
+                    None if found.is_swap => {
+                        return Ok(FileRead {
+                            holes: in_swap,
+                            digest: None,
+                        });
+                    }
+                    None => {}
                 }
                 at = end;
             }
         }
         reader.finish().map_err(unread)?;
-        let Found { data, has_zeros } = found;
-        let holes = match (is_swap, has_zeros) {
+        let holes = match (found.is_swap, found.has_zeros) {
             (true, _) => in_swap,
-            (false, true) => Holes::Beside(data.into()),
+            (false, true) => Holes::Beside(found.data.into()),
             (false, false) => Holes::AsTheyAre,
         };
         let digest = digest.map(BlockDigest::finish);
@@ -362,11 +364,16 @@ struct Found {
     data: Vec<Range<u64>>,
     /// Whether blocks of zeros were.
     has_zeros: bool,
+    /// Whether it begins as a swap area does.
+    is_swap: bool,
 }
 
 impl Found {
-    /// Adds `bytes`, which are data at `at`.
+    /// Adds `bytes`, which are data at `at`: all up to the end of a piece, or of a range of data.
     fn add(&mut self, at: u64, bytes: &[u8], block_bytes: u64) {
+        self.is_swap |= PAGE_SIZES
+            .iter()
+            .any(|page| ends_page_of_swap(*page, at, bytes));
         let (mut at, mut rest) = (at, bytes);
         while !rest.is_empty() {
             let end = next_multiple(at, block_bytes).min(at + length(rest));
@@ -384,19 +391,16 @@ impl Found {
     }
 }
 
-/// Whether `content` begins as a swap area does.
-fn is_swap(content: &Content, reader: &mut dyn ContentReader) -> io::Result<bool> {
-    for page in PAGE_SIZES {
-        let mut signature = [0; 10];
-        let place = page - length(&signature)..page;
-        if content.data_in(place.clone()).eq([place.clone()]) {
-            reader.read_exact_at(place.start, &mut signature)?;
-        }
-        if SWAP_SIGNATURES.contains(&signature) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether `bytes`, which are data at `at`, hold a signature at the end of a first page of `page` bytes. A page
+/// ends no later than the piece that it begins in, so the signature is in one piece.
+fn ends_page_of_swap(page: u64, at: u64, bytes: &[u8]) -> bool {
+    let end = page.checked_sub(at).filter(|end| *end <= length(bytes));
+    let before_end = end.map(|end| &bytes[..index(end)]);
+    before_end.is_some_and(|bytes| {
+        SWAP_SIGNATURES
+            .iter()
+            .any(|signature| bytes.ends_with(signature))
+    })
 }
 
 /// The least multiple of `unit` above `at`.
@@ -435,6 +439,10 @@ impl ContentSource for Filled {
 
     fn describe(&self, _key: ContentKey) -> Vec<u8> {
         self.0.source.describe(self.0.key)
+    }
+
+    fn lies_in(&self, _key: ContentKey, file: &fs::File) -> bool {
+        self.0.source.lies_in(self.0.key, file)
     }
 
     fn verity(&self, _key: ContentKey) -> Option<&Verity> {

@@ -9,6 +9,8 @@ use super::request::Request;
 use super::rules::refusal;
 use super::sources::Named;
 use crate::options::Environment;
+#[cfg(feature = "oci")]
+use crate::source::oci::is_part_of_layout;
 use crate::sys;
 
 /// Says which of the inputs is the output as well, if one is.
@@ -56,7 +58,7 @@ fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
     let named = Named::of(source);
     #[cfg(feature = "oci")]
     if let Named::Container(path, _) = &named {
-        if sys::is_same_file(path, output) || is_part_of_image(path, output) {
+        if sys::is_same_file(path, output) || is_part_of_layout(path, output) {
             return Err(refusal(output, "a part of a source"));
         }
         return Ok(());
@@ -72,15 +74,4 @@ fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
         return Err(refusal(output, WHAT));
     }
     Ok(())
-}
-
-/// Whether `output` is one of the files that an OCI image layout in `directory` is made of.
-#[cfg(feature = "oci")]
-fn is_part_of_image(directory: &Path, output: &Path) -> bool {
-    let (Ok(directory), Ok(output)) = (directory.canonicalize(), output.canonicalize()) else {
-        return false;
-    };
-    let below = output.strip_prefix(directory).ok();
-    let first = below.and_then(|below| below.iter().next());
-    first.is_some_and(|first| first == "blobs" || first == "index.json" || first == "oci-layout")
 }

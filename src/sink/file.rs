@@ -88,8 +88,17 @@ impl File {
     /// The open `file`, a regular one or a block device, of whatever name.
     ///
     /// # Errors
-    /// Where the system says nothing of it.
+    /// Where the system says nothing of it, it is neither, or every write to it goes to its end.
     pub fn from_open(file: fs::File) -> io::Result<Self> {
+        let opened = file.metadata()?;
+        let refused = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if !opened.is_file() && !sys::is_block_device(&opened) {
+            let kind = sys::kind_name(&opened);
+            return refused(format!("{kind}: must be a file or a block device"));
+        }
+        if sys::writes_to_end(&file)? {
+            return refused("must be open for writing, not for appending".to_owned());
+        }
         Self::new(file, PathBuf::from("the output"))
     }
 
@@ -256,7 +265,7 @@ impl File {
         Ok(room)
     }
 
-    pub(super) fn handle(&self) -> &fs::File {
+    pub(crate) fn handle(&self) -> &fs::File {
         &self.file
     }
 

@@ -32,7 +32,7 @@ impl Content {
     }
 
     /// `size_bytes` bytes that `reader` gives, which are read once, in their order, while the image is
-    /// written.
+    /// written. No blocks of zeros are sought in them: each gets its place, whatever [`Sparse`](crate::Sparse) says.
     pub fn from_reader(size_bytes: u64, reader: impl Read + Send + 'static) -> Self {
         let reader: Mutex<Option<Box<dyn Read + Send>>> = Mutex::new(Some(Box::new(reader)));
         let open = move || {

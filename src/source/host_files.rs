@@ -5,6 +5,7 @@
 //! directory, of which the most recently used stay open, so no path is too long.
 
 use std::collections::HashMap;
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Range;
@@ -359,6 +360,18 @@ impl ContentSource for HostContents {
             number,
             file,
         }))
+    }
+
+    fn lies_in(&self, key: ContentKey, file: &fs::File) -> bool {
+        let record = || {
+            let number = FileNumber::of_key(key)?;
+            self.0.get()?.records.get(number.index())
+        };
+        let is_it = |record: &Record| {
+            let stat = sys::stat_of_file(file);
+            stat.is_ok_and(|stat| Fingerprint::of(&stat) == record.fingerprint)
+        };
+        record().is_some_and(is_it)
     }
 
     fn describe(&self, key: ContentKey) -> Vec<u8> {

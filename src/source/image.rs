@@ -22,6 +22,7 @@ use super::{Declared, Readable, Source, SourceError, SourceWarning, ext4_names, 
 use crate::read::{
     self, File, FileType, Filesystem, ImageFile, Inode, ReadAt, StoredData, WalkEntry,
 };
+use crate::sys;
 use crate::tree::{
     Access, Content, ContentKey, ContentReader, ContentSource, DataMap, Device, Flags, Metadata,
     NodeId, Special, Stored, Tree, TreeError, Xattr,
@@ -114,6 +115,8 @@ impl Image {
         match &self.origin {
             Origin::Path { path, offset_bytes } => {
                 let unread = |error| SourceError::read(&*name, error);
+                let apart = self.options.check_is_not_output(path);
+                apart.map_err(unread)?;
                 let file = Arc::new(ImageFile::open(path).map_err(unread)?);
                 let before = file.metadata().map_err(unread)?;
                 let cancel = &self.options.cancel;
@@ -465,6 +468,11 @@ impl ContentSource for Contents {
             file,
             stored: None,
         }))
+    }
+
+    fn lies_in(&self, _key: ContentKey, file: &fs::File) -> bool {
+        let image = self.watched.as_ref();
+        image.is_some_and(|(image, _)| sys::are_one_file(image.handle(), file))
     }
 
     fn describe(&self, key: ContentKey) -> Vec<u8> {

@@ -113,7 +113,7 @@ pub trait Source: Send {
     }
 
     /// Says where the image goes, before anything is declared: a source leaves that file out where it comes
-    /// upon it, and keeps temporary files beside it.
+    /// upon it, keeps temporary files beside it, and fails where it is all read from that file.
     fn for_output(&mut self, output: &Path) {
         let _ = output;
     }

@@ -1,12 +1,14 @@
 //! Given what a program asks of every source alike, answers what a source asks about a file; never what only
 //! one kind of source knows.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::patterns::{PathType, Patterns};
 use super::place::implied;
 use super::rules::{OwnerRules, XattrFilter};
 use crate::cancel::Cancel;
+use crate::sys;
 use crate::tree::Metadata;
 use crate::units::Timestamp;
 
@@ -22,6 +24,9 @@ pub enum AclNames {
     /// The entry is left out, with a warning.
     Skip,
 }
+
+/// Why what an image is made of is not read.
+pub(crate) const IS_OUTPUT: &str = "it is the output, too; name another output";
 
 /// What every source is told alike.
 #[cfg_attr(
@@ -43,6 +48,8 @@ pub(super) struct SourceOptions {
     pub(super) acl_names: AclNames,
     /// Where temporary files lie, if that was told.
     pub(super) spool: Option<PathBuf>,
+    /// Where the image goes, if that was told.
+    pub(super) output: Option<PathBuf>,
     pub(super) cancel: Cancel,
 }
 
@@ -76,9 +83,18 @@ impl SourceOptions {
         self.spool.clone().unwrap_or_else(spool_directory)
     }
 
-    /// Puts temporary files beside a regular file `output`, where there must be room, unless a place was
-    /// told.
-    pub(super) fn spool_beside(&mut self, output: &Path) {
+    /// Refuses to read `path` if the image goes there.
+    pub(super) fn check_is_not_output(&self, path: &Path) -> io::Result<()> {
+        match &self.output {
+            Some(output) if sys::is_same_file(path, output) => Err(io::Error::other(IS_OUTPUT)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers where the image goes. Temporary files lie beside a regular file, where there must be room,
+    /// unless a place was told.
+    pub(super) fn for_output(&mut self, output: &Path) {
+        self.output = Some(output.to_owned());
         let is_other = std::fs::metadata(output).is_ok_and(|found| !found.is_file());
         if self.spool.is_none() && !is_other {
             let output = std::path::absolute(output).ok();
@@ -172,7 +188,7 @@ macro_rules! heed_options {
         }
 
         fn for_output(&mut self, output: &std::path::Path) {
-            self.options.spool_beside(output);
+            self.options.for_output(output);
         }
     };
 }

@@ -95,6 +95,11 @@ pub(crate) fn stat_of(file: &HostHandle) -> io::Result<Stat> {
     host::stat_of(&file.file)
 }
 
+/// What an open file is, however it was opened.
+pub(crate) fn stat_of_file(file: &File) -> io::Result<Stat> {
+    host::stat_of(file)
+}
+
 /// What an open file was when it was opened: it had to be asked then, and a question is what costs most here.
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it may fail")]
 pub(crate) fn stat_when_opened(file: &HostHandle) -> io::Result<Stat> {

@@ -45,6 +45,12 @@ pub(crate) fn seek_hole(_file: &File, _offset: u64) -> io::Result<Option<u64>> {
     unsupported()
 }
 
+/// Whether every write to the file goes to its end, which nobody says.
+#[cfg(not(unix))]
+pub(crate) fn writes_to_end(_file: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Nothing is known that would help.
 pub(crate) fn read_no_further(_file: &File) {}
 

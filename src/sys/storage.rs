@@ -35,6 +35,12 @@ fn have_one_path(one: &Path, other: &Path) -> bool {
     matches!(paths, (Ok(one), Ok(other)) if one == other)
 }
 
+/// Whether both are one file, as far as the system tells files apart.
+pub(crate) fn are_one_file(one: &File, other: &File) -> bool {
+    let identities = (identity_of(one), identity_of(other));
+    matches!(identities, (Some(one), Some(other)) if one == other)
+}
+
 /// Whether `path` is still a name of the open file itself, as far as the system tells files apart.
 pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
     let is_link = std::fs::symlink_metadata(path).map(|named| named.is_symlink());

@@ -162,6 +162,17 @@ pub(crate) fn stat_of(file: impl AsFd) -> io::Result<Stat> {
     stat(&nix::sys::stat::fstat(file)?)
 }
 
+/// Whether every write to the file goes to its end, wherever it shall go.
+pub(crate) fn writes_to_end(file: &File) -> io::Result<bool> {
+    let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL)?;
+    Ok(OFlag::from_bits_retain(flags).contains(OFlag::O_APPEND))
+}
+
+/// What an open file is, however it was opened.
+pub(crate) fn stat_of_file(file: &File) -> io::Result<Stat> {
+    stat_of(file)
+}
+
 /// What an open file was when it was opened: it is asked now, which is the same to whoever asks at once.
 pub(crate) fn stat_when_opened(file: impl AsFd) -> io::Result<Stat> {
     stat_of(file)

@@ -58,6 +58,12 @@ pub trait ContentSource: Send + Sync {
     /// [by its path](super::Tree::file): a source whose contents have no name of their own can say that.
     fn set_path(&self, _key: ContentKey, _path: &[u8]) {}
 
+    /// Whether the content `key` lies in `file`, as far as the source can tell: no image is written over what it is
+    /// made of.
+    fn lies_in(&self, _key: ContentKey, _file: &File) -> bool {
+        false
+    }
+
     /// Where the content `key` lies in the image, if it was written there when it was declared: the
     /// blocks of its data in the order of the file. It is then never opened.
     fn placed(&self, _key: ContentKey) -> Option<&[Run]> {

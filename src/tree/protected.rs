@@ -1,6 +1,7 @@
 //! Given file data and how fs-verity shall protect it, gives file data that says so; never hashes a byte
 //! of it.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -54,6 +55,10 @@ impl ContentSource for Protected {
 
     fn placed(&self, key: ContentKey) -> Option<&[Run]> {
         self.content.source.placed(key)
+    }
+
+    fn lies_in(&self, key: ContentKey, file: &File) -> bool {
+        self.content.source.lies_in(key, file)
     }
 
     fn verity(&self, _key: ContentKey) -> Option<&Verity> {

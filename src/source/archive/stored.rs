@@ -111,6 +111,10 @@ impl ContentSource for StoredFile {
         Access::Anywhere
     }
 
+    fn lies_in(&self, _key: ContentKey, file: &File) -> bool {
+        sys::are_one_file(&self.file, file)
+    }
+
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let map = match key & HAS_HOLES {
             0 => [(0, key)].into(),

@@ -25,13 +25,14 @@ mod repeats;
 mod store;
 mod whiteouts;
 
+use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::decompress::{Ignored, Memory};
 use super::archive::{Entry, EntryKind, Unpack};
-use super::options::{SourceOptions, heed_options, option_setters};
+use super::options::{IS_OUTPUT, SourceOptions, heed_options, option_setters};
 use super::patterns::PathType;
 use super::{Declared, Source, SourceError, SourceWarning};
 use crate::tree::{Metadata, NodeId, Tree};
@@ -164,6 +165,13 @@ impl Image {
     }
 
     fn chosen(&self, spool: &Path, ignored: &Ignored) -> Result<Chosen, OciError> {
+        let apart = match (&self.options.output, self.form) {
+            (Some(output), Form::Layout) if is_part_of_layout(&self.path, output) => {
+                Err(io::Error::other(IS_OUTPUT))
+            }
+            _ => self.options.check_is_not_output(&self.path),
+        };
+        apart.map_err(|error| OciError::read(&self.path.to_string_lossy(), error))?;
         let archive = || Store::archive(&self.path, spool, ignored, &self.options.cancel);
         match self.form {
             Form::Layout => choice::choose(&Store::directory(&self.path)?, &self.wish),
@@ -316,6 +324,16 @@ fn leaf(entry: &Entry) -> PathType {
         EntryKind::Directory => PathType::Directory,
         _ => PathType::Other,
     }
+}
+
+/// Whether `output` is one of the files that an image layout in `directory` is made of.
+pub(crate) fn is_part_of_layout(directory: &Path, output: &Path) -> bool {
+    let (Ok(directory), Ok(output)) = (directory.canonicalize(), output.canonicalize()) else {
+        return false;
+    };
+    let below = output.strip_prefix(directory).ok();
+    let first = below.and_then(|below| below.iter().next());
+    first.is_some_and(|first| first == "blobs" || first == "index.json" || first == "oci-layout")
 }
 
 impl Source for Image {

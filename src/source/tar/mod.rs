@@ -271,6 +271,7 @@ impl Tar {
         let open = |reader| Opened::new(reader, &self.ignored, Memory::default());
         let opened = match &mut self.origin {
             Origin::Path(path) => {
+                self.options.check_is_not_output(path)?;
                 let file = Arc::new(File::open(path)?);
                 let is_file = file.metadata()?.is_file();
                 let reader: Box<dyn Read + Send> = Box::new(Arc::clone(&file));
