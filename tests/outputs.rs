@@ -6,10 +6,11 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::common::image as archive;
+use mke4fs::read::ImageFile;
 use mke4fs::source::image::Image;
 use mke4fs::{
-    Builder, Content, Copy, Directory, Environment, Error, ErrorKind, Fit, Memory, Sparse, Tar,
-    Tree, check,
+    Base, Builder, Content, Copy, Directory, Environment, Error, ErrorKind, Fit, Memory, Sparse,
+    Tar, Tree, check,
 };
 
 const MIB: u64 = 1 << 20;
@@ -122,6 +123,20 @@ fn a_layout_s_own_files_are_no_output() {
         fs::read(layout.join("index.json")).expect("it is there"),
         b"{}"
     );
+}
+
+#[test]
+fn a_base_is_no_output() {
+    let directory = directory();
+    inputs(directory.path());
+    let path = directory.path().join("image");
+    let before = fs::read(&path).expect("it is there");
+    let file = ImageFile::open(&path).expect("it is open");
+    let base = Base::in_file(file, 0).expect("it is sound");
+    let error = by_hand().base(base).write_file(&path);
+    let said = told(&error.expect_err("it is the base"));
+    assert!(said.contains("the base: it is the output, too"), "{said}");
+    assert!(fs::read(&path).expect("it is there") == before);
 }
 
 #[test]

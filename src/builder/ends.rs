@@ -14,6 +14,7 @@ use crate::sink::{File, Format, Memory, Ordered, Output, Piece, Sink};
 use crate::source::Readable;
 use crate::source::options::{IS_OUTPUT, spool_directory};
 use crate::summary::Summary;
+use crate::sys;
 use crate::tree::Kind as NodeKind;
 
 fn failed(error: io::Error) -> Error {
@@ -311,13 +312,20 @@ impl Plan {
     }
 
     fn check_not_in(&self, output: &fs::File) -> Result<(), Error> {
+        let refused = |name: &str| {
+            let text = format!("{name}: {IS_OUTPUT}");
+            Err(failed(io::Error::other(text)))
+        };
+        let base = self.old.as_ref().map(|old| old.file.handle());
+        if base.is_some_and(|base| sys::are_one_file(base, output)) {
+            return refused("the base");
+        }
         for (_, node) in self.tree.nodes() {
             if let NodeKind::File(content) = &node.kind
                 && content.source.lies_in(content.key, output)
             {
                 let name = content.source.describe(content.key);
-                let text = format!("{}: {IS_OUTPUT}", Readable(&name));
-                return Err(failed(io::Error::other(text)));
+                return refused(&Readable(&name).to_string());
             }
         }
         Ok(())
