@@ -60,12 +60,12 @@ pub enum ErrorKind {
     },
     /// Something of a source cannot be read.
     SourceUnreadable {
-        /// What, by the name that the source has for it.
+        /// What, by the name that the source has for it: of an archive or an image, the path of its file.
         path: Vec<u8>,
     },
     /// Something of a source is not what it was when it was declared.
     SourceChanged {
-        /// What, by the name that the source has for it.
+        /// What, by the name that the source has for it: of an archive or an image, the path of its file.
         path: Vec<u8>,
     },
     /// The output is smaller than the image, in bytes.
@@ -249,10 +249,10 @@ fn of_emit(error: &EmitError) -> ErrorKind {
             needed: *needed,
             available: *size,
         },
-        EmitError::Content { name, error } if error.kind() == io::ErrorKind::InvalidData => {
-            ErrorKind::SourceChanged { path: name.clone() }
+        EmitError::Content { path, error, .. } if error.kind() == io::ErrorKind::InvalidData => {
+            ErrorKind::SourceChanged { path: path.clone() }
         }
-        EmitError::Content { name, .. } => ErrorKind::SourceUnreadable { path: name.clone() },
+        EmitError::Content { path, .. } => ErrorKind::SourceUnreadable { path: path.clone() },
         EmitError::Sink { .. } => ErrorKind::OutputFailed,
         EmitError::Cancelled => ErrorKind::Cancelled,
         EmitError::QuotaInUse | EmitError::Journal(_) | EmitError::Unshared { .. } => {

@@ -25,6 +25,7 @@ mod contexts;
 mod devices;
 mod diff;
 mod ends;
+mod errors;
 mod examples;
 mod faults;
 mod features;

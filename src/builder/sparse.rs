@@ -120,7 +120,7 @@ impl Reading<'_> {
     /// which Linux refuses if they have any.
     fn read(&self, tree: &mut Tree) -> Result<FileDigests, Error> {
         let files = files(tree);
-        let read = self.read_all(&files)?;
+        let read = self.read_all(tree, &files)?;
         let mut digests = FileDigests::default();
         for ((node, content), read) in files.into_iter().zip(read) {
             digests.0.extend(read.digest.map(|digest| (node, digest)));
@@ -140,13 +140,18 @@ impl Reading<'_> {
     }
 
     /// Reads `files` by all threads. Of several failures the one of the first file is told.
-    fn read_all(&self, files: &[(NodeId, Content)]) -> Result<Vec<FileRead>, EmitError> {
+    fn read_all(
+        &self,
+        tree: &Tree,
+        files: &[(NodeId, Content)],
+    ) -> Result<Vec<FileRead>, EmitError> {
         let next = AtomicUsize::new(0);
         let mut read: Vec<FileRead> = Vec::new();
         read.resize_with(files.len(), FileRead::default);
         let work = || {
             let mut search = Search {
                 reading: self,
+                tree,
                 buffer: vec![0; PIECE_BYTES],
             };
             let mut own = Vec::new();
@@ -248,6 +253,7 @@ enum Holes {
 /// The search for blocks of zeros.
 struct Search<'a> {
     reading: &'a Reading<'a>,
+    tree: &'a Tree,
     buffer: Vec<u8>,
 }
 
@@ -257,7 +263,7 @@ impl Search<'_> {
         if content.data_ranges().next().is_none() {
             return Ok(FileRead::default());
         }
-        let unread = |error| unreadable(content, error);
+        let unread = |error| unreadable(self.tree, content, error);
         if content.source.access(content.key) == Access::Once {
             return if self.reading.digests {
                 Err(unread(io::Error::other(READ_ONCE)))
@@ -445,6 +451,14 @@ impl ContentSource for Filled {
         self.0.source.lies_in(self.0.key, file)
     }
 
+    fn path(&self, _key: ContentKey) -> Vec<u8> {
+        self.0.source.path(self.0.key)
+    }
+
+    fn set_path(&self, _key: ContentKey, path: &[u8]) {
+        self.0.source.set_path(self.0.key, path);
+    }
+
     fn verity(&self, _key: ContentKey) -> Option<&Verity> {
         self.0.verity()
     }
@@ -486,6 +500,7 @@ mod tests {
                 threads: NonZero::<usize>::MIN,
                 cancel: &AtomicBool::new(false),
             },
+            tree: &Tree::default(),
             buffer: vec![0; 8 << 10],
         };
         search.read(&content).expect("it is in memory")

@@ -578,7 +578,7 @@ impl<'a> Image<'a> {
         if content.data_ranges().next().is_none() {
             return Ok(bytes);
         }
-        let failed = |error| unreadable(content, error);
+        let failed = |error| unreadable(self.tree, content, error);
         let mut reader = content.open().map_err(failed)?;
         let place = |at: u64| usize::try_from(at).expect("an inode's content fits memory");
         for range in content.data_ranges() {

@@ -119,6 +119,8 @@ pub enum EmitError {
     Content {
         /// Its name for people.
         name: Vec<u8>,
+        /// The path of what holds it.
+        path: Vec<u8>,
         /// Why.
         error: io::Error,
     },
@@ -665,7 +667,7 @@ impl<'a> Image<'a> {
         let useful = batches.clone().take(most * each).count().div_ceil(each);
         let trees = MerkleTrees::new(self.layout, self.tree, batches.claims());
         let batches = Mutex::new(batches);
-        let (failure, readers) = (Failure::default(), Readers::default());
+        let (failure, readers) = (Failure::default(), Readers::new(self.tree));
         let way = if is_in_order {
             Way::InTurn(Turns::default())
         } else if out.sink.takes_one_at_a_time() {

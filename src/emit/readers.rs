@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::EmitError;
-use crate::tree::{Access, Content, ContentReader, NodeIndex};
+use crate::tree::{Access, Content, ContentReader, Kind, NodeIndex, Tree};
 
 /// The readers of files of which no batch holds all.
-#[derive(Default)]
 pub(super) struct Readers<'a> {
+    tree: &'a Tree,
     state: Mutex<State<'a>>,
     turned: Condvar,
 }
@@ -63,10 +63,19 @@ impl Wanted<'_> {
 }
 
 impl<'a> Readers<'a> {
+    /// Readers of the files of `tree`.
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self {
+            tree,
+            state: Mutex::default(),
+            turned: Condvar::new(),
+        }
+    }
+
     /// Fills `buffer` with the bytes of `wanted`: zeros where there is no data.
     pub(super) fn read(&self, wanted: &Wanted<'a>, buffer: &mut [u8]) -> Result<(), EmitError> {
         let content = wanted.content;
-        let failed = |error| unreadable(content, error);
+        let failed = |error| unreadable(self.tree, content, error);
         let bytes = wanted.data_bytes();
         if bytes == 0 {
             buffer.fill(0);
@@ -74,7 +83,7 @@ impl<'a> Readers<'a> {
         }
         if wanted.is_all() {
             let mut reader = content.open().map_err(failed)?;
-            fill(&mut *reader, content, wanted.range.clone(), buffer)?;
+            fill(&mut *reader, content, wanted.range.clone(), buffer).map_err(failed)?;
             return reader.finish().map_err(failed);
         }
         // Where this ends early, the turn is never given on.
@@ -86,7 +95,7 @@ impl<'a> Readers<'a> {
             Some(reader) => reader,
             None => content.open().map_err(failed)?,
         };
-        fill(&mut *reader, content, wanted.range.clone(), buffer)?;
+        fill(&mut *reader, content, wanted.range.clone(), buffer).map_err(failed)?;
         for mut reader in self.give_back(wanted.node, reader, bytes) {
             reader.finish().map_err(failed)?;
         }
@@ -172,26 +181,32 @@ pub(super) fn fill(
     content: &Content,
     range: Range<u64>,
     buffer: &mut [u8],
-) -> Result<(), EmitError> {
+) -> io::Result<()> {
     let start = range.start;
     let within = |place: u64| usize::try_from(place - start).expect("within a slice");
     let mut done = 0;
     for data in content.data_in(range) {
         let (from, to) = (within(data.start), within(data.end));
         buffer[done..from].fill(0);
-        reader
-            .read_exact_at(data.start, &mut buffer[from..to])
-            .map_err(|error| unreadable(content, error))?;
+        reader.read_exact_at(data.start, &mut buffer[from..to])?;
         done = to;
     }
     buffer[done..].fill(0);
     Ok(())
 }
 
-/// What could not be read of `content`.
-pub(crate) fn unreadable(content: &Content, error: io::Error) -> EmitError {
+/// What could not be read of `content`, which `tree` has.
+pub(crate) fn unreadable(tree: &Tree, content: &Content, error: io::Error) -> EmitError {
+    let is_it =
+        |other: &Content| Arc::ptr_eq(&other.source, &content.source) && other.key == content.key;
+    let mut nodes = tree.nodes();
+    let node = nodes.find(|(_, node)| matches!(&node.kind, Kind::File(other) if is_it(other)));
+    if let Some((node, _)) = node {
+        content.source.set_path(content.key, &tree.path(node));
+    }
     EmitError::Content {
         name: content.source.describe(content.key),
+        path: content.source.path(content.key),
         error,
     }
 }

@@ -287,7 +287,7 @@ impl Sharing<'_> {
         if let Some(obstacle) = file.obstacle(self.image) {
             return self.leave(file, obstacle).map(|()| Answer::Nothing);
         }
-        let failed = |error| unreadable(content, error);
+        let failed = |error| unreadable(self.image.tree, content, error);
         let mut reader = content.open().map_err(failed)?;
         let mut shared = Vec::new();
         let data = file.placed.iter().flat_map(|placed| {
@@ -327,7 +327,7 @@ impl Sharing<'_> {
         reader: &mut dyn ContentReader,
         shared: &mut Vec<Range<u64>>,
     ) -> Result<bool, EmitError> {
-        let failed = |error| unreadable(file.content, error);
+        let failed = |error| unreadable(self.image.tree, file.content, error);
         let mut at = data.range.start;
         while at < data.range.end {
             let wanted = data.part(at..data.range.end.min(at.saturating_add(STEP_BYTES)));
@@ -395,7 +395,8 @@ impl Sharing<'_> {
             at = step.range.end;
             let length = usize::try_from(step.length()).expect("a step fits memory");
             let mut bytes = vec![0; length];
-            fill(reader, content, step.range.clone(), &mut bytes)?;
+            let failed = |error| unreadable(self.image.tree, content, error);
+            fill(reader, content, step.range.clone(), &mut bytes).map_err(failed)?;
             self.out.write(step.place - self.out.base, &bytes)?;
             (self.writing.progress)(step.length());
             if self.writing.cancel.load(Ordering::Relaxed) {

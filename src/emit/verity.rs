@@ -29,6 +29,7 @@ pub type Digests = BTreeMap<NodeIndex, Hash>;
 /// A file that fs-verity protects.
 #[derive(Clone, Copy)]
 pub(super) struct Protected<'a> {
+    tree: &'a Tree,
     pub(super) node: NodeIndex,
     pub(super) content: &'a Content,
     pub(super) plan: &'a VerityPlan,
@@ -81,6 +82,7 @@ impl<'a> Protected<'a> {
         };
         let block_size = layout.geometry.block_size;
         Some(Self {
+            tree,
             node,
             content,
             plan,
@@ -346,7 +348,7 @@ struct Built {
 
 /// Makes the upper levels of `tree` and the descriptor; all of it where the file is read by itself.
 fn build(file: &Protected<'_>, mut tree: Vec<u8>, is_apart: bool) -> Result<Built, EmitError> {
-    let unread = |error| unreadable(file.content, error);
+    let unread = |error| unreadable(file.tree, file.content, error);
     if is_apart {
         tree = read_apart(file, tree).map_err(unread)?;
     }

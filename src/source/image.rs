@@ -154,11 +154,16 @@ impl Source for Image {
             skipped: BTreeMap::new(),
             data_bytes: 0,
         };
-        let root = declaring.run(at).map_err(|error| error.of(self.name()))?;
-        let declared = declaring.finish(root);
-        let unchanged = contents.unchanged();
-        unchanged.map_err(|error| named(self.name(), error))?;
-        Ok(declared)
+        let root = declaring.run(at).map_err(|error| error.of(self.name()));
+        // What was written meanwhile is why something is wrong, if anything is.
+        contents.unchanged().map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                SourceError::changed(self.name())
+            } else {
+                unread(self.name(), error)
+            }
+        })?;
+        Ok(declaring.finish(root?))
     }
 }
 
@@ -449,7 +454,19 @@ impl Contents {
         if is_unchanged(before, &file.metadata()?) {
             Ok(())
         } else {
-            Err(io::Error::other("the image changed while it was read"))
+            let text = "the image changed while it was read";
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+    }
+
+    /// Why something cannot be read, of which `error` is said.
+    fn failure(&self, error: impl Into<io::Error>) -> io::Error {
+        let error = error.into();
+        match self.unchanged() {
+            Err(changed) => changed,
+            // An image that is damaged was so before.
+            Ok(()) if error.kind() == io::ErrorKind::InvalidData => io::Error::other(error),
+            Ok(()) => error,
         }
     }
 }
@@ -461,8 +478,10 @@ impl ContentSource for Contents {
 
     fn open(&self, key: ContentKey) -> io::Result<Box<dyn ContentReader + '_>> {
         let ino = u32::try_from(key).map_err(|_| io::ErrorKind::NotFound)?;
-        let inode = self.filesystem.inode(Ino::new(ino))?;
-        let file = self.filesystem.file(&inode)?;
+        let inode = self.filesystem.inode(Ino::new(ino));
+        let inode = inode.map_err(|error| self.failure(error))?;
+        let file = self.filesystem.file(&inode);
+        let file = file.map_err(|error| self.failure(error))?;
         Ok(Box::new(Reader {
             contents: self,
             file,
@@ -478,6 +497,10 @@ impl ContentSource for Contents {
     fn describe(&self, key: ContentKey) -> Vec<u8> {
         format!("{}, inode {key}", Readable(&self.name)).into_bytes()
     }
+
+    fn path(&self, _key: ContentKey) -> Vec<u8> {
+        self.name.clone()
+    }
 }
 
 /// A file of an image that is being read.
@@ -492,9 +515,10 @@ impl ContentReader for Reader<'_> {
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let (mut offset, mut rest) = (offset, buffer);
         while !rest.is_empty() {
-            let count = self.file.read_at(offset, rest)?;
+            let count = self.file.read_at(offset, rest);
+            let count = count.map_err(|error| self.contents.failure(error))?;
             if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(self.contents.failure(io::ErrorKind::UnexpectedEof));
             }
             offset += u64::try_from(count).unwrap_or(u64::MAX);
             rest = rest.get_mut(count..).unwrap_or_default();
@@ -508,7 +532,11 @@ impl ContentReader for Reader<'_> {
         };
         let stored = match &mut self.stored {
             Some(stored) => stored,
-            None => self.stored.insert(self.file.stored()?),
+            None => {
+                let stored = self.file.stored();
+                let stored = stored.map_err(|error| self.contents.failure(error))?;
+                self.stored.insert(stored)
+            }
         };
         let at = stored.partition_point(|data| data.bytes.end <= range.start);
         let data = stored.get(at);

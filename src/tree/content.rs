@@ -54,8 +54,15 @@ pub trait ContentSource: Send + Sync {
     /// The content's name for people, for errors.
     fn describe(&self, key: ContentKey) -> Vec<u8>;
 
+    /// The path of what holds the content `key`, for programs that act on [errors](crate::ErrorKind): its name,
+    /// by default. Of a content that is part of a file it is the path of that file.
+    fn path(&self, key: ContentKey) -> Vec<u8> {
+        self.describe(key)
+    }
+
     /// Hears at which path of a tree the content `key` was declared, where it was declared
-    /// [by its path](super::Tree::file): a source whose contents have no name of their own can say that.
+    /// [by its path](super::Tree::file), and at which path it is in the image once it cannot be read: a source
+    /// whose contents have no name of their own can say that.
     fn set_path(&self, _key: ContentKey, _path: &[u8]) {}
 
     /// Whether the content `key` lies in `file`, as far as the source can tell: no image is written over what it is

@@ -53,6 +53,10 @@ impl ContentSource for Protected {
         self.content.source.describe(key)
     }
 
+    fn path(&self, key: ContentKey) -> Vec<u8> {
+        self.content.source.path(key)
+    }
+
     fn placed(&self, key: ContentKey) -> Option<&[Run]> {
         self.content.source.placed(key)
     }

@@ -140,6 +140,10 @@ impl ContentSource for StoredFile {
         };
         format!("{}, data at byte {place}", Readable(&self.name)).into_bytes()
     }
+
+    fn path(&self, _key: ContentKey) -> Vec<u8> {
+        self.name.clone()
+    }
 }
 
 struct Reader<'a> {
@@ -153,17 +157,9 @@ impl ContentReader for Reader<'_> {
         let after = self.map.partition_point(|(start, _)| *start <= offset);
         let range = after.checked_sub(1).and_then(|at| self.map.get(at));
         let (start, place) = range.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let mut at = place + (offset - start);
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let count = sys::read_some_at(&self.stored.file, at, rest)?;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            at += u64::try_from(count).unwrap_or(u64::MAX);
-            rest = &mut rest[count..];
-        }
-        Ok(())
+        let read = sys::read_exact_at(&self.stored.file, place + (offset - start), buffer);
+        // Where others changed the file, that is why.
+        read.or_else(|error| self.finish().and(Err(error)))
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -173,7 +169,8 @@ impl ContentReader for Reader<'_> {
         if is_unchanged(before, &self.stored.file.metadata()?) {
             Ok(())
         } else {
-            Err(io::Error::other("the archive changed while it was read"))
+            let text = "the archive changed while it was read";
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
         }
     }
 }
