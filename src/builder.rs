@@ -22,8 +22,8 @@ pub use crate::emit::Reflink;
 use crate::emit::{EmitError, Sinks, Writing, emit_to};
 use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
-use crate::layout::{Layout, Matched};
-use crate::options::{Environment, Options, Settings, Size, TargetKind};
+use crate::layout::{Layout, LayoutError, Matched};
+use crate::options::{Environment, NoFiles, Options, Settings, Size, TargetKind};
 use crate::plan::{self, Fit};
 use crate::sink::{Based, Format, ImageRange, OldImage, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
@@ -437,6 +437,7 @@ impl Builder {
         let fit = self.wanted_fit(&environment);
         let has_content = !self.wanted.sources.is_empty();
         let settings = self.settings_before_content(fit, &environment)?;
+        self.refuse_for_journal_device(&settings, fit)?;
         let sparse = self.sparse_in_effect();
         let Found {
             mut tree,
@@ -496,6 +497,24 @@ impl Builder {
             base: self.base.filter(|_| self.is_update),
             run: self.run,
         })
+    }
+
+    /// Refuses what a journal device has no use for, before anything of it is read.
+    fn refuse_for_journal_device(
+        &self,
+        settings: &Settings,
+        fit: Option<Fit>,
+    ) -> Result<(), Error> {
+        let Some(reason @ NoFiles::JournalDevice) = settings.no_files() else {
+            return Ok(());
+        };
+        if !self.wanted.sources.is_empty() {
+            return Err(LayoutError::ContentWithoutInodes(reason).into());
+        }
+        if fit.is_some() {
+            return Err(Error::new(Kind::FitOfJournalDevice));
+        }
+        Ok(())
     }
 
     fn world(&self) -> Environment {

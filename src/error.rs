@@ -6,7 +6,7 @@ use std::io;
 use crate::emit::EmitError;
 use crate::geometry::GeometryError;
 use crate::layout::LayoutError;
-use crate::options::SettingsError;
+use crate::options::{NoFiles, SettingsError};
 use crate::sink::{Format, OpenError};
 use crate::source::SourceError;
 use crate::source::rules::IdMapError;
@@ -107,6 +107,8 @@ pub(crate) enum Kind {
     NotRaw(Format),
     /// No size up to the largest would do.
     NoSizeFits,
+    /// A size is to be found by the content of a journal device.
+    FitOfJournalDevice,
     /// More is to stay free than is sought for.
     FitTooLarge {
         bytes: u64,
@@ -162,6 +164,7 @@ impl Error {
             Kind::Open(_) | Kind::Output(_) => ErrorKind::OutputFailed,
             Kind::NotRaw(format) => invalid("format", format.name()),
             Kind::FitTooLarge { bytes, .. } => invalid("fit", bytes),
+            Kind::FitOfJournalDevice => invalid("fit", ""),
             Kind::Tree(_) | Kind::NoSizeFits => ErrorKind::Other,
         }
     }
@@ -184,6 +187,9 @@ impl Error {
                 format.name()
             ),
             Kind::NoSizeFits => f.write_str("no filesystem of any size holds the content"),
+            Kind::FitOfJournalDevice => f.write_str(
+                "the size of a journal device (-O journal_dev) cannot follow from content; give a size",
+            ),
             Kind::FitTooLarge { bytes, most } => write!(
                 f,
                 "{bytes} bytes cannot be kept free by a size that is sought: at most {most}; give the size \
@@ -237,6 +243,8 @@ fn of_layout(error: &LayoutError) -> ErrorKind {
             needed,
             available: inodes.into(),
         },
+        LayoutError::ContentWithoutInodes(NoFiles::JournalDevice) => invalid("-O", "journal_dev"),
+        LayoutError::ContentWithoutInodes(NoFiles::SuperOnly) => invalid("-S", ""),
         // How much more it would need nobody knows by then.
         LayoutError::NoRoom { .. } => invalid("SIZE", ""),
         _ => ErrorKind::Other,
@@ -289,7 +297,10 @@ impl std::error::Error for Error {
             Kind::Emit(error) => error.source(),
             Kind::Open(error) => error.source(),
             Kind::Output(error) => Some(error),
-            Kind::NotRaw(_) | Kind::NoSizeFits | Kind::FitTooLarge { .. } => None,
+            Kind::NotRaw(_)
+            | Kind::NoSizeFits
+            | Kind::FitOfJournalDevice
+            | Kind::FitTooLarge { .. } => None,
         }
     }
 }

@@ -49,6 +49,7 @@ mod oci;
 mod oci_real;
 mod oracles;
 mod outputs;
+mod outside;
 mod overwrite;
 mod papers;
 mod plan;

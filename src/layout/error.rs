@@ -8,6 +8,7 @@ use super::ledger::ClaimError;
 use super::owner::Owner;
 use super::xattr_split::XattrFault;
 use crate::ondisk::inode::LINK_MAX;
+use crate::options::NoFiles;
 use crate::units::Readable;
 
 /// Why a tree cannot be laid out.
@@ -84,8 +85,8 @@ pub enum LayoutError {
         /// Which names, and why.
         fault: CasefoldFault,
     },
-    /// Content for a filesystem of which no inodes are written.
-    ContentWithoutInodes,
+    /// Content for what has no place for files.
+    ContentWithoutInodes(NoFiles),
     /// `lost+found` at the root that is no directory.
     LostFoundNotADirectory,
     /// Huge files together with other content.
@@ -167,8 +168,11 @@ impl fmt::Display for LayoutError {
                 write!(f, "{}: {fault}", Readable(path))
             }
             Self::Casefold { path, fault } => write!(f, "{}: {fault}", Readable(path)),
-            Self::ContentWithoutInodes => f.write_str(
-                "a journal device, or superblocks and descriptors alone, have no place for content",
+            Self::ContentWithoutInodes(NoFiles::JournalDevice) => f.write_str(
+                "a journal device (-O journal_dev) cannot hold files; leave out the content or the feature",
+            ),
+            Self::ContentWithoutInodes(NoFiles::SuperOnly) => f.write_str(
+                "superblocks and group descriptors alone (-S) cannot hold files; leave out the content or -S",
             ),
             Self::LostFoundNotADirectory => {
                 f.write_str("/lost+found must be a directory: ext4 keeps that name")

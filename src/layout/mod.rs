@@ -297,8 +297,7 @@ impl Layout {
         let Some(base) = matched.base() else {
             return Self::new(settings, geometry, tree);
         };
-        let has_inodes = !settings.super_only && !geometry.is_journal_device();
-        if !has_inodes || settings.huge_files.is_some() {
+        if settings.no_files().is_some() || settings.huge_files.is_some() {
             return Self::new(settings, geometry, tree);
         }
         let warning = match moved(base, &geometry) {
@@ -324,9 +323,8 @@ impl Layout {
         subject: Subject<'_>,
     ) -> Result<Self, LayoutError> {
         let (tree, matched) = (subject.tree, subject.matched);
-        let has_inodes = !settings.super_only && !geometry.is_journal_device();
-        if !has_inodes && tree.len() > 1 {
-            return Err(LayoutError::ContentWithoutInodes);
+        if let Some(reason) = settings.no_files().filter(|_| !tree.is_empty()) {
+            return Err(LayoutError::ContentWithoutInodes(reason));
         }
         if geometry.is_journal_device() {
             return Self::of_journal_device(geometry);

@@ -17,8 +17,8 @@ impl DataAllocator {
     /// # Errors
     /// Where it has none for its own files.
     pub fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
-        if settings.super_only || geometry.is_journal_device() {
-            return Err(LayoutError::ContentWithoutInodes);
+        if let Some(reason) = settings.no_files() {
+            return Err(LayoutError::ContentWithoutInodes(reason));
         }
         if settings.huge_files.is_some() {
             return Err(LayoutError::HugeFilesWithContent);

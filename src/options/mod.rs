@@ -22,6 +22,7 @@ pub use compat::{CompatTarget, Verdict, name_of_bit};
 pub use environment::{Conf, Device, Environment, Target, TargetKind};
 pub use error::{SettingsError, SettingsWarning};
 pub use journal_device::JournalDeviceError;
+pub(crate) use settings::NoFiles;
 pub use settings::{Errors, JournalDevice, QuotaType, QuotaTypes, Settings};
 pub use size::{Size, SizeError};
 

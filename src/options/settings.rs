@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::feature::FeatureSet;
+use crate::feature::{Feature, FeatureSet};
 use crate::units::BlockSize;
 
 /// What to do when the kernel meets an error (`s_errors`).
@@ -247,7 +247,25 @@ pub struct Settings {
     pub(crate) undo: UndoRule,
 }
 
+/// What has no place for files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFiles {
+    /// A journal for other filesystems.
+    JournalDevice,
+    /// A filesystem of which only superblocks and descriptors are written.
+    SuperOnly,
+}
+
 impl Settings {
+    /// Why there is no place for files, if there is none.
+    pub(crate) fn no_files(&self) -> Option<NoFiles> {
+        if self.features.has(Feature::JournalDev) {
+            Some(NoFiles::JournalDevice)
+        } else {
+            self.super_only.then_some(NoFiles::SuperOnly)
+        }
+    }
+
     /// The block size.
     pub fn block_size(&self) -> BlockSize {
         self.block_size
