@@ -488,22 +488,19 @@ impl<'a> Out<'a> {
     }
 
     /// Discards all `length` bytes of the image, and says whether the storage can; in steps, so that
-    /// a wish to stop is heard.
+    /// a wish to stop is heard. The last step is first: a file that cannot have holes is cut off and grown again as
+    /// long as only zeros follow.
     fn discard(&self, length: u64, cancel: &AtomicBool) -> Result<bool, EmitError> {
-        let mut offset = 0;
-        while offset < length {
+        let mut end = length;
+        while end > 0 {
             if cancel.load(Ordering::Relaxed) {
                 return Err(EmitError::Cancelled);
             }
-            let step = DISCARD_STEP_BYTES.min(length - offset);
-            let discarded = self
-                .sink
-                .discard(self.base + offset, step)
-                .map_err(|error| self.failed("discarding", offset, error))?;
-            if !discarded {
+            let start = (end - 1) / DISCARD_STEP_BYTES * DISCARD_STEP_BYTES;
+            if !self.discard_range(start..end)? {
                 return Ok(false);
             }
-            offset += step;
+            end = start;
         }
         Ok(true)
     }

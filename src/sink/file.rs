@@ -377,7 +377,12 @@ impl File {
             };
             match answer {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    if sys::HAS_HOLES || self.is_block_device() {
+                        return Ok(false);
+                    }
+                    self.clear(step)?;
+                }
                 Err(error) => {
                     let doing = format!("discard bytes {} to {}", step.start, step.end);
                     return Err(StorageError::wrap(&self.path, doing, error));
@@ -385,6 +390,22 @@ impl File {
             }
         }
         Ok(true)
+    }
+
+    /// Makes `range` of a regular file read as zeros where the system punches no holes: what a hole would hold, on
+    /// every system.
+    ///
+    /// Where nothing but zeros follows, the file is cut off and grown again, which writes nothing.
+    fn clear(&self, range: Range<u64>) -> io::Result<()> {
+        // Whoever writes to what follows takes it out of this set first, and so waits.
+        let known_zero = self.known_zero();
+        let rest = known_zero.missing_from(range.end..self.size_bytes);
+        // Windows cuts no file that a program has mapped.
+        if rest.is_empty() && self.file.set_len(range.start).is_ok() {
+            return self.set_length(self.size_bytes);
+        }
+        drop(known_zero);
+        self.write_zeros(range)
     }
 
     /// What, where, why, and if the storage is full, what it would have taken.
@@ -620,9 +641,12 @@ fn whole_sectors(range: &Range<u64>, sector_bytes: u32) -> Range<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use proptest::prelude::*;
 
-    use super::{index, runs_to_write, whole_sectors};
+    use super::{File, index, runs_to_write, whole_sectors};
+    use crate::sink::Sink;
 
     #[test]
     fn pages_of_zeros_are_left_out_only_where_zeros_are_known() {
@@ -673,6 +697,32 @@ mod tests {
             }
             prop_assert_eq!(kept, bytes);
             prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
+        }
+    }
+
+    /// As systems without holes have it, whatever this one is.
+    #[test]
+    fn a_range_is_cleared_and_nothing_beside_it() {
+        let cases = [
+            (0..200_000, 200_000..200_000),
+            (70_000..200_000, 200_000..200_000),
+            (0..100_000, 100_000..200_000),
+            (0..100_000, 150_000..200_000),
+            (5..199_999, 200_000..200_000),
+        ];
+        for (range, zeroed) in cases {
+            let mut handle = tempfile::tempfile().expect("a file");
+            handle.write_all(&[0xd1; 200_000]).expect("it is written");
+            let file = File::from_open(handle).expect("a sink");
+            file.zero(zeroed.start, zeroed.end - zeroed.start)
+                .expect("zeros");
+            file.clear(range.clone()).expect("it is cleared");
+            let mut bytes = vec![0; 200_000];
+            file.read_at(0, &mut bytes).expect("all of it");
+            for (at, byte) in (0..).zip(bytes) {
+                let is_zero = range.contains(&at) || zeroed.contains(&at);
+                assert_eq!(byte == 0, is_zero, "{at} of {range:?}, {zeroed:?}");
+            }
         }
     }
 

@@ -93,7 +93,7 @@ use error::StorageError;
 ///
 /// - First the bytes 1024 to 4095 of the image are zeroed, by [`zero`](Self::zero), so that nothing mounts
 ///   that is not finished. Then, where old content is to be discarded, all of it is
-///   [discarded](Self::discard), in steps of [`DISCARD_STEP_BYTES`].
+///   [discarded](Self::discard), in steps of [`DISCARD_STEP_BYTES`], the last first.
 /// - Every other byte is written or [shared](Self::share) at most once, or zeroed at most once. What is
 ///   neither reads as zeros in an image made anew, or does not matter. Nothing is read but the first 512 bytes, and inodes where only
 ///   superblocks are written.

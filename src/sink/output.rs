@@ -391,7 +391,8 @@ impl Guard {
                     // What was begun may name its format already.
                     let _ = self.file.set_length(0);
                 }
-                if self.contained || size_bytes != self.file.size_bytes() {
+                // What was cut off to be cleared may not have been grown again.
+                if !self.file.is_block_device() {
                     let _ = self.file.handle().set_len(size_bytes);
                 }
             }

@@ -92,6 +92,9 @@ pub(crate) fn zero_device(_device: &File, _offset: u64, _length: u64) -> io::Res
     unsupported()
 }
 
+/// Whether filesystems are asked for holes in files: never.
+pub(crate) const HAS_HOLES: bool = false;
+
 /// Makes some bytes of a file a hole.
 pub(crate) fn punch_hole(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
     unsupported()

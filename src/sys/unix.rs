@@ -654,6 +654,9 @@ mod linux {
         let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
 
+    /// Whether filesystems are asked for holes in files. One may have none all the same.
+    pub(crate) const HAS_HOLES: bool = true;
+
     /// Makes `length` bytes from `offset` on of a file a hole, which reads as zeros.
     ///
     /// `Unsupported` where the filesystem has no holes. The file keeps its size.
