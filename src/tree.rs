@@ -246,6 +246,9 @@ pub struct Node {
 }
 
 /// What the filesystem shall contain.
+///
+/// A clone takes the ids that it was made with; nodes that either declares from then on have ids that the other
+/// cannot tell from its own, so an id goes to the tree that gave it.
 #[derive(Clone, Debug)]
 pub struct Tree {
     id: TreeId,
@@ -407,12 +410,7 @@ impl Tree {
         metadata: Metadata,
         target: &[u8],
     ) -> Result<NodeId, TreeError> {
-        if target.is_empty() {
-            return Err(TreeError::EmptyTarget);
-        }
-        if target.contains(&0) {
-            return Err(TreeError::NulInTarget(target.to_vec()));
-        }
+        check_target(target)?;
         self.declare(parent, name, metadata, Kind::Symlink(target.into()))
     }
 
@@ -437,12 +435,7 @@ impl Tree {
     pub fn link_at(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
         self.check_own(parent)?;
         self.check_own(node)?;
-        if matches!(self.node(node).kind, Kind::Directory(_)) {
-            return Err(TreeError::DirectoryLink(name.to_vec()));
-        }
-        if self.node(node).names == 0 {
-            return Err(TreeError::Removed(name.to_vec()));
-        }
+        self.check_link(name, node)?;
         if self.if_there == IfThere::Replace
             && let Some(position) = self.position(parent, name)
             && self.entries(parent).at(position).node == node
@@ -457,6 +450,17 @@ impl Tree {
             self.nodes[node.index()].names -= 1;
         }
         entered
+    }
+
+    /// Refuses `name` for a `node` that can have no other.
+    fn check_link(&self, name: &[u8], node: NodeId) -> Result<(), TreeError> {
+        if self.is_directory(node) {
+            return Err(TreeError::DirectoryLink(name.to_vec()));
+        }
+        if self.node(node).names == 0 {
+            return Err(TreeError::Removed(name.to_vec()));
+        }
+        Ok(())
     }
 
     /// The id of the set of `xattrs`, in whatever order they come; of two of one name one is kept.
@@ -560,7 +564,7 @@ impl Tree {
         &self.nodes[id.index()]
     }
 
-    /// The id of the node at `index`.
+    /// The id of the node at `index`, which [`node`](Self::node) gives if there is one.
     pub fn id(&self, index: NodeIndex) -> NodeId {
         self.id.node(index)
     }
@@ -571,6 +575,9 @@ impl Tree {
     }
 
     /// The entries of the directory `id`, or none if it is no directory.
+    ///
+    /// # Panics
+    /// As [`node`](Self::node) does.
     pub fn entries(&self, id: NodeId) -> &Entries {
         self.node(id).entries()
     }
@@ -600,7 +607,11 @@ impl Tree {
 
     /// A path of `node` from the root, for people: it begins with a slash and is as long as the
     /// names in it. Slow, since nodes do not know their parents.
+    ///
+    /// # Panics
+    /// As [`node`](Self::node) does.
     pub fn path(&self, node: NodeId) -> Vec<u8> {
+        let _own = self.node(node);
         let mut parents = HashMap::new();
         for (parent, _) in self.nodes() {
             for entry in self.entries(parent) {
@@ -761,6 +772,17 @@ impl From<Special> for Kind {
             Special::Socket => Self::Socket,
         }
     }
+}
+
+/// Refuses what no symbolic link can lead to.
+fn check_target(target: &[u8]) -> Result<(), TreeError> {
+    if target.is_empty() {
+        return Err(TreeError::EmptyTarget);
+    }
+    if target.contains(&0) {
+        return Err(TreeError::NulInTarget(target.to_vec()));
+    }
+    Ok(())
 }
 
 /// Whether ext4 can store `name` in a directory.

@@ -203,7 +203,7 @@ impl fmt::Display for Run {
 pub struct Timestamp {
     /// Seconds since 1970-01-01 00:00 UTC, negative before.
     pub seconds: i64,
-    /// Nanoseconds after `seconds`, 0 to 999,999,999.
+    /// Nanoseconds after `seconds`, 0 to 999,999,999; an image has the last of these in the place of more.
     pub nanoseconds: u32,
 }
 

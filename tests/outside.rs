@@ -3,7 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mke4fs::{Builder, Environment, Error, ErrorKind, Fit, Tree};
+use mke4fs::tree::{NodeId, Xattr};
+use mke4fs::{Builder, Content, Environment, Error, ErrorKind, Fit, Tree, TreeError};
 
 const MIB: u64 = 1 << 20;
 
@@ -105,4 +106,109 @@ fn no_set_of_options_panics() {
         }
     }
     assert!(made > 50, "only {made} were planned");
+}
+
+/// What the filesystem keeps to itself cannot be set: it would be lost, or stand twice where data is inline.
+#[test]
+fn attributes_that_nobody_would_see_are_refused() {
+    let by_name = |name: &str| {
+        let mut tree = Tree::new();
+        let file = tree.file("/f", "x").expect("it is declared");
+        file.xattr(name, "value").expect("it is declared");
+        tree
+    };
+    let by_set = |name: &str| {
+        let mut tree = Tree::new();
+        let (name, value) = (name.into(), b"value".to_vec());
+        let file = tree.file("/f", "x").expect("it is declared").id();
+        tree.set_xattrs(file, vec![Xattr { name, value }])
+            .expect("it is declared");
+        tree
+    };
+    for name in [
+        "system.data",
+        "system.other",
+        "system.richacl",
+        "foo",
+        "user.",
+    ] {
+        for tree in [by_name(name), by_set(name)] {
+            for features in ["inline_data", "^inline_data", "inline_data,ea_inode"] {
+                let builder = builder().features(features).size_bytes(16 * MIB);
+                let refused = builder
+                    .source(tree.clone())
+                    .to_vec()
+                    .expect_err("it is refused");
+                let said = format!("/f: ext4 cannot store an extended attribute called \"{name}\"");
+                assert_eq!(refused.to_string(), said, "{features}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_leaves_the_tree_as_it_was() {
+    type Call = fn(&mut Tree) -> Result<(), TreeError>;
+    let calls: [(&str, Call); 11] = [
+        ("file ..", |tree| tree.file("/a/b/../c", "x").map(drop)),
+        ("file name", |tree| {
+            tree.file([&b"/a/"[..], &[b'n'; 256]].concat(), "x")
+                .map(drop)
+        }),
+        ("file content", |tree| {
+            let data = mke4fs::tree::DataMap::Ranges(std::iter::once(5..9).collect());
+            tree.file("/a/f", Content::from_bytes(&b"x"[..]).with_data(data))
+                .map(drop)
+        }),
+        ("file below", |tree| tree.file("/d/f/g/h", "x").map(drop)),
+        ("symlink empty", |tree| tree.symlink("/p/q/l", "").map(drop)),
+        ("symlink nul", |tree| {
+            tree.symlink("/p/q/l", "a\0b").map(drop)
+        }),
+        ("directory", |tree| tree.directory("/p/q/..").map(drop)),
+        ("directory below", |tree| tree.directory("/d/f/g").map(drop)),
+        ("link to directory", |tree| {
+            tree.link("/p/q/l", "/d").map(drop)
+        }),
+        ("link to nothing", |tree| {
+            tree.link("/p/q/l", "/nothing").map(drop)
+        }),
+        ("device", |tree| tree.char_device("/p/../n", 1, 3).map(drop)),
+    ];
+    for (name, call) in calls {
+        let mut tree = Tree::new();
+        tree.file("/d/f", "x").expect("it is declared");
+        let before = tree.len();
+        assert!(call(&mut tree).is_err(), "{name}");
+        assert_eq!(tree.len(), before, "{name}");
+        assert_eq!(tree.entries(NodeId::ROOT).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_path_of_another_trees_node_is_no_path() {
+    let mut other = tree();
+    let id = other.file("/g", "x").expect("it is declared").id();
+    let tree = tree();
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| drop(tree.path(id)))),
+        catch_unwind(AssertUnwindSafe(|| assert!(tree.entries(id).is_empty()))),
+    ] {
+        assert!(panics.is_err(), "as the documentation says");
+    }
+    assert_eq!(other.path(id), b"/g");
+}
+
+#[test]
+fn a_text_that_a_nul_would_end_is_refused() {
+    let label = builder()
+        .label("a\0b")
+        .size_bytes(MIB)
+        .plan()
+        .expect_err("it is refused");
+    assert_eq!(label.to_string(), "invalid label: must be without NUL");
+    assert_eq!(label.kind(), invalid("-L", ""));
+    let mounted = builder().with(|options| options.last_mounted("/a\0b"));
+    let mounted = mounted.size_bytes(MIB).plan().expect_err("it is refused");
+    assert_eq!(mounted.kind(), invalid("-M", ""));
 }

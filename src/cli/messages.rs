@@ -329,6 +329,7 @@ pub(super) fn settings_error(error: &SettingsErrorKind, names: Names<'_>) -> (St
         // mke2fs finds these while it reads the flags, hangs on them or does not know them.
         SettingsErrorKind::BlockSize(_)
         | SettingsErrorKind::LabelTooLong(_)
+        | SettingsErrorKind::NulInText { .. }
         | SettingsErrorKind::LastMountedTooLong(_)
         | SettingsErrorKind::InodeRatio(_)
         | SettingsErrorKind::GroupsPerFlex(_)

@@ -15,6 +15,10 @@ use crate::units::Readable;
 /// The longest value that the kernel takes, in bytes: `XATTR_SIZE_MAX`.
 const VALUE_MAX: usize = 65536;
 
+/// The indices of names that the kernel shows nobody: `system.` but for ACLs, among which the filesystem keeps
+/// what is inline, and `system.richacl` (`ext4_xattr_handler_map`).
+const UNSEEN: [u8; 2] = [7, 8];
+
 /// An attribute in the form that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredXattr {
@@ -218,8 +222,8 @@ fn share_out(
 
 /// `xattr` in the form that is stored: its name split, an ACL in ext4's own form.
 pub(super) fn store(xattr: &Xattr) -> Result<StoredXattr, XattrFault> {
-    let (name_index, suffix) =
-        split_name(&xattr.name).ok_or_else(|| XattrFault::Name(xattr.name.clone()))?;
+    let split = split_name(&xattr.name).filter(|(index, _)| !UNSEEN.contains(index));
+    let (name_index, suffix) = split.ok_or_else(|| XattrFault::Name(xattr.name.clone()))?;
     if xattr.value.len() > VALUE_MAX {
         return Err(XattrFault::Value {
             name: xattr.name.clone(),
@@ -299,14 +303,14 @@ pub(super) mod tests {
             split(&room(96), &set),
             Err(XattrFault::Space { block: 1024, .. })
         ));
-        let nowhere = Xattr {
-            name: b"nowhere.a".to_vec(),
-            value: Vec::new(),
-        };
-        assert_eq!(
-            store(&nowhere),
-            Err(XattrFault::Name(b"nowhere.a".to_vec()))
-        );
+        let unknown = ["nowhere.a", "system.data", "system.a", "system.richacl"];
+        for name in unknown.map(|name| name.as_bytes().to_vec()) {
+            let nowhere = Xattr {
+                name: name.clone(),
+                value: Vec::new(),
+            };
+            assert_eq!(store(&nowhere), Err(XattrFault::Name(name)));
+        }
     }
 
     #[test]

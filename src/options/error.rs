@@ -47,6 +47,7 @@ impl SettingsError {
             }
             SettingsErrorKind::LabelTooLong(bytes) => ("-L", format!("{bytes} bytes")),
             SettingsErrorKind::LastMountedTooLong(bytes) => ("-M", format!("{bytes} bytes")),
+            SettingsErrorKind::NulInText { option, .. } => (option, String::new()),
             SettingsErrorKind::ReservedPercent(percent) => ("-m", percent.to_string()),
             SettingsErrorKind::InodeRatio(bytes) => ("-i", bytes.to_string()),
             SettingsErrorKind::GroupsPerFlex(groups) => ("-G", groups.to_string()),
@@ -108,6 +109,11 @@ pub(crate) enum SettingsErrorKind {
     LabelTooLong(usize),
     /// A mount point longer than its field, in bytes.
     LastMountedTooLong(usize),
+    /// A text with a NUL, where it would end.
+    NulInText {
+        option: &'static str,
+        what: &'static str,
+    },
     /// Not a share that may be reserved, in percent.
     ReservedPercent(f64),
     /// Bytes per inode out of range.
@@ -284,6 +290,9 @@ impl fmt::Display for SettingsErrorKind {
             Self::Conf(error) => error.fmt(f),
             Self::Length(error) => error.fmt(f),
             Self::Conflict(conflict) => conflict.fmt(f),
+            Self::NulInText { what, .. } => {
+                write!(f, "invalid {what}: must be without NUL")
+            }
             Self::LabelTooLong(_)
             | Self::LastMountedTooLong(_)
             | Self::ReservedPercent(_)

@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) struct TreeId(u32);
 
 /// A node of one [`Tree`](super::Tree).
+///
+/// What is of another tree is refused. A clone of a tree has the ids of the nodes that were there when it was
+/// made; of a node that was declared later, in the one or in the other, the id is for the tree that gave it and
+/// means another node in its copy, which does not tell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
     index: NodeIndex,

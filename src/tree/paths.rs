@@ -5,7 +5,9 @@
 //! are made, with permissions 0755 and the owner and times of the directory they are in; so is, but for its
 //! permissions, whatever is declared by a path.
 
-use super::{Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, Xattr};
+use super::{
+    Content, Device, Kind, Metadata, NodeId, Special, Tree, TreeError, Xattr, check_target, is_name,
+};
 use crate::units::Timestamp;
 
 /// What a directory, a file and anything else may do by default.
@@ -95,7 +97,9 @@ impl Tree {
     /// # Errors
     /// Where a name cannot be stored, or something on the way is no directory.
     pub fn directory(&mut self, path: impl AsRef<[u8]>) -> Result<NodeMut<'_>, TreeError> {
-        let id = self.make_directories(&names(path.as_ref()))?;
+        let names = names(path.as_ref());
+        self.check_way(&names)?;
+        let id = self.make_directories(&names)?;
         Ok(self.node_mut(id))
     }
 
@@ -109,9 +113,10 @@ impl Tree {
         path: impl AsRef<[u8]>,
         content: impl Into<Content>,
     ) -> Result<NodeMut<'_>, TreeError> {
+        let content = content.into();
+        content.check()?;
         let place = self.place(path.as_ref())?;
         let metadata = self.inherited(place.parent, FILE);
-        let content = content.into();
         content.source.set_path(content.key, path.as_ref());
         let id = self.file_at(place.parent, &place.name, metadata, content)?;
         Ok(self.node_mut(id))
@@ -126,6 +131,7 @@ impl Tree {
         path: impl AsRef<[u8]>,
         target: impl AsRef<[u8]>,
     ) -> Result<NodeMut<'_>, TreeError> {
+        check_target(target.as_ref())?;
         let place = self.place(path.as_ref())?;
         let metadata = self.inherited(place.parent, FILE);
         let id = self.symlink_at(place.parent, &place.name, metadata, target.as_ref())?;
@@ -144,6 +150,8 @@ impl Tree {
         let to = to.as_ref();
         let missing = || TreeError::Missing(to.to_vec());
         let node = self.find(to)?.ok_or_else(missing)?;
+        let name = names(path.as_ref()).last().copied().unwrap_or_default();
+        self.check_link(name, node)?;
         let place = self.place(path.as_ref())?;
         self.link_at(place.parent, &place.name, node)?;
         Ok(self.node_mut(node))
@@ -209,18 +217,41 @@ impl Tree {
         NodeMut { tree: self, id }
     }
 
-    /// Where `path` will be, once the directories above it are there.
+    /// Where `path` will be, once the directories above it are there. Nothing is made for one that cannot be.
     fn place(&mut self, path: &[u8]) -> Result<Place, TreeError> {
         let names = names(path);
         let Some((name, above)) = names.split_last() else {
             return Err(TreeError::Name(path.to_vec()));
         };
-        let parent = self.make_directories(above)?;
-        if self.lookup(parent, name)?.is_some() {
+        let above_there = self.check_way(above)?;
+        if !is_name(name) {
+            return Err(TreeError::Name(name.to_vec()));
+        }
+        if let Some(parent) = above_there
+            && self.lookup(parent, name)?.is_some()
+        {
             return Err(TreeError::Duplicate(path.to_vec()));
         }
+        let parent = self.make_directories(above)?;
         let name = name.to_vec();
         Ok(Place { parent, name })
+    }
+
+    /// Refuses `names` if they cannot be directories, one in the other; gives the last that they lead to, if
+    /// all are there.
+    fn check_way(&mut self, names: &[&[u8]]) -> Result<Option<NodeId>, TreeError> {
+        if let Some(name) = names.iter().find(|name| !is_name(name)) {
+            return Err(TreeError::Name(name.to_vec()));
+        }
+        let mut at = NodeId::ROOT;
+        for name in names {
+            match self.lookup(at, name)? {
+                Some(node) if self.is_directory(node) => at = node,
+                Some(_) => return Err(TreeError::NotADirectory),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
     }
 
     fn make_directories(&mut self, names: &[&[u8]]) -> Result<NodeId, TreeError> {

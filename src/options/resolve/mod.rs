@@ -36,9 +36,10 @@ pub(super) fn resolve(options: &Options, host: &Environment) -> Result<Resolved,
     let mut warn = |warn| warnings.push(SettingsWarning(warn));
     let anonymous = options.reproducible.then(|| host.anonymous());
     let host = anonymous.as_ref().unwrap_or(host);
+    let told = check_texts(options);
     let inherited = options.with_inherited();
     let options = inherited.as_ref().unwrap_or(options);
-    let resolved = match of_journal(options, host) {
+    let resolved = match told.and_then(|()| of_journal(options, host)) {
         Ok(Some(options)) => settings(&options, host, &mut warn),
         Ok(None) => settings(options, host, &mut warn),
         Err(refusal) => Err(refusal),
@@ -207,6 +208,21 @@ pub(super) fn check_wishes(options: &Options) -> Result<(), SettingsErrorKind> {
         && !(1025..=1 << 29).contains(&bytes)
     {
         return Err(SettingsErrorKind::ClusterSize(bytes.into()));
+    }
+    Ok(())
+}
+
+/// Refuses a NUL where whoever reads the superblock takes it for the end. No argument of a command has one, and what
+/// is inherited stays as it is.
+fn check_texts(options: &Options) -> Result<(), SettingsErrorKind> {
+    let texts = [
+        ("-L", "label", &options.label),
+        ("-M", "last mount point", &options.last_mounted),
+    ];
+    for (option, what, text) in texts {
+        if text.as_ref().is_some_and(|text| text.contains(&0)) {
+            return Err(SettingsErrorKind::NulInText { option, what });
+        }
     }
     Ok(())
 }
