@@ -143,7 +143,9 @@ impl<'a> Candidate<'a> {
         let mut geometry = Geometry {
             block_size,
             blocks_count: self.blocks_count,
-            reserved_blocks: self.reserved_blocks,
+            // The share was taken of all blocks, some of which may be gone since: e2fsck accepts no
+            // superblock that reserves more than half.
+            reserved_blocks: self.reserved_blocks.min(self.blocks_count / 2),
             first_data_block: self.first_data_block(),
             log_cluster_ratio: self.settings.log_cluster_ratio,
             blocks_per_group: self.blocks_per_group,

@@ -124,6 +124,7 @@ fn option(options: &mut Options, word: &str, value: &str) -> Result<()> {
         "-m" => options.reserved_percent(value.parse()?),
         "-L" => options.label(value),
         "-M" => options.last_mounted(value),
+        "-C" => options.cluster_size(value.parse()?),
         "-G" => options.groups_per_flex(value.parse()?),
         "-g" => options.blocks_per_group(value.parse()?),
         "-T" => options.usage_types(value),
