@@ -35,7 +35,7 @@ def place(at, to, found):
         fill(at, to)
     elif stat.S_ISLNK(found.st_mode):
         os.symlink(os.readlink(at), to)
-    elif system == 'windows' and found.st_ino in linked:
+    elif found.st_ino in linked:
         os.link(linked[found.st_ino], to)
     else:
         linked[found.st_ino] = to

@@ -65,10 +65,7 @@ fn refuse_source(source: &Path, output: &Path) -> Result<(), String> {
     }
     let is_output = match named.path() {
         Some(path) => sys::is_same_file(path, output),
-        None => {
-            let stdin = sys::stdin_identity();
-            stdin.is_some() && stdin == sys::identity_at(output)
-        }
+        None => sys::is_stdin(output),
     };
     if is_output {
         return Err(refusal(output, WHAT));

@@ -327,31 +327,6 @@ fn timestamp_of_windows(ticks: u64) -> Timestamp {
     }
 }
 
-/// When a file was last written.
-#[cfg(not(windows))]
-fn modified(found: &fs::Metadata) -> io::Result<Timestamp> {
-    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs());
-    Ok(
-        match found.modified()?.duration_since(std::time::UNIX_EPOCH) {
-            Ok(after) => Timestamp {
-                seconds: seconds(after).unwrap_or(i64::MAX),
-                nanoseconds: after.subsec_nanos(),
-            },
-            Err(before) => {
-                let before = before.duration();
-                let whole = -seconds(before).unwrap_or(i64::MAX);
-                match before.subsec_nanos() {
-                    0 => Timestamp::from_seconds(whole),
-                    part => Timestamp {
-                        seconds: whole - 1,
-                        nanoseconds: 1_000_000_000 - part,
-                    },
-                }
-            }
-        },
-    )
-}
-
 #[cfg(windows)]
 mod host {
     use std::fs::{File, OpenOptions};
@@ -453,57 +428,98 @@ mod host {
     }
 }
 
-#[cfg(not(windows))]
+#[cfg(any(unix, target_os = "wasi"))]
 mod host {
-    use std::fs::{File, Metadata};
+    use std::fs::File;
     use std::io;
     use std::path::Path;
 
-    use super::{file_type, modified, other_type, without_owner};
-    use crate::sys::stat::{FileType, Stat};
+    use rustix::fs::{FileType as Kind, fstat, lstat};
 
-    /// Opens what is at `path`, which a link may replace in between.
+    use super::{other_type, without_owner};
+    use crate::sys::stat::{FileType, Stat};
+    use crate::units::Timestamp;
+
+    /// Opens what is at `path`, and notices where a link replaces it in between.
     pub(super) fn open(path: &Path, needed: FileType) -> io::Result<(File, Stat)> {
-        if stat_at(path)?.file_type != needed {
+        let before = stat_at(path)?;
+        if before.file_type != needed {
             return Err(other_type());
         }
         let file = File::open(path)?;
         let found = stat_of(&file)?;
-        Ok((file, found))
+        let identity = |found: &Stat| (found.dev, found.ino, found.file_type);
+        if identity(&before) == identity(&found) {
+            Ok((file, found))
+        } else {
+            Err(other_type())
+        }
     }
 
     pub(super) fn stat_at(path: &Path) -> io::Result<Stat> {
-        stat(&std::fs::symlink_metadata(path)?)
+        stat(&lstat(path)?)
     }
 
     pub(super) fn stat_of(file: &File) -> io::Result<Stat> {
-        stat(&file.metadata()?)
+        stat(&fstat(file)?)
     }
 
-    fn stat(found: &Metadata) -> io::Result<Stat> {
-        let other = || {
-            let needed = "it is neither a regular file nor a directory nor a symbolic link";
-            io::Error::other(needed)
-        };
-        let file_type = file_type(found.file_type()).ok_or_else(other)?;
-        // wasm knows no modes, and the standard library takes that for a file nobody may write.
-        let is_read_only = !cfg!(target_family = "wasm") && found.permissions().readonly();
-        let stat = Stat {
-            size_bytes: found.len(),
-            allocated_bytes: found.len(),
-            ..without_owner(file_type, is_read_only, modified(found)?)
-        };
-        #[cfg(unix)]
-        let stat = {
-            use std::os::unix::fs::MetadataExt;
-            Stat {
-                dev: found.dev(),
-                ino: found.ino(),
-                links: found.nlink(),
-                ..stat
+    #[allow(
+        clippy::unnecessary_fallible_conversions,
+        clippy::useless_conversion,
+        reason = "which integers these are differs from system to system"
+    )]
+    fn stat(found: &rustix::fs::Stat) -> io::Result<Stat> {
+        let file_type = match Kind::from_raw_mode(found.st_mode) {
+            Kind::RegularFile => FileType::Regular,
+            Kind::Directory => FileType::Directory,
+            Kind::Symlink => FileType::Symlink,
+            _ => {
+                let needed = "it is neither a regular file nor a directory nor a symbolic link";
+                return Err(io::Error::other(needed));
             }
         };
-        Ok(stat)
+        // wasm knows no modes.
+        let is_read_only = cfg!(unix) && found.st_mode & 0o222 == 0;
+        #[cfg(unix)]
+        let (seconds, nanoseconds) = (found.st_mtime, found.st_mtime_nsec);
+        #[cfg(not(unix))]
+        let (seconds, nanoseconds) = (found.st_mtim.tv_sec, found.st_mtim.tv_nsec);
+        let written = Timestamp {
+            seconds,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+        };
+        let size_bytes = u64::try_from(found.st_size).unwrap_or(0);
+        Ok(Stat {
+            dev: u64::try_from(found.st_dev).unwrap_or(0),
+            ino: found.st_ino,
+            links: found.st_nlink.into(),
+            size_bytes,
+            allocated_bytes: size_bytes,
+            ..without_owner(file_type, is_read_only, written)
+        })
+    }
+}
+
+/// Where there are no files.
+#[cfg(not(any(unix, windows, target_os = "wasi")))]
+mod host {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use crate::sys::stat::{FileType, Stat};
+
+    pub(super) fn open(_path: &Path, _needed: FileType) -> io::Result<(File, Stat)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn stat_at(_path: &Path) -> io::Result<Stat> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn stat_of(_file: &File) -> io::Result<Stat> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -47,15 +47,39 @@ pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
     matches!(is_link, Ok(false)) && identity_at(path) == identity_of(file)
 }
 
-/// Which file standard input is, if it is one.
-pub(crate) fn stdin_identity() -> Option<Identity> {
+/// Whether the file at `path` is standard input.
+///
+/// Where nothing tells which file that is, one that begins as it does is taken for it: it would be lost.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    #[cfg(not(any(unix, windows)))]
+    if stdin_identity().is_none() {
+        return begins_as(&mut io::stdin().lock(), path).unwrap_or(false);
+    }
+    let stdin = stdin_identity();
+    stdin.is_some() && stdin == identity_at(path)
+}
+
+/// Whether the file at `path` begins with what `input` holds next, which stays there.
+#[cfg(any(test, not(any(unix, windows))))]
+fn begins_as(input: &mut impl io::BufRead, path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let next = input.fill_buf()?;
+    let mut first = vec![0; next.len()];
+    read_exact_at(&file, 0, &mut first)?;
+    Ok(!next.is_empty() && next == first)
+}
+
+/// Which file standard input is, if it is one and the system tells.
+fn stdin_identity() -> Option<Identity> {
     #[cfg(unix)]
     let stdin = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
     #[cfg(windows)]
     let stdin = std::os::windows::io::AsHandle::as_handle(&io::stdin()).try_clone_to_owned();
+    #[cfg(any(unix, windows))]
+    return identity_of(&File::from(stdin.ok()?));
+    // No handle is doubled there.
     #[cfg(not(any(unix, windows)))]
-    let stdin: io::Result<File> = Err(io::ErrorKind::Unsupported.into());
-    identity_of(&File::from(stdin.ok()?))
+    identity_of(&io::stdin())
 }
 
 /// Creates a file that was not there, for reading and writing, with mode 644 as mke2fs does.
@@ -284,14 +308,36 @@ mod elsewhere {
         identity_of(&options.open(path).ok()?)
     }
 
-    /// Which file is open: that cannot be told.
-    #[cfg(not(windows))]
-    pub(crate) fn identity_of(_file: &File) -> Option<Identity> {
+    /// Which file is open, if that can be told.
+    #[cfg(target_os = "wasi")]
+    pub(crate) fn identity_of(file: impl std::os::fd::AsFd) -> Option<Identity> {
+        identity(&rustix::fs::fstat(file).ok()?)
+    }
+
+    /// Which file or directory `path` leads to, if that can be told.
+    #[cfg(target_os = "wasi")]
+    pub(crate) fn identity_at(path: &Path) -> Option<Identity> {
+        identity(&rustix::fs::stat(path).ok()?)
+    }
+
+    /// Which file this is. One that the host keeps to itself, as a standard stream, has zeros.
+    #[cfg(target_os = "wasi")]
+    fn identity(found: &rustix::fs::Stat) -> Option<Identity> {
+        let found = Identity {
+            device: found.st_dev,
+            inode: found.st_ino,
+        };
+        (found.inode != 0).then_some(found)
+    }
+
+    /// Which file is open: there are none.
+    #[cfg(not(any(windows, target_os = "wasi")))]
+    pub(crate) fn identity_of<T>(_file: T) -> Option<Identity> {
         None
     }
 
-    /// Which file `path` leads to: that cannot be told.
-    #[cfg(not(windows))]
+    /// Which file `path` leads to: there are none.
+    #[cfg(not(any(windows, target_os = "wasi")))]
     pub(crate) fn identity_at(_path: &Path) -> Option<Identity> {
         None
     }
@@ -346,6 +392,25 @@ mod tests {
             assert_eq!(have_one_path(&one, &other), expected, "{other:?}");
         }
         assert!(!is_same_file(&path("missing"), &path("missing")));
+    }
+
+    #[test]
+    fn a_file_begins_as_what_is_read_of_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, "some bytes").expect("a file");
+        for (input, expected) in [
+            ("some bytes", true),
+            ("some", true),
+            ("", false),
+            ("same bytes", false),
+            ("some bytes more", false),
+        ] {
+            let mut left = input.as_bytes();
+            let begins = begins_as(&mut left, &path).unwrap_or(false);
+            assert_eq!(begins, expected, "{input:?}");
+            assert_eq!(left, input.as_bytes());
+        }
     }
 
     #[test]
