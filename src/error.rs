@@ -11,6 +11,7 @@ use crate::sink::{Format, OpenError};
 use crate::source::SourceError;
 use crate::source::rules::IdMapError;
 use crate::tree::TreeError;
+use crate::units::reason;
 
 /// Why there is no image.
 ///
@@ -278,7 +279,7 @@ impl fmt::Display for Error {
             Kind::Source(error) => error.fmt(f),
             Kind::Emit(error) => error.fmt(f),
             Kind::Open(error) => error.fmt(f),
-            Kind::Output(error) => error.fmt(f),
+            Kind::Output(error) => f.write_str(&reason(error)),
             _ => self.say(f),
         }
     }

@@ -270,6 +270,13 @@ impl fmt::Display for Readable<'_> {
     }
 }
 
+/// What went wrong, without the number that the system has for it, and without a full stop.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let said = error.to_string();
+    let words = error.raw_os_error().and(said.split(" (os error ").next());
+    words.unwrap_or(&said).trim_end_matches('.').to_owned()
+}
+
 /// Whether there is nothing but zeros. Most of what is not differs at its front, and long pieces are
 /// told quickly.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {

@@ -406,6 +406,36 @@ fn an_empty_archive_on_stdin_is_one() {
     assert_eq!(text(&output.stdout), "");
 }
 
+/// A message names the file that failed, and what the system says without its number.
+#[test]
+fn what_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (arguments, said) in [
+        (
+            "-z missing/undo img 8M",
+            "mke4fs: the undo file cannot be used: missing/undo: No such file or directory\n",
+        ),
+        (
+            "-J device=missing img 8M",
+            "mke4fs: cannot read journal device missing: No such file or directory\n",
+        ),
+        (
+            "-d - -d - img",
+            "mke4fs: -d - is given twice: only one source can be read from stdin\n",
+        ),
+        (
+            "--owner a\\b img 8M",
+            "mke4fs: invalid value 'a\\\\b' for --owner: must be UID:GID, two numbers up to 4294967294\n",
+        ),
+    ] {
+        let mut command = command("mke4fs", directory.path());
+        let output = run(command.arg("-q").args(arguments.split_whitespace()));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).starts_with(said), "{output:?}");
+        assert!(!directory.path().join("img").exists(), "{arguments}");
+    }
+}
+
 #[test]
 fn a_journal_that_is_asked_for_is_made_whatever_the_size() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -993,6 +993,14 @@ P
             .output();
         String::from_utf8(output.expect("getfacl runs").stdout).expect("it is text")
     };
+    // Where the host was asked as well, that is not what would help.
+    place.shell("sed s/user:daemon/user:nobodi/ n.tar > unknown.tar");
+    let refused = place.shell("! mke4fs -q -d unknown.tar --acl-names host image");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        text.contains("for that name; use --acl-names skip, or --xattr-exclude"),
+        "{text}"
+    );
     assert_eq!(place.make("mke4fs -q -d n.tar --acl-names host image"), "");
     let acl = place.look(getfacl);
     assert!(

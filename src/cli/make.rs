@@ -50,7 +50,7 @@ impl fmt::Display for MakeError {
             Self::Declined => f.write_str("nothing was written"),
             Self::Error(error) => write!(f, "{error:#}"),
             Self::Held(text) => f.write_str(text),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => f.write_str(&sys::reason(error)),
             Self::TooShortToRescue { needed } => {
                 write!(f, "OUTPUT is too short for -S, which needs {needed} bytes")
             }
@@ -164,6 +164,7 @@ pub(super) fn prepare(
     options: Options,
     world: World<'_>,
 ) -> Result<Prepared, MakeError> {
+    check_stdin(request)?;
     check_layers(request)?;
     let World {
         host,
@@ -215,6 +216,16 @@ pub(super) fn prepare(
         patterns,
         spool_directory,
     })
+}
+
+/// Refuses two sources that would both be standard input: the second would be empty.
+fn check_stdin(request: &Request) -> Result<(), Error> {
+    let stdin = request.sources.iter().filter(|source| *source == "-");
+    if stdin.count() > 1 {
+        let text = "-d - is given twice: only one source can be read from stdin";
+        return Err(SourceError::other(text).into());
+    }
+    Ok(())
 }
 
 /// Refuses what would be of no container image, or of no layer.

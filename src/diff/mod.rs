@@ -38,7 +38,7 @@ use std::thread;
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::tree::{Device, Flags, Tree};
-use crate::units::{Readable, Timestamp};
+use crate::units::{Readable, Timestamp, reason};
 
 pub use crate::tree::FileType;
 pub use attribute::{Attribute, Attributes, UnknownAttribute};
@@ -212,9 +212,9 @@ impl fmt::Display for DiffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { name, error } => {
-                write!(f, "cannot read {}: {error}", Readable(name))
+                write!(f, "cannot read {}: {}", Readable(name), reason(error))
             }
-            Self::Told(error) => error.fmt(f),
+            Self::Told(error) => f.write_str(&reason(error)),
             Self::Cancelled(cancelled) => cancelled.fmt(f),
         }
     }

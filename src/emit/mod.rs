@@ -37,7 +37,7 @@ use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
 use crate::tree::{NodeIndex, Tree};
-use crate::units::{Block, BlockSize, Group, Ino, Readable, Run};
+use crate::units::{Block, BlockSize, Group, Ino, Readable, Run, reason};
 use batch::{Batch, Batches, Way, Worker};
 pub use data_writer::{DataWriteError, DataWriter};
 use journal_device::Listing;
@@ -177,7 +177,7 @@ impl fmt::Display for EmitError {
             | Self::Content { error, .. }
             | Self::Unshared {
                 error: Some(error), ..
-            } => write!(f, ": {error}"),
+            } => write!(f, ": {}", reason(error)),
             _ => Ok(()),
         }
     }

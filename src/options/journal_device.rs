@@ -43,7 +43,13 @@ impl fmt::Display for JournalDeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.fault {
-            JournalFault::Io(error) => write!(f, "cannot read journal device {path}: {error}"),
+            JournalFault::Io(error) => {
+                write!(
+                    f,
+                    "cannot read journal device {path}: {}",
+                    sys::reason(error)
+                )
+            }
             JournalFault::BadMagic => {
                 write!(
                     f,

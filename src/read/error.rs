@@ -7,7 +7,7 @@ use std::io;
 use crate::cancel::Cancelled;
 use crate::ondisk::acl::AclError;
 use crate::ondisk::xattr::XattrFault;
-use crate::units::{Block, Group, Ino, Readable, Run};
+use crate::units::{Block, Group, Ino, Readable, Run, reason};
 
 /// A result of the reader.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -137,7 +137,7 @@ impl ErrorDetail {
 impl fmt::Display for ErrorDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::Io(error) => write!(f, "cannot be read: {}", reason(error)),
             Self::Short { left, needed } => write!(
                 f,
                 "no ext2, ext3 or ext4 filesystem: there are {left} bytes, and a superblock needs {needed}"

@@ -417,8 +417,8 @@ impl File {
             let missing = self
                 .size_bytes
                 .saturating_sub(sys::allocated_bytes(&metadata));
-            // How long a container gets, nobody knows yet.
-            if self.size_bytes > 0 {
+            // How long a container gets nobody knows yet, nor on some systems how much room a file takes.
+            if self.size_bytes > 0 && missing > 0 {
                 doing += &format!(
                     " of {}, which needs room for up to {missing} bytes more",
                     self.size_bytes

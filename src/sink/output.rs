@@ -146,7 +146,7 @@ impl Output {
     /// # Errors
     /// Where `path` is no storage, is not to be written, or is used by the system or another run.
     pub fn open(path: &Path, if_busy: IfBusy) -> Result<Self, OpenError> {
-        let absolute = std::path::absolute(path);
+        let absolute = sys::absolute(path);
         let opened = absolute
             .map_err(Cause::Io)
             .and_then(|path| open(path, if_busy));

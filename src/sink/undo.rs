@@ -92,6 +92,19 @@ impl std::error::Error for UndoError {
     }
 }
 
+impl UndoError {
+    /// The same, with the name of the file that failed.
+    fn about(self, path: &Path) -> Self {
+        match self {
+            Self::Io(error) => {
+                let text = format!("{}: {}", path.display(), sys::reason(&error));
+                Self::Io(io::Error::new(error.kind(), text))
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<io::Error> for UndoError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -105,7 +118,7 @@ fn open(path: &Path) -> Result<fs::File, UndoError> {
     options.read(true).write(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let path = std::path::absolute(path)?;
+    let path = sys::absolute(path)?;
     match fs::symlink_metadata(&path) {
         Ok(named) if sys::is_anothers_in_shared_directory(&path, &named) => {
             return Err(UndoError::Anothers);
@@ -180,7 +193,7 @@ impl Undo {
         if sys::is_same_file(path, sink.path()) {
             return Err(UndoError::IsOutput);
         }
-        let file = open(path)?;
+        let file = open(path).map_err(|error| error.about(path))?;
         let metadata = file.metadata()?;
         let identity = sys::identity_of(&file);
         if identity.is_some() && identity == sys::identity_of(sink.handle()) {
@@ -198,7 +211,7 @@ impl Undo {
         };
         Ok(Self {
             file,
-            path: std::path::absolute(path)?,
+            path: sys::absolute(path)?,
             base: place.offset_bytes,
             old_end,
             is_new: metadata.len() == 0,

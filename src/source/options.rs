@@ -97,7 +97,7 @@ impl SourceOptions {
         self.output = Some(output.to_owned());
         let is_other = std::fs::metadata(output).is_ok_and(|found| !found.is_file());
         if self.spool.is_none() && !is_other {
-            let output = std::path::absolute(output).ok();
+            let output = crate::sys::absolute(output).ok();
             self.spool = output.and_then(|output| output.parent().map(Path::to_owned));
         }
     }

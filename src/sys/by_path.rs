@@ -77,12 +77,21 @@ pub(crate) fn each_name_in(
     directory: &HostHandle,
     mut take: impl FnMut(&[u8], Option<FileType>) -> io::Result<()>,
 ) -> io::Result<()> {
-    for entry in fs::read_dir(&directory.path)? {
-        let entry = entry?;
+    for entry in fs::read_dir(&directory.path).map_err(unlisted)? {
+        let entry = entry.map_err(unlisted)?;
         let file_type = entry.file_type().ok().and_then(file_type);
         take(bytes_of_name(&entry.file_name())?, file_type)?;
     }
     Ok(())
+}
+
+/// Why a name was not listed. WASI gives none of a directory that has one without a form in Unicode.
+fn unlisted(error: io::Error) -> io::Error {
+    #[cfg(target_os = "wasi")]
+    if error.raw_os_error() == Some(rustix::io::Errno::ILSEQ.raw_os_error()) {
+        return io::Error::other("a name in it is not valid Unicode; rename it");
+    }
+    error
 }
 
 /// What `name` in `parent` is, not following a symbolic link.

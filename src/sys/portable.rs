@@ -151,15 +151,12 @@ mod no_unix {
     /// Standard output as a file: there is none.
     #[cfg(not(windows))]
     pub(crate) fn stdout() -> io::Result<File> {
-        super::unsupported()
+        let needed = "no image can be written to standard output on this system; name a file";
+        Err(io::Error::new(io::ErrorKind::Unsupported, needed))
     }
 
-    /// What went wrong, without the number that the system has for it, and without a full stop.
-    pub(crate) fn reason(error: &io::Error) -> String {
-        let said = error.to_string();
-        let words = error.raw_os_error().and(said.split(" (os error ").next());
-        words.unwrap_or(&said).trim_end_matches('.').to_owned()
-    }
+    /// What went wrong, in the system's words without its number.
+    pub(crate) use crate::units::reason;
 
     /// Whether `path` may be written to.
     pub(crate) fn may_write(path: &Path) -> bool {

@@ -41,6 +41,15 @@ pub(crate) fn are_one_file(one: &File, other: &File) -> bool {
     matches!(identities, (Some(one), Some(other)) if one == other)
 }
 
+/// `path` in a form that leads to the same file wherever the process goes. On wasm it goes nowhere, and
+/// a path from the root would be none that its user knows.
+pub(crate) fn absolute(path: &Path) -> io::Result<std::path::PathBuf> {
+    if cfg!(target_family = "wasm") {
+        return Ok(path.to_owned());
+    }
+    std::path::absolute(path)
+}
+
 /// Whether `path` is still a name of the open file itself, as far as the system tells files apart.
 pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
     let is_link = std::fs::symlink_metadata(path).map(|named| named.is_symlink());
@@ -51,7 +60,7 @@ pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
 ///
 /// Where nothing tells which file that is, one that begins as it does is taken for it: it would be lost.
 pub(crate) fn is_stdin(path: &Path) -> bool {
-    #[cfg(not(any(unix, windows)))]
+    #[cfg(not(unix))]
     if stdin_identity().is_none() {
         return begins_as(&mut io::stdin().lock(), path).unwrap_or(false);
     }
@@ -60,7 +69,7 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 }
 
 /// Whether the file at `path` begins with what `input` holds next, which stays there.
-#[cfg(any(test, not(any(unix, windows))))]
+#[cfg(any(test, not(unix)))]
 fn begins_as(input: &mut impl io::BufRead, path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let next = input.fill_buf()?;

@@ -10,7 +10,7 @@ use crate::cli::rules::RuleArg;
 use crate::source::AclNames;
 use crate::source::patterns::PatternError;
 use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, XattrAction, XattrPattern};
-use crate::units::Timestamp;
+use crate::units::{Readable, Timestamp};
 
 type Noted = Result<(), FlagError>;
 
@@ -19,8 +19,7 @@ fn fault(flag: &str, error: &dyn std::fmt::Display) -> FlagError {
 }
 
 fn invalid(flag: &str, value: &OsStr, needed: &str) -> FlagError {
-    let value = value.to_string_lossy();
-    let value = value.escape_debug();
+    let value = Readable(value.as_encoded_bytes());
     FlagError::Own(format!("invalid value '{value}' for {flag}: {needed}"))
 }
 

@@ -100,7 +100,7 @@ enum UnpackErrorKind {
     /// Its data cannot be kept.
     Unkept(io::Error),
     /// A name in an ACL, whose number nobody knows.
-    Owner(Vec<u8>, &'static [u8]),
+    Owner(Vec<u8>, &'static [u8], AclNames),
 }
 
 /// What becomes of a directory that is not there.
@@ -322,7 +322,7 @@ impl<'a> Unpack<'a> {
             SourceError::other(UnpackError {
                 path: named.path,
                 offset: named.offset,
-                why: UnpackErrorKind::Owner(name, named.attribute),
+                why: UnpackErrorKind::Owner(name, named.attribute, self.acl_names),
             })
         })?;
         let mut xattrs = self.tree.xattrs(node).to_vec();
@@ -660,17 +660,17 @@ impl fmt::Display for UnpackError {
             }
             UnpackErrorKind::NamesDirectory => f.write_str("only a directory can have that name"),
             UnpackErrorKind::Unkept(error) => f.write_str(&sys::reason(error)),
-            UnpackErrorKind::Owner(name, attribute) => {
+            UnpackErrorKind::Owner(name, attribute, searched) => {
                 let (name, attribute) = (Readable(name), Readable(attribute));
+                let (asked, cure) = match searched {
+                    AclNames::Host => ("the archive, /etc in the image nor the host", "skip"),
+                    _ => ("the archive nor /etc in the image", "host or skip"),
+                };
                 write!(
                     f,
-                    "its ACL is for {name}, and neither the archive nor /etc "
-                )?;
-                write!(
-                    f,
-                    "in the image has a number for that name; use --acl-names host or skip, or --xattr-exclude {attribute} "
-                )?;
-                f.write_str("to leave out such ACLs")
+                    "its ACL is for {name}, and neither {asked} has a number for that name; use --acl-names {cure}, or \
+                     --xattr-exclude {attribute} to leave out such ACLs"
+                )
             }
         }
     }
