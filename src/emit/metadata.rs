@@ -72,7 +72,7 @@ impl Image<'_> {
         let used = layout.used_inodes(group);
         let gaps: u32 = layout.unused_inodes(group).map(length).sum();
         let (end, used) = (used.end, length(used) - gaps);
-        let free_blocks = layout.free_blocks_of(group);
+        let free_blocks = layout.stated_free_blocks(group);
         let free_clusters = geometry.clusters_for(free_blocks);
         let counts_unused = geometry.features.has_group_desc_csum() && !geometry.super_only;
         // Every inode may hold something to rescue.
@@ -270,7 +270,7 @@ pub(super) fn superblock_template(image: &Image<'_>) -> Superblock {
     sb.s_inodes_count = Le32::new(geometry.inodes_count);
     sb.set_blocks_count(geometry.blocks_count);
     sb.set_reserved_blocks_count(geometry.reserved_blocks);
-    sb.set_free_blocks_count(layout.ledger.total_free());
+    sb.set_free_blocks_count(layout.stated_total_free());
     sb.s_free_inodes_count = Le32::new(layout.free_inodes());
     sb.s_first_data_block = Le32::new(u32::from(geometry.first_data_block == 1));
     sb.s_log_block_size = Le32::new(geometry.block_size.log());

@@ -154,6 +154,8 @@ pub struct Layout {
     free_blocks: Vec<u64>,
     /// Whether each group has its own tables in it.
     tables_in_own_groups: bool,
+    /// Whether mke2fs takes every group's tables off its free blocks twice.
+    tables_counted_twice: bool,
     /// `s_overhead_clusters`.
     pub overhead_clusters: u64,
     /// The filesystem's own files.
@@ -343,7 +345,9 @@ impl Layout {
         let place = huge::HugePlace {
             geometry: &geometry,
             rules: planner.rules(),
-            free: ledger.total_free(),
+            free: ledger
+                .total_free()
+                .saturating_sub(placement.counted_twice(&geometry)),
             root: root.unwrap_or_default(),
         };
         let mut system = system;
@@ -376,6 +380,7 @@ impl Layout {
         let free_blocks = ledger.free_in_each(runs);
         Ok(Self {
             tables_in_own_groups: placement.is_in_own_groups(&geometry),
+            tables_counted_twice: tree.is_empty() && placement.counts_twice(&geometry),
             stays: matched.stays(tree, &ledger),
             geometry,
             ledger,
@@ -406,6 +411,7 @@ impl Layout {
             tables: Vec::new(),
             free_blocks: Vec::new(),
             tables_in_own_groups: false,
+            tables_counted_twice: false,
             overhead_clusters: 0,
             system: SystemFiles::default(),
             xattrs: XattrPlans::default(),
@@ -413,6 +419,37 @@ impl Layout {
             stays: Stays::default(),
             warnings: Vec::new(),
         })
+    }
+
+    /// The free blocks that `group`'s descriptor states.
+    ///
+    /// libext2fs counts tables as used before they are placed unless there are flex groups; a flex
+    /// group of one group is none to it, but mke2fs still packs the tables by the feature's rules
+    /// and counts them again. An empty filesystem is byte for byte mke2fs's, so it has these counts; one with
+    /// content is not, and has the right ones.
+    pub fn stated_free_blocks(&self, group: Group) -> u64 {
+        self.free_blocks_of(group)
+            .wrapping_sub(self.counted_twice())
+            & u64::from(u32::MAX)
+    }
+
+    /// The free blocks that the superblock states.
+    pub fn stated_total_free(&self) -> u64 {
+        let twice = u64::from(self.geometry.groups) * self.counted_twice();
+        let free = self.ledger.total_free().wrapping_sub(twice);
+        if self.geometry.features.has(Feature::SixtyFourBit) {
+            free
+        } else {
+            free & u64::from(u32::MAX)
+        }
+    }
+
+    fn counted_twice(&self) -> u64 {
+        if self.tables_counted_twice {
+            2 + u64::from(self.geometry.inode_blocks_per_group)
+        } else {
+            0
+        }
     }
 
     /// The last inode in use; all before it are in use or reserved.
@@ -570,9 +607,7 @@ impl Layout {
         self.tables[index(group)]
     }
 
-    /// The free blocks of `group`.
-    /// The free blocks of `group`, which its descriptor states.
-    pub fn free_blocks_of(&self, group: Group) -> u64 {
+    fn free_blocks_of(&self, group: Group) -> u64 {
         self.free_blocks[index(group)]
     }
 }

@@ -74,6 +74,24 @@ impl Placement {
     pub(super) fn is_in_own_groups(self, geometry: &Geometry) -> bool {
         self != Self::Packed && geometry.log_groups_per_flex == 0
     }
+
+    /// Whether mke2fs counts tables as used when it places them although it did so before.
+    pub(super) fn counts_twice(self, geometry: &Geometry) -> bool {
+        self == Self::Packed
+            && geometry.log_groups_per_flex == 0
+            // Clusters are counted anew in the end.
+            && geometry.log_cluster_ratio == 0
+    }
+
+    /// How many blocks of tables are counted twice by then.
+    pub(super) fn counted_twice(self, geometry: &Geometry) -> u64 {
+        let per_group = 2 + u64::from(geometry.inode_blocks_per_group);
+        if self.counts_twice(geometry) {
+            u64::from(geometry.groups) * per_group
+        } else {
+            0
+        }
+    }
 }
 
 /// How bitmaps and inode tables are spread.
