@@ -24,7 +24,7 @@ use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
 use crate::layout::{Layout, LayoutError, Matched};
 use crate::options::{Environment, NoFiles, Options, Settings, Size, TargetKind};
-use crate::plan::{self, Fit};
+use crate::plan::{self, Fit, Sought};
 use crate::sink::{Based, Format, ImageRange, OldImage, Sink};
 use crate::source::rules::{self, IdMap, IdMapError, IdRange, OwnerRules, Rule, XattrFilter};
 use crate::source::{ContentStore, Source};
@@ -463,7 +463,13 @@ impl Builder {
         based::keep_atimes(&mut tree, &matched);
         let (resolved, layout) = match fit {
             Some(fit) => {
-                let planned = plan::fit(&self.options, &environment, &tree, fit)?;
+                let sought = Sought {
+                    host: &environment,
+                    tree: &tree,
+                    fit,
+                    cancel,
+                };
+                let planned = plan::fit(&self.options, &sought)?;
                 based::keep_places(planned, &tree, &matched)?
             }
             None => {

@@ -324,6 +324,15 @@ impl Geometry {
             .sum()
     }
 
+    /// No more blocks than these are free, whatever the filesystem holds: all but the copies of superblock and
+    /// descriptors, the groups' tables and the journal.
+    pub(crate) fn most_free_blocks(&self) -> u64 {
+        let tables = u64::from(self.groups) * (2 + u64::from(self.inode_blocks_per_group));
+        let journal = self.journal_blocks.filter(|_| !self.super_only);
+        (self.blocks_count - self.first_data_block)
+            .saturating_sub(self.backup_blocks() + tables + journal.map_or(0, u64::from))
+    }
+
     /// Sets the groups with backups: the first after group 0 and the last, or fewer.
     fn place_sparse_super2(&mut self, settings: &Settings) {
         if !self.features.has(Feature::SparseSuper2) {

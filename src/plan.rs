@@ -6,7 +6,9 @@
 //! size of the first stretch that has one, and confirms it by a layout.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::emit::EmitError;
 use crate::error::{Error, Kind};
 use crate::geometry::Geometry;
 use crate::layout::{Demand, Layout, LayoutError, TreePlan};
@@ -118,15 +120,20 @@ pub(crate) fn fitting(options: &Options) -> Options {
     options
 }
 
-/// The options with the size that `tree` needs, and what that makes of them.
-pub(crate) fn fit(
-    options: &Options,
-    host: &Environment,
-    tree: &Tree,
-    fit: Fit,
-) -> Result<Planned, Error> {
+/// What a size is sought for, and until when.
+pub(crate) struct Sought<'a> {
+    pub(crate) host: &'a Environment,
+    pub(crate) tree: &'a Tree,
+    pub(crate) fit: Fit,
+    /// Whether to stop.
+    pub(crate) cancel: &'a AtomicBool,
+}
+
+/// The options with the size that what is `sought` needs, and what that makes of them.
+pub(crate) fn fit(options: &Options, sought: &Sought<'_>) -> Result<Planned, Error> {
+    let host = sought.host;
     let mut options = fitting(options);
-    let mut search = Search::new(options.clone(), host, tree, fit)?;
+    let mut search = Search::new(options.clone(), sought)?;
     if let Some(planned) = search.run()? {
         return Ok(planned);
     }
@@ -159,15 +166,17 @@ struct Search<'a> {
     fit: Fit,
     /// Whether only a size will do that holds a journal.
     needs_journal: bool,
+    cancel: &'a AtomicBool,
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        options: Options,
-        host: &'a Environment,
-        tree: &'a Tree,
-        fit: Fit,
-    ) -> Result<Self, Error> {
+    fn new(options: Options, sought: &Sought<'a>) -> Result<Self, Error> {
+        let Sought {
+            host,
+            tree,
+            fit,
+            cancel,
+        } = *sought;
         // What the content needs depends on block size, inode size and hash seed.
         let mut settings = options.of_any_size().resolve(host)?.settings;
         let inodes = if options.asks_for_inodes() || tree.is_empty() {
@@ -187,6 +196,7 @@ impl<'a> Search<'a> {
         let needs_journal = options.asks_for_journal() || settings.orphan_file_blocks.is_some();
         Ok(Self {
             needs_journal,
+            cancel,
             options,
             host,
             tree,
@@ -203,7 +213,7 @@ impl<'a> Search<'a> {
     fn run(&mut self) -> Result<Option<Planned>, Error> {
         let least = self.demand.blocks.max(1);
         for stretch in self.stretches(least) {
-            let Some(smallest) = self.smallest(&stretch) else {
+            let Some(smallest) = self.smallest(&stretch)? else {
                 continue;
             };
             if let Some(planned) = self.confirm(self.rounded(smallest), &stretch)? {
@@ -232,12 +242,12 @@ impl<'a> Search<'a> {
     }
 
     /// The smallest size of a stretch that holds the demand.
-    fn smallest(&self, stretch: &Range<u64>) -> Option<u64> {
+    fn smallest(&self, stretch: &Range<u64>) -> Result<Option<u64>, Error> {
         let mut high = stretch.start;
         let mut step = 1;
-        while !self.holds(high) {
+        while !self.holds(high)? {
             if high + 1 >= stretch.end {
-                return None;
+                return Ok(None);
             }
             high = (high + step).min(stretch.end - 1);
             step *= 2;
@@ -245,25 +255,34 @@ impl<'a> Search<'a> {
         let mut low = stretch.start;
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.holds(middle) {
+            if self.holds(middle)? {
                 high = middle;
             } else {
                 low = middle + 1;
             }
         }
-        Some(self.dip_below(high, stretch.start))
+        self.dip_below(high, stretch.start).map(Some)
     }
 
     /// Rounding to whole blocks of inodes and descriptors makes small dips: the smallest size of
     /// those just below `size` that holds the demand.
-    fn dip_below(&self, size: u64, least: u64) -> u64 {
+    fn dip_below(&self, size: u64, least: u64) -> Result<u64, Error> {
         let groups = size / (self.block_size.bytes_u64() * 8) + 1;
         let sizes = (GROUPS_TO_LOOK_AT / groups).min(DIP);
-        let below = size.saturating_sub(sizes).max(least)..size;
-        below
-            .into_iter()
-            .find(|size| self.holds(*size))
-            .unwrap_or(size)
+        for below in size.saturating_sub(sizes).max(least)..size {
+            if self.holds(below)? {
+                return Ok(below);
+            }
+        }
+        Ok(size)
+    }
+
+    /// Refuses to go on once somebody asked to stop.
+    fn check_cancel(&self) -> Result<(), Error> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(EmitError::Cancelled.into());
+        }
+        Ok(())
     }
 
     /// Sizes with a margin are whole MiB.
@@ -280,6 +299,7 @@ impl<'a> Search<'a> {
     fn confirm(&mut self, size: u64, stretch: &Range<u64>) -> Result<Option<Planned>, Error> {
         let mut size = size;
         while size < stretch.end.max(self.rounded(stretch.start + 1)) {
+            self.check_cancel()?;
             let resolved = self.resolve(size)?;
             let geometry = Geometry::new(&resolved.settings)?;
             if self.lacks_journal(&geometry) {
@@ -318,24 +338,30 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a filesystem of `size` blocks has room for the demand and what shall stay free.
-    fn holds(&self, size: u64) -> bool {
+    fn holds(&self, size: u64) -> Result<bool, Error> {
+        self.check_cancel()?;
         let Ok(resolved) = self.resolve(size) else {
-            return false;
+            return Ok(false);
         };
         let Ok(geometry) = Geometry::new(&resolved.settings) else {
-            return false;
+            return Ok(false);
         };
         if self.lacks_journal(&geometry) {
-            return false;
+            return Ok(false);
         }
         let blocks = geometry.blocks_count;
         let reserved = geometry.reserved_blocks + (blocks / 50).min(KERNEL_RESERVE);
-        let Ok(layout) = Layout::new(&resolved.settings, geometry, &self.empty) else {
-            return false;
-        };
-        let free = layout.ledger.total_free() + self.demand.made_blocks;
         let wanted = self.wanted_blocks().map_or(0, |wanted| wanted + reserved);
-        self.demand.blocks + wanted <= free
+        let needed = self.demand.blocks + wanted;
+        // A layout takes as long as there are groups, and cannot have more free than this: most sizes that are
+        // too small are known by counting.
+        if needed > geometry.most_free_blocks() + self.demand.made_blocks {
+            return Ok(false);
+        }
+        let Ok(layout) = Layout::new(&resolved.settings, geometry, &self.empty) else {
+            return Ok(false);
+        };
+        Ok(needed <= layout.ledger.total_free() + self.demand.made_blocks)
     }
 
     /// The blocks that shall be available to an ordinary user, if any.

@@ -1,10 +1,13 @@
 //! Given the public API in the hands of somebody who knows nothing of what lies behind it, proves that what
 //! cannot be made is an error that says so; never a panic.
 
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use mke4fs::tree::{NodeId, Xattr};
-use mke4fs::{Builder, Content, Environment, Error, ErrorKind, Fit, Tree, TreeError};
+use mke4fs::tree::{DataMap, DataRanges, NodeId, Xattr};
+use mke4fs::{Builder, Cancel, Content, Environment, Error, ErrorKind, Fit, Tree, TreeError};
 
 const MIB: u64 = 1 << 20;
 
@@ -156,7 +159,7 @@ fn a_call_that_fails_leaves_the_tree_as_it_was() {
                 .map(drop)
         }),
         ("file content", |tree| {
-            let data = mke4fs::tree::DataMap::Ranges(std::iter::once(5..9).collect());
+            let data = DataMap::Ranges(std::iter::once(5..9).collect());
             tree.file("/a/f", Content::from_bytes(&b"x"[..]).with_data(data))
                 .map(drop)
         }),
@@ -211,4 +214,104 @@ fn a_text_that_a_nul_would_end_is_refused() {
     let mounted = builder().with(|options| options.last_mounted("/a\0b"));
     let mounted = mounted.size_bytes(MIB).plan().expect_err("it is refused");
     assert_eq!(mounted.kind(), invalid("-M", ""));
+}
+
+/// What holds more than was declared is refused, and what is declared to hold nothing is no exception.
+#[test]
+fn a_reader_that_holds_more_than_nothing_is_refused() {
+    type Make = fn(u64) -> Content;
+    let contents: [(&str, Make); 3] = [
+        ("a function", |size| {
+            Content::from_fn(size, || Ok(&b"four"[..]))
+        }),
+        ("a reader", |size| Content::from_reader(size, &b"four"[..])),
+        ("a hole", |size| {
+            let hole = DataMap::Ranges(DataRanges::default());
+            Content::from_fn(size, || Ok(&b"four"[..])).with_data(hole)
+        }),
+    ];
+    for (name, content) in contents {
+        for size in [0, 2] {
+            for features in ["inline_data", "^inline_data"] {
+                let mut tree = Tree::new();
+                tree.file("/f", content(size)).expect("it is declared");
+                let builder = builder().features(features).size_bytes(16 * MIB);
+                let refused = builder.source(tree).to_vec().expect_err("it holds more");
+                let path = b"/f".to_vec();
+                let changed = ErrorKind::SourceChanged { path };
+                assert_eq!(refused.kind(), changed, "{name} of {size}: {refused:#}");
+            }
+        }
+    }
+    let mut tree = Tree::new();
+    tree.file("/f", Content::from_fn(0, || Ok(io::empty())))
+        .expect("it is declared");
+    builder()
+        .size_bytes(MIB)
+        .source(tree)
+        .to_vec()
+        .expect("it is empty");
+}
+
+/// A reader that gives a KiB every ten milliseconds.
+struct Slow;
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(10));
+        let length = buffer.len().min(1024);
+        buffer[..length].fill(b'x');
+        Ok(length)
+    }
+}
+
+/// How long `run` goes on once it was asked to stop, `after` it began.
+fn goes_on(after: Duration, run: impl FnOnce(&Cancel) -> Result<(), Error>) -> Duration {
+    let cancel = Cancel::new();
+    let button = cancel.clone();
+    let asked = thread::spawn(move || {
+        thread::sleep(after);
+        button.cancel();
+        Instant::now()
+    });
+    let ended = run(&cancel).expect_err("it was asked to stop");
+    let now = Instant::now();
+    assert!(ended.is_cancelled(), "{ended:#}");
+    now.saturating_duration_since(asked.join().expect("it asks"))
+}
+
+#[test]
+fn a_slow_reader_is_left_soon() {
+    let hole = DataMap::Ranges(std::iter::once(2 * MIB..3 * MIB).collect());
+    let contents = [
+        ("data", Content::from_fn(4 * MIB, || Ok(Slow))),
+        ("data read once", Content::from_reader(4 * MIB, Slow)),
+        (
+            "a hole",
+            Content::from_fn(3 * MIB, || Ok(Slow)).with_data(hole),
+        ),
+        ("nothing but a hole", {
+            let hole = DataMap::Ranges(DataRanges::default());
+            Content::from_fn(3 * MIB, || Ok(Slow)).with_data(hole)
+        }),
+    ];
+    for (name, content) in contents {
+        let mut tree = Tree::new();
+        tree.file("/f", content).expect("it is declared");
+        let builder = builder().size_bytes(16 * MIB).source(tree);
+        let took = goes_on(Duration::from_millis(200), |cancel| {
+            builder.cancel(cancel).to_vec().map(drop)
+        });
+        assert!(took < Duration::from_millis(1500), "{name}: {took:?}");
+    }
+}
+
+/// Sizes are sought among filesystems of many groups, and each takes a while.
+#[test]
+fn a_search_for_a_size_is_left_soon() {
+    let took = goes_on(Duration::from_millis(300), |cancel| {
+        let builder = builder().fit(Fit::Available(16 << 40)).source(tree());
+        builder.cancel(cancel).plan().map(drop)
+    });
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }

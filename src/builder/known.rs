@@ -2,15 +2,16 @@
 //! out; never seeks a size.
 
 use std::num::NonZero;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Sparse;
 use super::sparse::Reading;
+use crate::emit::EmitError;
 use crate::error::{Error, Kind};
 use crate::geometry::{Geometry, GeometryError};
 use crate::layout::{Layout, LayoutError, Matched};
 use crate::options::{Environment, NoLargeBlocks, Options, Resolved, Size};
-use crate::plan::{self, Fit};
+use crate::plan::{self, Fit, Sought};
 use crate::tree::Tree;
 use crate::units::BlockSize;
 use crate::warning::Warning;
@@ -82,6 +83,9 @@ impl Known<'_> {
     /// Lays the tree out. Where it does not fit, the error says in what size it would.
     pub(super) fn decide(&self, tree: &mut Tree) -> Result<Decided, Error> {
         self.large_or_small(tree).map_err(|error| {
+            if self.is_cancelled() {
+                return EmitError::Cancelled.into();
+            }
             let is_too_small = matches!(
                 error.room(),
                 Kind::Layout(LayoutError::ContentTooBig { .. } | LayoutError::NoRoom { .. })
@@ -90,8 +94,23 @@ impl Known<'_> {
                     )
             );
             let size = is_too_small.then(|| self.size_that_fits(tree)).flatten();
+            if self.is_cancelled() {
+                return EmitError::Cancelled.into();
+            }
             error.with_size_that_fits(size)
         })
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Refuses to go on once somebody asked to stop.
+    fn check_cancel(&self) -> Result<(), Error> {
+        if self.is_cancelled() {
+            return Err(EmitError::Cancelled.into());
+        }
+        Ok(())
     }
 
     /// A size in which the tree fits, in bytes, near the smallest: a whole number of MiB, or of KiB below one.
@@ -101,7 +120,13 @@ impl Known<'_> {
         let small = (!self.options.asks_for_block_size()).then_some(&small);
         let plans = small.into_iter().chain([self.options]);
         let smallest = plans.filter_map(|options| {
-            let smallest = plan::fit(options, self.host, tree, Fit::Minimum).ok()?;
+            let sought = Sought {
+                host: self.host,
+                tree,
+                fit: Fit::Minimum,
+                cancel: self.cancel,
+            };
+            let smallest = plan::fit(options, &sought).ok()?;
             let geometry = smallest.layout.geometry;
             Some(geometry.blocks_count * geometry.block_size.bytes_u64())
         });
@@ -112,7 +137,7 @@ impl Known<'_> {
             let units = bytes.div_ceil(unit);
             // What is left for content is not monotone in the size.
             let mut sizes = (units..units + SIZES_TO_TRY).map(|units| units * unit);
-            sizes.find(|bytes| self.fits_in(*bytes, tree))
+            sizes.find(|bytes| !self.is_cancelled() && self.fits_in(*bytes, tree))
         })
     }
 
@@ -146,6 +171,7 @@ impl Known<'_> {
         if let Ok(layout) = large.lay_out(tree, self.matched) {
             return Ok(large.decided(layout));
         }
+        self.check_cancel()?;
         let fits_smaller = Candidate::new(self.options, self.host, tree)
             .is_ok_and(|small| small.lay_out(tree, self.matched).is_ok());
         if !fits_smaller
@@ -159,6 +185,7 @@ impl Known<'_> {
 
     /// As without a wish for larger blocks.
     fn smallest(&self, tree: &mut Tree) -> Result<Decided, Error> {
+        self.check_cancel()?;
         let candidate = Candidate::new(self.options, self.host, tree)?;
         let mut layout = candidate.lay_out(tree, self.matched);
         if matches!(layout, Err(LayoutError::ContentTooBig { .. }))

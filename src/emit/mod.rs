@@ -664,7 +664,8 @@ impl<'a> Image<'a> {
         let useful = batches.clone().take(most * each).count().div_ceil(each);
         let trees = MerkleTrees::new(self.layout, self.tree, batches.claims());
         let batches = Mutex::new(batches);
-        let (failure, readers) = (Failure::default(), Readers::new(self.tree));
+        let (failure, readers) = (Failure::default(), Readers::new(self.tree, writing.cancel));
+        readers.read_empty(|node| self.layout.stays.is_in_place(node))?;
         let way = if is_in_order {
             Way::InTurn(Turns::default())
         } else if out.sink.takes_one_at_a_time() {

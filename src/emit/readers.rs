@@ -7,14 +7,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::EmitError;
 use crate::tree::{Access, Content, ContentReader, Kind, NodeIndex, Tree};
 
+/// How much is read at once of what may come slowly, such as from a pipe or a function: between two of these is
+/// time to stop.
+const SLOW_BYTES: usize = 4096;
+
 /// The readers of files of which no batch holds all.
 pub(super) struct Readers<'a> {
     tree: &'a Tree,
+    cancel: &'a AtomicBool,
     state: Mutex<State<'a>>,
     turned: Condvar,
 }
@@ -63,10 +69,11 @@ impl Wanted<'_> {
 }
 
 impl<'a> Readers<'a> {
-    /// Readers of the files of `tree`.
-    pub(super) fn new(tree: &'a Tree) -> Self {
+    /// Readers of the files of `tree`, until `cancel` is set.
+    pub(super) fn new(tree: &'a Tree, cancel: &'a AtomicBool) -> Self {
         Self {
             tree,
+            cancel,
             state: Mutex::default(),
             turned: Condvar::new(),
         }
@@ -75,7 +82,7 @@ impl<'a> Readers<'a> {
     /// Fills `buffer` with the bytes of `wanted`: zeros where there is no data.
     pub(super) fn read(&self, wanted: &Wanted<'a>, buffer: &mut [u8]) -> Result<(), EmitError> {
         let content = wanted.content;
-        let failed = |error| unreadable(self.tree, content, error);
+        let failed = |error| self.failed(content, error);
         let bytes = wanted.data_bytes();
         if bytes == 0 {
             buffer.fill(0);
@@ -83,8 +90,13 @@ impl<'a> Readers<'a> {
         }
         if wanted.is_all() {
             let mut reader = content.open().map_err(failed)?;
-            fill(&mut *reader, content, wanted.range.clone(), buffer).map_err(failed)?;
-            return reader.finish().map_err(failed);
+            let mut reading = FileReading {
+                reader: &mut *reader,
+                content,
+                cancel: self.cancel,
+            };
+            reading.fill(wanted.range.clone(), buffer).map_err(failed)?;
+            return reading.finish().map_err(failed);
         }
         // Where this ends early, the turn is never given on.
         let turn = Turn {
@@ -95,12 +107,59 @@ impl<'a> Readers<'a> {
             Some(reader) => reader,
             None => content.open().map_err(failed)?,
         };
-        fill(&mut *reader, content, wanted.range.clone(), buffer).map_err(failed)?;
+        let mut reading = FileReading {
+            reader: &mut *reader,
+            content,
+            cancel: self.cancel,
+        };
+        reading.fill(wanted.range.clone(), buffer).map_err(failed)?;
         for mut reader in self.give_back(wanted.node, reader, bytes) {
-            reader.finish().map_err(failed)?;
+            let mut reading = FileReading {
+                reader: &mut *reader,
+                content,
+                cancel: self.cancel,
+            };
+            reading.finish().map_err(failed)?;
         }
         std::mem::forget(turn);
         Ok(())
+    }
+
+    /// Opens and ends each file that has no data and comes from what is read in order, as one that has some is: it
+    /// may hold more than was declared. `is_in_place` are those that nobody reads.
+    pub(super) fn read_empty(
+        &self,
+        is_in_place: impl Fn(NodeIndex) -> bool,
+    ) -> Result<(), EmitError> {
+        for (node, declared) in self.tree.nodes() {
+            let Kind::File(content) = &declared.kind else {
+                continue;
+            };
+            let is_known = content.source.access(content.key) == Access::Anywhere
+                || content.placed().is_some()
+                || is_in_place(node.in_tree());
+            if is_known || content.data_ranges().next().is_some() {
+                continue;
+            }
+            let failed = |error| self.failed(content, error);
+            let mut reader = content.open().map_err(failed)?;
+            let mut reading = FileReading {
+                reader: &mut *reader,
+                content,
+                cancel: self.cancel,
+            };
+            reading.finish().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// What is told of `error`: that it was asked to stop, if that is so.
+    fn failed(&self, content: &Content, error: io::Error) -> EmitError {
+        if self.cancel.load(Ordering::Relaxed) {
+            EmitError::Cancelled
+        } else {
+            unreadable(self.tree, content, error)
+        }
     }
 
     /// Lets no batch wait for a turn any more that was dealt after `batch`, which failed. One that was dealt
@@ -174,25 +233,50 @@ impl Drop for Turn<'_, '_> {
     }
 }
 
-/// Reads the data of `content` in `range`. The rest of a block that data begins or ends in is a hole: it is
-/// zero, whatever the source has there.
-pub(super) fn fill(
-    reader: &mut dyn ContentReader,
-    content: &Content,
-    range: Range<u64>,
-    buffer: &mut [u8],
-) -> io::Result<()> {
-    let start = range.start;
-    let within = |place: u64| usize::try_from(place - start).expect("within a slice");
-    let mut done = 0;
-    for data in content.data_in(range) {
-        let (from, to) = (within(data.start), within(data.end));
-        buffer[done..from].fill(0);
-        reader.read_exact_at(data.start, &mut buffer[from..to])?;
-        done = to;
+/// A file that is open, and read until `cancel` is set.
+pub(super) struct FileReading<'r> {
+    pub(super) reader: &'r mut dyn ContentReader,
+    pub(super) content: &'r Content,
+    pub(super) cancel: &'r AtomicBool,
+}
+
+impl FileReading<'_> {
+    /// Reads the data of the file in `range`. The rest of a block that data begins or ends in is a hole: it is
+    /// zero, whatever the source has there.
+    pub(super) fn fill(&mut self, range: Range<u64>, buffer: &mut [u8]) -> io::Result<()> {
+        let start = range.start;
+        let within = |place: u64| usize::try_from(place - start).expect("within a slice");
+        let is_slow = self.content.source.access(self.content.key) != Access::Anywhere;
+        let mut done = 0;
+        for data in self.content.data_in(range) {
+            let (from, to) = (within(data.start), within(data.end));
+            buffer[done..from].fill(0);
+            self.reader.pass(data.start, self.cancel)?;
+            let most = if is_slow { SLOW_BYTES } else { to - from };
+            let mut at = data.start;
+            for piece in buffer[from..to].chunks_mut(most.max(1)) {
+                self.check_cancel()?;
+                self.reader.read_exact_at(at, piece)?;
+                at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            }
+            done = to;
+        }
+        buffer[done..].fill(0);
+        Ok(())
     }
-    buffer[done..].fill(0);
-    Ok(())
+
+    /// Says, once all was read, whether the file is still what was declared.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.reader.pass(self.content.size_bytes, self.cancel)?;
+        self.reader.finish()
+    }
+
+    fn check_cancel(&self) -> io::Result<()> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        Ok(())
+    }
 }
 
 /// What could not be read of `content`, which `tree` has.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::BATCH_BYTES;
-use super::readers::{fill, unreadable};
+use super::readers::{FileReading, unreadable};
 use super::{EmitError, Image, Out, Storage, Writing};
 use crate::layout::{Layout, Owner};
 use crate::options::Settings;
@@ -396,7 +396,14 @@ impl Sharing<'_> {
             let length = usize::try_from(step.length()).expect("a step fits memory");
             let mut bytes = vec![0; length];
             let failed = |error| unreadable(self.image.tree, content, error);
-            fill(reader, content, step.range.clone(), &mut bytes).map_err(failed)?;
+            let mut reading = FileReading {
+                reader: &mut *reader,
+                content,
+                cancel: self.writing.cancel,
+            };
+            reading
+                .fill(step.range.clone(), &mut bytes)
+                .map_err(failed)?;
             self.out.write(step.place - self.out.base, &bytes)?;
             (self.writing.progress)(step.length());
             if self.writing.cancel.load(Ordering::Relaxed) {

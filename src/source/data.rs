@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::cancel::Cancelled;
 use crate::tree::{Access, Content, ContentKey, ContentReader, ContentSource};
 
 /// How much is passed over at once.
@@ -108,31 +110,45 @@ struct Reader {
 
 impl Reader {
     /// Reads up to `offset`, as where there is a hole.
-    fn pass(&mut self, offset: u64) -> io::Result<()> {
+    fn pass_until(&mut self, offset: u64, is_cancelled: impl Fn() -> bool) -> io::Result<()> {
         let mut passed = [0; PASSED_BYTES];
         let Some(mut left) = offset.checked_sub(self.at) else {
             return Err(io::Error::other("it can be read only in its order"));
         };
         while left > 0 {
+            if is_cancelled() {
+                return Err(Cancelled.into());
+            }
             let count = usize::try_from(left).map_or(PASSED_BYTES, |left| left.min(PASSED_BYTES));
-            self.reader.read_exact(&mut passed[..count])?;
-            left -= u64::try_from(count).unwrap_or(left);
+            match self.reader.read(&mut passed[..count]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    let count = u64::try_from(count).unwrap_or(left).min(left);
+                    self.at += count;
+                    left -= count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.at = offset;
         Ok(())
     }
 }
 
 impl ContentReader for Reader {
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.pass(offset)?;
+        self.pass_until(offset, || false)?;
         self.reader.read_exact(buffer)?;
         self.at += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
+    fn pass(&mut self, offset: u64, cancel: &AtomicBool) -> io::Result<()> {
+        self.pass_until(offset.max(self.at), || cancel.load(Ordering::Relaxed))
+    }
+
     fn finish(&mut self) -> io::Result<()> {
-        self.pass(self.size_bytes.max(self.at))?;
+        self.pass_until(self.size_bytes.max(self.at), || false)?;
         loop {
             match self.reader.read(&mut [0]) {
                 Ok(0) => return Ok(()),

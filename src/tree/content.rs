@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{TreeError, Verity};
 use crate::units::{Ino, Run};
@@ -98,6 +99,15 @@ pub trait ContentReader: Send {
     /// # Errors
     /// Where the content cannot be read, ends early (`UnexpectedEof`), or is known to have changed (`InvalidData`).
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Hears that the bytes up to `offset` are asked for no more, if any are left: a hole, or all of the rest. One
+    /// that has to read them all the same does it here, and ends with an error soon after `cancel` is set.
+    ///
+    /// # Errors
+    /// As those of [`read_exact_at`](Self::read_exact_at), and where `cancel` is set.
+    fn pass(&mut self, _offset: u64, _cancel: &AtomicBool) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Where the first of the bytes `range` lie in an open file as they are, and how many of them lie there
     /// side by side: a filesystem that can lets the image share them. `None` where they do not, unless told
