@@ -66,6 +66,7 @@ pub mod sink;
 pub mod source;
 mod summary;
 mod sys;
+mod threads;
 pub mod tree;
 mod units;
 mod warning;

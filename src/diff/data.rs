@@ -6,9 +6,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::{DiffError, DiffOptions};
+use crate::threads::side_by_side;
 use crate::tree::{Content, ContentReader, Kind, NodeId, Tree};
 
 /// How much of a file a thread takes on at once, and how much of that is read at once.
@@ -47,13 +47,7 @@ pub(super) fn compare(
     };
     let threads = options.threads_used();
     let helpers = threads.min(THREADS_MAX).min(files.len()).saturating_sub(1);
-    thread::scope(|scope| {
-        for _ in 0..helpers {
-            // Where the system gives no more threads, those that are there do the work.
-            let _ = thread::Builder::new().spawn_scoped(scope, || work.run());
-        }
-        work.run();
-    });
+    side_by_side(helpers, || work.run());
     let found = work.found.into_inner();
     let found = found.unwrap_or_else(PoisonError::into_inner);
     match found.failed {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, Scope};
@@ -40,7 +41,7 @@ const MOST_WAITING: usize = 2;
 struct Writer {
     full: Sender<Batch>,
     /// The batches that were written, for their room.
-    done: Receiver<Result<Batch, EmitError>>,
+    done: Receiver<thread::Result<Result<Batch, EmitError>>>,
     waiting: usize,
 }
 
@@ -55,9 +56,11 @@ impl Writer {
         let (empty, done) = channel();
         let work = move || {
             for batch in batches {
-                let written = batch.write(out, writing);
-                let failed = written.is_err();
-                if empty.send(written.map(|()| batch)).is_err() || failed {
+                // A sink that panics does so where the batch is waited for: here nobody would learn why.
+                let written = catch_unwind(AssertUnwindSafe(|| batch.write(out, writing)));
+                let failed = !matches!(written, Ok(Ok(())));
+                let written = written.map(|written| written.map(|()| batch));
+                if empty.send(written).is_err() || failed {
                     return;
                 }
             }
@@ -88,7 +91,8 @@ impl Writer {
     fn wait(&mut self) -> Result<Batch, EmitError> {
         self.waiting -= 1;
         let written = self.done.recv();
-        written.expect("the thread tells of each batch until its first error")
+        let written = written.expect("the thread tells of each batch until its first error");
+        written.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
     /// Waits for all of them.

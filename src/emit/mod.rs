@@ -25,7 +25,7 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Scope};
+use std::thread::Scope;
 
 use bytemuck::{Zeroable, bytes_of};
 
@@ -36,6 +36,7 @@ use crate::ondisk::checksum::{filesystem_seed, inode_seed};
 use crate::ondisk::superblock::{self, Superblock};
 use crate::options::Settings;
 use crate::sink::{DISCARD_STEP_BYTES, Sink};
+use crate::threads::side_by_side;
 use crate::tree::{NodeIndex, Tree};
 use crate::units::{Block, BlockSize, Group, Ino, Readable, Run, reason};
 use batch::{Batch, Batches, Way, Worker};
@@ -703,15 +704,7 @@ impl<'a> Image<'a> {
                 }
             }
         };
-        thread::scope(|scope| {
-            for _ in 1..useful {
-                // Where the system has no more threads, fewer do all the work.
-                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                    break;
-                }
-            }
-            work();
-        });
+        side_by_side(useful.saturating_sub(1), work);
         failure.into_result()?;
         Ok(trees.into_digests())
     }

@@ -10,7 +10,6 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use super::checked::Checked;
 use super::choice::Layer;
@@ -24,6 +23,7 @@ use crate::source::archive::{
 };
 use crate::source::rules::XattrFilter;
 use crate::source::tar::{Archive, End};
+use crate::threads::side_by_side;
 use crate::tree::Content;
 
 /// What a layer does to those below it.
@@ -136,15 +136,7 @@ fn read_each(
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(contents);
         }
     };
-    thread::scope(|scope| {
-        for _ in 1..threads.get().min(layers.len()) {
-            // Where the system has no more threads, this one reads more of them.
-            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                break;
-            }
-        }
-        work();
-    });
+    side_by_side(threads.get().min(layers.len()).saturating_sub(1), work);
     let done = |place: Mutex<_>| place.into_inner().unwrap_or_else(PoisonError::into_inner);
     let found = found.into_iter().map_while(done);
     found.map(|contents| contents.map(Arc::new)).collect()
