@@ -204,7 +204,8 @@ impl Builder {
         self.with(|options| options.size(size))
     }
 
-    /// The block size in bytes: a power of two from 1024 to 65536.
+    /// The block size in bytes: a power of two from 1024 to 65536. One above the page size, which many kernels
+    /// cannot mount, needs [`Options::force`] as well.
     #[must_use]
     pub fn block_size(self, bytes: u32) -> Self {
         self.with(|options| options.block_size(bytes))
@@ -430,7 +431,12 @@ impl Builder {
     ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
-    pub fn plan(mut self) -> Result<Plan, Error> {
+    pub fn plan(self) -> Result<Plan, Error> {
+        let options = self.options.clone();
+        self.plan_all().map_err(|error| error.asked_by(&options))
+    }
+
+    fn plan_all(mut self) -> Result<Plan, Error> {
         self.wanted.is_reproducible = self.options.is_reproducible();
         self.wanted.base = self.base_for_sources();
         let mut environment = self.world();
@@ -585,7 +591,8 @@ impl Builder {
         if is_open || !streams || hashes || self.sparse_in_effect() != Sparse::Auto {
             return self.plan().map(PreparedImage::planned);
         }
-        PreparedImage::streaming(self)
+        let options = self.options.clone();
+        PreparedImage::streaming(self).map_err(|error| error.asked_by(&options))
     }
 
     /// Makes the image in `sink`, which holds as many bytes as the options say.

@@ -6,7 +6,7 @@ use std::io;
 use crate::emit::EmitError;
 use crate::geometry::GeometryError;
 use crate::layout::LayoutError;
-use crate::options::{NoFiles, SettingsError};
+use crate::options::{NoFiles, Options, SettingsError};
 use crate::sink::{Format, OpenError};
 use crate::source::SourceError;
 use crate::source::rules::IdMapError;
@@ -33,7 +33,13 @@ use crate::units::reason;
 /// ```
 ///
 /// What `main` says of one that it returns is the text with all causes.
-pub struct Error(Box<Kind>, Option<u64>);
+pub struct Error {
+    room: Box<Kind>,
+    /// The size in bytes of an image that would hold what does not fit, if one was found.
+    size_that_fits: Option<u64>,
+    /// The value of the option that is wrong, as it was asked for, where the room knows only what became of it.
+    asked: Option<String>,
+}
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,12 +125,24 @@ pub(crate) enum Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self(Box::new(kind), None)
+        Self {
+            room: Box::new(kind),
+            size_that_fits: None,
+            asked: None,
+        }
     }
 
     /// The same, with the size in bytes of an image that would hold what does not fit.
     pub(crate) fn with_size_that_fits(mut self, bytes: Option<u64>) -> Self {
-        self.1 = bytes;
+        self.size_that_fits = bytes;
+        self
+    }
+
+    /// The same, of an image that `options` ask for.
+    pub(crate) fn asked_by(mut self, options: &Options) -> Self {
+        if let ErrorKind::InvalidOption { name, .. } = self.kind() {
+            self.asked = options.asked(&name);
+        }
         self
     }
 
@@ -134,11 +152,25 @@ impl Error {
         expect(dead_code, reason = "what the command's words need")
     )]
     pub(crate) fn size_that_fits(&self) -> Option<u64> {
-        self.1
+        self.size_that_fits
+    }
+
+    /// What the command says, whose options are flags.
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "what the command's words need")
+    )]
+    pub(crate) fn by_flags(&self) -> String {
+        match &*self.room {
+            Kind::Settings(error) => error.to_string(),
+            Kind::Geometry(error) => error.to_string(),
+            Kind::Source(error) => error.of_any_source(),
+            _ => format!("{self:#}"),
+        }
     }
 
     pub(crate) fn room(&self) -> &Kind {
-        &self.0
+        &self.room
     }
 
     /// Whether the caller itself asked to stop.
@@ -148,7 +180,14 @@ impl Error {
 
     /// What is wrong, with the numbers, names and paths that belong to it.
     pub fn kind(&self) -> ErrorKind {
-        match &*self.0 {
+        match (self.kind_by_room(), &self.asked) {
+            (ErrorKind::InvalidOption { name, .. }, Some(asked)) => invalid(&name, asked),
+            (kind, _) => kind,
+        }
+    }
+
+    fn kind_by_room(&self) -> ErrorKind {
+        match &*self.room {
             Kind::Settings(error) => {
                 let (name, value) = error.option();
                 invalid(name, value)
@@ -172,11 +211,11 @@ impl Error {
 
     /// Says what is wrong, but for its cause.
     fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Kind::Settings(error) => write!(f, "{error}"),
-            Kind::Geometry(error) => write!(f, "{error}"),
+        match &*self.room {
+            Kind::Settings(error) => error.say_to_program(f),
+            Kind::Geometry(error) => error.say_to_program(f),
             Kind::Source(error) => error.say(f),
-            Kind::Ids(error) => write!(f, "{error}"),
+            Kind::Ids(error) => error.say_to_program(f),
             Kind::Tree(error) => write!(f, "{error}"),
             Kind::Layout(error) => write!(f, "{error}"),
             Kind::Emit(error) => error.say(f),
@@ -275,7 +314,7 @@ impl fmt::Display for Error {
         if !f.alternate() {
             return self.say(f);
         }
-        match &*self.0 {
+        match &*self.room {
             Kind::Source(error) => error.fmt(f),
             Kind::Emit(error) => error.fmt(f),
             Kind::Open(error) => error.fmt(f),
@@ -288,7 +327,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // What is wrong says the room's own error in the text; what caused that one comes next.
-        match &*self.0 {
+        match &*self.room {
             Kind::Settings(error) => error.source(),
             Kind::Geometry(error) => error.source(),
             Kind::Source(error) => error.source(),

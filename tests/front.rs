@@ -560,7 +560,7 @@ fn an_error_says_where_and_its_cause_once() {
                     .size_bytes(8 << 20)
                     .with(|it| it.journal_mebibytes(99_999)),
             ),
-            invalid("-J", ""),
+            invalid("-J", "size=99999"),
             1,
         ),
         (

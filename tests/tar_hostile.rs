@@ -720,7 +720,7 @@ fn headers() -> Vec<Case> {
         (
             "cut-in-first-header",
             cut(300),
-            Refused("not a directory, a tar archive"),
+            Refused("not a tar archive"),
         ),
         (
             "cut-in-header",
@@ -767,15 +767,11 @@ fn headers() -> Vec<Case> {
             [plain().end(), new().file("b").end()].concat(),
             Holds(&["f644 a 0"]),
         ),
-        (
-            "empty",
-            Vec::new(),
-            Refused("not a directory, a tar archive"),
-        ),
+        ("empty", Vec::new(), Refused("not a tar archive")),
         (
             "text",
             b"once upon a time ".repeat(100),
-            Refused("not a directory, a tar archive"),
+            Refused("not a tar archive"),
         ),
         (
             "only-zeros",
@@ -793,22 +789,22 @@ fn headers() -> Vec<Case> {
         (
             "zeros-and-text",
             [vec![0; 10_240], b"text".to_vec()].concat(),
-            Refused("hostile is not a directory, a tar archive"),
+            Refused("hostile is not a tar archive"),
         ),
         (
             "zeros-and-text-far",
             [vec![0; 200_000], b"text".to_vec()].concat(),
-            Refused("hostile is not a directory, a tar archive"),
+            Refused("hostile is not a tar archive"),
         ),
         (
             "zeros-and-entries",
             [vec![0; 2 * BLOCK], plain().end()].concat(),
-            Refused("hostile is not a directory, a tar archive"),
+            Refused("hostile is not a tar archive"),
         ),
         (
             "lone-zeros-and-entries",
             [vec![0; BLOCK], plain().end()].concat(),
-            Refused("hostile is not a directory, a tar archive"),
+            Refused("hostile is not a tar archive"),
         ),
         (
             "zeros-and-superblock",

@@ -48,7 +48,7 @@ impl fmt::Display for MakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Declined => f.write_str("nothing was written"),
-            Self::Error(error) => write!(f, "{error:#}"),
+            Self::Error(error) => f.write_str(&error.by_flags()),
             Self::Held(text) => f.write_str(text),
             Self::Io(error) => f.write_str(&sys::reason(error)),
             Self::TooShortToRescue { needed } => {

@@ -65,7 +65,7 @@ impl Wanted<'_> {
             }
             _ => of_own_file(error),
         };
-        said.unwrap_or_else(|| format!("{error:#}"))
+        said.unwrap_or_else(|| error.by_flags())
     }
 
     fn of_layout(&self, fault: &LayoutError, fits: Option<u64>) -> Option<String> {
@@ -130,10 +130,12 @@ impl Wanted<'_> {
     fn of_geometry(&self, fault: &GeometryError, fits: Option<u64>) -> Option<String> {
         let bytes = |blocks: &u64| for_people(blocks.saturating_mul(self.block_bytes()));
         Some(match fault {
-            GeometryError::TooSmall { needed, .. } => format!(
+            GeometryError::TooSmall {
+                needed, block_size, ..
+            } => format!(
                 "a filesystem of {} is too small, its own structures need {}; {}",
                 self.size(),
-                bytes(needed),
+                for_people(needed.saturating_mul(u64::from(*block_size))),
                 self.larger(fits)
             ),
             GeometryError::JournalTooBig { blocks, most } => format!(

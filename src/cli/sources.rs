@@ -173,7 +173,8 @@ impl OpenOptions<'_> {
         let unread = found
             .err()
             .unwrap_or_else(|| io::ErrorKind::Unsupported.into());
-        Err(io::Error::other(source::SourceError::read(path, unread)))
+        let unread = source::SourceError::read(path, unread);
+        Err(io::Error::other(format!("{unread:#}")))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is one of several")]

@@ -129,7 +129,7 @@ impl<'a> Candidate<'a> {
         let groups = u32::try_from(data_blocks.div_ceil(u64::from(self.blocks_per_group)))
             .map_err(|_| GeometryError::InvalidArgument)?;
         if groups == 0 {
-            return Err(self.too_small(0));
+            return Err(self.too_small(self.least_of_a_group()));
         }
         let descs_per_block = block_size.bytes() / u32::from(self.desc_size());
         let desc_blocks = groups.div_ceil(descs_per_block);
@@ -187,10 +187,20 @@ impl<'a> Candidate<'a> {
         Ok(Attempt::Done(geometry))
     }
 
+    /// No fewer blocks than any group needs that is worth having.
+    fn least_of_a_group(&self) -> u64 {
+        let inodes = self.count_inodes(1).ok().flatten();
+        let tables = inodes.map_or(1, |inodes| inodes.blocks_per_group);
+        // A superblock, a block of descriptors and two bitmaps come before the inodes.
+        u64::from(2 + 2 + tables + MIN_DATA_BLOCKS)
+    }
+
+    /// That `needed` blocks behind the first are needed, and there are fewer in whole clusters.
     fn too_small(&self, needed: u64) -> GeometryError {
+        let needed = needed + self.first_data_block();
         GeometryError::TooSmall {
             blocks: self.settings.blocks_count,
-            needed: needed + self.first_data_block(),
+            needed: needed.next_multiple_of(1 << self.settings.log_cluster_ratio),
             block_size: self.settings.block_size.bytes(),
         }
     }

@@ -66,12 +66,31 @@ pub enum GeometryError {
     OrphanFileWithoutJournal,
 }
 
+impl GeometryError {
+    /// Says it to a program, which has no flags: what would mend it by the names that its options have there.
+    pub(crate) fn say_to_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = self.to_string();
+        let wrong = said.split_once("; use ").map_or(&*said, |(wrong, _)| wrong);
+        f.write_str(wrong)?;
+        f.write_str(match self {
+            Self::TooManyInodes { .. } => "; use fewer inodes or a larger size",
+            Self::ReservedGdtBlocks { .. } => "; use a smaller Options::resize",
+            Self::JournalTooBig { .. } => "; use Options::journal_mebibytes",
+            Self::OrphanFileWithoutJournal => {
+                "; use features(\"^orphan_file\") or features(\"has_journal\")"
+            }
+            _ => "",
+        })
+    }
+}
+
 impl fmt::Display for GeometryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooSmall { blocks, needed, .. } => write!(
                 f,
-                "the filesystem has {blocks} blocks; its metadata alone needs at least {needed}"
+                "the filesystem has {blocks} block{}; its metadata alone needs at least {needed}",
+                if *blocks == 1 { "" } else { "s" }
             ),
             Self::TooManyInodes { inodes } => write!(
                 f,

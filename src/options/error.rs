@@ -78,11 +78,28 @@ impl SettingsError {
             | SettingsErrorKind::Length(LengthError::NoOutputAndNoSize)
             | SettingsErrorKind::Length(LengthError::OutputIsEmpty) => ("SIZE", String::new()),
             SettingsErrorKind::Extended { errors, last } => match &errors[..] {
-                [ExtendedOptionError::Invalid { name, value }] => (name, value.clone()),
+                [error] => error.option().unwrap_or(("-E", last.clone())),
                 _ => ("-E", last.clone()),
             },
+            SettingsErrorKind::Revision(error) | SettingsErrorKind::EncodingFlag(error) => {
+                error.option().unwrap_or(("-E", String::new()))
+            }
+            SettingsErrorKind::TooManyInodesByRatio(_) => ("-i", String::new()),
+            SettingsErrorKind::JournalBlocksTooSmall { least, .. } => ("-b", format!("-{least}")),
+            SettingsErrorKind::JournalBlockSize { block_size, .. } => {
+                ("-b", block_size.to_string())
+            }
+            SettingsErrorKind::NotCompatible(misfit) => ("-O", misfit.feature.name().to_owned()),
+            SettingsErrorKind::NotOnHurd(feature) => ("-O", feature.name().to_owned()),
             _ => ("", String::new()),
         }
+    }
+}
+
+impl SettingsError {
+    /// Says it to a program, which has no flags: what would mend it by the names that its options have there.
+    pub(crate) fn say_to_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.say_to_program(f)
     }
 }
 
@@ -314,6 +331,65 @@ impl fmt::Display for SettingsErrorKind {
 }
 
 impl SettingsErrorKind {
+    fn say_to_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TypeUndefined(name) => write!(
+                f,
+                "unknown filesystem type '{name}': no configuration defines it; use Options::force to \
+                 create it anyway"
+            ),
+            Self::Length(LengthError::NoOutputAndNoSize) => {
+                f.write_str("there is neither a size nor a source that says how much is needed; give a size")
+            }
+            Self::Length(LengthError::OutputIsEmpty) => {
+                f.write_str("the output has no room for a single block; give a size")
+            }
+            Self::InodesFillAll { blocks: 0, .. } => f.write_str(
+                "the output has no room for a single block, after the offset if there is one; give a size",
+            ),
+            Self::TooManyInodesByRatio(inodes) => write!(
+                f,
+                "{inodes} inodes are more than 4294967295; use a larger inode_ratio"
+            ),
+            Self::InodesFillAll {
+                inode_size,
+                inodes,
+                blocks,
+            } => write!(
+                f,
+                "{inodes} inodes of {inode_size} bytes do not fit in {blocks} blocks; use fewer inodes or a \
+                 larger inode_ratio"
+            ),
+            _ => {
+                let said = self.to_string();
+                let Some((wrong, _)) = said.split_once("; use -") else {
+                    return f.write_str(&said);
+                };
+                match self.option_that_mends() {
+                    Some(option) => write!(f, "{wrong}; use {option}"),
+                    None => f.write_str(wrong),
+                }
+            }
+        }
+    }
+
+    /// The call that would mend it, where there is one.
+    fn option_that_mends(&self) -> Option<String> {
+        let features = |text: &str| Some(format!("features(\"{text}\")"));
+        match self {
+            Self::BlockAbovePage { .. } => Some("Options::force to create it anyway".to_owned()),
+            Self::BlockBelowSector { sector_size, .. } => {
+                Some(format!("block_size({sector_size})"))
+            }
+            Self::JournalBlockSize { journal, .. } => Some(format!("block_size({journal})")),
+            Self::NotCompatible(misfit) => features(&format!("^{}", misfit.feature.name())),
+            Self::NotOnHurd(feature) => features(&format!("^{}", feature.name())),
+            Self::Length(LengthError::Above32Bits { .. }) => features("64bit"),
+            Self::Conflict(conflict) => conflict.option_that_mends(),
+            _ => None,
+        }
+    }
+
     fn of_range(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LabelTooLong(bytes) => {
@@ -489,6 +565,30 @@ impl fmt::Display for Conflict {
 }
 
 impl Conflict {
+    /// The call that would mend it, where there is one.
+    fn option_that_mends(self) -> Option<String> {
+        let (call, text) = match self {
+            Self::VerityWithoutExtents
+            | Self::SixtyFourBitWithoutExtents
+            | Self::BigallocWithoutExtents => ("features", "extent"),
+            Self::ClusterWithoutBigalloc => ("features", "bigalloc"),
+            Self::FeaturesWithRevision0
+            | Self::JournalWithRevision0
+            | Self::ResizeWithRevision0 => ("Options::extended", "revision=1"),
+            Self::EncodingFlagsAlone => ("Options::extended", "encoding=utf8"),
+            Self::MetaBgWithResizeInode | Self::ResizeInodeWithoutSparseSuper => {
+                ("features", "^resize_inode")
+            }
+            Self::FlexSizeWithoutFlexBg => ("features", "flex_bg"),
+            Self::SeedWithoutMetadataCsum => ("features", "metadata_csum"),
+            Self::InodesTooSmallForProjects | Self::InlineDataInSmallInodes => {
+                return Some("inode_size(256)".to_owned());
+            }
+            Self::ClusterBelowBlock => return None,
+        };
+        Some(format!("{call}(\"{text}\")"))
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::VerityWithoutExtents => {

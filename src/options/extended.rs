@@ -351,6 +351,24 @@ pub(crate) enum ExtendedOptionError {
     },
 }
 
+impl ExtendedOptionError {
+    /// The option and its value, where it is the value that is wrong.
+    pub(super) fn option(&self) -> Option<(&'static str, String)> {
+        Some(match self {
+            Self::Invalid { name, value } => (name, value.clone()),
+            Self::EncodingFlag(word) => ("encoding_flags", word.clone()),
+            Self::Revision(text) => ("revision", text.clone()),
+            Self::RevisionTooHigh(number) => ("revision", number.to_string()),
+            Self::QuotaType(word) => ("quotatype", word.clone()),
+            Self::ResizeNotLarger { blocks, .. } => ("resize", blocks.to_string()),
+            Self::Unknown(_)
+            | Self::NoValue(_)
+            | Self::DescSizeWithout64Bit(_)
+            | Self::DescSizeAfterResize { .. } => return None,
+        })
+    }
+}
+
 impl fmt::Display for ExtendedOptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

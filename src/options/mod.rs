@@ -147,6 +147,24 @@ enum ExtendedOption {
     Text(String),
 }
 
+impl ExtendedOption {
+    /// The value of the size `name`, if it is there.
+    fn value_of(&self, name: &str) -> Option<String> {
+        match self {
+            Self::One(Extended::OrphanFileSize(size)) if name == "orphan_file_size" => {
+                Some(size.as_asked())
+            }
+            Self::One(Extended::Resize(size)) if name == "resize" => Some(size.as_asked()),
+            Self::One(_) => None,
+            Self::Text(text) => {
+                let values = text.rsplit(',').filter_map(|option| option.split_once('='));
+                let mut named = values.filter(|(other, _)| *other == name);
+                named.next().map(|(_, value)| value.to_owned())
+            }
+        }
+    }
+}
+
 impl FeatureOption {
     /// The features that this makes of `set`.
     ///
@@ -190,6 +208,28 @@ impl Options {
     pub fn cluster_size(&mut self, bytes: u32) -> &mut Self {
         self.cluster_size = Some(bytes);
         self
+    }
+
+    /// The value that was asked for of the option that the command or mke2fs.conf calls `name`, where what
+    /// is refused is only what became of it.
+    pub(crate) fn asked(&self, name: &str) -> Option<String> {
+        let mut extended = self.extended.iter().rev();
+        match name {
+            "SIZE" => self.size.map(Size::as_asked),
+            "-i" => self.inode_ratio.map(|bytes| bytes.to_string()),
+            "-J" => {
+                let length = self.journal.and_then(|length| match length {
+                    JournalLength::Mebibytes(mebibytes) => Some(format!("size={mebibytes}")),
+                    JournalLength::ByFilesystem => None,
+                });
+                let of_fast_commit = |kibibytes| format!("fast_commit_size={kibibytes}");
+                let fast_commit = self.fast_commit_kibibytes.map(of_fast_commit);
+                let asked: Vec<String> = length.into_iter().chain(fast_commit).collect();
+                (!asked.is_empty()).then(|| asked.join(","))
+            }
+            "orphan_file_size" | "resize" => extended.find_map(|option| option.value_of(name)),
+            _ => None,
+        }
     }
 
     /// Whether a block size is asked for.
@@ -358,7 +398,8 @@ impl Options {
         self
     }
 
-    /// The block size in bytes: a power of two from 1024 to 65536.
+    /// The block size in bytes: a power of two from 1024 to 65536. One above the page size, which many kernels
+    /// cannot mount, needs [`force`](Self::force) as well.
     pub fn block_size(&mut self, bytes: u32) -> &mut Self {
         self.block_size = Some(BlockSizeOption::Exactly(bytes));
         self

@@ -73,6 +73,15 @@ impl Size {
         }
     }
 
+    /// As it is written for the command; a number of bytes is that number.
+    pub(crate) fn as_asked(self) -> String {
+        match self {
+            Self::Blocks(number) | Self::Bytes(number) => number.to_string(),
+            Self::Kibibytes(number) => format!("{number}K"),
+            Self::Sectors(number) => format!("{number}s"),
+        }
+    }
+
     /// The length in blocks of `1024 << log_block_size` bytes, rounded down.
     pub(crate) fn blocks(self, log_block_size: u32) -> u64 {
         match self {

@@ -142,6 +142,9 @@ impl OpenError {
                 f,
                 "{path} belongs to another user, in a directory that anybody can write to; name another file"
             ),
+            Cause::Io(_) if self.path.as_os_str().is_empty() => {
+                f.write_str("cannot open an output without a name")
+            }
             Cause::Io(_) => write!(f, "cannot open {path} for writing"),
         }
     }

@@ -382,8 +382,7 @@ impl NotTar {
     }
 }
 
-/// What a layer of a container image is.
-#[cfg(any(feature = "oci", all(test, feature = "tar")))]
+/// What an archive is, such as a layer of a container image.
 pub(crate) const LAYER: &str = "a tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
 
 /// What a source is.

@@ -297,6 +297,9 @@ impl fmt::Display for Files {
 }
 
 /// Why a source could not declare its files.
+///
+/// Its text says what is wrong and where; what caused it is its [`source`](std::error::Error::source). `{:#}` says
+/// both.
 pub struct SourceError(Box<Kind>);
 
 impl fmt::Debug for SourceError {
@@ -425,6 +428,28 @@ impl SourceError {
         }
     }
 
+    /// What is wrong and why, where whatever can be a source was as good as an archive.
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "what the command's words need")
+    )]
+    pub(crate) fn of_any_source(&self) -> String {
+        struct AnySource<'a>(&'a NotTar);
+
+        impl fmt::Display for AnySource<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.say(f, magic::SOURCE)
+            }
+        }
+
+        match &*self.0 {
+            Kind::NoArchive { path, found } if !found.is_image() => {
+                format!("{} {}", Readable(path), AnySource(found))
+            }
+            _ => format!("{self:#}"),
+        }
+    }
+
     /// Says what is wrong, but for its cause.
     pub(crate) fn say(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
@@ -441,7 +466,7 @@ impl SourceError {
                 if found.is_image() {
                     found.say_image(f)
                 } else {
-                    found.say(f, magic::SOURCE)
+                    found.say(f, magic::LAYER)
                 }
             }
             Kind::Of { path, error } => {
@@ -455,6 +480,9 @@ impl SourceError {
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return self.say(f);
+        }
         match &*self.0 {
             Kind::Read { error, .. } | Kind::Attribute { error, .. } => {
                 self.say(f)?;
@@ -464,8 +492,9 @@ impl fmt::Display for SourceError {
                 self.say(f)?;
                 write!(f, ": {error}")
             }
-            Kind::Of { path, error } => write!(f, "{}: {error}", Readable(path)),
-            _ => self.say(f),
+            Kind::Of { path, error } => write!(f, "{}: {error:#}", Readable(path)),
+            Kind::About { error, .. } | Kind::Other(error) => write!(f, "{error:#}"),
+            Kind::Changed { .. } | Kind::Declare(_) | Kind::NoArchive { .. } => self.say(f),
         }
     }
 }
@@ -520,8 +549,9 @@ mod tests {
     fn errors_name_the_path_and_the_reason() {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let read = SourceError::read(*b"etc/shadow", denied());
+        assert_eq!(read.to_string(), "cannot read etc/shadow");
         assert_eq!(
-            read.to_string(),
+            format!("{read:#}"),
             "cannot read etc/shadow: permission denied"
         );
         assert!(read.source().is_some());
@@ -531,7 +561,10 @@ mod tests {
             "log changed while it was read"
         );
         assert_eq!(
-            SourceError::store(*b"d/..", TreeError::NotADirectory).to_string(),
+            format!(
+                "{:#}",
+                SourceError::store(*b"d/..", TreeError::NotADirectory)
+            ),
             "cannot store d/..: only a directory can hold entries"
         );
         assert_eq!(SourceError::other("no more").to_string(), "no more");

@@ -172,7 +172,7 @@ struct Declared {
 
 impl Declared {
     fn of(named: Named, matches: &ArgMatches) -> Result<Self, VerbError> {
-        let told = |error: &dyn Display| VerbError::Line(error.to_string());
+        let told = |error: &dyn Display| VerbError::Line(format!("{error:#}"));
         let excluded = matches.get_many::<OsString>(EXCLUDE).unwrap_or_default();
         let excluded: Vec<&[u8]> = excluded.map(|it| it.as_encoded_bytes()).collect();
         let excluded = Patterns::new(&excluded);
@@ -196,7 +196,7 @@ impl Declared {
         let mut source = opened.map_err(|error| told(&error))?;
         let mut tree = Tree::with_root(Metadata::default());
         let declared = source.declare(&mut tree, NodeId::ROOT);
-        let declared = declared.map_err(|error| told(&error))?;
+        let declared = declared.map_err(|error| VerbError::Line(error.of_any_source()))?;
         tree.finish().map_err(|error| told(&error))?;
         for warning in declared.warnings {
             warn(&format!("mke4fs diff: warning: {warning}\n"));

@@ -193,7 +193,8 @@ fn say_owner(f: &mut fmt::Formatter<'_>, field: Field, value: i64) -> fmt::Resul
 /// Why an archive cannot be read further.
 ///
 /// Its text has the entry's name, as far as it is known, and the offset of the entry's first header
-/// in the uncompressed archive, in bytes.
+/// in the uncompressed archive, in bytes. What its reader failed with is its
+/// [`source`](std::error::Error::source); `{:#}` says both.
 #[derive(Debug)]
 pub struct ArchiveError {
     pub(in crate::source) path: Vec<u8>,
@@ -235,9 +236,14 @@ impl fmt::Display for ArchiveError {
             offset,
             fault,
         } = self;
-        match &path[..] {
-            b"" => write!(f, "entry at byte {offset}: {fault}"),
-            path => write!(f, "{} at byte {offset}: {fault}", Readable(path)),
+        match (
+            &path[..],
+            matches!(fault, ErrorKind::Read(_)) && !f.alternate(),
+        ) {
+            (b"", true) => write!(f, "cannot read the entry at byte {offset}"),
+            (b"", false) => write!(f, "entry at byte {offset}: {fault}"),
+            (path, true) => write!(f, "cannot read {} at byte {offset}", Readable(path)),
+            (path, false) => write!(f, "{} at byte {offset}: {fault}", Readable(path)),
         }
     }
 }
@@ -245,8 +251,7 @@ impl fmt::Display for ArchiveError {
 impl Error for ArchiveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            // Its text is told already.
-            ErrorKind::Read(error) => error.source(),
+            ErrorKind::Read(error) => Some(&**error),
             _ => None,
         }
     }

@@ -638,7 +638,11 @@ impl From<UnpackError> for SourceError {
 
 impl fmt::Display for UnpackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}: ", Readable(&self.path), self.offset)?;
+        let (path, offset) = (Readable(&self.path), self.offset);
+        if matches!(self.why, UnpackErrorKind::Unkept(_)) && !f.alternate() {
+            return write!(f, "cannot keep {path} at byte {offset}");
+        }
+        write!(f, "{path} at byte {offset}: ")?;
         match &self.why {
             UnpackErrorKind::Tree(error) => error.fmt(f),
             UnpackErrorKind::NotADirectory(name) => {
@@ -679,8 +683,7 @@ impl fmt::Display for UnpackError {
 impl Error for UnpackError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.why {
-            // Its text is told already.
-            UnpackErrorKind::Unkept(error) => error.source(),
+            UnpackErrorKind::Unkept(error) => Some(error),
             _ => None,
         }
     }

@@ -54,15 +54,33 @@ impl fmt::Display for OciError {
         match self {
             Self::Read { path, error } => {
                 let path = Readable(path.as_bytes());
-                write!(f, "cannot read {path}: {}", sys::reason(error))
+                write!(f, "cannot read {path}")?;
+                if f.alternate() {
+                    write!(f, ": {}", sys::reason(error))?;
+                }
+                Ok(())
             }
-            Self::File { path, fault } => write!(f, "{} {fault}", Readable(path.as_bytes())),
+            Self::File { path, fault } => {
+                write!(f, "{} ", Readable(path.as_bytes()))?;
+                fault.fmt(f)
+            }
             Self::Image(fault) => fault.fmt(f),
         }
     }
 }
 
-impl Error for OciError {}
+impl Error for OciError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read { error, .. } => Some(error),
+            Self::File {
+                fault: FileErrorKind::Archive(error),
+                ..
+            } => error.source(),
+            Self::File { .. } | Self::Image(_) => None,
+        }
+    }
+}
 
 impl From<ImageErrorKind> for OciError {
     fn from(fault: ImageErrorKind) -> Self {
@@ -146,7 +164,10 @@ impl fmt::Display for FileErrorKind {
             Self::SchemaVersion(version) => {
                 write!(f, "has schema version {version}: must be 2")
             }
-            Self::Archive(error) => write!(f, "cannot be unpacked: {error}"),
+            Self::Archive(error) => {
+                f.write_str("cannot be unpacked: ")?;
+                error.fmt(f)
+            }
             Self::NotTar(found) => found.say(f, crate::source::magic::LAYER),
         }
     }

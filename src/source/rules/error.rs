@@ -95,7 +95,8 @@ impl From<TreeError> for RuleErrorKind {
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.fault)
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        self.fault.fmt(f)
     }
 }
 
@@ -147,5 +148,11 @@ impl fmt::Display for RuleErrorKind {
     }
 }
 
-// Where it is about a file, its text has the cause already.
-impl std::error::Error for RuleError {}
+impl std::error::Error for RuleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.fault {
+            RuleErrorKind::Content(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -104,6 +104,26 @@ pub enum IdMapError {
 }
 
 impl IdMapError {
+    /// Says it to a program, which gives the first range by both ends.
+    pub(crate) fn say_to_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(text) => {
+                f.write_str("invalid map of ")?;
+                match text.parse::<IdRange>() {
+                    Ok(IdRange { from, to, count }) => {
+                        let end = u64::from(from) + u64::from(count);
+                        write!(f, "IDs {from}..{end} to {to}")?;
+                    }
+                    Err(_) => write!(f, "IDs '{}'", text.escape_debug())?,
+                }
+                f.write_str(
+                    ": must be of one ID or more, from 4294967295 at most to 4294967294 at most",
+                )
+            }
+            Self::Overlap(first, second) => write!(f, "ID ranges {first} and {second} overlap"),
+        }
+    }
+
     /// The range that is none, or that has ids of another.
     pub(crate) fn ids(&self) -> String {
         match self {
