@@ -429,10 +429,6 @@ impl SourceError {
     }
 
     /// What is wrong and why, where whatever can be a source was as good as an archive.
-    #[cfg_attr(
-        not(feature = "cli"),
-        expect(dead_code, reason = "what the command's words need")
-    )]
     pub(crate) fn of_any_source(&self) -> String {
         struct AnySource<'a>(&'a NotTar);
 
