@@ -429,6 +429,13 @@ impl Builder {
     /// Unless there is a size or a [fit](Self::fit), and where no environment says that the output is there,
     /// the image is as large as what the sources hold needs ([`Fit::Auto`]).
     ///
+    /// A source that is a stream, such as a compressed archive or a reader, is kept in a temporary file, and its
+    /// data are placed in the order of names, as those of a file or a directory are. Where the size is given,
+    /// every other end of the builder places the data of a stream in the order in which they come: of an archive
+    /// in another order than that of names, these make another image than the plan. With
+    /// [`reproducible`](Self::reproducible), a [fit](Self::fit), or another [`Sparse`] than `Auto`, all ends plan
+    /// first and make the same image.
+    ///
     /// # Errors
     /// Where options contradict each other, a source cannot be read, or the content does not fit.
     pub fn plan(self) -> Result<Plan, Error> {

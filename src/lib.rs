@@ -38,7 +38,8 @@
 //! What this page and the modules [`options`], [`source`], [`sink`], [`tree`], [`check`](mod@check) and
 //! [`read`] say is what the crate promises; [`raw`] is for the curious, and may change. The bytes of an image may
 //! change from version to version, where files lie above all. Within one they are a function of options,
-//! sources, UUID, hash seed and clock: no thread, machine or output changes them.
+//! sources, UUID, hash seed and clock: no thread, machine or output changes them. How an archive comes may:
+//! what [`Builder::plan`] says of streams.
 
 mod base;
 mod builder;

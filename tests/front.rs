@@ -1,7 +1,7 @@
 //! Given the front page of the crate, proves what it promises a program: ends, contracts, errors; never
 //! what is in an image, which other modules prove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error as _;
 use std::fs::{self, File};
 use std::io;
@@ -94,6 +94,48 @@ fn all_ends_make_the_same_image() {
     let plan = make().plan().expect("it is planned");
     assert!(plan.to_vec().expect("it is made") == image);
     assert!(plan.to_vec().expect("it is made again") == image);
+}
+
+#[test]
+fn pieces_come_one_at_a_time_and_in_order_from_whichever_thread() {
+    let make = || {
+        let mut tree = Tree::new();
+        for number in 0..64_u8 {
+            tree.file(format!("/{number}"), vec![number + 1; 1 << 20])
+                .expect("it is declared");
+        }
+        builder().source(tree).size_bytes(128 << 20)
+    };
+    let image = make().threads(threads(1)).to_vec().expect("it is made");
+    for count in [1, 2, 8] {
+        let (mut bytes, mut callers) = (0, HashSet::new());
+        let busy = Mutex::new(());
+        let take = |piece: Piece<'_>| {
+            let _alone = busy.try_lock().expect("nobody else is called");
+            callers.insert(std::thread::current().id());
+            let length = match piece {
+                Piece::Data(data) => {
+                    assert!(image[bytes..][..data.len()] == *data, "{count} threads");
+                    data.len()
+                }
+                Piece::Hole(length) => {
+                    let length = usize::try_from(length).expect("it fits");
+                    assert!(image[bytes..][..length].iter().all(|byte| *byte == 0));
+                    length
+                }
+            };
+            bytes += length;
+            Ok(())
+        };
+        let making = make().threads(threads(count));
+        making.write_in_order(take).expect("it is made");
+        assert_eq!(bytes, image.len());
+        assert!(
+            callers.len() <= count,
+            "{} of {count} threads",
+            callers.len()
+        );
+    }
 }
 
 #[test]

@@ -16,11 +16,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::attrs::{Options, Snapshot};
+use common::image::Tar as Members;
 use common::mount::{self, Scratch, mount_ro};
 use common::tools::{self, Need, Result, Which, ready};
 use common::{making, torture};
 use mke4fs::raw::emit::Writing;
-use mke4fs::sink::{Checked, IfBusy, Memory, Output, Sink};
+use mke4fs::sink::{Checked, IfBusy, Memory, Output, Piece, Sink, Stream};
 
 use mke4fs::raw::Built;
 use mke4fs::source::dir::Directory;
@@ -28,7 +29,7 @@ use mke4fs::source::{ContentStore, Declared, Source, SourceError};
 use mke4fs::tree::{
     Content, ContentReader, DataMap, Kind, Metadata, NodeId, Special, Tree, TreeError,
 };
-use mke4fs::{Builder, Error, Fit};
+use mke4fs::{Builder, Environment, Error, Fit, Sparse, Tar};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -638,5 +639,108 @@ fn devices_take_streams_and_faults_are_named() {
         if is_left {
             sound(&file).expect("it is as it was");
         }
+    }
+}
+
+/// All bytes that the pieces stand for.
+fn joined(builder: Builder) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let take = |piece: Piece<'_>| {
+        match piece {
+            Piece::Data(data) => bytes.extend_from_slice(data),
+            Piece::Hole(length) => {
+                bytes.resize(bytes.len() + usize::try_from(length).expect("it fits"), 0)
+            }
+        }
+        Ok(())
+    };
+    builder.write_in_order(take).expect("it is made");
+    bytes
+}
+
+fn fixed() -> Builder {
+    Builder::new().environment(Environment::fixed(1_700_000_000))
+}
+
+/// What each end of `make` makes but [`Builder::plan`], one after the other.
+fn ends(make: &dyn Fn() -> Builder) -> Vec<(&'static str, Vec<u8>)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    make().write_file(at("new")).expect("it is made");
+    let open = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(at("open"))
+        .expect("a file");
+    make().write_open_file(open).expect("it is made");
+    let memory = Memory::new(64 << 20);
+    make().write_to(&memory).expect("it is made");
+    let stream = Stream::new(64 << 20, Vec::new());
+    make().write_to(&stream).expect("it is made");
+    vec![
+        ("write_file", fs::read(at("new")).expect("it is there")),
+        (
+            "write_open_file",
+            fs::read(at("open")).expect("it is there"),
+        ),
+        ("write_to", memory.into_bytes().expect("it fits")),
+        ("write_to, in order", stream.finish().expect("it is whole")),
+        ("write_in_order", joined(make())),
+        ("to_vec", make().to_vec().expect("it is made")),
+    ]
+}
+
+#[test]
+fn all_ends_make_the_same_image_of_a_stream() {
+    let mut archive = Members::new();
+    for number in 0..60_u8 {
+        // In no order of names, and one is so short that an inode may hold it.
+        let name = format!("file-{:02}", u32::from(number) * 37 % 60);
+        let length = if number == 30 {
+            5
+        } else {
+            1024 * (1 + usize::from(number % 40))
+        };
+        archive = archive.file(&name, &vec![number + 1; length]);
+    }
+    let archive = archive.bytes();
+    let streamed = || {
+        let tar = Tar::from_reader(io::Cursor::new(archive.clone()), "members");
+        fixed().size_bytes(64 << 20).source(tar)
+    };
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), &archive).expect("it is written");
+    let opened = || fixed().size_bytes(64 << 20).source(Tar::open(file.path()));
+    let plan = |builder: Builder| {
+        let plan = builder.plan().expect("it is planned");
+        plan.to_vec().expect("it is made")
+    };
+    let planned = plan(opened());
+    let placed = streamed().to_vec().expect("it is made");
+    for (end, image) in ends(&streamed) {
+        assert!(image == placed, "{end} of a stream makes another image");
+    }
+    for (end, image) in ends(&opened) {
+        assert!(image == planned, "{end} of a file makes another image");
+    }
+    // What comes first lies first, unless the whole plan is made before.
+    assert!(placed != planned);
+    assert!(plan(streamed()) == planned);
+    assert!(mke4fs::check(&placed).is_clean());
+
+    // With these, nothing shows how it came.
+    let reproducible = plan(opened().reproducible());
+    for (end, image) in ends(&|| streamed().reproducible()) {
+        assert!(image == reproducible, "{end} of a reproducible stream");
+    }
+    let ways: [fn(Builder) -> Builder; 4] = [
+        |builder| builder.fit(Fit::Auto),
+        |builder| builder.sparse(Sparse::Always),
+        |builder| builder.sparse(Sparse::Never),
+        |builder| builder.with(|options| options.large_blocks()),
+    ];
+    for way in ways {
+        assert!(way(streamed()).to_vec().expect("it is made") == plan(way(opened())));
     }
 }

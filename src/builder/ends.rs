@@ -95,7 +95,11 @@ impl Builder {
     /// # Errors
     /// As those of [`plan`](Self::plan); and where there is not so much memory.
     pub fn to_vec(self) -> Result<Vec<u8>, Error> {
-        self.plan()?.to_vec()
+        let run = self.run.clone();
+        let ready = self.prepare_raw()?;
+        let memory = Memory::new(ready.size_bytes());
+        ready.write_sink(&memory, &run)?;
+        memory.into_bytes().map_err(failed)
     }
 
     /// Makes the image in `sink`. Unless there is a size or a [fit](Self::fit), it reaches to the end of the
@@ -106,14 +110,13 @@ impl Builder {
     pub fn write_to(mut self, sink: &dyn Sink) -> Result<Summary, Error> {
         self.sized_by(sink.size_bytes())?;
         let run = self.run.clone();
-        if sink.is_in_order() {
-            return self.plan()?.write_to(sink);
-        }
         self.prepare_raw()?.write_sink(sink, &run)
     }
 
-    /// Hands the image on to `take` in the order of its bytes, in pieces of data and holes, from this thread
-    /// or one other.
+    /// Hands the image on to `take` in the order of its bytes, in pieces of data and holes. Any of the
+    /// [threads](Self::threads) calls it, this one or another, but never two at the same time.
+    ///
+    /// A source that is a stream waits in temporary files until it is at its end.
     ///
     /// # Errors
     /// As those of [`plan`](Self::plan); and where `take` fails.
@@ -121,9 +124,10 @@ impl Builder {
         self,
         take: impl FnMut(Piece<'_>) -> io::Result<()> + Send,
     ) -> Result<Summary, Error> {
-        let plan = self.plan()?;
-        let sink = Ordered::new(plan.size_bytes(), take);
-        let summary = plan.write_to(&sink)?;
+        let run = self.run.clone();
+        let ready = self.prepare_raw()?;
+        let sink = Ordered::new(ready.size_bytes(), take);
+        let summary = ready.write_sink(&sink, &run)?;
         sink.finish().map_err(failed)?;
         Ok(summary)
     }
@@ -225,7 +229,13 @@ impl PreparedImage {
 
     fn write_sink(self, sink: &dyn Sink, run: &Run) -> Result<Summary, Error> {
         let total = self.total(run);
-        let built = run.write(total, false, |writing| self.write(sink, writing))?;
+        let built = run.write(total, false, |writing| {
+            if sink.is_in_order() {
+                self.write_in_order(sink, &spool_directory(), writing)
+            } else {
+                self.write(sink, writing)
+            }
+        })?;
         Ok(built.into_summary())
     }
 

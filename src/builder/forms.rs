@@ -114,6 +114,26 @@ impl PreparedImage {
         }
     }
 
+    /// Writes the bytes of the filesystem to `sink` in their order. What decides places as it comes is kept in
+    /// `spool_directory` first.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub(super) fn write_in_order(
+        self,
+        sink: &dyn Sink,
+        spool_directory: &Path,
+        writing: &Writing<'_>,
+    ) -> Result<Built, Error> {
+        let written = match self.0 {
+            PreparedKind::Planned(plan) => Image::Planned(&plan).write(sink, writing)?,
+            PreparedKind::Streaming(it) => Image::Streaming(it)
+                .kept(spool_directory, writing)?
+                .write(sink, writing)?,
+        };
+        Ok(written.built)
+    }
+
     /// Writes the image to `writer` in the order of its bytes.
     ///
     /// # Errors
@@ -327,7 +347,7 @@ impl Image<'_> {
     ) -> Result<Formed, Error> {
         let disk = Disk::new(self.extents().disk_bytes(form), self.settings().uuid);
         // Whatever a stream turns out to be, the output is as it was until then.
-        let image = self.kept(form, writing)?;
+        let image = self.kept(form.spool_directory, writing)?;
         let disk = disk.free(free_of(&image.free(), form).to_vec());
         let draft = output.begin_contained().map_err(failed)?;
         let contained = Contained::new(form.format, disk, draft.file());
@@ -354,7 +374,7 @@ impl Image<'_> {
         let extents = self.extents();
         extents.check(form)?;
         let stream = crate::sink::Stream::new(extents.disk_bytes(form), writer);
-        let image = self.kept(form, writing)?;
+        let image = self.kept(form.spool_directory, writing)?;
         let (written, beside) = image.write_with_tree(&stream, form, writing)?;
         stream.finish().map_err(failed)?;
         Ok(Formed {
@@ -365,11 +385,11 @@ impl Image<'_> {
     }
 
     /// The same, with every block decided.
-    fn kept(self, form: &Form<'_>, writing: &Writing<'_>) -> Result<Self, Error> {
+    fn kept(self, spool_directory: &Path, writing: &Writing<'_>) -> Result<Self, Error> {
         let Self::Streaming(streaming) = self else {
             return Ok(self);
         };
-        let file = sys::unnamed_file(form.spool_directory).map_err(failed)?;
+        let file = sys::unnamed_file(spool_directory).map_err(failed)?;
         let mut file = File::from_open(file).map_err(failed)?;
         let end = end_bytes(&streaming.settings, &streaming.geometry);
         file.make_room(end).map_err(failed)?;

@@ -15,7 +15,8 @@ pub enum Piece<'a> {
     Hole(u64),
 }
 
-/// A sink that hands on what is written to it from the first byte to the last, and what is not as holes.
+/// A sink that hands on what is written to it from the first byte to the last, and what is not as holes: by
+/// whichever thread writes, never two at the same time.
 ///
 /// ```
 /// use mke4fs::sink::{Ordered, Piece};
