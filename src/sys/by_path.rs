@@ -478,7 +478,7 @@ mod host {
         clippy::useless_conversion,
         reason = "which integers these are differs from system to system"
     )]
-    fn stat(found: &rustix::fs::Stat) -> io::Result<Stat> {
+    pub(super) fn stat(found: &rustix::fs::Stat) -> io::Result<Stat> {
         let file_type = match Kind::from_raw_mode(found.st_mode) {
             Kind::RegularFile => FileType::Regular,
             Kind::Directory => FileType::Directory,
@@ -499,10 +499,13 @@ mod host {
             nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
         };
         let size_bytes = u64::try_from(found.st_size).unwrap_or(0);
+        // A host may number no file: then nothing tells two of them apart, and none is taken for another.
+        let has_number = found.st_ino != 0;
+        let (dev, links) = (u64::try_from(found.st_dev), found.st_nlink.into());
         Ok(Stat {
-            dev: u64::try_from(found.st_dev).unwrap_or(0),
+            dev: dev.ok().filter(|_| has_number).unwrap_or(0),
             ino: found.st_ino,
-            links: found.st_nlink.into(),
+            links: if has_number { links } else { 1 },
             size_bytes,
             allocated_bytes: size_bytes,
             ..without_owner(file_type, is_read_only, written)
@@ -642,6 +645,27 @@ mod tests {
                 assert!(is_other(file));
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_without_numbers_are_not_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("file"), b"").expect("a file");
+        fs::hard_link(
+            directory.path().join("file"),
+            directory.path().join("again"),
+        )
+        .expect("a link");
+        let mut found = rustix::fs::stat(directory.path().join("file")).expect("it is there");
+        let told = |found: &rustix::fs::Stat| {
+            let found = host::stat(found).expect("it is a file");
+            (found.dev, found.ino, found.links)
+        };
+        let (dev, ino, links) = told(&found);
+        assert!(dev != 0 && ino != 0 && links == 2);
+        found.st_ino = 0;
+        assert_eq!(told(&found), (0, 0, 1));
     }
 
     #[cfg(unix)]
