@@ -1,6 +1,8 @@
 //! Given the ends of a builder and of a plan, proves what becomes of what an output held, and that none is
 //! written over what it is made of; never what is in an image, which other modules prove.
 
+#![cfg(target_os = "linux")]
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
