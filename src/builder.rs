@@ -473,6 +473,7 @@ impl Builder {
         }
         let base = self.base.as_deref();
         let matched = base.map_or_else(Matched::default, |base| Matched::new(base, &tree));
+        let matched = matched.until(cancel);
         based::keep_atimes(&mut tree, &matched);
         let (resolved, layout) = match fit {
             Some(fit) => {

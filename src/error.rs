@@ -283,6 +283,7 @@ fn of_layout(error: &LayoutError) -> ErrorKind {
             needed,
             available: inodes.into(),
         },
+        LayoutError::Cancelled => ErrorKind::Cancelled,
         LayoutError::ContentWithoutInodes(NoFiles::JournalDevice) => invalid("-O", "journal_dev"),
         LayoutError::ContentWithoutInodes(NoFiles::SuperOnly) => invalid("-S", ""),
         // How much more it would need nobody knows by then.

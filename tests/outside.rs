@@ -315,3 +315,13 @@ fn a_search_for_a_size_is_left_soon() {
     });
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
+
+/// A filesystem of so many groups takes many seconds to be laid out.
+#[test]
+fn a_large_layout_is_left_soon() {
+    let took = goes_on(Duration::from_millis(300), |cancel| {
+        let builder = builder().size_bytes(1 << 49).source(tree());
+        builder.cancel(cancel).plan().map(drop)
+    });
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

@@ -85,6 +85,8 @@ pub enum LayoutError {
         /// Which names, and why.
         fault: CasefoldFault,
     },
+    /// It was asked to stop.
+    Cancelled,
     /// Content for what has no place for files.
     ContentWithoutInodes(NoFiles),
     /// `lost+found` at the root that is no directory.
@@ -168,6 +170,7 @@ impl fmt::Display for LayoutError {
                 write!(f, "{}: {fault}", Readable(path))
             }
             Self::Casefold { path, fault } => write!(f, "{}: {fault}", Readable(path)),
+            Self::Cancelled => f.write_str("interrupted"),
             Self::ContentWithoutInodes(NoFiles::JournalDevice) => f.write_str(
                 "a journal device (-O journal_dev) cannot hold files; leave out the content or the feature",
             ),

@@ -1,10 +1,11 @@
 //! Given a tree and a base, says which inode of the base is at the path of each node; never where it goes.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::inode_type::inode_type;
 use super::lost_found::{LOST_FOUND, lost_found_of};
-use super::{KeptCounts, Ledger, Owner};
+use super::{KeptCounts, LayoutError, Ledger, Owner};
 use crate::base::{Base, BaseInode, Leaf};
 use crate::geometry::Geometry;
 use crate::tree::{Kind, NodeId, NodeIndex, Tree};
@@ -17,6 +18,21 @@ pub(crate) struct Matched<'a> {
     /// By node; 0 for none.
     inos: Vec<Ino>,
     has_lost_found: bool,
+    stop: Stop<'a>,
+}
+
+/// Whether somebody asked to stop, if anybody can.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stop<'a>(Option<&'a AtomicBool>);
+
+impl Stop<'_> {
+    /// Refuses to go on once somebody asked to stop.
+    pub(super) fn check(self) -> Result<(), LayoutError> {
+        if self.0.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(LayoutError::Cancelled);
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Matched<'a> {
@@ -44,7 +60,27 @@ impl<'a> Matched<'a> {
             base: Some(base),
             inos,
             has_lost_found: lost_found_of(tree).is_some(),
+            stop: Stop::default(),
         }
+    }
+
+    /// The same for a layout that ends soon once `cancel` is set: a large filesystem takes seconds.
+    pub(crate) fn until(self, cancel: &'a AtomicBool) -> Self {
+        let stop = Stop(Some(cancel));
+        Self { stop, ..self }
+    }
+
+    /// The same where nothing was before.
+    pub(super) fn without_base(&self) -> Self {
+        let stop = self.stop;
+        Self {
+            stop,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn stop(&self) -> Stop<'a> {
+        self.stop
     }
 
     /// The base, if there is one.

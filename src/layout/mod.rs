@@ -119,8 +119,8 @@ pub use huge::{HugeDirectory, HugeFiles, HugeInode};
 pub(crate) use inode_type::inode_type;
 pub use ledger::{Claim, ClaimError, Ledger};
 pub use matched::Moved;
-use matched::moved;
 pub(crate) use matched::{Matched, Stays};
+use matched::{Stop, moved};
 pub use owner::Owner;
 pub use quota::{QuotaFile, Usage};
 pub use system::{SystemFiles, resize_inode_length};
@@ -195,9 +195,9 @@ struct Front {
 }
 
 impl Front {
-    fn new(settings: &Settings, geometry: &Geometry) -> Result<Self, LayoutError> {
+    fn new(settings: &Settings, geometry: &Geometry, stop: Stop<'_>) -> Result<Self, LayoutError> {
         let mut ledger = Ledger::new(geometry.first_data_block, geometry.blocks_count);
-        tables::claim_backups(geometry, &mut ledger)?;
+        tables::claim_backups(geometry, &mut ledger, stop)?;
         // mke2fs packs tables only where flex_bg lets them leave their groups.
         let packs = settings.packed_meta_blocks && geometry.features.has(Feature::FlexBg);
         let placement = if packs {
@@ -207,7 +207,7 @@ impl Front {
                 stride: u32::from(settings.raid_stride),
             }
         };
-        let tables = tables::claim_tables(geometry, placement, &mut ledger)?;
+        let tables = tables::claim_tables(geometry, placement, &mut ledger, stop)?;
         ledger.form_clusters(geometry.cluster_ratio())?;
         let metadata_blocks =
             geometry.blocks_count - geometry.first_data_block - ledger.total_free();
@@ -295,10 +295,18 @@ impl Layout {
         matched: &Matched<'_>,
     ) -> Result<Self, LayoutError> {
         let Some(base) = matched.base() else {
-            return Self::new(settings, geometry, tree);
+            return Self::of(
+                settings,
+                geometry,
+                Subject::new(tree, &matched.without_base()),
+            );
         };
         if settings.no_files().is_some() || settings.huge_files.is_some() {
-            return Self::new(settings, geometry, tree);
+            return Self::of(
+                settings,
+                geometry,
+                Subject::new(tree, &matched.without_base()),
+            );
         }
         let warning = match moved(base, &geometry) {
             Some(moved) => LayoutWarning::BaseMoved(moved),
@@ -312,7 +320,11 @@ impl Layout {
                 laid_out => return laid_out,
             },
         };
-        let mut layout = Self::new(settings, geometry, tree)?;
+        let mut layout = Self::of(
+            settings,
+            geometry,
+            Subject::new(tree, &matched.without_base()),
+        )?;
         layout.warnings.push(warning);
         Ok(layout)
     }
@@ -334,7 +346,7 @@ impl Layout {
             placement,
             tables,
             overhead_clusters,
-        } = Front::new(settings, &geometry)?;
+        } = Front::new(settings, &geometry, matched.stop())?;
         let mut planner = subject.planner(settings, &geometry)?;
         let warnings = planner.take_warnings();
         if !planner.keep(matched, &mut ledger) {
@@ -373,6 +385,7 @@ impl Layout {
         if !xattrs.is_empty() {
             geometry.features = geometry.features.with(Feature::ExtAttr);
         }
+        matched.stop().check()?;
         let kept = matched.counts(&ledger);
         ledger.keep_nothing();
         ledger.sort();

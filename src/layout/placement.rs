@@ -6,6 +6,7 @@
 
 use super::content::ContentPlanner;
 use super::data_allocator::DataAllocator;
+use super::matched::Stop;
 use super::{Front, LayoutError, Ledger, system};
 use crate::geometry::Geometry;
 use crate::options::Settings;
@@ -23,7 +24,7 @@ impl DataAllocator {
         if settings.huge_files.is_some() {
             return Err(LayoutError::HugeFilesWithContent);
         }
-        let Front { ledger, .. } = Front::new(settings, geometry)?;
+        let Front { ledger, .. } = Front::new(settings, geometry, Stop::default())?;
         allocator(settings, geometry, ledger)
     }
 }

@@ -4,6 +4,7 @@
 //! and mke2fs's `packed_allocate_tables`: which block each search finds depends on all before it.
 
 use super::ledger::Ledger;
+use super::matched::Stop;
 use super::{LayoutError, Owner};
 use crate::geometry::Geometry;
 use crate::units::{Block, Group, Run};
@@ -20,12 +21,17 @@ pub struct GroupTables {
 }
 
 /// Claims every copy of the superblock and the descriptors.
-pub(super) fn claim_backups(geometry: &Geometry, ledger: &mut Ledger) -> Result<(), LayoutError> {
+pub(super) fn claim_backups(
+    geometry: &Geometry,
+    ledger: &mut Ledger,
+    stop: Stop<'_>,
+) -> Result<(), LayoutError> {
     if geometry.superblock_block().get() > geometry.first_data_block {
         let first = Block::new(geometry.first_data_block);
         ledger.claim(Run::one(first), Owner::BootBlock)?;
     }
     for group in geometry.all_groups() {
+        stop.check()?;
         let backups = geometry.backups(group);
         if let Some(block) = backups.superblock {
             ledger.claim(Run::one(block), Owner::Superblock(group))?;
@@ -48,10 +54,12 @@ pub(super) fn claim_tables(
     geometry: &Geometry,
     placement: Placement,
     ledger: &mut Ledger,
+    stop: Stop<'_>,
 ) -> Result<Vec<GroupTables>, LayoutError> {
     let mut tables = Tables {
         geometry,
         ledger,
+        stop,
         placed: Vec::with_capacity(usize::try_from(geometry.groups).unwrap_or(0)),
     };
     match placement {
@@ -61,6 +69,7 @@ pub(super) fn claim_tables(
         }
         Placement::Spread { .. } => {
             while let Some(group) = tables.next_group() {
+                stop.check()?;
                 tables.in_flex_group(group)?;
                 tables.next_to(group)?;
             }
@@ -109,6 +118,7 @@ pub(super) enum Placement {
 struct Tables<'a> {
     geometry: &'a Geometry,
     ledger: &'a mut Ledger,
+    stop: Stop<'a>,
     placed: Vec<GroupTables>,
 }
 
@@ -118,16 +128,19 @@ impl Tables<'_> {
         let groups = self.geometry.all_groups();
         let mut block_bitmaps = Vec::new();
         for group in groups.clone() {
+            self.stop.check()?;
             goal = self.claim_near(goal, Owner::BlockBitmap(group))?;
             block_bitmaps.push(goal);
         }
         let mut inode_bitmaps = Vec::new();
         for group in groups.clone() {
+            self.stop.check()?;
             goal = self.claim_near(goal, Owner::InodeBitmap(group))?;
             inode_bitmaps.push(goal);
         }
         let last = Block::new(self.geometry.blocks_count - 1);
         for ((group, block_bitmap), inode_bitmap) in groups.zip(block_bitmaps).zip(inode_bitmaps) {
+            self.stop.check()?;
             goal = self.claim_table(goal, last, group)?;
             self.placed.push(GroupTables {
                 block_bitmap,
@@ -141,6 +154,7 @@ impl Tables<'_> {
     /// Each group's tables in the group itself.
     fn in_own_groups(&mut self, stride: u32) -> Result<(), LayoutError> {
         for group in self.geometry.all_groups() {
+            self.stop.check()?;
             let (first, last) = self.bounds(group);
             let start = if stride > 0 {
                 self.strided_start(group, stride)?
