@@ -51,7 +51,7 @@ fn declare(path: &Path) -> Tree {
 
 fn refusal(path: &Path) -> String {
     let refused = declare_with(Directory::new(path)).unwrap_err();
-    refused.to_string()
+    format!("{refused:#}")
 }
 
 fn find(tree: &Tree, path: &[u8]) -> NodeId {
