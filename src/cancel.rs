@@ -98,10 +98,10 @@ impl<R: Read> Read for Heeding<R> {
     }
 }
 
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(any(unix, windows), feature = "cli"))]
 impl Cancel {
     /// A wish that a signal which would end the process has instead: SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-    /// SIGALRM, SIGUSR1, SIGXCPU and the like.
+    /// SIGALRM, SIGUSR1, SIGXCPU and the like; on Windows, Ctrl-C and Ctrl-Break.
     ///
     /// Whoever works has half a second from then on to hear it and to clean up. Then the process ends by
     /// that signal wherever it is, after what [`Output::undo_on_abort`](crate::sink::Output::undo_on_abort)

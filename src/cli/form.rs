@@ -190,7 +190,7 @@ pub(super) fn open_tree(request: &Request) -> io::Result<Option<Output>> {
     };
     let mut output = Output::open(path, IfBusy::Refuse)?;
     output.lies_beside();
-    #[cfg(unix)]
+    #[cfg(any(unix, windows))]
     output.remove_beside_on_abort()?;
     output.replace(0);
     Ok(Some(output))

@@ -383,7 +383,7 @@ pub(super) struct Stop(Cancel);
 
 impl Stop {
     pub(super) fn by_signals() -> Self {
-        #[cfg(unix)]
+        #[cfg(any(unix, windows))]
         if let Ok(cancel) = Cancel::by_signals() {
             return Self(cancel);
         }
@@ -392,7 +392,7 @@ impl Stop {
 
     pub(super) fn guard(self, output: Output) -> Guarded {
         // Where the system does not help, what is left has no superblock still.
-        #[cfg(unix)]
+        #[cfg(any(unix, windows))]
         let _ = output.undo_on_abort();
         Guarded {
             output,
@@ -419,7 +419,7 @@ impl Guarded {
 
     /// The same, with an undo file.
     pub(super) fn with_undo(mut self, undo: Option<Undo>) -> Self {
-        #[cfg(unix)]
+        #[cfg(any(unix, windows))]
         if let Some(undo) = &undo {
             // Where the system does not help, an empty undo file is left.
             let _ = undo.remove_on_abort();
@@ -732,9 +732,9 @@ fn begin(
 /// Ends the process by the signal that asked for it.
 fn die_of_signal(cancel: &Cancel) {
     // Where the signal cannot be raised again, the status of a failure tells enough.
-    #[cfg(unix)]
+    #[cfg(any(unix, windows))]
     let _ = cancel.die_of_signal();
-    #[cfg(not(unix))]
+    #[cfg(not(any(unix, windows)))]
     let _ = cancel;
 }
 

@@ -21,7 +21,7 @@ use crate::sys::{self, Identity, Usage};
 const SUPERBLOCK: Range<u64> = 1024..4096;
 
 /// Where its magic number is.
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(any(unix, windows), feature = "cli"))]
 const MAGIC: u64 = SUPERBLOCK.start + 0x38;
 
 /// How often an output may change under its name before it is taken to be in use.
@@ -104,7 +104,7 @@ struct Guard {
     /// All of the file is a container, whose first bytes are written last.
     contained: bool,
     #[cfg_attr(
-        not(all(unix, feature = "cli")),
+        not(all(any(unix, windows), feature = "cli")),
         allow(dead_code, reason = "only the command tells of aborts")
     )]
     on_abort: OnAbort,
@@ -118,7 +118,7 @@ enum OnAbort {
     Output,
     /// It is the file beside it.
     #[cfg_attr(
-        not(all(unix, feature = "cli")),
+        not(all(any(unix, windows), feature = "cli")),
         allow(dead_code, reason = "only the command tells of aborts")
     )]
     Beside,
@@ -183,7 +183,7 @@ impl Output {
     ///
     /// # Errors
     /// Where the system does not tell which file it is.
-    #[cfg(all(unix, feature = "cli"))]
+    #[cfg(all(any(unix, windows), feature = "cli"))]
     pub fn undo_on_abort(&self) -> io::Result<()> {
         let Guard { file, origin, .. } = &self.0;
         let before = match *origin {
@@ -204,7 +204,7 @@ impl Output {
     ///
     /// # Errors
     /// Where the system does not tell which file it is.
-    #[cfg(all(unix, feature = "cli"))]
+    #[cfg(all(any(unix, windows), feature = "cli"))]
     pub(crate) fn remove_beside_on_abort(&mut self) -> io::Result<()> {
         let Guard { file, origin, .. } = &self.0;
         if *origin == Origin::Nothing {
@@ -268,7 +268,7 @@ impl Output {
     pub fn begin(mut self, image: &ImageRange) -> io::Result<UnfinishedOutput> {
         self.make_room(image)?;
         let Self(mut guard) = self;
-        #[cfg(all(unix, feature = "cli"))]
+        #[cfg(all(any(unix, windows), feature = "cli"))]
         if guard.on_abort == OnAbort::Output {
             sys::finished_by_magic_at(image.0.start.saturating_add(MAGIC));
         }
@@ -294,7 +294,7 @@ impl Output {
         guard.file.empty()?;
         guard.file.write_new(0, UNFINISHED)?;
         guard.contained = true;
-        #[cfg(all(unix, feature = "cli"))]
+        #[cfg(all(any(unix, windows), feature = "cli"))]
         sys::finished_by_magic_at(0);
         Ok(UnfinishedOutput(guard))
     }
@@ -365,7 +365,7 @@ impl Drop for Guard {
         if !self.kept {
             self.undo();
         }
-        #[cfg(all(unix, feature = "cli"))]
+        #[cfg(all(any(unix, windows), feature = "cli"))]
         match self.on_abort {
             OnAbort::Output => sys::undo_nothing(),
             OnAbort::Beside => sys::remove_nothing(),

@@ -234,7 +234,7 @@ impl Undo {
     ///
     /// # Errors
     /// Where the system does not tell which file it is.
-    #[cfg(all(unix, feature = "cli"))]
+    #[cfg(all(any(unix, windows), feature = "cli"))]
     pub fn remove_on_abort(&self) -> io::Result<()> {
         if self.is_new {
             sys::remove_on_abort(&self.file, &self.path)
@@ -245,7 +245,7 @@ impl Undo {
 
     /// From now on the file stays.
     fn need(&self) {
-        #[cfg(all(unix, feature = "cli"))]
+        #[cfg(all(any(unix, windows), feature = "cli"))]
         sys::remove_nothing();
         self.is_needed.store(true, Ordering::Relaxed);
     }
@@ -463,7 +463,7 @@ impl Drop for Undo {
         if !self.is_new || *self.is_needed.get_mut() {
             return;
         }
-        #[cfg(all(unix, feature = "cli"))]
+        #[cfg(all(any(unix, windows), feature = "cli"))]
         sys::remove_nothing();
         if sys::is_name_of(&self.path, &self.file) {
             let _ = fs::remove_file(&self.path);

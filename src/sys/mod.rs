@@ -11,6 +11,8 @@
 #[cfg(any(not(unix), test))]
 mod by_path;
 mod clock;
+#[cfg(all(windows, feature = "cli"))]
+mod console;
 mod device;
 mod in_use;
 #[cfg(not(target_os = "linux"))]
@@ -22,6 +24,9 @@ mod unix;
 
 #[cfg(not(unix))]
 pub(crate) use by_path::*;
+
+#[cfg(all(windows, feature = "cli"))]
+pub(crate) use console::*;
 
 pub(crate) use clock::{since_1970, written};
 pub use device::{Device, TargetKind};
