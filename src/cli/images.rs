@@ -27,7 +27,8 @@ pub(super) fn image(value: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<(Pa
     if exists(Path::new(value)) {
         return None;
     }
-    let (path, reference) = split(rest, exists);
+    let drive = sys::drive_bytes(rest, sys::HAS_DRIVES);
+    let (path, reference) = split(rest, drive, exists);
     let path = sys::path_of_bytes(path)?;
     let reference = reference.filter(|it| !it.is_empty());
     let reference = reference.map(|it| String::from_utf8_lossy(it).into_owned());
@@ -37,14 +38,19 @@ pub(super) fn image(value: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Option<(Pa
 /// The path and the name of the image in it.
 ///
 /// Paths and names may hold colons both: the longest path that exists counts. Where none does, it is
-/// the shortest, as for skopeo.
-fn split<'a>(rest: &'a [u8], exists: &dyn Fn(&Path) -> bool) -> (&'a [u8], Option<&'a [u8]>) {
+/// the shortest, as for skopeo. The colon of a drive, which the first `drive` bytes name, is none of them.
+fn split<'a>(
+    rest: &'a [u8],
+    drive: usize,
+    exists: &dyn Fn(&Path) -> bool,
+) -> (&'a [u8], Option<&'a [u8]>) {
     let there =
         |path: &[u8]| !path.is_empty() && sys::path_of_bytes(path).is_some_and(|it| exists(&it));
     if there(rest) {
         return (rest, None);
     }
     let colons = rest.iter().enumerate().filter(|(_, byte)| **byte == b':');
+    let colons = colons.filter(|(at, _)| *at >= drive);
     let cuts = colons.map(|(at, _)| (&rest[..at], Some(&rest[at + 1..])));
     let longest = cuts.clone().rev().find(|(path, _)| there(path));
     longest
@@ -71,7 +77,25 @@ mod tests {
             ("gone", "gone", None),
             ("dir:", "dir", Some("")),
         ] {
-            let (found, name) = split(rest.as_bytes(), &exists);
+            let (found, name) = split(rest.as_bytes(), 0, &exists);
+            assert_eq!(found, path.as_bytes(), "{rest}");
+            assert_eq!(name, reference.map(str::as_bytes), "{rest}");
+        }
+    }
+
+    /// As on Windows, whatever system this is.
+    #[test]
+    fn the_colon_of_a_drive_is_part_of_the_path() {
+        for (rest, path, reference) in [
+            (r"C:\nolay", r"C:\nolay", None),
+            ("Z:/tmp/gone.tar:tag", "Z:/tmp/gone.tar", Some("tag")),
+            (r"\\?\C:\gone:a:b", r"\\?\C:\gone", Some("a:b")),
+            ("C:tag", "C", Some("tag")),
+        ] {
+            // A file that is called as the drive is no reason.
+            let exists = |path: &Path| path == Path::new("Z");
+            let drive = sys::drive_bytes(rest.as_bytes(), true);
+            let (found, name) = split(rest.as_bytes(), drive, &exists);
             assert_eq!(found, path.as_bytes(), "{rest}");
             assert_eq!(name, reference.map(str::as_bytes), "{rest}");
         }

@@ -50,6 +50,21 @@ pub(crate) fn absolute(path: &Path) -> io::Result<std::path::PathBuf> {
     std::path::absolute(path)
 }
 
+/// Whether paths may begin with a drive here.
+pub(crate) const HAS_DRIVES: bool = cfg!(windows);
+
+/// How many bytes of a path name its drive, where it `may_have` one: a letter and a colon before a slash or
+/// backslash, and what Windows puts before them in a path of any length.
+pub(crate) fn drive_bytes(path: &[u8], may_have: bool) -> usize {
+    let verbatim = if path.starts_with(br"\\?\") { 4 } else { 0 };
+    match path.get(verbatim..) {
+        Some([letter, b':', b'/' | b'\\', ..]) if may_have && letter.is_ascii_alphabetic() => {
+            verbatim + 2
+        }
+        _ => 0,
+    }
+}
+
 /// Whether `path` is still a name of the open file itself, as far as the system tells files apart.
 pub(crate) fn is_name_of(path: &Path, file: &File) -> bool {
     let is_link = std::fs::symlink_metadata(path).map(|named| named.is_symlink());
@@ -419,6 +434,24 @@ mod tests {
             let begins = begins_as(&mut left, &path).unwrap_or(false);
             assert_eq!(begins, expected, "{input:?}");
             assert_eq!(left, input.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_drive_is_a_letter_and_a_colon_before_a_slash() {
+        for (path, bytes) in [
+            (r"C:\nolay", 2),
+            ("z:/tmp", 2),
+            (r"\\?\C:\nolay:tag", 6),
+            ("C:", 0),
+            ("C:tag", 0),
+            ("dir:/etc", 0),
+            ("1:/etc", 0),
+            (r"\\?\", 0),
+            ("", 0),
+        ] {
+            assert_eq!(drive_bytes(path.as_bytes(), true), bytes, "{path}");
+            assert_eq!(drive_bytes(path.as_bytes(), false), 0, "{path}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::cli::rules::RuleArg;
 use crate::source::AclNames;
 use crate::source::patterns::PatternError;
 use crate::source::rules::{IdMap, IdRange, OverrideStat, Rule, XattrAction, XattrPattern};
+use crate::sys;
 use crate::units::{Readable, Timestamp};
 
 type Noted = Result<(), FlagError>;
@@ -84,11 +85,15 @@ fn map_of(flag: &str, range: IdRange) -> Result<IdMap, FlagError> {
     Ok(map)
 }
 
-/// The last `:/` is where SRC ends: DEST begins with a slash.
+/// Where SRC ends, which names `drive` bytes of its own: at the last `:/`, since DEST begins with a slash.
+fn end_of_source(bytes: &[u8], drive: usize) -> Option<usize> {
+    let at = bytes.windows(2).rposition(|two| two == b":/");
+    at.filter(|at| *at > 0 && *at >= drive)
+}
+
 pub(super) fn copy(request: &mut Request, value: &OsStr) -> Noted {
     let bytes = value.as_encoded_bytes();
-    let at = bytes.windows(2).rposition(|two| two == b":/");
-    let Some(at) = at.filter(|at| *at > 0) else {
+    let Some(at) = end_of_source(bytes, sys::drive_bytes(bytes, sys::HAS_DRIVES)) else {
         return Err(invalid("--copy", value, "must be SRC:/DEST"));
     };
     let from = os_string(&bytes[..at]);
@@ -201,6 +206,23 @@ fn push(request: &mut Request, rule: Rule) -> Noted {
 mod tests {
     use super::*;
     use crate::cli::request::Interface;
+
+    #[test]
+    fn a_source_ends_where_the_destination_begins_and_not_behind_its_drive() {
+        for (value, on_windows, elsewhere) in [
+            ("a/text:/etc/motd", Some(6), Some(6)),
+            ("Z:/tmp/p.txt", None, Some(1)),
+            (r"\\?\Z:/tmp/p.txt", None, Some(5)),
+            ("Z:/tmp/p.txt:/p.txt", Some(12), Some(12)),
+            ("/p.txt", None, None),
+            (":/p.txt", None, None),
+        ] {
+            let bytes = value.as_bytes();
+            let end = |has_drives| end_of_source(bytes, sys::drive_bytes(bytes, has_drives));
+            assert_eq!(end(true), on_windows, "{value}");
+            assert_eq!(end(false), elsewhere, "{value}");
+        }
+    }
 
     type Reader = fn(&mut Request, &OsStr) -> Noted;
 
