@@ -17,7 +17,7 @@ use std::thread;
 
 use sha2::{Digest, Sha256};
 
-use crate::emit::{EmitError, unreadable};
+use crate::emit::{EmitError, FileReading, unreadable};
 use crate::error::Error;
 use crate::geometry::Geometry;
 use crate::layout::Layout;
@@ -263,7 +263,13 @@ impl Search<'_> {
         if content.data_ranges().next().is_none() {
             return Ok(FileRead::default());
         }
-        let unread = |error| unreadable(self.tree, content, error);
+        let cancel = self.reading.cancel;
+        let unread = |error| {
+            if cancel.load(Ordering::Relaxed) {
+                return EmitError::Cancelled;
+            }
+            unreadable(self.tree, content, error)
+        };
         if content.source.access(content.key) == Access::Once {
             return if self.reading.digests {
                 Err(unread(io::Error::other(READ_ONCE)))
@@ -272,6 +278,11 @@ impl Search<'_> {
             };
         }
         let mut reader = content.open().map_err(unread)?;
+        let mut reading = FileReading {
+            reader: &mut *reader,
+            content,
+            cancel,
+        };
         let digests = self.reading.digests;
         let in_swap = if self.reading.is_reproducible {
             Holes::None
@@ -283,12 +294,9 @@ impl Search<'_> {
         for range in content.data_ranges() {
             let mut at = range.start;
             while at < range.end {
-                if self.reading.cancel.load(Ordering::Relaxed) {
-                    return Err(EmitError::Cancelled);
-                }
                 let end = next_multiple(at, length(&self.buffer)).min(range.end);
                 let bytes = &mut self.buffer[..index(end - at)];
-                reader.read_exact_at(at, bytes).map_err(unread)?;
+                reading.fill(at..end, bytes).map_err(unread)?;
                 found.add(at, bytes, self.reading.block_bytes);
                 match &mut digest {
                     Some(digest) => digest.add(at, bytes),
@@ -304,7 +312,7 @@ impl Search<'_> {
                 at = end;
             }
         }
-        reader.finish().map_err(unread)?;
+        reading.finish().map_err(unread)?;
         let holes = match (found.is_swap, found.has_zeros) {
             (true, _) => in_swap,
             (false, true) => Holes::Beside(found.data.into()),
@@ -472,7 +480,12 @@ impl ContentReader for FilledReader<'_> {
             let wanted = &mut buffer[index(range.start - offset)..index(range.end - offset)];
             self.data.read_exact_at(range.start, wanted)?;
         }
-        Ok(())
+        // A hole that has to be read is read with the bytes that it gives.
+        self.data.pass(end, &AtomicBool::new(false))
+    }
+
+    fn pass(&mut self, offset: u64, cancel: &AtomicBool) -> io::Result<()> {
+        self.data.pass(offset, cancel)
     }
 
     fn finish(&mut self) -> io::Result<()> {

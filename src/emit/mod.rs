@@ -43,7 +43,7 @@ use batch::{Batch, Batches, Way, Worker};
 pub use data_writer::{DataWriteError, DataWriter};
 use journal_device::Listing;
 use readers::Readers;
-pub(crate) use readers::unreadable;
+pub(crate) use readers::{FileReading, unreadable};
 use relay::Relay;
 pub use share::Reflink;
 pub(crate) use share::check_sharing;

@@ -234,16 +234,16 @@ impl Drop for Turn<'_, '_> {
 }
 
 /// A file that is open, and read until `cancel` is set.
-pub(super) struct FileReading<'r> {
-    pub(super) reader: &'r mut dyn ContentReader,
-    pub(super) content: &'r Content,
-    pub(super) cancel: &'r AtomicBool,
+pub(crate) struct FileReading<'r> {
+    pub(crate) reader: &'r mut dyn ContentReader,
+    pub(crate) content: &'r Content,
+    pub(crate) cancel: &'r AtomicBool,
 }
 
 impl FileReading<'_> {
     /// Reads the data of the file in `range`. The rest of a block that data begins or ends in is a hole: it is
     /// zero, whatever the source has there.
-    pub(super) fn fill(&mut self, range: Range<u64>, buffer: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn fill(&mut self, range: Range<u64>, buffer: &mut [u8]) -> io::Result<()> {
         let start = range.start;
         let within = |place: u64| usize::try_from(place - start).expect("within a slice");
         let is_slow = self.content.source.access(self.content.key) != Access::Anywhere;
@@ -266,7 +266,7 @@ impl FileReading<'_> {
     }
 
     /// Says, once all was read, whether the file is still what was declared.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.reader.pass(self.content.size_bytes, self.cancel)?;
         self.reader.finish()
     }
