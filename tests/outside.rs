@@ -284,28 +284,22 @@ fn goes_on(after: Duration, run: impl FnOnce(&Cancel) -> Result<(), Error>) -> D
 
 #[test]
 fn a_slow_reader_is_left_soon() {
-    let hole = DataMap::Ranges(std::iter::once(2 * MIB..3 * MIB).collect());
-    let contents = [
-        ("data", Content::from_fn(4 * MIB, || Ok(Slow))),
-        ("data read once", Content::from_reader(4 * MIB, Slow)),
-        (
-            "a hole",
-            Content::from_fn(3 * MIB, || Ok(Slow)).with_data(hole),
-        ),
-        ("nothing but a hole", {
-            let hole = DataMap::Ranges(DataRanges::default());
-            Content::from_fn(3 * MIB, || Ok(Slow)).with_data(hole)
+    let slow = |size, data| Content::from_fn(size, || Ok(Slow)).with_data(data);
+    let contents: [(&str, &dyn Fn() -> Content); 4] = [
+        ("data", &|| slow(4 * MIB, DataMap::Whole)),
+        ("data read once", &|| Content::from_reader(4 * MIB, Slow)),
+        ("a hole", &|| {
+            let data = std::iter::once(2 * MIB..3 * MIB).collect();
+            slow(3 * MIB, DataMap::Ranges(data))
+        }),
+        ("nothing but a hole", &|| {
+            slow(3 * MIB, DataMap::Ranges(DataRanges::default()))
         }),
     ];
     for (name, content) in contents {
         for sparse in [Sparse::Auto, Sparse::Always, Sparse::Never] {
             let mut tree = Tree::new();
-            // What is read once comes from one tree alone.
-            let content = match name {
-                "data read once" => Content::from_reader(4 * MIB, Slow),
-                _ => content.clone(),
-            };
-            tree.file("/f", content).expect("it is declared");
+            tree.file("/f", content()).expect("it is declared");
             let builder = builder().size_bytes(16 * MIB).sparse(sparse).source(tree);
             let took = goes_on(Duration::from_millis(200), |cancel| {
                 builder.cancel(cancel).to_vec().map(drop)

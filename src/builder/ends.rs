@@ -161,11 +161,16 @@ impl Builder {
             return Ok(false);
         }
         let settings = self.options.of_any_size().resolve(environment)?.settings;
-        if file_format(self.format, &settings) != Format::Raw {
-            return Ok(true);
-        }
-        Ok(!self.wanted.sources.is_empty() && settings.offset_bytes == 0 && !settings.super_only)
+        let has_content = !self.wanted.sources.is_empty();
+        Ok(takes_whole_file(self.format, &settings, has_content))
     }
+}
+
+/// Whether an image leaves nothing of what a regular file held: a container, and content that begins where the file
+/// does.
+fn takes_whole_file(format: Format, settings: &Settings, has_content: bool) -> bool {
+    file_format(format, settings) != Format::Raw
+        || has_content && settings.offset_bytes == 0 && !settings.super_only
 }
 
 /// The format of a file: `format`, unless that is none and mke2fs's options ask for theirs.
@@ -256,12 +261,11 @@ impl Plan {
         let format = file_format(self.format, &self.settings);
         let mut output = run::open(path.as_ref())?;
         self.check_apart(&output)?;
-        if self.has_content && self.settings.offset_bytes == 0 && !self.settings.super_only {
+        if takes_whole_file(self.format, &self.settings, self.has_content) {
             output.replace(0);
         }
         if format != Format::Raw {
             check_regular(&output, format)?;
-            output.replace(0);
             let total = self.total(&self.run);
             return write_container(format, &self.run, total, |form, writing| {
                 self.write_formed(output, form, writing)

@@ -294,19 +294,13 @@ impl Layout {
         tree: &Tree,
         matched: &Matched<'_>,
     ) -> Result<Self, LayoutError> {
+        let alone = matched.without_base();
+        let anew = |geometry| Self::of(settings, geometry, Subject::new(tree, &alone));
         let Some(base) = matched.base() else {
-            return Self::of(
-                settings,
-                geometry,
-                Subject::new(tree, &matched.without_base()),
-            );
+            return anew(geometry);
         };
         if settings.no_files().is_some() || settings.huge_files.is_some() {
-            return Self::of(
-                settings,
-                geometry,
-                Subject::new(tree, &matched.without_base()),
-            );
+            return anew(geometry);
         }
         let warning = match moved(base, &geometry) {
             Some(moved) => LayoutWarning::BaseMoved(moved),
@@ -320,11 +314,7 @@ impl Layout {
                 laid_out => return laid_out,
             },
         };
-        let mut layout = Self::of(
-            settings,
-            geometry,
-            Subject::new(tree, &matched.without_base()),
-        )?;
+        let mut layout = anew(geometry)?;
         layout.warnings.push(warning);
         Ok(layout)
     }

@@ -382,8 +382,8 @@ impl NotTar {
     }
 }
 
-/// What an archive is, such as a layer of a container image.
-pub(crate) const LAYER: &str = "a tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
+/// What an archive is, as a layer of a container image is one.
+pub(crate) const ARCHIVE: &str = "a tar archive (plain or compressed with gzip, zstd, xz or bzip2)";
 
 /// What a source is.
 pub(crate) const SOURCE: &str = "a directory, a tar archive (plain or compressed with gzip, zstd, xz or \
@@ -406,7 +406,7 @@ mod tests {
 
     impl fmt::Display for Shown {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.say(f, LAYER)
+            self.0.say(f, ARCHIVE)
         }
     }
 

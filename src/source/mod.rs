@@ -462,7 +462,7 @@ impl SourceError {
                 if found.is_image() {
                     found.say_image(f)
                 } else {
-                    found.say(f, magic::LAYER)
+                    found.say(f, magic::ARCHIVE)
                 }
             }
             Kind::Of { path, error } => {

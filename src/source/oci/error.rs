@@ -168,7 +168,7 @@ impl fmt::Display for FileErrorKind {
                 f.write_str("cannot be unpacked: ")?;
                 error.fmt(f)
             }
-            Self::NotTar(found) => found.say(f, crate::source::magic::LAYER),
+            Self::NotTar(found) => found.say(f, crate::source::magic::ARCHIVE),
         }
     }
 }
